@@ -1,0 +1,1 @@
+"""Configuration, command line, sweeps and tracking."""

@@ -1,0 +1,1 @@
+"""Inner products of per-example gradients, and the update formed from them, in one backward pass."""

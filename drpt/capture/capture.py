@@ -1,0 +1,265 @@
+"""Every step's products and update in one forward and one backward pass.
+
+    with capture.step(rows) as step:
+        step.backward(sample_losses(model(...), ...))
+    optimizer.step()
+
+During the step the forwards of modules that own trained parameters are replaced (see `drpt.capture.rules`). Each use leaves
+its activations and output gradients; as soon as all uses of a block's parameters have been reached by the backward pass,
+the block's products go to the regularizer, its coefficients form the update, the update is added to ``.grad`` and the
+activations are freed. Under the layer partition nothing outlives its own layer's backward.
+"""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from drpt.capture.diagnostics import BlockReport, StepReport
+from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.partition import Block, partition_parameters
+from drpt.capture.rows import StepRows
+from drpt.capture.rules import Rule, find_rule
+from drpt.capture.use import Use, accumulating
+from drpt.geometry.products import Products
+from drpt.geometry.regularizer import Regularizer
+
+_log = logging.getLogger(__name__)
+
+
+class GradientCapture:
+    """Gives a model's trained parameters the update of a regularizer instead of their gradient.
+
+    Args:
+        model: Any module; the parameters that require gradients now are the trained ones.
+        regularizer: What decides the update.
+
+    Raises:
+        UnsupportedModuleError: A trained parameter belongs to a module without a rule.
+    """
+
+    def __init__(self, model: nn.Module, regularizer: Regularizer) -> None:
+        self.regularizer = regularizer
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.blocks = partition_parameters(self.parameters, regularizer.partition)
+        first_name = {id(p): name for name, p in self.parameters.items()}
+        self._sites: list[tuple[nn.Module, Rule, dict[str, str], str]] = []
+        if regularizer.is_constant:
+            return  # one weighted loss gives the update; the model runs as it is
+        uncovered: list[str] = []
+        for path, module in model.named_modules():
+            own = {name: first_name[id(p)] for name, p in module.named_parameters(recurse=False) if id(p) in first_name}
+            if not own:
+                continue
+            rule = find_rule(module)
+            if rule is None:
+                uncovered += [f"{path}.{name} ({type(module).__name__})" for name in own]
+            else:
+                self._sites.append((module, rule, own, path))
+        if uncovered:
+            raise UnsupportedModuleError(
+                f"no rule gives per-example products for {', '.join(uncovered)}. Freeze these parameters, train through "
+                "finetune=lora with finetune.target_modules naming linear layers, or add a rule in drpt/capture/rules.py."
+            )
+
+    @contextmanager
+    def step(self, rows: StepRows) -> Iterator["CaptureStep"]:
+        """Open the capture for one forward and one backward pass.
+
+        Args:
+            rows: Which rows of the batch are general and which are target examples.
+
+        Yields:
+            The step; call its `backward` once.
+
+        Raises:
+            ValueError: The regularizer needs a target gradient and the step has no target row.
+        """
+        regularizer = self.regularizer
+        if regularizer.needs_products and rows.num_target == 0:
+            raise ValueError(
+                "this regularizer compares with the target gradient: give it data.target_rows of at least 1."
+            )
+        step = CaptureStep(self, rows)
+        hooks = []
+        try:
+            for module, rule, own, path in self._sites:
+                site = _Site(path, own, step)
+                _replace_forward(module, rule(module, module.forward, site))
+            if self._sites:
+                hooks = [p.register_hook(_refuse_stray_gradient(name)) for name, p in self.parameters.items()]
+            yield step
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for module, *_ in self._sites:
+                _restore_forward(module)
+            step.forget()
+
+
+class CaptureStep:
+    """One step in progress: the uses that the backward pass has reached, and the blocks that are done."""
+
+    def __init__(self, capture: GradientCapture, rows: StepRows) -> None:
+        self.rows = rows
+        self.anchor = torch.zeros((), requires_grad=True)
+        self._capture = capture
+        self._block_of = {name: index for index, block in enumerate(capture.blocks) for name in block.parameters}
+        self._outstanding: Counter[int] = Counter()
+        self._uses: defaultdict[str, list[Use]] = defaultdict(list)
+        self._reports: dict[int, BlockReport] = {}
+
+    def backward(self, sample_losses: Float[Tensor, " batch"]) -> None:
+        """Run the backward pass and leave the regularized update in ``.grad``, added to what is there.
+
+        Args:
+            sample_losses: Loss of each row, general rows first; any per-row scale is part of the example's gradient.
+
+        Raises:
+            ValueError: One loss a row was expected.
+        """
+        if sample_losses.shape != (self.rows.num_rows,):
+            raise ValueError(
+                f"sample_losses has shape {tuple(sample_losses.shape)}; the step has {self.rows.num_general} general and "
+                f"{self.rows.num_target} target rows, so ({self.rows.num_rows},) was expected."
+            )
+        if self._capture.regularizer.is_constant:
+            coefficients = self._capture.regularizer.coefficients(self.rows.general, None, [0])
+            weights = self.rows.coefficients_of_rows(coefficients, 0)
+            (weights.to(sample_losses) * sample_losses).sum().backward()
+            return
+        sample_losses.sum().backward()
+        with torch.no_grad():
+            # Uses that the loss does not depend on were announced and never reached.
+            for index in [index for index, count in self._outstanding.items() if count > 0]:
+                self._finish(index)
+
+    def report(self) -> StepReport:
+        """What was chosen and how the update compares with the target gradient, block by block."""
+        blocks = self._capture.blocks
+        return StepReport(tuple((blocks[index].name, self._reports[index]) for index in sorted(self._reports)))
+
+    def announce(self, names: Sequence[str]) -> None:
+        """Count a use of these parameters that was put into the graph."""
+        # A forward inside the backward pass is gradient checkpointing rebuilding activations of a use counted before.
+        if torch.is_grad_enabled() and torch._C._current_graph_task_id() == -1:
+            for name in names:
+                self._outstanding[self._block_of[name]] += 1
+
+    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+        """Keep uses that the backward pass has reached; finish each block that is complete."""
+        for name, use in uses:
+            index = self._block_of[name]
+            if index in self._reports or self._outstanding[index] < 1:
+                raise UnsupportedModuleError(
+                    f"{name} was used again after its block {self._capture.blocks[index].name!r} was complete: one forward "
+                    "and one backward pass a step; reentrant gradient checkpointing is not covered (use_reentrant=False is)."
+                )
+            self._uses[name].append(use)
+            self._outstanding[index] -= 1
+            if self._outstanding[index] == 0:
+                self._finish(index)
+
+    def forget(self) -> None:
+        """Free activations, whatever happened."""
+        self._uses.clear()
+
+    def _finish(self, index: int) -> None:
+        capture, rows = self._capture, self.rows
+        uses = {name: self._uses.pop(name) for name in capture.blocks[index].parameters if self._uses[name]}
+        self._outstanding[index] = 0
+        if not uses:
+            return
+        device_type = next(iter(capture.parameters.values())).device.type
+        with torch.autocast(device_type, enabled=False):
+            products = self._products(uses) if capture.regularizer.needs_products else None
+            coefficients = capture.regularizer.coefficients(rows.general, products, [index])
+            row_coefficients = rows.coefficients_of_rows(coefficients, 0)
+            update_sq = torch.zeros((), dtype=torch.float64)
+            for name, uses_of_parameter in uses.items():
+                update = sum(
+                    (use.update(row_coefficients) for use in uses_of_parameter[1:]),
+                    uses_of_parameter[0].update(row_coefficients),
+                )
+                update_sq = update_sq + _add_to_grad(capture.parameters[name], update)
+        self._reports[index] = BlockReport(coefficients=coefficients, products=products, update_sq=update_sq)
+
+    def _products(self, uses: dict[str, list[Use]]) -> Products:
+        pairs = [self._parameter_products(uses_of_parameter) for uses_of_parameter in uses.values()]
+        return Products(
+            alignment=torch.stack([alignment for alignment, _ in pairs]).sum(dim=0, keepdim=True),
+            target_sq=torch.stack([target_sq for _, target_sq in pairs]).sum(dim=0, keepdim=True),
+        )
+
+    def _parameter_products(self, uses: list[Use]) -> tuple[Tensor, Tensor]:
+        if len(uses) == 1:
+            return uses[0].products(self.rows, self._capture.regularizer.products)
+        # A tied or reused parameter: its gradient is the sum over uses, cross terms included.
+        target_grad = accumulating(
+            sum((use.target_grad(self.rows) for use in uses[1:]), uses[0].target_grad(self.rows))
+        )
+        alignment = torch.stack([use.alignment(target_grad, self.rows) for use in uses]).sum(dim=0)
+        return alignment, target_grad.square().sum()
+
+
+class _Site:
+    """One module's place in one step."""
+
+    def __init__(self, name: str, own: dict[str, str], step: CaptureStep) -> None:
+        self.name = name
+        self.trained = frozenset(own)
+        self.num_rows = step.rows.num_rows
+        self.anchor = step.anchor
+        self._own = own
+        self._step = step
+
+    def announce(self, parameters: Sequence[str]) -> None:
+        self._step.announce([self._own[name] for name in parameters])
+
+    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+        self._step.record([(self._own[name], use) for name, use in uses])
+
+
+def _add_to_grad(parameter: nn.Parameter, update: Tensor) -> Tensor:
+    """Add the update to ``.grad``; returns its squared norm."""
+    update = update.to(parameter.dtype).view_as(parameter)
+    if parameter.grad is None:
+        parameter.grad = update
+    else:
+        parameter.grad += update
+    return (
+        torch.linalg.vector_norm(update, dtype=torch.float64 if update.device.type == "cpu" else torch.float32)
+        .square()
+        .double()
+        .cpu()
+    )
+
+
+def _refuse_stray_gradient(name: str) -> Callable[[Tensor | None], None]:
+    def refuse(gradient: Tensor | None) -> None:
+        if gradient is not None:
+            raise UnsupportedModuleError(
+                f"{name} is used outside the forward of the module that owns it, where no rule sees it; its update would "
+                "be wrong. Freeze it, or call it through its module."
+            )
+
+    return refuse
+
+
+def _replace_forward(module: nn.Module, forward: Callable[..., Tensor]) -> None:
+    module.__dict__["_forward_before_capture"] = module.__dict__.get("forward")
+    module.__dict__["forward"] = forward
+
+
+def _restore_forward(module: nn.Module) -> None:
+    if "_forward_before_capture" in module.__dict__:
+        before = module.__dict__.pop("_forward_before_capture")
+        if before is None:
+            del module.__dict__["forward"]
+        else:
+            module.__dict__["forward"] = before

@@ -1,0 +1,1 @@
+"""Sources to examples to batches of general and target rows."""

@@ -1,0 +1,1 @@
+"""Feasible sets, solvers, relaxation: products in, coefficients out (torch only)."""

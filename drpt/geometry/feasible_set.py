@@ -1,0 +1,29 @@
+"""What every feasible set can do."""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor
+
+from drpt.geometry.products import Coefficients, GeneralRows
+
+
+class FeasibleSet(ABC):
+    """A set of update directions built from the general examples' gradients; ``project`` chooses one for a target gradient."""
+
+    takes_score: bool = False  # whether `project` ranks examples by a score
+
+    @abstractmethod
+    def project(
+        self, rows: GeneralRows, scores: Float[Tensor, "block general"] | None, num_blocks: int
+    ) -> Coefficients:
+        """Coefficients of the update in each block.
+
+        Args:
+            rows: The general examples: base weights and ids.
+            scores: Rank of each example in each block, larger is better; None for a set that takes none.
+            num_blocks: Blocks to return coefficients for.
+
+        Returns:
+            ``c`` [block, general] and ``a`` [block].
+        """

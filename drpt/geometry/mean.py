@@ -1,0 +1,16 @@
+"""The set of one point: the general examples' mean gradient."""
+
+from drpt.geometry.feasible_set import FeasibleSet
+from drpt.geometry.products import Coefficients, GeneralRows
+
+
+class Mean(FeasibleSet):
+    """``F = {Σ ω_i g_i}``: standard training on the general pool; the target is not looked at."""
+
+    def project(self, rows: GeneralRows, scores: object, num_blocks: int) -> Coefficients:
+        """``c = ω``, ``a = 0``; see `FeasibleSet.project`."""
+        weights = rows.base_weights
+        return Coefficients(
+            general=weights.expand(num_blocks, -1).clone(),
+            target=weights.new_zeros(num_blocks),
+        )

@@ -1,0 +1,108 @@
+"""A regularizer: a feasible set, a score for those that rank, and a relaxation towards the target gradient."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from drpt.geometry.catalogue import SCORES, SETS, BaseWeights, Partition, ProductsMethod
+from drpt.geometry.feasible_set import FeasibleSet
+from drpt.geometry.products import Coefficients, GeneralRows, Products
+from drpt.geometry.score import RandomScore, Score
+from drpt.geometry.spec import RegularizerSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regularizer:
+    """Maps the products of a step to the coefficients of its update, ``u = (1−ρ) P_F(v) + ρ v`` in every block."""
+
+    feasible_set: FeasibleSet
+    score: Score
+    relaxation: float  # ρ in [0, 1]
+    partition: Partition
+    products: ProductsMethod
+    base_weights: BaseWeights
+
+    @property
+    def needs_products(self) -> bool:
+        """Whether the coefficients depend on gradients at all."""
+        return self.relaxation < 1.0 and self.feasible_set.takes_score and self.score.needs_products
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether one weighted loss gives the update: coefficients known before the step and alike in all blocks."""
+        differs_by_block = self.feasible_set.takes_score and self.partition is not Partition.GLOBAL
+        return self.relaxation == 1.0 or not (self.needs_products or differs_by_block)
+
+    def coefficients(self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]) -> Coefficients:
+        """Coefficients of the update in the given blocks.
+
+        Args:
+            rows: The general examples.
+            products: Inner products of these blocks; may be None unless `needs_products`.
+            blocks: Index of each block in the partition.
+
+        Returns:
+            ``c`` [block, general] and ``a`` [block], relaxed.
+        """
+        scores = self.score(rows, products, blocks) if self.feasible_set.takes_score and self.relaxation < 1.0 else None
+        if self.relaxation == 1.0:
+            weights = rows.base_weights
+            return Coefficients(
+                general=weights.new_zeros(len(blocks), len(weights)), target=weights.new_ones(len(blocks))
+            )
+        return relax(self.feasible_set.project(rows, scores, len(blocks)), self.relaxation)
+
+
+def relax(coefficients: Coefficients, relaxation: float) -> Coefficients:
+    """``u ← (1−ρ) u + ρ v``: a dial from the projection (0) to target-only training (1).
+
+    Args:
+        coefficients: The projection's.
+        relaxation: ρ in [0, 1].
+
+    Returns:
+        The relaxed coefficients.
+    """
+    return Coefficients(
+        general=(1.0 - relaxation) * coefficients.general,
+        target=(1.0 - relaxation) * coefficients.target + relaxation,
+    )
+
+
+def build_regularizer(spec: RegularizerSpec, *, seed: int) -> Regularizer:
+    """The regularizer that a checked ``spec`` describes.
+
+    Args:
+        spec: The `regularizer` config group.
+        seed: Of random scores.
+
+    Returns:
+        The regularizer.
+
+    Raises:
+        TypeError: A dotted path leads to something that is no `FeasibleSet` or `Score`.
+    """
+    set_class = _import(SETS[spec.set].target if spec.set in SETS else spec.set)
+    score_class = _import(SCORES[spec.score].target if spec.score in SCORES else spec.score)
+    for option, cls, base in (("set", set_class, FeasibleSet), ("score", score_class, Score)):
+        if not (isinstance(cls, type) and issubclass(cls, base)):
+            raise TypeError(f"regularizer.{option}: {cls!r} is no subclass of {base.__module__}.{base.__name__}.")
+    return Regularizer(
+        feasible_set=set_class() if spec.strength is None else set_class(strength=spec.strength),
+        score=score_class(seed=seed) if issubclass(score_class, RandomScore) else score_class(),
+        relaxation=spec.relaxation,
+        partition=spec.partition,
+        products=spec.products,
+        base_weights=spec.base_weights,
+    )
+
+
+def _import(path: str) -> Any:  # Any: what a dotted path leads to is checked by the caller
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"{path!r} cannot be imported ({error}); give the dotted path of an importable class."
+        ) from error

@@ -1,0 +1,68 @@
+"""What ranks the general examples of a step for sets that choose among them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from drpt.geometry.products import GeneralRows, Products
+
+
+class Score(ABC):
+    """A number for each example and block; larger is better."""
+
+    needs_products: bool = False
+
+    @abstractmethod
+    def __call__(
+        self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]
+    ) -> Float[Tensor, "block general"]:
+        """Scores of the examples.
+
+        Args:
+            rows: The general examples.
+            products: Inner products of these blocks; given when `needs_products`.
+            blocks: Index of each block in the partition, in the order of the rows of ``products``.
+
+        Returns:
+            Scores [block, general].
+        """
+
+
+class AlignmentScore(Score):
+    """``ω_i <g_i, v>``: how far the example's weighted gradient points along the target's (the paper, equation of its top-k)."""
+
+    needs_products = True
+
+    def __call__(
+        self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]
+    ) -> Float[Tensor, "block general"]:
+        """See `Score.__call__`."""
+        assert products is not None
+        return rows.base_weights.to(products.alignment) * products.alignment
+
+
+class RandomScore(Score):
+    """Uniform numbers, drawn anew for every step and block; they belong to the example, not to its place in the batch.
+
+    Args:
+        seed: With the step's ``draw`` and the block's index it determines every number.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __call__(
+        self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]
+    ) -> Float[Tensor, "block general"]:
+        """See `Score.__call__`."""
+        in_id_order = torch.stack([self._draw(len(rows.example_ids), rows.draw, block) for block in blocks])
+        place = torch.argsort(torch.argsort(rows.example_ids, stable=True), stable=True)
+        return in_id_order.to(rows.base_weights.device)[:, place]
+
+    def _draw(self, count: int, draw: int, block: int) -> Float[Tensor, " general"]:
+        # Odd multipliers spread the three indices over 63 bits; torch's generator hashes the seed further.
+        mixed = (self.seed * 0x9E3779B97F4A7C15 + draw * 0xC2B2AE3D27D4EB4F + block * 0x165667B19E3779F9) % 2**63
+        return torch.rand(count, generator=torch.Generator().manual_seed(mixed), dtype=torch.float64)

@@ -1,0 +1,65 @@
+"""The means of k examples: top-k data selection, inside the step."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from drpt.geometry.feasible_set import FeasibleSet
+from drpt.geometry.products import Coefficients, GeneralRows, NonFiniteProductsError
+
+
+def num_kept(strength: float, num_general: int) -> int:
+    """``k = max(1, round(λ n))``, halves rounded up."""
+    return max(1, math.floor(strength * num_general + 0.5))
+
+
+class Subset(FeasibleSet):
+    """``F = {Σ_{i∈S} ω_i g_i / Σ_{i∈S} ω_i : |S| = k}``, and of it the S with the k highest scores.
+
+    With the score `alignment` over one block this is first-order GREATS (Wang et al. 2024); over the layers it is the
+    paper's layer-wise subset. Departure from a projection, as in the paper: the k best alignments maximise
+    ``<Σ_S ω_i g_i, v>``, not the distance to ``v``. Ties go to the lower example id.
+
+    Args:
+        strength: λ = k/n in (0, 1]; checked in `drpt.geometry.spec`.
+    """
+
+    takes_score = True
+
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
+    def project(
+        self, rows: GeneralRows, scores: Float[Tensor, "block general"] | None, num_blocks: int
+    ) -> Coefficients:
+        """The ω-mean of the k best; see `FeasibleSet.project`.
+
+        Args:
+            rows: The general examples.
+            scores: Rank of each example, larger is better.
+            num_blocks: Rows of ``scores``.
+
+        Returns:
+            ``c_i = ω_i / Σ_S ω`` for i in S, else 0; ``a = 0``. All zero when the chosen examples weigh nothing.
+
+        Raises:
+            NonFiniteProductsError: A score is NaN or infinite.
+        """
+        assert scores is not None and scores.shape[0] == num_blocks
+        if not bool(torch.isfinite(scores).all()):
+            raise NonFiniteProductsError(
+                f"{int((~torch.isfinite(scores)).sum())} of {scores.numel()} scores are NaN or infinite: "
+                "the loss or a gradient has overflowed. Lower optimizer.lr, or set trainer.clip_norm."
+            )
+        weights = rows.base_weights
+        by_id = torch.argsort(rows.example_ids, stable=True)
+        best_first = by_id[torch.argsort(scores[:, by_id], dim=1, descending=True, stable=True)]
+        chosen = best_first[:, : num_kept(self.strength, len(weights))]
+        general = weights.new_zeros(num_blocks, len(weights)).scatter(1, chosen, weights[chosen])
+        total = general.sum(dim=1, keepdim=True)
+        return Coefficients(
+            general=torch.where(total > 0, general / total, torch.zeros_like(general)),
+            target=weights.new_zeros(num_blocks),
+        )

@@ -1,0 +1,16 @@
+"""The set that regularizes nothing: every direction is feasible."""
+
+from drpt.geometry.feasible_set import FeasibleSet
+from drpt.geometry.products import Coefficients, GeneralRows
+
+
+class WholeSpace(FeasibleSet):
+    """``F = R^d``: the projection of ``v`` is ``v``, target-only training."""
+
+    def project(self, rows: GeneralRows, scores: object, num_blocks: int) -> Coefficients:
+        """``c = 0``, ``a = 1``; see `FeasibleSet.project`."""
+        weights = rows.base_weights
+        return Coefficients(
+            general=weights.new_zeros(num_blocks, len(weights)),
+            target=weights.new_ones(num_blocks),
+        )

@@ -1,0 +1,1 @@
+"""Causal language models and tokenizers: embedded, from the hub, random; adapters."""

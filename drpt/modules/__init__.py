@@ -1,0 +1,1 @@
+"""The Lightning modules; they only wire."""
