@@ -12,6 +12,8 @@ class FeasibleSet(ABC):
     """A set of update directions built from the general examples' gradients; ``project`` chooses one for a target gradient."""
 
     takes_score: bool = False  # whether `project` ranks examples by a score
+    uses_general: bool = True  # False promises c = 0, so that a step may leave the general rows out
+    uses_target: bool = True  # False promises a = 0
 
     @abstractmethod
     def project(

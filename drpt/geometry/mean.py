@@ -7,6 +7,8 @@ from drpt.geometry.products import Coefficients, GeneralRows
 class Mean(FeasibleSet):
     """``F = {Σ ω_i g_i}``: standard training on the general pool; the target is not looked at."""
 
+    uses_target = False
+
     def project(self, rows: GeneralRows, scores: object, num_blocks: int) -> Coefficients:
         """``c = ω``, ``a = 0``; see `FeasibleSet.project`."""
         weights = rows.base_weights

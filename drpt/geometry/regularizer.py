@@ -24,6 +24,16 @@ class Regularizer:
     base_weights: BaseWeights
 
     @property
+    def needs_general(self) -> bool:
+        """Whether the update looks at general examples; if not, a step may leave their rows out."""
+        return self.relaxation < 1.0 and self.feasible_set.uses_general
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether the update looks at the target gradient; if not, a step may leave the target rows out."""
+        return self.relaxation > 0.0 or self.feasible_set.uses_target or self.needs_products
+
+    @property
     def needs_products(self) -> bool:
         """Whether the coefficients depend on gradients at all."""
         return self.relaxation < 1.0 and self.feasible_set.takes_score and self.score.needs_products
@@ -92,9 +102,9 @@ def build_regularizer(spec: RegularizerSpec, *, seed: int) -> Regularizer:
         feasible_set=set_class() if spec.strength is None else set_class(strength=spec.strength),
         score=score_class(seed=seed) if issubclass(score_class, RandomScore) else score_class(),
         relaxation=spec.relaxation,
-        partition=spec.partition,
-        products=spec.products,
-        base_weights=spec.base_weights,
+        partition=Partition(spec.partition),
+        products=ProductsMethod(spec.products),
+        base_weights=BaseWeights(spec.base_weights),
     )
 
 

@@ -1,11 +1,8 @@
 """The `regularizer` config group: its keys and the rules for their values, without torch."""
 
-import math
 from dataclasses import dataclass
-from difflib import get_close_matches
 
-from omegaconf import MISSING
-
+from drpt.checks import check_choice, check_interval
 from drpt.geometry.catalogue import SCORES, SETS, BaseWeights, Partition, ProductsMethod, Strength
 
 
@@ -14,30 +11,19 @@ def is_dotted_path(name: str) -> bool:
     return "." in name
 
 
-def _check_name(option: str, name: str, known: dict[str, object]) -> None:
-    if name in known or is_dotted_path(name):
-        return
-    near = get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(
-        f"{option}={name!r} is not known.{hint} Choices: {', '.join(sorted(known))}; "
-        "or the dotted path of a class of yours."
-    )
-
-
 @dataclass(kw_only=True)
 class RegularizerSpec:
     """One regularizer: a feasible set, how parameters are partitioned, what ranks examples, and how strong it is."""
 
-    name: str = MISSING  # the name in tables, charts and dashboards
-    set: str = MISSING  # a key of SETS, or a dotted path
-    partition: Partition = MISSING
-    score: str = MISSING  # a key of SCORES, or a dotted path
-    strength: float | None = MISSING  # the set's λ; null where the set has none
-    relaxation: float = MISSING  # ρ in [0, 1]: u = (1−ρ) P(v) + ρ v
-    products: ProductsMethod = MISSING
-    base_weights: BaseWeights = MISSING
-    stopping_share: float = MISSING  # share of the target examples held out of training to stop early; 0 = never
+    name: str  # the name in tables, charts and dashboards
+    set: str  # a key of SETS, or a dotted path
+    partition: str  # a value of Partition
+    score: str  # a key of SCORES, or a dotted path
+    strength: float | None  # the set's λ; null where the set has none
+    relaxation: float  # ρ in [0, 1]: u = (1−ρ) P(v) + ρ v
+    products: str  # a value of ProductsMethod
+    base_weights: str  # a value of BaseWeights
+    stopping_share: float  # share of the target examples held out of training to choose when to stop; 0 = never
 
     def __post_init__(self) -> None:
         """Check every value; no message needs the code to be understood.
@@ -45,20 +31,41 @@ class RegularizerSpec:
         Raises:
             ValueError: A value breaks its rule; the message names option, value, rule and choices.
         """
-        _check_name("regularizer.set", self.set, dict(SETS))
-        _check_name("regularizer.score", self.score, dict(SCORES))
-        if not 0.0 <= self.relaxation <= 1.0:
-            raise ValueError(
-                f"regularizer.relaxation={self.relaxation} must lie in [0, 1]: "
-                "0 keeps the projection, 1 is target-only training."
-            )
-        if not 0.0 <= self.stopping_share < 1.0:
-            raise ValueError(
-                f"regularizer.stopping_share={self.stopping_share} must lie in [0, 1): the share of the target "
-                "examples that is held out of training to choose when to stop."
-            )
+        own = "; or the dotted path of a class of yours"
+        if not is_dotted_path(self.set):
+            check_choice("regularizer.set", self.set, SETS, own)
+        if not is_dotted_path(self.score):
+            check_choice("regularizer.score", self.score, SCORES, own)
+        check_choice("regularizer.partition", self.partition, [member.value for member in Partition])
+        check_choice("regularizer.products", self.products, [member.value for member in ProductsMethod])
+        check_choice("regularizer.base_weights", self.base_weights, [member.value for member in BaseWeights])
+        check_interval(
+            "regularizer.relaxation",
+            self.relaxation,
+            low=0.0,
+            high=1.0,
+            meaning="0 keeps the projection, 1 is target-only training",
+        )
+        check_interval(
+            "regularizer.stopping_share",
+            self.stopping_share,
+            low=0.0,
+            high=1.0,
+            is_high_included=False,
+            meaning="the share of the target examples that is held out of training to choose when to stop; 0 for none",
+        )
         if self.set in SETS:
             self._check_strength(SETS[self.set].strength)
+
+    @property
+    def label(self) -> str:
+        """Name and dials, as tables and charts show them: ``layerwise_subset λ=0.5``."""
+        parts = [self.name]
+        if self.strength is not None:
+            parts.append(f"λ={self.strength:g}")
+        if self.relaxation > 0.0:
+            parts.append(f"ρ={self.relaxation:g}")
+        return " ".join(parts)
 
     def _check_strength(self, domain: Strength | None) -> None:
         if domain is None:
@@ -73,7 +80,7 @@ class RegularizerSpec:
             raise ValueError(
                 f"regularizer.strength=null: the set {self.set!r} needs a strength in {domain}, {domain.meaning}."
             )
-        if math.isnan(self.strength) or not domain.admits(self.strength):
+        if not domain.admits(self.strength):
             raise ValueError(
                 f"regularizer.strength={self.strength} must lie in {domain} for the set {self.set!r}: {domain.meaning} "
                 f"(towards {domain.low:g}: {domain.at_low}; {domain.high:g}: {domain.at_high})."

@@ -27,6 +27,7 @@ class Subset(FeasibleSet):
     """
 
     takes_score = True
+    uses_target = False
 
     def __init__(self, strength: float) -> None:
         self.strength = strength

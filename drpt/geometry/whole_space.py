@@ -7,6 +7,8 @@ from drpt.geometry.products import Coefficients, GeneralRows
 class WholeSpace(FeasibleSet):
     """``F = R^d``: the projection of ``v`` is ``v``, target-only training."""
 
+    uses_general = False
+
     def project(self, rows: GeneralRows, scores: object, num_blocks: int) -> Coefficients:
         """``c = 0``, ``a = 1``; see `FeasibleSet.project`."""
         weights = rows.base_weights

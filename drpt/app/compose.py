@@ -1,0 +1,62 @@
+"""Composing configurations outside a Hydra run, and saying what is wrong with the ones that cannot be composed."""
+
+from collections.abc import Sequence
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
+
+from drpt.app.config import ConfigError, register
+from drpt.app.paths import config_folder
+from drpt.checks import did_you_mean
+
+
+def compose_run(overrides: Sequence[str]) -> DictConfig:
+    """Compose a run's configuration as `drpt train` does.
+
+    Args:
+        overrides: As on the command line, without sweeps.
+
+    Returns:
+        The configuration without Hydra's own node; values are checked by `check_config`.
+
+    Raises:
+        ConfigError: A group, option or key does not exist, or a value has the wrong type.
+    """
+    register()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            return compose("train", list(overrides))
+    except HydraException as error:
+        raise ConfigError(explain(error)) from error
+
+
+def explain(error: HydraException) -> str:
+    """Hydra's complaint in our words: option, value, rule and choices.
+
+    Args:
+        error: Raised while composing.
+
+    Returns:
+        One or two lines.
+    """
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        hint = did_you_mean(name, error.options)
+        return f"{group}={name!r} is not known.{hint} Choices: {', '.join(error.options)}."
+    cause = error.__cause__
+    if isinstance(error, ConfigCompositionException) and isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        key = str(cause.full_key)
+        parent = key.rpartition(".")[0]
+        known = [str(name) for name in cause.parent_node or () if name != "hydra"]
+        name = key.rpartition(".")[2]
+        where = f"In {parent} there is" if parent else "There is"
+        choices = f" It has: {', '.join(known)}." if known else f" A new key is added with a plus: +{key}=…"
+        return f"{where} no {name!r}.{did_you_mean(name, known)}{choices}"
+    if isinstance(cause, ValidationError):
+        return f"{cause.full_key}: {str(cause).splitlines()[0]}."
+    # Hydra's own text is good for the rest, such as a line that does not parse.
+    return str(error).split("\nConfig search path")[0].split("\nSee https")[0].strip()

@@ -1,0 +1,123 @@
+"""From a composed configuration to a checked `RunSpec`; no torch.
+
+Also the identity of a run: runs whose configurations agree in everything that can change a result are the same run, have the
+same name and the same folder, and are not done twice.
+"""
+
+import copy
+import hashlib
+import json
+import re
+from dataclasses import fields
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from drpt.app.schema import RunSpec
+
+# Where results go and are shown: no part of what is computed.
+_NOT_IDENTITY = ("sweep", "runs_folder", "logger", "hydra")
+
+
+class ConfigError(ValueError):
+    """A configuration breaks rules; the message lists every fault."""
+
+
+def register() -> None:
+    """Make the schema and our resolvers known to Hydra and OmegaConf; may be called again."""
+    ConfigStore.instance().store(name="run_schema", node=RunSpec)
+    OmegaConf.register_new_resolver("drpt_job", _job_of_root, replace=True)
+
+
+def check_config(config: DictConfig) -> RunSpec:
+    """Check every section and return the typed configuration.
+
+    Args:
+        config: Composed with the schema; the ``hydra`` node may still be there.
+
+    Returns:
+        Plain dataclasses and values, interpolations resolved.
+
+    Raises:
+        ConfigError: At least one value breaks its rule.
+    """
+    faults: list[str] = []
+    for field in fields(RunSpec):
+        try:
+            section = config[field.name]
+            if isinstance(section, DictConfig):
+                OmegaConf.to_object(section)
+        except MissingMandatoryValue:
+            pass  # reported below with its full name
+        except (ValueError, OmegaConfBaseException) as error:
+            faults.append(_first_line_of(error))
+    own = _own_sections(config)
+    faults += [f"{key} is needed: add {key}=…" for key in sorted(OmegaConf.missing_keys(own))]
+    if not faults:
+        try:
+            spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunSpec), own))
+            assert isinstance(spec, RunSpec)
+        except ValueError as error:
+            faults.append(_first_line_of(error))
+    if not faults:
+        faults += _cross_faults(spec)
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return spec
+
+
+def _cross_faults(spec: RunSpec) -> list[str]:
+    faults = []
+    if spec.evaluation.num_generate > spec.data.num_eval:
+        faults.append(
+            f"evaluation.num_generate={spec.evaluation.num_generate} must be at most data.num_eval={spec.data.num_eval}: "
+            "accuracy is measured on the held-out examples."
+        )
+    return faults
+
+
+def _own_sections(config: DictConfig) -> DictConfig:
+    own = copy.copy(config)
+    OmegaConf.set_struct(own, False)
+    OmegaConf.set_readonly(own, False)
+    own.pop("hydra", None)
+    return own
+
+
+def _first_line_of(error: Exception) -> str:
+    # OmegaConf appends its own particulars in further lines.
+    lines = str(error).strip().split("\n    full_key")[0]
+    return lines or type(error).__name__
+
+
+def identity_of(config: Container) -> dict[str, Any]:
+    """All that can change the run's result, resolved.
+
+    Args:
+        config: A composed configuration.
+
+    Returns:
+        Plain values.
+    """
+    assert isinstance(config, DictConfig)
+    sections = {str(key): config._get_node(key) for key in config if key not in _NOT_IDENTITY}
+    return {
+        key: OmegaConf.to_container(node, resolve=True) if isinstance(node, Container) else config[key]
+        for key, node in sections.items()
+    }
+
+
+def job_name(config: Container) -> str:
+    """A readable name with a short checksum of the run's identity: ``layerwise_subset-0.5-seed0-3fa91c``."""
+    identity = identity_of(config)
+    regularizer = identity["regularizer"]
+    dials = [regularizer["strength"], f"rho{regularizer['relaxation']:g}" if regularizer["relaxation"] else None]
+    parts = [regularizer["name"], *(str(dial) for dial in dials if dial is not None), f"seed{identity['seed']}"]
+    checksum = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:6]
+    return re.sub(r"[^\w.+-]+", "_", "-".join([*parts, checksum]))
+
+
+def _job_of_root(*, _root_: Container) -> str:
+    return job_name(_root_)

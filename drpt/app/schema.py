@@ -1,0 +1,65 @@
+"""The whole configuration of a run: one typed section a config group, checked before anything heavy is imported."""
+
+from dataclasses import dataclass
+
+from drpt.checks import check_choice, check_interval
+from drpt.data.spec import DataSpec
+from drpt.evaluation.spec import EvaluationSpec
+from drpt.geometry.spec import RegularizerSpec
+from drpt.models.spec import FinetuneSpec, ModelSpec
+from drpt.modules.spec import TaskSpec, TrainerSpec
+from drpt.optim.spec import OptimizerSpec
+
+LOGGERS = {"wandb": "Weights & Biases, besides the run's folder", "off": "the run's folder alone"}
+WANDB_MODES = {
+    "auto": "online when logged in, else offline",
+    "online": "needs a login",
+    "offline": "written beside the run, to be sent with `wandb sync`",
+}
+
+
+@dataclass(kw_only=True)
+class LoggerSpec:
+    """Where metrics go besides the run's own folder."""
+
+    name: str  # a key of LOGGERS
+    mode: str  # a key of WANDB_MODES
+    project: str  # of W&B
+    entity: str | None  # of W&B; null = the user's default
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: A value breaks its rule.
+        """
+        check_choice("logger.name", self.name, LOGGERS)
+        check_choice("logger.mode", self.mode, WANDB_MODES)
+
+
+@dataclass(kw_only=True)
+class RunSpec:
+    """One run."""
+
+    sweep: str  # folder of results under `runs_folder`; runs of one sweep are compared with each other
+    runs_folder: str
+    seed: int  # draws target examples, order of examples, adapters, dropout
+    task: TaskSpec
+    model: ModelSpec
+    finetune: FinetuneSpec
+    data: DataSpec
+    regularizer: RegularizerSpec
+    optimizer: OptimizerSpec
+    trainer: TrainerSpec
+    evaluation: EvaluationSpec
+    logger: LoggerSpec
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: A value breaks its rule.
+        """
+        check_interval("seed", self.seed, low=0, high=2**31 - 1, meaning="the run's seed")
+        if not self.sweep or "/" in self.sweep or self.sweep.startswith("."):
+            raise ValueError(f"sweep={self.sweep!r} must be a folder's name: no slash, no leading dot, not empty.")

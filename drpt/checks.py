@@ -1,0 +1,65 @@
+"""Rules for single values, whose messages name the option, the value, the rule and the choices (no torch: they run first)."""
+
+import math
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint at the closest known word, or nothing."""
+    near = get_close_matches(word, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def check_choice(option: str, value: str, choices: Iterable[str], also: str = "") -> None:
+    """Require one of some names.
+
+    Args:
+        option: Full name of the option, as typed on the command line.
+        value: What it was set to.
+        choices: The names that exist.
+        also: What else is admitted, appended to the choices.
+
+    Raises:
+        ValueError: ``value`` is not among them.
+    """
+    names = list(choices)
+    if value not in names:
+        raise ValueError(
+            f"{option}={value!r} is not known.{did_you_mean(value, names)} Choices: {', '.join(names)}{also}."
+        )
+
+
+def check_interval(
+    option: str,
+    value: float,
+    *,
+    low: float,
+    high: float = math.inf,
+    meaning: str,
+    is_low_included: bool = True,
+    is_high_included: bool = True,
+) -> None:
+    """Require a number within bounds; NaN is in no interval, infinity only where it is a bound that counts.
+
+    Args:
+        option: Full name of the option, as typed on the command line.
+        value: What it was set to.
+        low: Least value.
+        high: Largest value.
+        meaning: What the number is, for the reader of the message.
+        is_low_included: Whether ``low`` itself is admitted.
+        is_high_included: Whether ``high`` itself is admitted; infinity never is.
+
+    Raises:
+        ValueError: ``value`` lies outside.
+    """
+    above = value >= low if is_low_included else value > low
+    below = (value <= high if is_high_included else value < high) and value < math.inf
+    if above and below:
+        return
+    if math.isinf(high):
+        rule = f"be {'at least' if is_low_included else 'more than'} {low:g}"
+    else:
+        rule = f"lie in {'[' if is_low_included else '('}{low:g}, {high:g}{']' if is_high_included else ')'}"
+    raise ValueError(f"{option}={value} must {rule}: {meaning}.")

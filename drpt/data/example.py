@@ -1,0 +1,98 @@
+"""One conversation, whatever it came from, and the reading of one from a record of a file or data set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str  # one of ROLES
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A conversation that ends with the assistant's turn."""
+
+    messages: tuple[Message, ...]
+    source: str  # task family, or file and line
+    payload: Mapping[str, Any] = field(default_factory=dict)  # what the source's verifier needs; Any: its own business
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """All turns before the last."""
+        return self.messages[:-1]
+
+    @property
+    def response(self) -> str:
+        """The assistant's last turn."""
+        return self.messages[-1].content
+
+
+class RecordError(ValueError):
+    """A record is not a conversation; the message names the field, what is wrong with it and the fix."""
+
+
+def example_from_record(record: object, source: str) -> Example:
+    """Read a record in chat format: ``messages``, or ``prompt`` and ``response``.
+
+    Args:
+        record: ``{"messages": [{"role": …, "content": …}, …]}`` or ``{"prompt": str, "response": str}``; other keys are
+            left alone.
+        source: Where it came from.
+
+    Returns:
+        The example.
+
+    Raises:
+        RecordError: A field is missing or has the wrong kind of value.
+    """
+    if not isinstance(record, Mapping):
+        raise RecordError(f"a JSON object was expected, not {_kind(record)}: write one {{…}} a line.")
+    if "messages" in record:
+        messages = _read_messages(record["messages"])
+    elif "prompt" in record or "response" in record:
+        prompt, response = (_read_text(record, field) for field in ("prompt", "response"))
+        messages = (Message(role="user", content=prompt), Message(role="assistant", content=response))
+    else:
+        keys = ", ".join(map(repr, list(record)[:8])) or "none"
+        raise RecordError(f"neither field 'messages' nor fields 'prompt' and 'response' are there (fields: {keys}).")
+    return Example(messages=messages, source=source)
+
+
+def _read_messages(value: object) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not value:
+        raise RecordError(f"field 'messages' must be a list of at least one turn, not {_kind(value)}.")
+    messages = []
+    for i, turn in enumerate(value):
+        if not isinstance(turn, Mapping):
+            raise RecordError(f'field \'messages[{i}]\' must be {{"role": …, "content": …}}, not {_kind(turn)}.')
+        role = turn.get("role")
+        if role not in ROLES:
+            raise RecordError(f"field 'messages[{i}].role' is {role!r}; it must be one of {', '.join(ROLES)}.")
+        messages.append(Message(role=role, content=_read_text(turn, "content", f"messages[{i}].content")))
+    if messages[-1].role != "assistant":
+        raise RecordError(
+            f"field 'messages' ends with the role {messages[-1].role!r}; the last turn must be the assistant's, "
+            "since that is what is learned."
+        )
+    return tuple(messages)
+
+
+def _read_text(record: Mapping[str, object], key: str, name: str | None = None) -> str:
+    if key not in record:
+        raise RecordError(f"field '{name or key}' is missing.")
+    value = record[key]
+    if not isinstance(value, str):
+        raise RecordError(f"field '{name or key}' must be a string, not {_kind(value)}.")
+    return value
+
+
+def _kind(value: object) -> str:
+    names = {type(None): "null", dict: "an object", list: "a list", str: "a string", bool: "a truth value"}
+    return "an empty list" if value == [] else names.get(type(value), f"the number {value}")

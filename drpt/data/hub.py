@@ -1,0 +1,140 @@
+"""Data sets of the Hugging Face hub, or local ones that `datasets` reads, with a mapping from columns to conversations."""
+
+import string
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from drpt.checks import did_you_mean
+from drpt.data.example import Example, RecordError, example_from_record
+from drpt.data.shuffled import shuffled
+from drpt.data.source import is_exact_match
+
+_FIELDS = ({"messages"}, {"prompt", "response"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubTable:
+    """One table: what `datasets.load_dataset` is asked for, and which columns make a conversation.
+
+    ``columns`` maps ``messages``, or ``prompt`` and ``response``, each to a column's name or, for texts, to a template such
+    as ``"{instruction}\\n{input}"``.
+    """
+
+    path: str
+    columns: Mapping[str, str]
+    name: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    data_files: Any = None  # Any: whatever load_dataset takes: a file, a list, a mapping
+    filter: Mapping[str, Any] | None = None  # keep rows whose columns equal these values
+
+
+class HubSource:
+    """General and target examples from data sets; the tables are loaded when first used.
+
+    Args:
+        general: Keys of `HubTable`.
+        target: Keys of `HubTable`.
+        evaluation: Keys of `HubTable`; None takes evaluation examples out of ``target``.
+
+    Raises:
+        ValueError: A key is unknown or missing, or the mapping names other fields than a conversation has.
+    """
+
+    is_endless = False
+
+    def __init__(
+        self, *, general: Mapping[str, Any], target: Mapping[str, Any], evaluation: Mapping[str, Any] | None
+    ) -> None:
+        self._tables = {
+            "general": _read_table("general", general),
+            "target": _read_table("target", target),
+            "evaluation": None if evaluation is None else _read_table("evaluation", evaluation),
+        }
+        self._loaded: dict[str, list[Example]] = {}
+
+    def general(self, seed: int) -> Iterator[Example]:
+        """See `Source.general`."""
+        return shuffled(self._examples("general"), seed)
+
+    def target(self, seed: int) -> Iterator[Example]:
+        """See `Source.target`."""
+        return shuffled(self._examples("target"), seed)
+
+    def evaluation(self, seed: int) -> Iterator[Example]:
+        """See `Source.evaluation`."""
+        return shuffled(self._examples("target" if self._tables["evaluation"] is None else "evaluation"), seed)
+
+    def is_correct(self, example: Example, response: str) -> bool:
+        """See `is_exact_match`."""
+        return is_exact_match(example, response)
+
+    def _examples(self, role: str) -> list[Example]:
+        if role not in self._loaded:
+            table = self._tables[role]
+            assert table is not None
+            self._loaded[role] = _load(role, table)
+        return self._loaded[role]
+
+
+def _read_table(role: str, keys: Mapping[str, Any]) -> HubTable:
+    option = f"data.source.{role}"
+    known = list(HubTable.__dataclass_fields__)
+    for key in keys:
+        if key not in known:
+            raise ValueError(f"{option}.{key} is not known.{did_you_mean(key, known)} Choices: {', '.join(known)}.")
+    missing = [key for key in ("path", "columns") if not keys.get(key)]
+    if missing:
+        raise ValueError(
+            f"{option}.{missing[0]} is needed, e.g. {option}.path=tatsu-lab/alpaca "
+            f"'{option}.columns={{prompt: instruction, response: output}}'."
+        )
+    if set(keys["columns"]) not in _FIELDS:
+        raise ValueError(
+            f"{option}.columns maps {sorted(keys['columns'])}; it must map either messages, or both prompt and response."
+        )
+    return HubTable(**keys)
+
+
+def _load(role: str, table: HubTable) -> list[Example]:
+    import datasets
+
+    option = f"data.source.{role}"
+    try:
+        rows = datasets.load_dataset(
+            table.path, table.name, split=table.split, revision=table.revision, data_files=table.data_files
+        )
+    except Exception as error:  # datasets raises many kinds; all of them mean the same to the reader
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{option}: datasets.load_dataset({table.path!r}, {table.name!r}, split={table.split!r}) failed: {reason}"
+        ) from error
+    columns = rows.column_names
+    for column in [*(c for template in table.columns.values() for c in _columns_in(template)), *(table.filter or {})]:
+        if column not in columns:
+            raise ValueError(
+                f"{option}.columns: {table.path} has no column {column!r}.{did_you_mean(column, columns)} "
+                f"Columns: {', '.join(columns)}."
+            )
+    examples = []
+    for number, row in enumerate(rows):
+        if any(row[column] != value for column, value in (table.filter or {}).items()):
+            continue
+        record = {
+            field: template.format(**row) if "{" in template else row[template]
+            for field, template in table.columns.items()
+        }
+        try:
+            examples.append(example_from_record(record, f"{table.path}:{number}"))
+        except RecordError as error:
+            raise ValueError(f"{option}: {table.path}, split {table.split}, row {number}: {error}") from error
+    if not examples:
+        raise ValueError(f"{option}: {table.path}, split {table.split}: no row is left.")
+    return examples
+
+
+def _columns_in(template: str) -> list[str]:
+    if "{" not in template:
+        return [template]
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name]

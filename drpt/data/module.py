@@ -1,0 +1,120 @@
+"""The Lightning data module: every step's batch, as a pure function of seed and step."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from drpt.data.batch import StepBatch, pad_rows
+from drpt.data.chat import EncodedExample, EncodedPool, encode_examples
+from drpt.data.order import rows_of_step
+from drpt.data.pools import Pools
+from drpt.data.spec import DataSpec
+
+
+class NoUsableExampleError(ValueError):
+    """After encoding, a pool has fewer examples than a step needs."""
+
+
+class PostTrainingData(LightningDataModule):
+    """General and target rows for every step, and the held-out examples to measure with.
+
+    Args:
+        pools: Disjoint examples.
+        tokenizer: Of transformers, with a chat template and a pad token.
+        spec: The `data` config group.
+        num_steps: Optimizer steps of the whole run.
+        seed: Of the order of examples.
+        needs_general: Whether the update looks at general rows; if not, they are left out of the batches.
+        needs_target: Likewise for target rows.
+
+    Raises:
+        NoUsableExampleError: Too few examples have an assistant token within ``data.max_length``.
+    """
+
+    def __init__(
+        self,
+        pools: Pools,
+        tokenizer: Any,  # Any: transformers has no types
+        spec: DataSpec,
+        *,
+        num_steps: int,
+        seed: int,
+        needs_general: bool,
+        needs_target: bool,
+    ) -> None:
+        super().__init__()
+        encoded: dict[str, EncodedPool] = {
+            name: encode_examples(tokenizer, getattr(pools, name), max_length=spec.max_length)
+            for name in ("general", "target", "stopping", "evaluation")
+        }
+        self.pad_token_id: int = tokenizer.pad_token_id
+        self.general, self.target, self.stopping, self.evaluation = (pool.examples for pool in encoded.values())
+        self.counts = dict(pools.counts)
+        for name, pool in encoded.items():
+            self.counts |= {f"{name}_truncated": pool.num_truncated, f"{name}_empty": pool.num_empty}
+        wanted = {"general": spec.general_rows, "target": spec.target_rows, "evaluation": 1}
+        if pools.stopping:
+            wanted["stopping"] = 1
+        for name, count in wanted.items():
+            if len(encoded[name].examples) < count:
+                raise NoUsableExampleError(
+                    f"data.max_length={spec.max_length}: of the {name} pool only {len(encoded[name].examples)} examples have "
+                    f"an assistant token to learn ({encoded[name].num_truncated} were cut, {encoded[name].num_empty} left "
+                    f"out as empty), and {count} are needed. Raise data.max_length or take shorter examples."
+                )
+        self._general_rows = spec.general_rows if needs_general else 0
+        self._target_rows = spec.target_rows if needs_target else 0
+        self._num_steps = num_steps
+        self._seed = seed
+        self._first_step = 0
+
+    def step_batch(self, step: int) -> StepBatch:
+        """The rows of one step: general examples first, then target examples."""
+        general = self._rows(self.general, self._general_rows, step, "general")
+        target = self._rows(self.target, self._target_rows, step, "target")
+        return StepBatch(
+            tokens=pad_rows(
+                [self.general[i] for i in general] + [self.target[i] for i in target], pad_token_id=self.pad_token_id
+            ),
+            example_ids=torch.tensor(general, dtype=torch.long),
+            num_target=len(target),
+            step=step,
+        )
+
+    def _rows(self, pool: list[EncodedExample], count: int, step: int, stream: str) -> list[int]:
+        if count == 0:
+            return []
+        return rows_of_step(pool_size=len(pool), count=count, step=step, seed=self._seed, stream=stream)
+
+    def train_dataloader(self) -> "StepLoader":
+        """Batches from the first step not yet taken."""
+        return StepLoader(self, first_step=self._first_step, num_steps=self._num_steps)
+
+    def state_dict(self) -> dict[str, int]:
+        """How many optimizer steps have been taken: all that the order of examples depends on."""
+        assert self.trainer is not None
+        return {"step": self.trainer.global_step}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on after the steps that were taken."""
+        self._first_step = state_dict["step"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepLoader:
+    """All batches of a run, one a step; iteration begins at ``first_step``."""
+
+    data: PostTrainingData
+    first_step: int
+    num_steps: int
+
+    def __len__(self) -> int:
+        """Steps of the whole run: Lightning counts the ones before ``first_step`` as taken."""
+        return self.num_steps
+
+    def __iter__(self) -> Iterator[StepBatch]:
+        """Yield the batches in order."""
+        return (self.data.step_batch(step) for step in range(self.first_step, self.num_steps))

@@ -1,0 +1,110 @@
+"""Task families of reasoning-gym: text questions, answers and verifiers, generated from seeds; no download.
+
+Source: reasoning-gym (Stojanovski et al. 2025, arXiv 2505.24760).
+"""
+
+import hashlib
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from drpt.checks import check_choice
+from drpt.data.example import Example, Message
+
+_ENDLESS = sys.maxsize  # families make items one by one; their size is only a bound
+
+
+class ReasoningSource:
+    """Many families as the general pool, one as the target.
+
+    Args:
+        target: Name of the target family.
+        target_options: Options of the target family, e.g. ``{min_terms: 2, max_terms: 2}``.
+        general: Names of the general families, each with an equal share.
+        system: A system turn put before every question; None leaves it to the chat template.
+
+    Raises:
+        ValueError: A family does not exist, the target is among the general ones, or an option is not the family's.
+    """
+
+    is_endless = True
+
+    def __init__(
+        self, *, target: str, target_options: Mapping[str, Any], general: Sequence[str], system: str | None
+    ) -> None:
+        known = _families()
+        check_choice("data.source.target", target, known)
+        for family in general:
+            check_choice("data.source.general", family, known)
+        if not general:
+            raise ValueError("data.source.general=[]: name at least one family for the general pool.")
+        if target in general:
+            raise ValueError(
+                f"data.source.target={target!r} is also in data.source.general: general data would hold target examples. "
+                "Take it out of the list."
+            )
+        self._target, self._general, self._system = target, list(general), system
+        self._options = {target: dict(target_options)}
+        self._family(target, 0)  # an unknown option is refused now
+
+    def general(self, seed: int) -> Iterator[Example]:
+        """Families in turn, so that each has the same share of any beginning of the stream."""
+        streams = [self._stream(family, f"general-{seed}") for family in self._general]
+        while True:
+            for stream in streams:
+                yield next(stream)
+
+    def target(self, seed: int) -> Iterator[Example]:
+        """See `Source.target`."""
+        return self._stream(self._target, f"target-{seed}")
+
+    def evaluation(self, seed: int) -> Iterator[Example]:
+        """See `Source.evaluation`."""
+        return self._stream(self._target, f"evaluation-{seed}")
+
+    def is_correct(self, example: Example, response: str) -> bool:
+        """Full marks from the family's own verifier; partial credit does not count."""
+        entry = dict(example.payload)
+        return float(self._family(example.source, 0).score_answer(response.strip(), entry)) == 1.0
+
+    def _stream(self, family: str, name: str) -> Iterator[Example]:
+        # An item's own seed is the data set's plus its index, so neighbouring seeds would share nearly all their items.
+        seed = int.from_bytes(hashlib.sha256(f"{family}-{name}".encode()).digest()[:4], "big")
+        dataset = self._family(family, seed)
+        for index in range(_ENDLESS):
+            entry = dataset[index]
+            if entry["answer"] is None:  # nothing to learn, and nothing to verify against
+                continue
+            system = () if self._system is None else (Message(role="system", content=self._system),)
+            yield Example(
+                messages=(
+                    *system,
+                    Message(role="user", content=entry["question"]),
+                    Message(role="assistant", content=str(entry["answer"])),
+                ),
+                source=family,
+                payload=entry,
+            )
+
+    @lru_cache(maxsize=256)  # noqa: B019  # one source lives as long as its run
+    def _family(self, family: str, seed: int) -> Any:  # Any: reasoning-gym's data set
+        import reasoning_gym
+
+        options = self._options.get(family, {})
+        try:
+            return reasoning_gym.create_dataset(family, seed=seed, size=_ENDLESS, **options)
+        except (TypeError, AssertionError, ValueError) as error:
+            raise ValueError(
+                f"data.source.target_options={options}: the family {family!r} does not take these ({error})."
+            ) from error
+
+
+def _families() -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # of a dependency's sources, at their first compilation
+        from reasoning_gym.factory import DATASETS
+
+    # `composite` mixes other families and has none by itself.
+    return sorted(set(DATASETS) - {"composite"})

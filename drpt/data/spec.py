@@ -1,0 +1,51 @@
+"""The `data` config group: its keys and rules, without torch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from drpt.checks import check_interval
+
+
+@dataclass(kw_only=True)
+class DataSpec:
+    """Where examples come from, and how many of each kind make a step."""
+
+    name: str  # the source's name in tables and dashboards
+    source: Any  # a node with _target_, built into a drpt.data.source.Source; Any: each source has keys of its own
+    num_target: int  # target examples that training may see: the scarce ones
+    num_general: int | None  # size of the general pool; null = all there are
+    num_eval: int  # held-out target examples for loss and accuracy
+    general_rows: int  # n, general examples a step
+    target_rows: int  # m, target examples a step
+    max_length: int  # tokens; longer conversations are cut at the end
+    split_seed: int  # draws the general pool and the evaluation set; the run's seed draws the target examples
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: A value breaks its rule.
+        """
+        counts = {
+            "num_target": "the target examples that training may see",
+            "num_eval": "the held-out target examples",
+            "general_rows": "general examples a step",
+            "target_rows": "target examples a step",
+            "num_general": "the size of the general pool",
+        }
+        for key, meaning in counts.items():
+            value = getattr(self, key)
+            if value is not None:
+                check_interval(f"data.{key}", value, low=1, meaning=meaning)
+        check_interval("data.max_length", self.max_length, low=8, meaning="tokens of a conversation")
+        check_interval("data.split_seed", self.split_seed, low=0, meaning="a seed")
+        if self.target_rows > self.num_target:
+            raise ValueError(
+                f"data.target_rows={self.target_rows} must be at most data.num_target={self.num_target}: "
+                "a step takes each target example once."
+            )
+        if self.num_general is not None and self.general_rows > self.num_general:
+            raise ValueError(
+                f"data.general_rows={self.general_rows} must be at most data.num_general={self.num_general}: "
+                "a step takes each general example once."
+            )

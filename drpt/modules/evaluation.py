@@ -1,0 +1,94 @@
+"""When to measure on held-out examples: before the first step, every few steps and after the last."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from drpt.data.example import Example
+from drpt.data.module import PostTrainingData
+from drpt.evaluation.held_out import answer_greedily, measure_accuracy, measure_loss
+from drpt.evaluation.spec import EvaluationSpec
+
+
+class HeldOutEvaluation(Callback):
+    """Logs ``target/*`` on the evaluation examples and ``stopping/*`` on target examples kept out of training.
+
+    Args:
+        data: The held-out examples.
+        tokenizer: Of transformers.
+        is_correct: The source's verifier.
+        spec: The `evaluation` config group.
+        num_steps: Optimizer steps of the whole run.
+    """
+
+    def __init__(
+        self,
+        data: PostTrainingData,
+        tokenizer: Any,  # Any: transformers has no types
+        is_correct: Callable[[Example, str], bool],
+        spec: EvaluationSpec,
+        *,
+        num_steps: int,
+    ) -> None:
+        self._data = data
+        self._tokenizer = tokenizer
+        self._is_correct = is_correct
+        self._spec = spec
+        self._num_steps = num_steps
+        self.samples: list[dict[str, str | bool]] = []  # the latest answers: prompt, expected, answer, is_correct
+        self.latest: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the model as it was given; a resumed run has done so before."""
+        if trainer.global_step == 0:
+            self._measure(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        """Measure every few steps and after the last."""
+        step = trainer.global_step
+        if step % self._spec.every_steps == 0 or step == self._num_steps:
+            self._measure(trainer, pl_module)
+
+    def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        start = time.perf_counter()
+        metrics = {f"target/{name}": value for name, value in self._loss(pl_module, "evaluation").items()}
+        if self._data.stopping:
+            metrics |= {f"stopping/{name}": value for name, value in self._loss(pl_module, "stopping").items()}
+        asked = self._data.evaluation[: self._spec.num_generate]
+        if asked:
+            metrics |= {f"target/{name}": value for name, value in self._accuracy(pl_module, asked).items()}
+        metrics["evaluation/seconds/value"] = time.perf_counter() - start
+        self.latest = metrics
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=trainer.global_step)
+
+    def _loss(self, module: LightningModule, pool: str) -> dict[str, float]:
+        return measure_loss(
+            module.model,
+            getattr(self._data, pool),
+            pad_token_id=self._data.pad_token_id,
+            batch_rows=self._spec.batch_rows,
+            device=module.device,
+        )
+
+    def _accuracy(self, module: LightningModule, asked: list[Any]) -> dict[str, float]:
+        answers = answer_greedily(
+            module.model,
+            self._tokenizer,
+            asked,
+            batch_rows=self._spec.batch_rows,
+            max_new_tokens=self._spec.max_new_tokens,
+            device=module.device,
+        )
+        self.samples = [
+            {
+                "prompt": row.example.prompt[-1].content,
+                "expected": row.example.response,
+                "answer": answer,
+                "is_correct": self._is_correct(row.example, answer),
+            }
+            for row, answer in zip(asked, answers, strict=True)
+        ]
+        return measure_accuracy(asked, answers, self._is_correct)

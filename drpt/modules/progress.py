@@ -1,0 +1,79 @@
+"""A progress bar with loss and time left."""
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from drpt.modules.evaluation import HeldOutEvaluation
+
+
+class TrainingProgress(Callback):
+    """Shows steps, training loss, held-out loss and the time left; on a dumb terminal, a line every evaluation.
+
+    Args:
+        description: What is running.
+        evaluation: Whose latest figures are shown.
+        num_steps: Optimizer steps of the whole run.
+        console: Where to draw.
+    """
+
+    def __init__(
+        self, description: str, evaluation: HeldOutEvaluation, *, num_steps: int, console: Console | None = None
+    ) -> None:
+        self._description = description
+        self._evaluation = evaluation
+        self._num_steps = num_steps
+        self._console = console or Console(stderr=True)
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._shown: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the bar where training starts."""
+        if not self._console.is_terminal:
+            self._print_line(trainer.global_step)
+            return
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=False,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(
+            self._description, total=self._num_steps, completed=trainer.global_step, figures=self._figures(trainer)
+        )
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        """Move the bar."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=trainer.global_step, figures=self._figures(trainer))
+        elif self._evaluation.latest is not self._shown:
+            self._print_line(trainer.global_step)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave the terminal as it was, also after an error."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _figures(self, trainer: Trainer) -> str:
+        train = trainer.callback_metrics.get("train_loss")
+        parts = [] if train is None else [f"train {float(train):.3f}"]
+        if "target/loss/mean" in self._evaluation.latest:
+            parts.append(f"held-out {self._evaluation.latest['target/loss/mean']:.3f}")
+        return "  ".join(parts)
+
+    def _print_line(self, step: int) -> None:
+        self._shown = self._evaluation.latest
+        figures = [
+            f"{name} {self._shown[key]:.3f}"
+            for name, key in (("loss", "target/loss/mean"), ("accuracy", "target/accuracy/mean"))
+            if key in self._shown
+        ]
+        self._console.print(f"{self._description}: step {step}/{self._num_steps}, held-out {', '.join(figures)}")

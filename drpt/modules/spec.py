@@ -1,0 +1,54 @@
+"""The `task` and `trainer` config groups: their keys and rules, without torch."""
+
+from dataclasses import dataclass
+
+from drpt.checks import check_choice, check_interval
+
+TASKS = {"sft": "supervised fine-tuning on conversations"}
+PRECISIONS = {
+    "32-true": "float32 throughout",
+    "bf16-mixed": "float32 weights, bfloat16 products (autocast)",
+    "bf16-true": "bfloat16 weights and products",
+}
+ACCELERATORS = ("auto", "cpu", "gpu")
+
+
+@dataclass(kw_only=True)
+class TaskSpec:
+    """What is trained for."""
+
+    name: str  # a key of TASKS
+
+    def __post_init__(self) -> None:
+        """Check the value.
+
+        Raises:
+            ValueError: The task does not exist.
+        """
+        check_choice("task.name", self.name, TASKS)
+
+
+@dataclass(kw_only=True)
+class TrainerSpec:
+    """How long, where and in which precision."""
+
+    max_steps: int  # optimizer steps
+    accelerator: str  # one of ACCELERATORS
+    precision: str  # a key of PRECISIONS
+    checkpoint_every_steps: int  # optimizer steps between two checkpoints
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: A value breaks its rule.
+        """
+        check_interval("trainer.max_steps", self.max_steps, low=1, meaning="optimizer steps of the run")
+        check_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
+        check_choice("trainer.precision", self.precision, PRECISIONS)
+        check_interval(
+            "trainer.checkpoint_every_steps",
+            self.checkpoint_every_steps,
+            low=1,
+            meaning="optimizer steps between two checkpoints",
+        )

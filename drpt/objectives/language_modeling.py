@@ -1,0 +1,50 @@
+"""Next-token losses. Axes: batch = rows, token = positions, V = vocabulary."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def token_losses(
+    logits: Float[Tensor, "batch token V"],
+    token_ids: Int[Tensor, "batch token"],
+    loss_mask: Bool[Tensor, "batch token"],
+) -> Float[Tensor, "batch token"]:
+    """``−log p(token_t | tokens before t)`` where the mask is set, else 0; in float32 or better.
+
+    The logits at a position predict the next token; the first position's entry is 0 whatever its mask.
+
+    Args:
+        logits: The model's output.
+        token_ids: Its input.
+        loss_mask: Which tokens count.
+
+    Returns:
+        Nats [batch, token].
+    """
+    counts = loss_mask[:, 1:]
+    # Only rows of the vocabulary that count are turned into probabilities: prompts are most of a batch.
+    picked = logits[:, :-1][counts]
+    picked = picked.float() if picked.dtype in {torch.float16, torch.bfloat16} else picked
+    losses = F.cross_entropy(picked, token_ids[:, 1:][counts], reduction="none")
+    return F.pad(losses.new_zeros(counts.shape).masked_scatter(counts, losses), (1, 0))
+
+
+def sample_losses(
+    logits: Float[Tensor, "batch token V"],
+    token_ids: Int[Tensor, "batch token"],
+    loss_mask: Bool[Tensor, "batch token"],
+) -> Float[Tensor, " batch"]:
+    """Mean of each row's `token_losses` over its counted tokens; 0 for a row that has none.
+
+    Args:
+        logits: The model's output.
+        token_ids: Its input.
+        loss_mask: Which tokens count.
+
+    Returns:
+        Nats a token [batch].
+    """
+    num_tokens = loss_mask[:, 1:].sum(dim=1).clamp(min=1)
+    return token_losses(logits, token_ids, loss_mask).sum(dim=1) / num_tokens

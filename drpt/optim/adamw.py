@@ -1,0 +1,50 @@
+"""AdamW with a warm-up and a schedule."""
+
+import math
+from collections.abc import Iterable
+
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from drpt.optim.spec import OptimizerSpec
+
+
+def build_adamw(parameters: Iterable[nn.Parameter], spec: OptimizerSpec, *, num_steps: int) -> tuple[AdamW, LambdaLR]:
+    """The optimizer and its schedule, to be stepped once an optimizer step.
+
+    Args:
+        parameters: The trained ones.
+        spec: The `optimizer` config group.
+        num_steps: Optimizer steps of the whole run.
+
+    Returns:
+        AdamW, and the schedule whose factor multiplies ``spec.lr``.
+    """
+    beta1, beta2 = spec.betas
+    optimizer = AdamW(parameters, lr=spec.lr, betas=(beta1, beta2), eps=spec.eps, weight_decay=spec.weight_decay)
+    num_warmup = math.ceil(spec.warmup_share * num_steps)
+    return optimizer, LambdaLR(optimizer, lambda step: lr_factor(step, num_warmup, num_steps, spec.schedule))
+
+
+def lr_factor(step: int, num_warmup: int, num_steps: int, schedule: str) -> float:
+    """Share of the highest learning rate at a step.
+
+    It climbs as ``(step + 1) / (num_warmup + 1)`` (so that no step has rate 0), then falls linearly or as half a cosine,
+    reaching 0 only after the last step, or stays.
+
+    Args:
+        step: From 0.
+        num_warmup: Steps of the climb.
+        num_steps: All steps.
+        schedule: A name of `drpt.optim.spec.SCHEDULES`.
+
+    Returns:
+        A number in (0, 1] for every step of the run.
+    """
+    if step < num_warmup:
+        return (step + 1) / (num_warmup + 1)
+    if schedule == "constant":
+        return 1.0
+    progress = min(1.0, (step - num_warmup) / max(1, num_steps - num_warmup))
+    return 1.0 - progress if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
