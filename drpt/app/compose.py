@@ -13,14 +13,15 @@ from drpt.app.paths import config_folder
 from drpt.checks import did_you_mean
 
 
-def compose_run(overrides: Sequence[str]) -> DictConfig:
+def compose_run(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
     """Compose a run's configuration as `drpt train` does.
 
     Args:
         overrides: As on the command line, without sweeps.
+        with_hydra: Whether Hydra's own node is there too.
 
     Returns:
-        The configuration without Hydra's own node; values are checked by `check_config`.
+        The configuration; values are checked by `check_config`.
 
     Raises:
         ConfigError: A group, option or key does not exist, or a value has the wrong type.
@@ -29,7 +30,7 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return compose("train", list(overrides))
+            return compose("train", list(overrides), return_hydra_config=with_hydra)
     except HydraException as error:
         raise ConfigError(explain(error)) from error
 

@@ -16,6 +16,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from drpt.app.schema import RunSpec
+from drpt.geometry.catalogue import SETS
 
 # Where results go and are shown: no part of what is computed.
 _NOT_IDENTITY = ("sweep", "runs_folder", "logger", "hydra")
@@ -109,10 +110,29 @@ def identity_of(config: Container) -> dict[str, Any]:
     }
 
 
+def drop_unused_strength(config: DictConfig) -> DictConfig:
+    """Set the strength of a set that has none to null.
+
+    A sweep of strengths over several regularizers gives every one of them each strength; for a set without one they are all
+    the same job.
+
+    Args:
+        config: Of one job of a sweep; changed in place.
+
+    Returns:
+        The same object.
+    """
+    if config.regularizer.set in SETS and SETS[config.regularizer.set].strength is None:
+        config.regularizer.strength = None
+    return config
+
+
 def job_name(config: Container) -> str:
     """A readable name with a short checksum of the run's identity: ``layerwise_subset-0.5-seed0-3fa91c``."""
     identity = identity_of(config)
     regularizer = identity["regularizer"]
+    if regularizer["set"] in SETS and SETS[regularizer["set"]].strength is None:
+        regularizer["strength"] = None  # see drop_unused_strength
     dials = [regularizer["strength"], f"rho{regularizer['relaxation']:g}" if regularizer["relaxation"] else None]
     parts = [regularizer["name"], *(str(dial) for dial in dials if dial is not None), f"seed{identity['seed']}"]
     checksum = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:6]

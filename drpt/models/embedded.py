@@ -64,7 +64,7 @@ def embedded_model_folder() -> Path:
     Raises:
         EmbeddedModelError: The package is missing or its file's checksum is wrong.
     """
-    folder = cache_folder() / f"smollm2-135m-instruct-v{_VERSION}"
+    folder = _folder()
     if is_complete(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +89,15 @@ def embedded_model_folder() -> Path:
         finally:
             shutil.rmtree(half, ignore_errors=True)
     return folder
+
+
+def is_embedded_model_ready() -> bool:
+    """Whether the converted model is in the cache."""
+    return is_complete(_folder())
+
+
+def _folder() -> Path:
+    return cache_folder() / f"smollm2-135m-instruct-v{_VERSION}"
 
 
 def is_complete(folder: Path) -> bool:

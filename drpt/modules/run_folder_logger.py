@@ -9,8 +9,8 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
-METRICS_FILE = "metrics.jsonl"
-
+from drpt.metrics import METRICS_FILE, read_metrics
+from drpt.files import write_atomically
 
 class RunFolderLogger(Logger):
     """Appends ``{"step": …, "name": …, "value": …}`` lines to ``metrics.jsonl``, each flushed at once.
@@ -26,9 +26,7 @@ class RunFolderLogger(Logger):
         self._folder = folder
         path = folder / METRICS_FILE
         kept = [line for line in read_metrics(path) if line["step"] <= resume_step] if resume_step else []
-        half = path.with_suffix(".part")
-        half.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        os.replace(half, path)
+        write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a")
 
     @property
@@ -59,28 +57,3 @@ class RunFolderLogger(Logger):
     def close(self) -> None:
         """No more metrics will come."""
         self._file.close()
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All lines of a metrics file; a last line that an interruption cut is left out.
-
-    Args:
-        path: ``metrics.jsonl``; need not exist.
-
-    Returns:
-        ``{"step": int, "name": str, "value": float}`` in the order of writing.
-
-    Raises:
-        ValueError: A line other than the last is malformed.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines()
-    records = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                raise ValueError(f"{path}:{number}: not a line of metrics ({error.msg}).") from error
-    return records

@@ -90,7 +90,7 @@ class SupervisedFineTuning(LightningModule):
         if rows.num_target:
             metrics["train/target_loss/mean"] = float(losses[rows.num_general :].mean())
         metrics["train/learning_rate/value"] = float(learning_rate)
-        metrics["train/step_seconds/value"] = self.cost.last_seconds
+        metrics |= self.cost.metrics
         metrics["train/tokens/sum"] = float(batch.tokens.attention_mask.sum())
         for logger in self.loggers:
             logger.log_metrics(metrics, step=batch.step + 1)

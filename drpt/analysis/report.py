@@ -1,0 +1,69 @@
+"""A sweep's table, chart and page, written into its folder."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drpt.analysis.chart import draw_chart
+from drpt.analysis.page import build_page
+from drpt.analysis.run import COMMANDS_FILE, ResultsError, Run, read_sweep
+from drpt.analysis.table import Row, as_csv, tabulate
+from drpt.files import write_atomically
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was written."""
+
+    rows: list[Row]
+    table: Path
+    chart: Path
+    page: Path
+
+
+def write_report(folder: Path) -> Report:
+    """Write ``table.csv``, ``chart.png`` and ``report.html``.
+
+    Args:
+        folder: A sweep's.
+
+    Returns:
+        The table's rows and the files' paths.
+
+    Raises:
+        ResultsError: No run is finished.
+    """
+    runs = read_sweep(folder)
+    rows = tabulate(runs)
+    if not rows:
+        raise ResultsError(f"{folder}: none of its {len(runs)} runs is finished yet. {_why(runs)}")
+    title = f"{folder.resolve().name}: held-out loss under {len(rows) - 1} regularizers"
+    paths = [folder / name for name in ("table.csv", "chart.png", "report.html")]
+    contents = [as_csv(rows), draw_chart(rows, title), build_page(rows, runs, title=title, command=commands_of(folder, runs))]
+    for path, content in zip(paths, contents, strict=True):
+        write_atomically(path, content)
+    return Report(rows=rows, table=paths[0], chart=paths[1], page=paths[2])
+
+
+def commands_of(folder: Path, runs: Sequence[Run]) -> str:
+    """The commands that made a sweep, as typed, one a line.
+
+    Args:
+        folder: The sweep's.
+        runs: Its runs, for a sweep that kept no record.
+
+    Returns:
+        Text for a shell.
+    """
+    path = folder / COMMANDS_FILE
+    if not path.exists():
+        return f"drpt train  # {len(runs)} runs"
+    lines = dict.fromkeys(path.read_text().splitlines())
+    return "\n".join(shlex.join(["drpt", "train", *json.loads(line)]) for line in lines)
+
+
+def _why(runs: Sequence[Run]) -> str:
+    errors = [f"{run.folder.name}: {run.summary.get('error', run.summary['status'])}" for run in runs]
+    return "; ".join(errors[:3])

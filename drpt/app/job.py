@@ -1,0 +1,100 @@
+"""One job of a run or sweep: skipped if it is finished, resumed if it was interrupted; light until it trains."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from drpt.analysis.run import CONFIG_FILE, ENVIRONMENT_FILE, SUMMARY_FILE
+from drpt.app.config import ConfigError, check_config, drop_unused_strength
+from drpt.app.schema import RunSpec
+from drpt.files import write_atomically
+
+_log = logging.getLogger(__name__)
+
+
+class JobFailedError(HydraException):
+    """A job ended with an error that its folder tells of."""
+
+
+def run_job(config: DictConfig) -> str:
+    """Train under one configuration, in the folder that Hydra gives it.
+
+    In a sweep a failure is written down and the next job goes on; the sweep reports failures at its end.
+
+    Args:
+        config: Composed by Hydra.
+
+    Returns:
+        The status: ``finished`` or ``failed``.
+
+    Raises:
+        JobFailedError: In a single run, whatever stopped it, in words.
+    """
+    hydra = HydraConfig.get()
+    is_sweep = hydra.mode is RunMode.MULTIRUN
+    folder = Path(hydra.runtime.output_dir)
+    number = f" #{hydra.job.num}" if is_sweep else ""
+    try:
+        spec = check_config(drop_unused_strength(config) if is_sweep else config)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock", blocking=False):
+            return _run_locked(spec, config, folder, number)
+    except Timeout:
+        message = f"{folder}: another process is at work here."
+    except (ConfigError, ValueError, ArithmeticError, OSError, RuntimeError, TypeError) as error:
+        message = str(error) or type(error).__name__
+        _log.debug("job failed", exc_info=True)
+        _write_summary(folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name})
+        if not isinstance(error, ValueError):  # not a matter of options or data: whoever mends it needs the trace
+            _log.exception("%s failed", folder.name)
+    if not is_sweep:
+        raise JobFailedError(message)
+    _log.error("%s failed: %s", folder.name, message)
+    return "failed"
+
+
+def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) -> str:
+    if is_finished(folder):
+        _log.info("%s is finished already; skipped", folder)
+        return "finished"
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    write_atomically(folder / CONFIG_FILE, OmegaConf.to_yaml(config, resolve=True))
+    label = spec.regularizer.label
+    started = {"status": "running", "label": label, "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    _write_summary(folder, started)
+    from drpt.app.training import draw_examples, train  # torch and all that: only now
+
+    try:
+        source, pools = draw_examples(spec)  # bad data ends here, before a model is loaded
+        from drpt.app.environment import describe_environment
+
+        environment = json.dumps(describe_environment(sys.argv), indent=1)
+        write_atomically(folder / ENVIRONMENT_FILE, environment)
+        outcome = train(spec, {str(key): value for key, value in plain.items()}, source, pools, folder, number)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
+        _write_summary(folder, started | {"status": "interrupted"})
+        raise
+    _write_summary(folder, started | outcome | {"status": "finished"})
+    return "finished"
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in a folder took all its steps."""
+    try:
+        return bool(json.loads((folder / SUMMARY_FILE).read_text())["status"] == "finished")
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    write_atomically(folder / SUMMARY_FILE, json.dumps(summary, indent=1))

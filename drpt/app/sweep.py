@@ -1,0 +1,88 @@
+"""Checking every job of a sweep before the first one starts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig
+
+from drpt.app.compose import compose_run
+from drpt.app.config import ConfigError, check_config, drop_unused_strength, job_name
+
+_BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPlan:
+    """The jobs of a sweep."""
+
+    num_jobs: int  # combinations
+    names: tuple[str, ...]  # of the distinct ones
+
+    @property
+    def num_duplicates(self) -> int:
+        """Combinations that equal another: such as strengths of a set that has none."""
+        return self.num_jobs - len(self.names)
+
+
+def without_sweeps(overrides: Sequence[str]) -> list[str]:
+    """The overrides that are the same for all jobs.
+
+    Args:
+        overrides: As typed.
+
+    Returns:
+        Those with one value.
+
+    Raises:
+        ConfigError: One of them does not parse.
+    """
+    return [text for text, override in zip(overrides, _parse(overrides), strict=True) if not override.is_sweep_override()]
+
+
+def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
+    """Compose and check every job.
+
+    Args:
+        overrides: As typed, sweeps included.
+        base: Composed of the overrides without sweeps, with Hydra's own node.
+
+    Returns:
+        The plan; None for another sweeper than Hydra's basic one, whose jobs are not known beforehand.
+
+    Raises:
+        ConfigError: A job's configuration is bad; every distinct fault is listed once.
+    """
+    if base.hydra.sweeper["_target_"] != _BASIC_SWEEPER:
+        return None
+    params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
+    (jobs,) = BasicSweeper.split_arguments(_parse([*params, *overrides]), None)
+    names: list[str] = []
+    faults: list[str] = []
+    for job in jobs:
+        try:
+            config = drop_unused_strength(compose_run(job))
+            check_config(config)
+            names.append(job_name(config))
+        except ConfigError as error:
+            faults += str(error).splitlines()
+    if faults:
+        raise ConfigError("\n".join(dict.fromkeys(faults)))
+    return SweepPlan(num_jobs=len(jobs), names=tuple(dict.fromkeys(names)))
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+
+    from drpt.app.paths import config_folder
+
+    # A loader is needed for glob(*), which is a question about the configuration folder.
+    loader = ConfigLoaderImpl(create_config_search_path(str(config_folder())))
+    try:
+        return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise ConfigError(f"{str(error).splitlines()[0]}: write option=value.") from error

@@ -1,0 +1,87 @@
+"""`drpt train --help`: every group, option and default, read from conf/ and the catalogue."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from drpt.app.paths import config_folder
+from drpt.geometry.catalogue import SCORES, SETS, Partition
+
+_USAGE = """\
+[bold]drpt train[/] \\[-m] \\[group=choice …] \\[key=value …]
+
+Fine-tune a language model under a regularizer. One run, or with [bold]-m[/] a sweep: give a group or key several values with
+commas, [bold]range(5)[/] or [bold]glob(*)[/], and every combination is run, checked before the first starts. Results are under
+[bold]runs/<sweep>/<job>/[/]; a sweep ends with a table, chart.png and report.html. The same command with the same [bold]sweep=…[/]
+skips what is finished and goes on with what was interrupted.
+
+  drpt train                                                        layer-wise subset on SmolLM2-135M, LoRA
+  drpt train regularizer=mix regularizer.strength=0.25 seed=3
+  drpt train -m regularizer=glob(*) regularizer.strength=0.25,0.5 seed=range(3) sweep=first
+  drpt train data=jsonl data.source.general=pool.jsonl data.source.target=mine.jsonl
+  drpt train model=hub model.name=HuggingFaceTB/SmolLM2-360M-Instruct finetune=full
+  drpt train --cfg job regularizer=full                             print the configuration, train nothing
+"""
+_KEYS = (
+    ("seed", "draws target examples, the order of examples, adapters, dropout"),
+    ("sweep", "name of the folder under runs/; default: the time of the start"),
+    ("regularizer.set", " ".join(SETS)),
+    ("regularizer.partition", " ".join(member.value for member in Partition) + ": finer = weaker regularization"),
+    ("regularizer.score", " ".join(SCORES) + ": what ranks examples for a set that chooses"),
+    ("regularizer.strength", "the set's λ, larger = stronger; see the sets below"),
+    ("regularizer.relaxation", "ρ in [0, 1]: u = (1−ρ) P(v) + ρ v; 1 is target-only training"),
+    ("data.num_target", "target examples that training may see: the scarce ones"),
+    ("data.general_rows, data.target_rows", "n and m: general and target examples a step"),
+    ("data.max_length", "tokens; longer conversations are cut"),
+    ("optimizer.lr, trainer.max_steps", "the highest learning rate, the number of optimizer steps"),
+    ("trainer.precision", "32-true, bf16-mixed, bf16-true"),
+    ("evaluation.every_steps", "steps between two measurements on held-out target examples"),
+)
+
+
+def show_help(console: Console) -> None:
+    """Print the help.
+
+    Args:
+        console: Where to.
+    """
+    console.print(_USAGE)
+    groups = Table.grid(padding=(0, 2))
+    for group, choice, meaning in _choices(config_folder()):
+        groups.add_row(f"  [bold]{group}[/]", choice, f"[dim]{meaning}[/]")
+    console.print("[bold]groups and their choices[/] (* = default)")
+    console.print(groups)
+    keys = Table.grid(padding=(0, 2))
+    for key, meaning in _KEYS:
+        keys.add_row(f"  {key}", f"[dim]{meaning}[/]")
+    console.print("\n[bold]keys most often set[/] (all of them: drpt train --cfg job)")
+    console.print(keys)
+    sets = Table.grid(padding=(0, 2))
+    for name, entry in SETS.items():
+        strength = "no strength" if entry.strength is None else f"λ in {entry.strength}: {entry.strength.meaning}"
+        sets.add_row(f"  {name}", entry.formula, f"[dim]{entry.update}; {strength}[/]".replace("[0,", "\\[0,"))
+    console.print("\n[bold]feasible sets[/] and the update each gives")
+    console.print(sets)
+    console.print("\nHydra's own options: drpt train --hydra-help")
+
+
+def _choices(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Group, choice and the first comment of each file; the group's name once."""
+    defaults = _defaults(folder / "train.yaml")
+    for group in sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "hydra"):
+        shown = group.name
+        for path in sorted(group.glob("*.yaml")):
+            lines = [line for line in path.read_text().splitlines() if line and not line.startswith("# @package")]
+            meaning = lines[0].partition("#")[2].strip() if "#" in lines[0] else ""
+            mark = "*" if defaults.get(group.name) == path.stem else ""
+            yield shown, f"{path.stem}{mark}", meaning
+            shown = ""
+
+
+def _defaults(path: Path) -> dict[str, str]:
+    import yaml
+
+    entries = yaml.safe_load(path.read_text())["defaults"]
+    return {key: value for entry in entries if isinstance(entry, dict) for key, value in entry.items()}

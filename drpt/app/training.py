@@ -1,0 +1,170 @@
+"""From a checked configuration to a trained, measured run: a list of parts, put together."""
+
+import json
+import logging
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch import Trainer
+
+from drpt.metrics import METRICS_FILE, read_metrics
+from drpt.analysis.run import SAMPLES_FILE, summarize
+from drpt.app.schema import RunSpec
+from drpt.app.tracking import build_wandb_logger
+from drpt.data.module import PostTrainingData
+from drpt.data.pools import Pools, draw_pools
+from drpt.data.source import Source
+from drpt.evaluation.cost import release_memory
+from drpt.files import write_atomically
+from drpt.geometry.regularizer import build_regularizer
+from drpt.models.load import apply_finetune, count_parameters, load_model
+from drpt.modules.checkpoints import LAST, Checkpoints
+from drpt.modules.evaluation import HeldOutEvaluation
+from drpt.modules.progress import TrainingProgress
+from drpt.modules.run_folder_logger import RunFolderLogger
+from drpt.modules.sft import SupervisedFineTuning
+
+_log = logging.getLogger(__name__)
+
+
+def draw_examples(spec: RunSpec) -> tuple[Source, Pools]:
+    """Build the source and draw its pools.
+
+    Args:
+        spec: The run's configuration.
+
+    Returns:
+        The source, whose verifier is used later, and the pools.
+
+    Raises:
+        ValueError: A key is not the source's, or its data are bad or too few.
+    """
+    try:
+        source = instantiate(spec.data.source, _convert_="all")
+    except Exception as error:  # Hydra wraps whatever the constructor raised
+        cause = error.__cause__ or error
+        raise ValueError(f"data.source: {cause}" if isinstance(cause, TypeError) else str(cause)) from error
+    return source, draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+
+
+def train(
+    spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, folder: Path, number: str
+) -> dict[str, Any]:
+    """Train, evaluate, and leave everything in the run's folder.
+
+    Args:
+        spec: The run's configuration.
+        config: The same in plain values, for the tracker.
+        source: Whose verifier judges answers.
+        pools: Examples.
+        folder: The run's; if it holds a checkpoint, training goes on from there.
+        number: Of the job within its sweep, for the progress bar.
+
+    Returns:
+        What `summary.json` holds besides the status.
+    """
+    start = time.perf_counter()
+    _quieten_libraries()
+    num_steps = spec.trainer.max_steps
+    regularizer = build_regularizer(spec.regularizer, seed=spec.seed)
+    loaded = load_model(spec.model)
+    model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
+    num_trained, num_parameters = count_parameters(model)
+    data = PostTrainingData(
+        pools,
+        loaded.tokenizer,
+        spec.data,
+        num_steps=num_steps,
+        seed=spec.seed,
+        needs_general=regularizer.needs_general,
+        needs_target=regularizer.needs_target,
+    )
+    _report_counts(data.counts)
+    module = SupervisedFineTuning(model, regularizer, spec.optimizer, num_steps=num_steps, seed=spec.seed)
+    checkpoint = folder / "checkpoints" / LAST
+    resume_step = _step_of(checkpoint)
+    if resume_step:
+        _log.info("%s goes on after step %d", folder.name, resume_step)
+    evaluation = HeldOutEvaluation(data, loaded.tokenizer, source.is_correct, spec.evaluation, num_steps=num_steps)
+    keeper = Checkpoints(checkpoint.parent, evaluation, every_steps=spec.trainer.checkpoint_every_steps)
+    progress = TrainingProgress(
+        f"{spec.regularizer.label} seed={spec.seed}{number}", evaluation, num_steps=num_steps
+    )
+    metrics_logger = RunFolderLogger(folder, resume_step=resume_step)
+    wandb_logger = build_wandb_logger(spec, config, folder)
+    trainer = Trainer(
+        max_steps=num_steps,
+        accelerator=spec.trainer.accelerator,
+        devices=1,
+        precision=spec.trainer.precision,  # type: ignore[arg-type]  # one of PRECISIONS
+        logger=[metrics_logger, *([wandb_logger] if wandb_logger else [])],
+        callbacks=[evaluation, keeper, progress],
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,  # ours writes what a resumed run needs, and no more
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        log_every_n_steps=1,
+    )
+    exit_code = 1
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint if resume_step else None, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        selected_step = num_steps if keeper.best_step is None else keeper.best_step
+        figures = summarize(read_metrics(folder / METRICS_FILE), selected_step)
+        write_atomically(folder / SAMPLES_FILE, json.dumps(evaluation.samples, indent=1, ensure_ascii=False))
+        if wandb_logger is not None:
+            _finish_dashboard(wandb_logger, figures, evaluation.samples)
+        exit_code = 0
+    finally:
+        metrics_logger.close()
+        if wandb_logger is not None:
+            import wandb
+
+            wandb.finish(exit_code=exit_code)  # the next run of a sweep must not land in this one's
+    result = figures | {
+        "steps": num_steps,
+        "selected_step": selected_step,
+        "num_trained_parameters": num_trained,
+        "num_parameters": num_parameters,
+        "data_counts": data.counts,
+        "seconds": time.perf_counter() - start,
+    }
+    del trainer, module, model, loaded, data, evaluation, keeper, progress
+    release_memory()
+    return result
+
+
+def _step_of(checkpoint: Path) -> int:
+    if not checkpoint.exists():
+        return 0
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+
+
+def _report_counts(counts: dict[str, int]) -> None:
+    noted = {name: count for name, count in counts.items() if count}
+    if noted:
+        _log.info("examples cut or left out: %s", ", ".join(f"{name} {count}" for name, count in noted.items()))
+
+
+def _finish_dashboard(logger: Any, figures: dict[str, dict[str, float]], samples: list[dict[str, Any]]) -> None:
+    import wandb
+
+    run = logger.experiment
+    run.summary.update({f"final/{name}": value for name, value in figures["final"].items()})
+    if samples:
+        columns = ["prompt", "expected", "answer", "is_correct"]
+        run.log({"samples": wandb.Table(columns=columns, data=[[row[key] for key in columns] for row in samples])})
+
+
+def _quieten_libraries() -> None:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # deprecated inside Lightning, nothing of ours
+    # Lightning's advice for data loaders with workers; ours makes a batch in well under a millisecond.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
