@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from drpt.analysis.run import Run
@@ -170,7 +171,7 @@ def _rank(row: Row) -> tuple[int, str, float, str]:
 
 def as_text(rows: Sequence[Row]) -> Table:
     """The table for a terminal; the lowest loss and the highest accuracy of the trained points are bold."""
-    table = Table(header_style="bold", pad_edge=False)
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("regularizer", no_wrap=True)
     table.add_column("seeds", justify="right")
     for column in COLUMNS:

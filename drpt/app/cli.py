@@ -97,7 +97,7 @@ def _train(words: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(words):
         from drpt.app.train_help import show_help
 
-        show_help(Console(highlight=False))
+        show_help(_stdout())
         return 0
     from drpt.app.launch import launch
 
@@ -120,7 +120,7 @@ def _table(options: argparse.Namespace) -> int:
 
     rows = tabulate(read_sweep(_folder_of(options)))
     if options.format == "text":
-        Console().print(as_text(rows))
+        _stdout().print(as_text(rows))
     else:
         sys.stdout.write({"csv": as_csv, "markdown": as_markdown, "latex": as_latex}[options.format](rows))
     return 0
@@ -135,7 +135,7 @@ def _show_report(folder: Path) -> int:
     from drpt.analysis.table import as_text
 
     report = write_report(folder)
-    console = Console(highlight=False)
+    console = _stdout()
     console.print()
     console.print(as_text(report.rows))
     for name, path in (("chart", report.chart), ("page", report.page), ("table", report.table)):
@@ -156,4 +156,10 @@ def _folder_of(options: argparse.Namespace) -> Path:
 def _doctor(options: argparse.Namespace) -> int:
     from drpt.app.doctor import examine
 
-    return examine(Console(highlight=False))
+    return examine(_stdout())
+
+
+def _stdout() -> Console:
+    """A terminal has its own width; a file or pipe gets room for every column."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)

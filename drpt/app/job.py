@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from drpt.analysis.run import CONFIG_FILE, ENVIRONMENT_FILE, SUMMARY_FILE
-from drpt.app.config import ConfigError, check_config, drop_unused_strength
+from drpt.app.config import check_config, drop_unused_strength
 from drpt.app.schema import RunSpec
 from drpt.files import write_atomically
 
@@ -50,9 +50,8 @@ def run_job(config: DictConfig) -> str:
             return _run_locked(spec, config, folder, number)
     except Timeout:
         message = f"{folder}: another process is at work here."
-    except (ConfigError, ValueError, ArithmeticError, OSError, RuntimeError, TypeError) as error:
+    except Exception as error:  # whatever it is, the other jobs of a sweep must not be lost with this one
         message = str(error) or type(error).__name__
-        _log.debug("job failed", exc_info=True)
         _write_summary(folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name})
         if not isinstance(error, ValueError):  # not a matter of options or data: whoever mends it needs the trace
             _log.exception("%s failed", folder.name)

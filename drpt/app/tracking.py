@@ -31,15 +31,17 @@ def build_wandb_logger(spec: RunSpec, config: dict[str, Any], folder: Path) -> W
         return None
     is_online = _is_online(spec.logger.mode)
     regularizer = spec.regularizer
-    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
     return WandbLogger(
         name=f"{regularizer.label} seed={spec.seed}",
         project=spec.logger.project,
         entity=spec.logger.entity,
         save_dir=str(folder),
         id=f"{spec.sweep}-{folder.name}".replace("/", "_")[-120:],
-        offline=not is_online,
+        mode="online" if is_online else "offline",
         group=regularizer.label,
+        settings=wandb.Settings(silent=True),
         job_type=spec.task.name,
         tags=[
             f"sweep:{spec.sweep}"[:64],

@@ -12,17 +12,18 @@ from drpt.geometry.catalogue import SCORES, SETS, Partition
 _USAGE = """\
 [bold]drpt train[/] \\[-m] \\[group=choice …] \\[key=value …]
 
-Fine-tune a language model under a regularizer. One run, or with [bold]-m[/] a sweep: give a group or key several values with
-commas, [bold]range(5)[/] or [bold]glob(*)[/], and every combination is run, checked before the first starts. Results are under
-[bold]runs/<sweep>/<job>/[/]; a sweep ends with a table, chart.png and report.html. The same command with the same [bold]sweep=…[/]
-skips what is finished and goes on with what was interrupted.
+Fine-tune a language model under a regularizer. One run, or with [bold]-m[/] a sweep: give
+a group or key several values with commas, [bold]range(5)[/] or [bold]glob(*)[/], and every combination
+is run; all are checked before the first starts. Results are in runs/<sweep>/<job>/; a
+sweep ends with a table, chart.png and report.html. The same command with the same
+[bold]sweep=…[/] skips what is finished and goes on with what was interrupted.
 
-  drpt train                                                        layer-wise subset on SmolLM2-135M, LoRA
+  drpt train                                    layer-wise subset, SmolLM2-135M, LoRA
   drpt train regularizer=mix regularizer.strength=0.25 seed=3
-  drpt train -m regularizer=glob(*) regularizer.strength=0.25,0.5 seed=range(3) sweep=first
+  drpt train -m 'regularizer=glob(*)' regularizer.strength=0.25,0.5 'seed=range(3)'
   drpt train data=jsonl data.source.general=pool.jsonl data.source.target=mine.jsonl
   drpt train model=hub model.name=HuggingFaceTB/SmolLM2-360M-Instruct finetune=full
-  drpt train --cfg job regularizer=full                             print the configuration, train nothing
+  drpt train --cfg job regularizer=full         print the configuration, train nothing
 """
 _KEYS = (
     ("seed", "draws target examples, the order of examples, adapters, dropout"),
@@ -47,7 +48,7 @@ def show_help(console: Console) -> None:
     Args:
         console: Where to.
     """
-    console.print(_USAGE)
+    console.print(_USAGE, soft_wrap=True)
     groups = Table.grid(padding=(0, 2))
     for group, choice, meaning in _choices(config_folder()):
         groups.add_row(f"  [bold]{group}[/]", choice, f"[dim]{meaning}[/]")

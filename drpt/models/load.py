@@ -99,6 +99,7 @@ def apply_finetune(model: nn.Module, spec: FinetuneSpec, *, seed: int) -> nn.Mod
     Raises:
         ValueError: No layer bears one of ``finetune.target_modules``.
     """
+    model.train()  # pretrained models come in evaluation mode, in which dropout would stay off
     if spec.method == "full":
         return model.requires_grad_(True)
     from peft import LoraConfig, TaskType, get_peft_model
