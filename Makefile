@@ -14,9 +14,9 @@ UV_VERSION := 0.13.9
 TORCH_FLAGS := $(if $(filter gpu,$(EXTRA)),,$(if $(PIP_FIND_LINKS),,--torch-backend cpu))
 UV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") UV_HTTP_TIMEOUT=180 $(BIN)/uv
 
-.PHONY: help install lock
+.PHONY: help install demo test check lint types format lock clean
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## set up .venv with the frozen versions (EXTRA=gpu for CUDA)
 
@@ -27,9 +27,33 @@ $(INSTALLED): pyproject.toml .lock/$(EXTRA).txt .lock/embedded.txt
 	$(UV) pip install --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
+demo: install ## the main job: regularizers compared on SmolLM2-135M, about 8 minutes on 2 cores
+	@$(BIN)/drpt train -m experiment=demo
+
+test: lint types ## set up, lint, check types and run every test that can run here
+	@$(BIN)/python -m pytest
+
+check: lint types ## the quick part of `make test`, for every commit
+	@$(BIN)/python -m pytest -m "not slow and not browser" tests/geometry tests/capture tests/data tests/objectives
+
+lint: install ## formatting and lint rules
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+
+types: install ## static types
+	@$(BIN)/mypy
+
+format: install ## format, and mend what ruff can mend
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
 lock: ## freeze the newest versions that pyproject.toml admits into .lock/
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV); $(BIN)/python -m pip install --quiet "uv==$(UV_VERSION)"; }
 	$(UV) pip compile pyproject.toml --quiet --no-header --no-annotate --python-version 3.11 --extra cpu --extra dev \
 		--excludes .lock/cpu-excludes.txt $(TORCH_FLAGS) --upgrade | sed 's/+cpu$$//' > .lock/cpu.txt
 	$(UV) pip compile pyproject.toml --quiet --no-header --no-annotate --python-version 3.11 --extra gpu --extra dev \
 		--python-platform x86_64-manylinux_2_28 --no-find-links --upgrade > .lock/gpu.txt
+
+clean: ## remove caches and the environment; results in runs/ stay
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

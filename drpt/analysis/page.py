@@ -45,7 +45,10 @@ def build_page(rows: Sequence[Row], runs: Sequence[Run], *, title: str, command:
             "seeds": "" if row.name == ZERO_SHOT else ", ".join(str(run.config["seed"]) for run in row.runs),
             "is_zero_shot": row.name == ZERO_SHOT,
             "cells": [
-                {"text": row.values[column.key].show(column.digits, column.scale), "is_best": best.get(column.key) == row.label}
+                {
+                    "text": row.values[column.key].show(column.digits, column.scale),
+                    "is_best": best.get(column.key) == row.label,
+                }
                 for column in COLUMNS
             ],
         }
@@ -59,7 +62,9 @@ def build_page(rows: Sequence[Row], runs: Sequence[Run], *, title: str, command:
         curves=_to_html(curves, "curves", is_first=True),
         strengths=_to_html(strengths, "strengths", is_first=False),
         answers=[
-            {"label": row.label, "samples": row.runs[0].samples[:_SHOWN_SAMPLES]} for row in rows if row.name != ZERO_SHOT
+            {"label": row.label, "samples": row.runs[0].samples[:_SHOWN_SAMPLES]}
+            for row in rows
+            if row.name != ZERO_SHOT
         ],
         settings=_settings(runs),
         unfinished=[run for run in runs if not run.is_finished],

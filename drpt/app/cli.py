@@ -102,7 +102,7 @@ def _train(words: list[str]) -> int:
     from drpt.app.launch import launch
 
     folder = launch(words)
-    return 0 if folder is None else _show_report(folder)
+    return 0 if folder is None else _conclude(folder)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -111,7 +111,20 @@ def _resume(options: argparse.Namespace) -> int:
     folder = _folder_of(options)
     for words in recorded_commands(folder):
         launch(words)
-    return _show_report(folder)
+    return _conclude(folder)
+
+
+def _conclude(folder: Path) -> int:
+    """Report on a sweep; status 1 when jobs of it failed."""
+    from drpt.analysis.run import read_sweep
+
+    _show_report(folder)
+    failed = [run for run in read_sweep(folder) if run.summary["status"] == "failed"]
+    for run in failed:
+        Console(stderr=True, highlight=False).print(
+            f"[bold red]failed[/] {run.folder.name}: {run.summary['error']}", soft_wrap=True
+        )
+    return 1 if failed else 0
 
 
 def _table(options: argparse.Namespace) -> int:

@@ -91,9 +91,7 @@ def train(
         _log.info("%s goes on after step %d", folder.name, resume_step)
     evaluation = HeldOutEvaluation(data, loaded.tokenizer, source.is_correct, spec.evaluation, num_steps=num_steps)
     keeper = Checkpoints(checkpoint.parent, evaluation, every_steps=spec.trainer.checkpoint_every_steps)
-    progress = TrainingProgress(
-        f"{spec.regularizer.label} seed={spec.seed}{number}", evaluation, num_steps=num_steps
-    )
+    progress = TrainingProgress(f"{spec.regularizer.label} seed={spec.seed}{number}", evaluation, num_steps=num_steps)
     metrics_logger = RunFolderLogger(folder, resume_step=resume_step)
     wandb_logger = build_wandb_logger(spec, config, folder)
     trainer = Trainer(

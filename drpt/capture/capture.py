@@ -26,7 +26,7 @@ from drpt.capture.partition import Block, partition_parameters
 from drpt.capture.rows import StepRows
 from drpt.capture.rules import Rule, find_rule
 from drpt.capture.use import Use, accumulating
-from drpt.geometry.products import Products
+from drpt.geometry.products import Coefficients, Products
 from drpt.geometry.regularizer import Regularizer
 
 _log = logging.getLogger(__name__)
@@ -113,6 +113,7 @@ class CaptureStep:
         self._outstanding: Counter[int] = Counter()
         self._uses: defaultdict[str, list[Use]] = defaultdict(list)
         self._reports: dict[int, BlockReport] = {}
+        self._constant: Coefficients | None = None  # of all blocks alike, when one weighted loss gave the update
 
     def backward(self, sample_losses: Float[Tensor, " batch"]) -> None:
         """Run the backward pass and leave the regularized update in ``.grad``, added to what is there.
@@ -132,6 +133,7 @@ class CaptureStep:
             coefficients = self._capture.regularizer.coefficients(self.rows.general, None, [0])
             weights = self.rows.coefficients_of_rows(coefficients, 0)
             (weights.to(sample_losses) * sample_losses).sum().backward()
+            self._constant = coefficients
             return
         sample_losses.sum().backward()
         with torch.no_grad():
@@ -141,6 +143,8 @@ class CaptureStep:
 
     def report(self) -> StepReport:
         """What was chosen and how the update compares with the target gradient, block by block."""
+        if self._constant is not None:
+            return StepReport((("global", BlockReport(coefficients=self._constant, products=None, update_sq=None)),))
         blocks = self._capture.blocks
         return StepReport(tuple((blocks[index].name, self._reports[index]) for index in sorted(self._reports)))
 

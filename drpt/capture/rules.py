@@ -5,7 +5,7 @@ outputs are the same; only the way in which the module's own parameters get thei
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from drpt.capture.use import Use
 Forward: TypeAlias = Callable[..., Tensor]
 
 
+@runtime_checkable  # for the shape checker of the tests
 class Site(Protocol):
     """One module's place in the capture."""
 

@@ -3,7 +3,7 @@
 Axes: batch = rows (general first, then target), token = positions of a row, I/O = a layer's inputs and outputs.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from drpt.capture.rows import StepRows
 from drpt.geometry.catalogue import ProductsMethod
 
 
+@runtime_checkable  # for the shape checker of the tests
 class Use(Protocol):
     """What the backward pass left of one use of a parameter: enough for products and updates, never n gradients."""
 

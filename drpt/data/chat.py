@@ -108,7 +108,5 @@ def encode_examples(tokenizer: Any, examples: Iterable[Example], *, max_length: 
         if not any(loss_mask) or not example.response.strip():
             num_empty += 1
             continue
-        encoded.append(
-            EncodedExample(example=example, token_ids=token_ids, loss_mask=loss_mask, prompt_ids=prompt_ids)
-        )
+        encoded.append(EncodedExample(example=example, token_ids=token_ids, loss_mask=loss_mask, prompt_ids=prompt_ids))
     return EncodedPool(examples=encoded, num_truncated=num_truncated, num_empty=num_empty)

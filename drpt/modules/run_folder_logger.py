@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from drpt.metrics import METRICS_FILE, read_metrics
 from drpt.files import write_atomically
 
+
 class RunFolderLogger(Logger):
     """Appends ``{"step": …, "name": …, "value": …}`` lines to ``metrics.jsonl``, each flushed at once.
 

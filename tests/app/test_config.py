@@ -1,0 +1,136 @@
+"""Every preset composes; every fault is named before anything heavy is imported."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from drpt.app.compose import compose_run
+from drpt.app.config import ConfigError, check_config, job_name
+from drpt.app.paths import config_folder
+from drpt.app.sweep import plan_sweep, without_sweeps
+
+GROUPS = sorted(path for path in config_folder().iterdir() if path.is_dir())
+CHOICES = sorted(f"{path.parent.name}={path.stem}" for group in GROUPS for path in group.rglob("*.yaml"))
+# What a choice needs besides itself.
+NEEDS = {
+    "model=hub": ["model.name=some/model"],
+    "data=jsonl": ["data.source.general=a.jsonl", "data.source.target=b.jsonl"],
+}
+
+
+def test_there_are_presets():
+    assert len(CHOICES) >= 20
+    names = {choice.removeprefix("regularizer=") for choice in CHOICES if choice.startswith("regularizer=")}
+    assert names >= {"target_only", "full", "mix", "random_subset", "global_subset", "layerwise_subset"}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_and_passes_its_rules(choice):
+    spec = check_config(compose_run([choice, "sweep=test", *NEEDS.get(choice, [])]))
+    group, _, name = choice.partition("=")
+    if group == "regularizer":
+        assert spec.regularizer.name == name
+
+
+def test_every_preset_has_a_first_line_that_explains_it():
+    for path in config_folder().glob("*/*.yaml"):
+        first = next(line for line in path.read_text().splitlines() if not line.startswith("# @package"))
+        assert "#" in first, f"{path}: say in a comment on the first line what this is"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["regularizer=fulll"],
+            r"regularizer='fulll' is not known\. Did you mean 'full'\? Choices: full, global_subset",
+        ),
+        (["regularizr=full"], r"There is no 'regularizr'\. Did you mean 'regularizer'\? It has: sweep"),
+        (["data.num_targt=3"], r"In data there is no 'num_targt'\. Did you mean 'num_target'\? It has: name, source"),
+        (["data.num_target=many"], r"data\.num_target: Value 'many' of type 'str' could not be converted to Integer"),
+        (["regularizer"], r"write option=value"),
+        (["model=hub"], r"model\.name=None: model=hub needs model\.name"),
+        (["data=jsonl"], r"data\.source\.general is needed: add data\.source\.general=…"),
+        (["regularizer=full", "regularizer.strength=0.5"], r"the set 'mean' has no strength"),
+        (["evaluation.num_generate=999"], r"evaluation\.num_generate=999 must be at most data\.num_eval=128"),
+        (["trainer.precision=16-mixed"], r"trainer\.precision='16-mixed' is not known.*bf16-mixed"),
+        (["finetune=full", "finetune.rank=8"], r"finetune\.rank belongs to finetune=lora"),
+        (["finetune.rank=0"], r"finetune\.rank=0 must be at least 1"),
+        (["sweep=a/b"], r"sweep='a/b' must be a folder's name"),
+        (["seed=-1"], r"seed=-1 must lie in \[0, "),
+        (["logger.mode=onlin"], r"logger\.mode='onlin'.*Did you mean 'online'"),
+    ],
+)
+def test_bad_options_are_explained(overrides, message):
+    sweep = [] if any(word.startswith("sweep=") for word in overrides) else ["sweep=test"]
+    with pytest.raises(ConfigError, match=message):
+        check_config(compose_run([*overrides, *sweep]))
+
+
+def test_all_faults_are_in_one_report():
+    with pytest.raises(ConfigError) as error:
+        check_config(compose_run(["sweep=test", "regularizer.strength=7", "data.num_eval=0", "optimizer.lr=-1"]))
+    assert [line.split("=")[0] for line in str(error.value).splitlines()] == [
+        "data.num_eval",
+        "regularizer.strength",
+        "optimizer.lr",
+    ]
+
+
+def test_a_run_is_known_by_what_can_change_its_result():
+    def name(*overrides):
+        return job_name(compose_run(["sweep=test", *overrides]))
+
+    assert re.fullmatch(r"layerwise_subset-0\.5-seed0-[0-9a-f]{6}", name())
+    assert name() == name("sweep=other", "logger=off", "runs_folder=elsewhere")
+    assert name() != name("optimizer.lr=1e-3")
+    assert name("seed=1").startswith("layerwise_subset-0.5-seed1-")
+    assert name("regularizer.relaxation=0.25").startswith("layerwise_subset-0.5-rho0.25-seed0-")
+
+
+def plan(*overrides):
+    words = ["sweep=test", *overrides]
+    return plan_sweep(words, compose_run(without_sweeps(words), with_hydra=True))
+
+
+def test_strengths_swept_over_sets_without_one_are_one_job():
+    found = plan("regularizer=full,target_only,mix", "regularizer.strength=0.25,0.5,1")
+    assert (found.num_jobs, len(found.names), found.num_duplicates) == (9, 5, 4)
+
+
+def test_glob_and_range_are_known():
+    assert len(plan("regularizer=glob(*_subset)", "seed=range(3)").names) == 9
+
+
+def test_every_job_of_a_sweep_is_checked_first():
+    with pytest.raises(ConfigError, match=r"regularizer\.strength=3\.0 must lie in \[0, 1\] for the set 'ball'"):
+        plan("regularizer=full,mix", "regularizer.strength=0.5,3")
+    with pytest.raises(ConfigError, match=r"regularizer='fulll' is not known"):
+        plan("regularizer=full,fulll")
+
+
+def test_checking_imports_nothing_heavy():
+    """This, not a stopwatch, is what keeps a typing error a matter of a second."""
+    code = (
+        "import sys\n"
+        "from drpt.app.cli import main\n"
+        "try:\n    main(['train', 'regularizer=fulll'])\nexcept SystemExit as stop:\n    assert stop.code == 2, stop.code\n"
+        "try:\n    main(['train', '--help'])\nexcept SystemExit as stop:\n    assert stop.code == 0, stop.code\n"
+        "heavy = {'torch', 'transformers', 'lightning', 'wandb', 'pandas', 'plotly', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_configuration_is_found_inside_an_installed_package(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "drpt"
+    (package / "conf").mkdir(parents=True)
+    (package / "conf" / "train.yaml").touch()
+    monkeypatch.setattr("drpt.__file__", str(package / "__init__.py"))
+    assert config_folder() == package / "conf"
+    (package / "conf" / "train.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match="installation is incomplete"):
+        config_folder()

@@ -1,0 +1,189 @@
+"""`drpt train` end to end on the tiny model: one run, a sweep, resuming, failing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from drpt.metrics import read_metrics
+from tests.app.conftest import TINY
+
+
+def only_run(sweep):
+    (folder,) = (path.parent for path in Path("runs", sweep).glob("*/summary.json"))
+    return folder
+
+
+def losses(folder):
+    """Everything measured that does not depend on the clock or the machine's memory."""
+    lines = read_metrics(folder / "metrics.jsonl")
+    return [
+        (line["step"], line["name"], line["value"])
+        for line in lines
+        if "seconds" not in line["name"] and "memory" not in line["name"]
+    ]
+
+
+@pytest.fixture
+def one(drpt):
+    status, text = drpt("train", *TINY, "sweep=one")
+    assert status == 0, text
+    return only_run("one"), text
+
+
+def test_a_run_leaves_everything_behind(one):
+    folder, text = one
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "finished"
+    assert {"target/loss/mean", "target/perplexity/mean", "target/accuracy/mean"} <= summary["start"].keys()
+    assert {"train/step_seconds/median", "train/peak_memory_bytes/max", "target/loss/mean"} <= summary["final"].keys()
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["regularizer"]["set"] == "subset"
+    assert config["optimizer"]["lr"] == 1e-4
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["packages"]["torch"]
+    assert not any("key" in name.lower() or "token" in name.lower() for name in environment)
+    metrics = read_metrics(folder / "metrics.jsonl")
+    measured = [line["step"] for line in metrics if line["name"] == "target/loss/mean"]
+    assert measured == [0, 3, 6]
+    assert {line["step"] for line in metrics if line["name"] == "train/update_cosine/mean"} == set(range(1, 7))
+    assert len(json.loads((folder / "samples.json").read_text())) == 4
+    assert "layerwise_subset λ=0.5" in text
+    assert "report.html" in text
+    assert {path.name for path in folder.parent.iterdir()} >= {
+        "table.csv",
+        "chart.png",
+        "report.html",
+        "commands.jsonl",
+    }
+
+
+def test_a_second_call_trains_nothing(one, drpt):
+    folder, _ = one
+    before = (folder / "metrics.jsonl").stat().st_mtime_ns
+    status, text = drpt("train", *TINY, "sweep=one")
+    assert status == 0
+    assert "finished already" in text
+    assert (folder / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_the_same_run_gives_the_same_figures(one, drpt):
+    folder, _ = one
+    drpt("train", *TINY, "sweep=again")
+    assert losses(only_run("again")) == losses(folder)
+
+
+def test_sweep_of_two(drpt):
+    status, text = drpt("train", "-m", *TINY, "sweep=two", "regularizer=full,target_only_stopped")
+    assert status == 0, text
+    for word in ("zero-shot", "full", "target_only_stopped", "chart.png"):
+        assert word in text
+    folders = {path.parent.name.split("-seed")[0]: path.parent for path in Path("runs/two").glob("*/summary.json")}
+    assert folders.keys() == {"full", "target_only_stopped"}
+    stopped = json.loads((folders["target_only_stopped"] / "summary.json").read_text())
+    assert stopped["selected_step"] in {0, 3, 6}
+    assert (folders["target_only_stopped"] / "checkpoints" / "best.ckpt").exists()
+    status, text = drpt("table", "runs/two", "--format", "csv")
+    assert text.splitlines()[0].startswith("regularizer,name,strength,seeds")
+    assert len(text.splitlines()) == 4
+
+
+@pytest.mark.parametrize("finetune", ["lora", "full"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_other_precisions_and_full_finetuning_run(drpt, finetune, precision):
+    words = [f"finetune={finetune}", f"trainer.precision={precision}", "model.gradient_checkpointing=true"]
+    status, text = drpt("train", *TINY, "trainer.max_steps=2", "optimizer.clip_norm=1.0", *words, "sweep=bf16")
+    assert status == 0, text
+    assert json.loads((only_run("bf16") / "summary.json").read_text())["final"]["target/loss/mean"] < 7
+
+
+LONG = ("trainer.max_steps=30", "evaluation.every_steps=10", "trainer.checkpoint_every_steps=4", "sweep=long")
+
+
+def start(folder):
+    command = [sys.executable, "-c", "from drpt.app.cli import main; main()", "train", *TINY, *LONG]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+
+
+def wait_for_step(process, folder, step):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        files = list(Path(folder, "runs", "long").glob("*/metrics.jsonl"))
+        if files and any(f'"step": {step}, "name": "train' in line for line in files[0].read_text().splitlines()):
+            return
+        assert process.poll() is None, "ended before it could be interrupted"
+        time.sleep(0.002)
+    raise AssertionError("never got there")
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_run_goes_on_as_if_it_had_never_stopped(tmp_path, drpt, signal_):
+    """Killed after step 14, with checkpoints at 12 and before: steps 13 and 14 are done again, with dropout and all."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    process = start(broken)
+    wait_for_step(process, broken, 14)
+    os.kill(process.pid, signal_)
+    process.wait()
+    (folder,) = broken.glob("runs/long/*/")
+    assert json.loads((folder / "summary.json").read_text())["status"] != "finished"
+    os.chdir(broken)
+    status, text = drpt("resume")
+    assert status == 0, text
+    assert "goes on after step" in text
+    os.chdir(tmp_path)
+    status, text = drpt("train", *TINY, *LONG)
+    assert status == 0, text
+    assert losses(folder) == losses(only_run("long"))
+
+
+def test_one_failing_job_does_not_stop_the_others(drpt):
+    words = ["regularizer=full", "optimizer.lr=1e-3,1e38", "sweep=fails", "finetune=full"]
+    status, text = drpt("train", "-m", *TINY, *words)
+    assert status == 1
+    assert "NaN or infinite" in text
+    statuses = sorted(json.loads(path.read_text())["status"] for path in Path("runs/fails").glob("*/summary.json"))
+    assert statuses == ["failed", "finished"]
+    assert Path("runs/fails/report.html").exists()
+
+
+def test_bad_data_stop_before_a_model_loads(drpt, tmp_path):
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "a"}\n')
+    words = ["data=jsonl", "data.source.general=bad.jsonl", "data.source.target=bad.jsonl", "data.num_eval=4"]
+    status, text = drpt("train", "model=hub", "model.name=no/such-model", "evaluation.num_generate=4", *words)
+    assert status == 1
+    assert "bad.jsonl:1: field 'response' is missing" in text
+    assert "Traceback" not in text
+
+
+def test_tracker_groups_by_regularizer(drpt):
+    words = [word for word in TINY if word != "logger=off"]
+    status, text = drpt("train", *words, "sweep=tracked", "seed=3", "regularizer=mix", "regularizer.strength=0.25")
+    assert status == 0, text
+    (file,) = Path("runs/tracked").glob("*/wandb/offline-run-*/*.wandb")
+    binary = str(Path(sys.executable).with_name("wandb"))
+    done = subprocess.run([binary, "leet", "inspect", "--json", str(file)], capture_output=True, text=True, check=True)
+    for expected in ("mix λ=0.25 seed=3", "mix λ=0.25", "sweep:tracked", "set:ball", "final/target/loss/mean"):
+        assert expected in done.stdout or json.dumps(expected).strip('"') in done.stdout, expected
+
+
+def test_nothing_to_report_is_said(drpt):
+    status, text = drpt("table")
+    assert status == 2
+    assert "no sweep under runs/" in text
+    status, text = drpt("report", "nowhere")
+    assert status == 2
+    assert "nowhere: no such folder" in text
+
+
+def test_doctor_looks_around(drpt):
+    status, text = drpt("doctor")
+    assert status == 0, text
+    assert "embedded model" in text
+    assert "ready" in text

@@ -1,0 +1,299 @@
+"""The update that the capture leaves in ``.grad`` equals the definition, from one backward pass a row."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from drpt.capture.capture import GradientCapture
+from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.rows import StepRows
+from drpt.geometry.products import GeneralRows
+from drpt.geometry.regularizer import build_regularizer
+from drpt.geometry.spec import RegularizerSpec
+from tests import zoo
+from tests.reference import per_sample
+
+N, M = 5, 2
+# Float64 throughout; sums over some hundred products in another order.
+CLOSE = {"rtol": 1e-9, "atol": 1e-11}
+
+
+def regularizer(feasible_set="subset", *, strength=0.5, seed=0, **options):
+    defaults = {
+        "name": "test",
+        "partition": "layer",
+        "score": "alignment",
+        "relaxation": 0.0,
+        "products": "auto",
+        "base_weights": "example",
+        "stopping_share": 0.0,
+    }
+    strength = strength if feasible_set in {"subset", "ball"} else None
+    return build_regularizer(RegularizerSpec(set=feasible_set, strength=strength, **(defaults | options)), seed=seed)
+
+
+def step_rows(n=N, m=M, weights=None):
+    weights = torch.full((n,), 1 / max(n, 1), dtype=torch.float64) if weights is None else weights
+    return StepRows(general=GeneralRows(base_weights=weights, example_ids=torch.arange(n), draw=0), num_target=m)
+
+
+def captured_grads(model, inputs, rows, reg):
+    model = copy.deepcopy(model)
+    capture = GradientCapture(model, reg)
+    with capture.step(rows) as step:
+        step.backward(model(inputs))
+    return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}, step.report()
+
+
+def assert_equal_grads(actual, expected):
+    assert actual.keys() == expected.keys()
+    for name, grad in expected.items():
+        if actual[name] is None:
+            assert not grad.any(), name
+        else:
+            torch.testing.assert_close(actual[name], grad, **CLOSE, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise"])
+@pytest.mark.parametrize("partition", ["layer", "global"])
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_subset_equals_definition(name, partition, products):
+    model = zoo.build(name)
+    inputs = zoo.inputs_for(model, N + M)
+    weights = torch.tensor([0.1, 0.3, 0.2, 0.15, 0.25], dtype=torch.float64)
+    reg = regularizer(partition=partition, products=products)
+    actual, _ = captured_grads(model, inputs, step_rows(weights=weights), reg)
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    expected = per_sample.updates(rows, N, weights.tolist(), feasible_set="subset", strength=0.5, partition=partition)
+    assert_equal_grads(actual, expected)
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+@pytest.mark.parametrize(
+    ("feasible_set", "options"),
+    [
+        ("mean", {}),
+        ("whole_space", {}),
+        ("ball", {"strength": 0.3}),
+        ("subset", {"strength": 0.2, "relaxation": 0.4}),
+        ("subset", {"strength": 1.0}),
+    ],
+)
+def test_other_sets_equal_definition(name, feasible_set, options):
+    model = zoo.build(name)
+    inputs = zoo.inputs_for(model, N + M, seed=3)
+    actual, _ = captured_grads(model, inputs, step_rows(), regularizer(feasible_set, **options))
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set=feasible_set, partition="layer", **options)
+    assert_equal_grads(actual, expected)
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_products_equal_definition(name):
+    model = zoo.build(name)
+    inputs = zoo.inputs_for(model, N + M)
+    _, report = captured_grads(model, inputs, step_rows(), regularizer())
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    v = per_sample.combine(rows[N:], [1 / M] * M, list(rows[0]))
+    blocks = {block[0].rsplit(".", 1)[0]: block for block in per_sample.blocks_of(list(rows[0]), "layer")}
+    assert report.blocks
+    for block, figures in report.blocks:
+        names = blocks[block]
+        expected = torch.tensor([per_sample.inner(row, v, names) for row in rows[:N]], dtype=torch.float64)
+        torch.testing.assert_close(figures.products.alignment[0], expected, **CLOSE)
+        target_sq = torch.tensor(per_sample.inner(v, v, names), dtype=torch.float64)
+        torch.testing.assert_close(figures.products.target_sq[0], target_sq, **CLOSE)
+
+
+@pytest.mark.parametrize("partition", ["block", "kind"])
+def test_middle_partitions_choose_within_their_blocks(partition):
+    model = zoo.build("tied llama")
+    inputs = zoo.inputs_for(model, N + M)
+    actual, report = captured_grads(model, inputs, step_rows(), regularizer(partition=partition))
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    for block, figures in report.blocks:
+        if partition == "block":
+            names = [name for name in actual if name.startswith(f"{block}.")]
+        else:
+            names = [name for name in actual if name.split(".")[-2] == block]
+        assert names, block
+        expected = per_sample.combine(rows[:N], figures.coefficients.general[0].tolist(), names)
+        assert_equal_grads({name: actual[name] for name in names}, expected)
+        own = [{name: row[name] for name in names} for row in rows]
+        assert_equal_grads(expected, per_sample.updates(own, N, [1 / N] * N, feasible_set="subset", strength=0.5))
+
+
+def test_norms_as_transformers_writes_them():
+    """They round to float32 inside, so only its digits agree."""
+    torch.manual_seed(0)
+    model = zoo.llama(tied=True, as_written=True).double()
+    inputs = zoo.inputs_for(model, N + M)
+    actual, _ = captured_grads(model, inputs, step_rows(), regularizer())
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition="layer")
+    for name, grad in expected.items():
+        torch.testing.assert_close(actual[name], grad, rtol=1e-4, atol=1e-6)
+
+
+def test_random_subset_is_reproducible_and_differs_between_steps():
+    model = zoo.build("used twice")
+    inputs = zoo.inputs_for(model, N + M)
+    reg = regularizer(score="random", partition="global")
+    first, _ = captured_grads(model, inputs, step_rows(), reg)
+    again, _ = captured_grads(model, inputs, step_rows(), reg)
+    for name, grad in first.items():
+        assert (grad is None and again[name] is None) or torch.equal(grad, again[name])
+    draws = set()
+    for draw in range(20):
+        rows = StepRows(
+            general=GeneralRows(base_weights=torch.full((N,), 1 / N), example_ids=torch.arange(N), draw=draw),
+            num_target=M,
+        )
+        _, report = captured_grads(model, inputs, rows, reg)
+        draws.add(tuple((report.blocks[0][1].coefficients.general[0] > 0).tolist()))
+    assert len(draws) > 3
+
+
+def test_layer_partition_of_one_layer_is_global():
+    model = zoo.build("one layer")
+    inputs = zoo.inputs_for(model, N + M)
+    by_layer, _ = captured_grads(model, inputs, step_rows(), regularizer(partition="layer"))
+    globally, _ = captured_grads(model, inputs, step_rows(), regularizer(partition="global"))
+    torch.testing.assert_close(by_layer["net.weight"], globally["net.weight"], rtol=0, atol=0)
+
+
+def test_update_is_added_to_existing_gradients():
+    model = zoo.build("norms and biases")
+    inputs = zoo.inputs_for(model, N + M)
+    once, _ = captured_grads(model, inputs, step_rows(), regularizer())
+    capture = GradientCapture(model, regularizer())
+    for _ in range(2):
+        with capture.step(step_rows()) as step:
+            step.backward(model(inputs))
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, 2 * once[name], **CLOSE)
+
+
+def test_model_is_left_as_it_was():
+    model = zoo.build("lora")
+    before = {name: set(vars(module)) for name, module in model.named_modules()}
+    inputs = zoo.inputs_for(model, N + M)
+    capture = GradientCapture(model, regularizer())
+    with pytest.raises(RuntimeError, match="stop"), capture.step(step_rows()):
+        model(inputs)
+        raise RuntimeError("stop")
+    assert before == {name: set(vars(module)) for name, module in model.named_modules()}
+
+
+def test_rows_left_out_may_hold_anything():
+    model = zoo.VectorLosses(nn.Linear(6, 6)).double()
+    inputs = zoo.inputs_for(model, N + M)
+    reg = regularizer(score="random", partition="layer", strength=0.2)
+    _, report = captured_grads(model, inputs, step_rows(), reg)
+    kept = torch.stack([figures.coefficients.general[0] for _, figures in report.blocks]).any(dim=0)
+    assert not kept.all(), "every example is kept somewhere; take another seed"
+    broken = inputs.clone()
+    broken[:N][~kept] = float("inf")
+    grads, _ = captured_grads(model, broken, step_rows(), reg)
+    assert all(torch.isfinite(grad).all() for grad in grads.values())
+
+
+class ScaledByHand(nn.Module):
+    """Owns a parameter that no rule covers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Parameter(torch.ones(6))
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.linear(x) * self.gate
+
+
+class BorrowedWeight(nn.Module):
+    """Uses a layer's weight behind the layer's back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6, bias=False)
+
+    def forward(self, x):
+        return self.linear(x) @ self.linear.weight
+
+
+def test_uncovered_parameter_is_named():
+    model = zoo.VectorLosses(ScaledByHand())
+    with pytest.raises(UnsupportedModuleError, match=r"net\.gate \(ScaledByHand\).*Freeze"):
+        GradientCapture(model, regularizer())
+
+
+def test_uncovered_conv1d_of_gpt2_is_named():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=11, n_embd=8, n_layer=1, n_head=2, n_positions=16))
+    with pytest.raises(UnsupportedModuleError, match=r"transformer\.h\.0\.attn\.c_attn\.weight \(Conv1D\)"):
+        GradientCapture(model, regularizer())
+
+
+def test_use_outside_the_module_is_refused():
+    model = zoo.VectorLosses(BorrowedWeight()).double()
+    capture = GradientCapture(model, regularizer())
+    with (
+        pytest.raises(UnsupportedModuleError, match=r"net\.linear\.weight is used outside"),
+        capture.step(step_rows()) as step,
+    ):
+        step.backward(model(zoo.inputs_for(model, N + M)))
+
+
+def test_merged_rows_are_refused():
+    class Merging(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(6, 6)
+
+        def forward(self, x):
+            return self.linear(x.flatten(0, 1)).view_as(x)
+
+    model = zoo.VectorLosses(Merging()).double()
+    with (
+        pytest.raises(UnsupportedModuleError, match="its examples were merged|merged or dropped"),
+        GradientCapture(model, regularizer()).step(step_rows()),
+    ):
+        model(zoo.inputs_for(model, N + M))
+
+
+def test_wrong_number_of_losses_is_refused():
+    model = zoo.build("one layer")
+    with (
+        pytest.raises(ValueError, match=r"sample_losses has shape \(3,\)"),
+        GradientCapture(model, regularizer()).step(step_rows()) as step,
+    ):
+        step.backward(torch.zeros(3))
+
+
+def test_target_rows_are_needed():
+    model = zoo.build("one layer")
+    with (
+        pytest.raises(ValueError, match=r"data\.target_rows"),
+        GradientCapture(model, regularizer()).step(step_rows(m=0)),
+    ):
+        pass
+
+
+def test_autocast_keeps_the_choice_of_float32():
+    """bfloat16 products are noisy, but alignments are summed in float32: they agree to bfloat16's rounding."""
+    model = zoo.build("untied llama with biases").float()
+    inputs = zoo.inputs_for(model, N + M)
+    rows = step_rows(weights=torch.full((N,), 1 / N))
+    exact, exact_report = captured_grads(model, inputs, rows, regularizer(strength=1.0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough, rough_report = captured_grads(model, inputs, rows, regularizer(strength=1.0))
+    for name, grad in exact.items():
+        assert rough[name].dtype == torch.float32
+        # bfloat16 has 8 bits; errors of 2^-8 accumulate over the depth of the model.
+        assert (rough[name] - grad).norm() <= 0.08 * grad.norm(), name
+    for (_, a), (_, b) in zip(exact_report.blocks, rough_report.blocks, strict=True):
+        assert b.products.alignment.dtype == torch.float32
+        assert (a.products.alignment - b.products.alignment).norm() <= 0.15 * a.products.alignment.norm()

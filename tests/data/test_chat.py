@@ -1,0 +1,69 @@
+"""Loss on the assistant's tokens alone, and the same tokens in training and generation."""
+
+import pytest
+
+from drpt.data.chat import ChatTemplateError, encode_chat, encode_examples
+from drpt.data.example import Example, Message
+from drpt.models.load import PLAIN_TEMPLATE
+from drpt.models.tiny import byte_tokenizer
+
+TURNS = (
+    Message(role="user", content="2 + 2?"),
+    Message(role="assistant", content="4"),
+    Message(role="user", content="And 3 + 3?"),
+    Message(role="assistant", content="It is 6."),
+)
+
+
+@pytest.fixture(params=["chatml", "plain"])
+def tokenizer(request):
+    tokenizer = byte_tokenizer()
+    if request.param == "plain":
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    return tokenizer
+
+
+def test_assistant_turns_count_with_their_end_token(tokenizer):
+    token_ids, mask, prompt_ids = encode_chat(tokenizer, TURNS)
+    counted = tokenizer.decode([token for token, counts in zip(token_ids, mask, strict=True) if counts])
+    assert counted == "4<|im_end|>It is 6.<|im_end|>"
+    assert token_ids[: len(prompt_ids)] == prompt_ids
+    assert tokenizer.decode(token_ids[len(prompt_ids) :]) == "It is 6.<|im_end|>"
+
+
+def test_text_is_what_the_template_renders(tokenizer):
+    token_ids, _, prompt_ids = encode_chat(tokenizer, TURNS)
+    turns = [{"role": message.role, "content": message.content} for message in TURNS]
+    assert tokenizer.decode(token_ids) == tokenizer.apply_chat_template(turns, tokenize=False).rstrip()
+    prompt = tokenizer.apply_chat_template(turns[:-1], tokenize=False, add_generation_prompt=True)
+    assert tokenizer.decode(prompt_ids) == prompt
+
+
+def test_truncated_and_empty_examples_are_counted(tokenizer):
+    examples = [
+        Example(messages=TURNS[:2], source="short"),
+        Example(messages=(TURNS[0], Message(role="assistant", content="4" * 200)), source="long answer"),
+        Example(messages=(Message(role="user", content="?" * 200), TURNS[1]), source="long question"),
+        Example(messages=(TURNS[0], Message(role="assistant", content="  ")), source="empty answer"),
+    ]
+    pool = encode_examples(tokenizer, examples, max_length=90)
+    assert [row.example.source for row in pool.examples] == ["short", "long answer"]
+    assert (pool.num_truncated, pool.num_empty) == (2, 2)
+    assert all(len(row.token_ids) <= 90 and any(row.loss_mask) for row in pool.examples)
+
+
+def test_template_that_rewrites_earlier_turns_is_refused():
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role }}: {% if loop.last or m.role == 'user' %}{{ m.content }}{% endif %}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    with pytest.raises(ChatTemplateError, match="does not keep the text before an assistant turn"):
+        encode_chat(tokenizer, TURNS)
+
+
+def test_template_that_refuses_roles_is_quoted():
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{{ raise_exception('no system turn please') }}"
+    with pytest.raises(ChatTemplateError, match="refuses the roles .*no system turn please"):
+        encode_chat(tokenizer, TURNS)

@@ -1,0 +1,66 @@
+"""Bad options are refused with option, value, rule and choices."""
+
+import pytest
+
+from drpt.geometry.catalogue import SETS
+from drpt.geometry.regularizer import build_regularizer
+from drpt.geometry.spec import RegularizerSpec
+
+GOOD = {
+    "name": "test",
+    "set": "subset",
+    "partition": "layer",
+    "score": "alignment",
+    "strength": 0.5,
+    "relaxation": 0.0,
+    "products": "auto",
+    "base_weights": "token",
+    "stopping_share": 0.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"set": "subst"}, r"regularizer\.set='subst' is not known\. Did you mean 'subset'\? Choices: .*whole_space"),
+        ({"score": "alignmnt"}, r"regularizer\.score='alignmnt'.*'alignment'"),
+        ({"partition": "layers"}, r"regularizer\.partition='layers'.*Choices: global, block, kind, layer\."),
+        ({"products": "exact"}, r"regularizer\.products='exact' is not known"),
+        ({"base_weights": "tokens"}, r"regularizer\.base_weights='tokens'.*'token'"),
+        ({"strength": 0.0}, r"regularizer\.strength=0\.0 must lie in \(0, 1\] for the set 'subset'"),
+        ({"strength": float("nan")}, r"regularizer\.strength=nan"),
+        ({"strength": None}, r"regularizer\.strength=null: the set 'subset' needs a strength in \(0, 1\]"),
+        ({"set": "mean"}, r"regularizer\.strength=0\.5: the set 'mean' has no strength.*subset, ball"),
+        ({"relaxation": 1.5}, r"regularizer\.relaxation=1\.5 must lie in \[0, 1\]"),
+        ({"stopping_share": 1.0}, r"regularizer\.stopping_share=1\.0 must lie in \[0, 1\)"),
+    ],
+)
+def test_bad_values_are_explained(change, message):
+    with pytest.raises(ValueError, match=message):
+        RegularizerSpec(**(GOOD | change))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_set_in_the_catalogue_can_be_built(name):
+    domain = SETS[name].strength
+    spec = RegularizerSpec(**(GOOD | {"set": name, "strength": None if domain is None else domain.high}))
+    built = build_regularizer(spec, seed=0)
+    assert built.feasible_set.takes_score == SETS[name].takes_score
+
+
+def test_sets_from_outside_plug_in_by_path():
+    spec = RegularizerSpec(**(GOOD | {"set": "drpt.geometry.mean.Mean", "strength": None}))
+    assert type(build_regularizer(spec, seed=0).feasible_set).__name__ == "Mean"
+
+
+def test_paths_that_lead_elsewhere_are_refused():
+    with pytest.raises(TypeError, match=r"regularizer\.set: .*OrderedDict.* is no subclass of .*FeasibleSet"):
+        build_regularizer(RegularizerSpec(**(GOOD | {"set": "collections.OrderedDict", "strength": None})), seed=0)
+    with pytest.raises(ValueError, match="cannot be imported"):
+        build_regularizer(RegularizerSpec(**(GOOD | {"set": "no_such.module.Set", "strength": None})), seed=0)
+
+
+def test_label_shows_the_dials():
+    assert RegularizerSpec(**GOOD).label == "test λ=0.5"
+    assert RegularizerSpec(**(GOOD | {"relaxation": 0.25})).label == "test λ=0.5 ρ=0.25"
+    assert RegularizerSpec(**(GOOD | {"set": "mean", "strength": None})).label == "test"

@@ -1,0 +1,63 @@
+"""Imports point one way, and heavy or optional packages stay where they belong."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent / "drpt"
+# Each room may import itself and the rooms before it.
+ORDER = ("geometry", "capture", "objectives", "optim", "models", "data", "evaluation", "modules", "analysis", "app")
+FREE = {"checks", "files", "metrics"}  # single modules that import nothing of ours but each other
+ONLY_IN = {
+    "lightning": {"modules", "app/training.py", "app/tracking.py", "data/module.py"},
+    "hydra": {"app"},
+    "omegaconf": {"app"},
+    "peft": {"models"},
+    "reasoning_gym": {"data/reasoning.py"},
+    "wandb": {"app"},
+}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: import by the full name"
+            yield node.module
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def test_there_is_something_to_look_at():
+    assert len(FILES) > 40
+
+
+def test_imports_point_one_way():
+    for path in FILES:
+        place = path.relative_to(ROOT)
+        for name in imports(path):
+            if not name.startswith("drpt."):
+                continue
+            room = name.split(".")[1]
+            if room in FREE:
+                continue
+            assert place.parts[0] not in FREE and place.stem not in FREE, f"{place} imports {name}"
+            own, other = ORDER.index(place.parts[0]), ORDER.index(room)
+            assert other <= own, f"{place} imports {name}, against the order {' ← '.join(ORDER)}"
+
+
+def test_packages_stay_in_their_rooms():
+    for path in FILES:
+        place = path.relative_to(ROOT)
+        for name in imports(path):
+            rooms = ONLY_IN.get(name.split(".")[0])
+            if rooms is not None:
+                assert place.parts[0] in rooms or str(place) in rooms, f"{place} imports {name}"
+
+
+def test_geometry_knows_torch_alone():
+    for path in (ROOT / "geometry").glob("*.py"):
+        foreign = {name.split(".")[0] for name in imports(path)} - {"torch", "jaxtyping", "drpt"}
+        standard = {"abc", "collections", "dataclasses", "enum", "importlib", "math", "typing"}
+        assert foreign <= standard, f"{path.name}: {foreign - standard}"
