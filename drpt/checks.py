@@ -25,9 +25,7 @@ def check_choice(option: str, value: str, choices: Iterable[str], also: str = ""
     """
     names = list(choices)
     if value not in names:
-        raise ValueError(
-            f"{option}={value!r} is not known.{did_you_mean(value, names)} Choices: {', '.join(names)}{also}."
-        )
+        raise ValueError(f"{option}={value!r} is not known.{did_you_mean(value, names)} Choices: {', '.join(names)}{also}.")
 
 
 def check_interval(

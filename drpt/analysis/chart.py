@@ -41,7 +41,7 @@ def draw_chart(rows: Sequence[Row], title: str) -> bytes:
     Returns:
         A PNG.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # its stub wants a literal type for each key
         figure = Figure(figsize=(12.5, 5.0), dpi=150)
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1.0))

@@ -86,6 +86,12 @@ def axis_range(curves: Sequence[Curve]) -> tuple[float, float] | None:
     """Bounds of the loss axis that show where curves differ: from the lowest value to the highest after the start.
 
     The start is the same for all and often far above; it is left to run out of the picture.
+
+    Args:
+        curves: What is drawn.
+
+    Returns:
+        Lowest and highest loss to show; None when there is no finite loss after the start.
     """
     values = [loss.mean for curve in curves for loss in curve.losses[1:] if math.isfinite(loss.mean)]
     if not values:

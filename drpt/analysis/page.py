@@ -62,9 +62,7 @@ def build_page(rows: Sequence[Row], runs: Sequence[Run], *, title: str, command:
         curves=_to_html(curves, "curves", is_first=True),
         strengths=_to_html(strengths, "strengths", is_first=False),
         answers=[
-            {"label": row.label, "samples": row.runs[0].samples[:_SHOWN_SAMPLES]}
-            for row in rows
-            if row.name != ZERO_SHOT
+            {"label": row.label, "samples": row.runs[0].samples[:_SHOWN_SAMPLES]} for row in rows if row.name != ZERO_SHOT
         ],
         settings=_settings(runs),
         unfinished=[run for run in runs if not run.is_finished],

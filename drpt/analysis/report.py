@@ -40,15 +40,11 @@ def write_report(folder: Path) -> Report:
     if not rows:
         raise ResultsError(f"{folder}: none of its {len(runs)} runs is finished yet. {_why(runs)}")
     title = f"{folder.resolve().name}: held-out loss under {len(rows) - 1} regularizers"
-    paths = [folder / name for name in ("table.csv", "chart.png", "report.html")]
-    contents = [
-        as_csv(rows),
-        draw_chart(rows, title),
-        build_page(rows, runs, title=title, command=commands_of(folder, runs)),
-    ]
-    for path, content in zip(paths, contents, strict=True):
-        write_atomically(path, content)
-    return Report(rows=rows, table=paths[0], chart=paths[1], page=paths[2])
+    table, chart, page = (folder / name for name in ("table.csv", "chart.png", "report.html"))
+    write_atomically(table, as_csv(rows))
+    write_atomically(chart, draw_chart(rows, title))
+    write_atomically(page, build_page(rows, runs, title=title, command=commands_of(folder, runs)))
+    return Report(rows=rows, table=table, chart=chart, page=page)
 
 
 def commands_of(folder: Path, runs: Sequence[Run]) -> str:

@@ -158,9 +158,7 @@ def _estimate_over(runs: Sequence[Run], section: str, metric: str) -> Estimate:
 def _zero_shot(runs: Sequence[Run]) -> Row:
     # Runs that differ in their held-out examples or model would differ here too; equal ones count once.
     firsts = list({round(run.summary["start"].get("target/loss/mean", math.nan), 9): run for run in runs}.values())
-    values = {
-        column.key: _estimate_over(firsts, "start", column.metric) for column in COLUMNS if column.section == "final"
-    }
+    values = {column.key: _estimate_over(firsts, "start", column.metric) for column in COLUMNS if column.section == "final"}
     nothing = Estimate(math.nan, math.nan, 0)
     return Row(
         label=ZERO_SHOT,
@@ -219,9 +217,7 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer.writerow(header)
     for row in rows:
         seeds = " ".join(str(run.config["seed"]) for run in row.runs) if row.name != ZERO_SHOT else ""
-        figures = [
-            number for column in COLUMNS for number in (row.values[column.key].mean, row.values[column.key].stderr)
-        ]
+        figures = [number for column in COLUMNS for number in (row.values[column.key].mean, row.values[column.key].stderr)]
         strength = "" if row.strength is None else row.strength
         cells = ["" if math.isnan(number) else number for number in figures]
         writer.writerow([row.label, row.name, strength, seeds, row.num_seeds if seeds else "", *cells])
@@ -234,9 +230,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
     lines.append([":--", *["--:"] * (len(COLUMNS) + 1)])
     for row in rows:
         seeds = "" if row.name == ZERO_SHOT else str(row.num_seeds)
-        lines.append(
-            [row.label, seeds, *(row.values[column.key].show(column.digits, column.scale) for column in COLUMNS)]
-        )
+        lines.append([row.label, seeds, *(row.values[column.key].show(column.digits, column.scale) for column in COLUMNS)])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 

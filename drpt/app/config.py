@@ -59,24 +59,12 @@ def check_config(config: DictConfig) -> RunSpec:
     if not faults:
         try:
             spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunSpec), own))
-            assert isinstance(spec, RunSpec)
         except ValueError as error:
             faults.append(_first_line_of(error))
-    if not faults:
-        faults += _cross_faults(spec)
     if faults:
         raise ConfigError("\n".join(faults))
+    assert isinstance(spec, RunSpec)
     return spec
-
-
-def _cross_faults(spec: RunSpec) -> list[str]:
-    faults = []
-    if spec.evaluation.num_generate > spec.data.num_eval:
-        faults.append(
-            f"evaluation.num_generate={spec.evaluation.num_generate} must be at most data.num_eval={spec.data.num_eval}: "
-            "accuracy is measured on the held-out examples."
-        )
-    return faults
 
 
 def _own_sections(config: DictConfig) -> DictConfig:

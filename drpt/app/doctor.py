@@ -42,9 +42,7 @@ def examine(console: Console) -> int:
         table.add_row(f"  {_MARKS[finding.status]}", finding.subject, f"[dim]{finding.detail}[/]")
     console.print(table)
     is_fit = all(finding.status != "missing" for finding in findings)
-    console.print(
-        "\nready: `drpt train` runs on the embedded defaults" if is_fit else "\nnot ready: see what is missing"
-    )
+    console.print("\nready: `drpt train` runs on the embedded defaults" if is_fit else "\nnot ready: see what is missing")
     return 0 if is_fit else 1
 
 
@@ -67,9 +65,7 @@ def _machine() -> Iterator[Finding]:
     import torch
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
-    yield Finding(
-        "ok", "processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads, {memory:.0f} GiB"
-    )
+    yield Finding("ok", "processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads, {memory:.0f} GiB")
     free = shutil.disk_usage(Path.cwd()).free / _GIB
     yield Finding("ok" if free > 2 else "missing", "disk", f"{free:.0f} GiB free here (a run needs up to 2)")
     if torch.cuda.is_available():
@@ -112,6 +108,4 @@ def _tracker() -> Finding:
 
     if wandb.login(prompt=False):
         return Finding("ok", "W&B", "logged in: runs go online unless logger.mode=offline")
-    return Finding(
-        "note", "W&B", "not logged in: runs are kept offline beside their results (`wandb login` changes this)"
-    )
+    return Finding("note", "W&B", "not logged in: runs are kept offline beside their results (`wandb login` changes this)")

@@ -52,9 +52,7 @@ def run_job(config: DictConfig) -> str:
         message = f"{folder}: another process is at work here."
     except Exception as error:  # whatever it is, the other jobs of a sweep must not be lost with this one
         message = str(error) or type(error).__name__
-        _write_summary(
-            folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name}
-        )
+        _write_summary(folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name})
         if not isinstance(error, ValueError):  # not a matter of options or data: whoever mends it needs the trace
             _log.exception("%s failed", folder.name)
     if not is_sweep:

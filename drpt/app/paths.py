@@ -8,6 +8,9 @@ import drpt
 def config_folder() -> Path:
     """``conf/``: beside the package in a checkout, inside it when installed from a wheel.
 
+    Returns:
+        The folder.
+
     Raises:
         FileNotFoundError: Neither is there.
     """

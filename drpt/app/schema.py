@@ -63,3 +63,8 @@ class RunSpec:
         check_interval("seed", self.seed, low=0, high=2**31 - 1, meaning="the run's seed")
         if not self.sweep or "/" in self.sweep or self.sweep.startswith("."):
             raise ValueError(f"sweep={self.sweep!r} must be a folder's name: no slash, no leading dot, not empty.")
+        if self.evaluation.num_generate > self.data.num_eval:
+            raise ValueError(
+                f"evaluation.num_generate={self.evaluation.num_generate} must be at most data.num_eval={self.data.num_eval}: "
+                "accuracy is measured on the held-out examples."
+            )

@@ -40,9 +40,7 @@ def without_sweeps(overrides: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: One of them does not parse.
     """
-    return [
-        text for text, override in zip(overrides, _parse(overrides), strict=True) if not override.is_sweep_override()
-    ]
+    return [text for text, override in zip(overrides, _parse(overrides), strict=True) if not override.is_sweep_override()]
 
 
 def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:

@@ -63,7 +63,5 @@ def _is_online(mode: str) -> bool:
 
     is_logged_in = bool(wandb.login(prompt=False))
     if mode == "online" and not is_logged_in:
-        raise ValueError(
-            "logger.mode=online: no W&B login. Run `wandb login`, or choose logger.mode=offline or logger=off."
-        )
+        raise ValueError("logger.mode=online: no W&B login. Run `wandb login`, or choose logger.mode=offline or logger=off.")
     return is_logged_in

@@ -11,7 +11,6 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 
-from drpt.metrics import METRICS_FILE, read_metrics
 from drpt.analysis.run import SAMPLES_FILE, summarize
 from drpt.app.schema import RunSpec
 from drpt.app.tracking import build_wandb_logger
@@ -21,6 +20,7 @@ from drpt.data.source import Source
 from drpt.evaluation.cost import release_memory
 from drpt.files import write_atomically
 from drpt.geometry.regularizer import build_regularizer
+from drpt.metrics import METRICS_FILE, read_metrics
 from drpt.models.load import apply_finetune, count_parameters, load_model
 from drpt.modules.checkpoints import LAST, Checkpoints
 from drpt.modules.evaluation import HeldOutEvaluation
@@ -51,9 +51,7 @@ def draw_examples(spec: RunSpec) -> tuple[Source, Pools]:
     return source, draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
 
 
-def train(
-    spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, folder: Path, number: str
-) -> dict[str, Any]:
+def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, folder: Path, number: str) -> dict[str, Any]:
     """Train, evaluate, and leave everything in the run's folder.
 
     Args:
@@ -66,6 +64,9 @@ def train(
 
     Returns:
         What `summary.json` holds besides the status.
+
+    Raises:
+        KeyboardInterrupt: Training was interrupted from the keyboard.
     """
     start = time.perf_counter()
     _quieten_libraries()
@@ -98,7 +99,7 @@ def train(
         max_steps=num_steps,
         accelerator=spec.trainer.accelerator,
         devices=1,
-        precision=spec.trainer.precision,  # type: ignore[arg-type]  # one of PRECISIONS
+        precision=spec.trainer.precision,
         logger=[metrics_logger, *([wandb_logger] if wandb_logger else [])],
         callbacks=[evaluation, keeper, progress],
         num_sanity_val_steps=0,

@@ -14,7 +14,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from drpt.capture.diagnostics import BlockReport, StepReport
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.partition import Block, partition_parameters
+from drpt.capture.partition import partition_parameters
 from drpt.capture.rows import StepRows
 from drpt.capture.rules import Rule, find_rule
 from drpt.capture.use import Use, accumulating
@@ -82,9 +81,7 @@ class GradientCapture:
         """
         regularizer = self.regularizer
         if regularizer.needs_products and rows.num_target == 0:
-            raise ValueError(
-                "this regularizer compares with the target gradient: give it data.target_rows of at least 1."
-            )
+            raise ValueError("this regularizer compares with the target gradient: give it data.target_rows of at least 1.")
         step = CaptureStep(self, rows)
         hooks = []
         try:
@@ -204,9 +201,7 @@ class CaptureStep:
         if len(uses) == 1:
             return uses[0].products(self.rows, self._capture.regularizer.products)
         # A tied or reused parameter: its gradient is the sum over uses, cross terms included.
-        target_grad = accumulating(
-            sum((use.target_grad(self.rows) for use in uses[1:]), uses[0].target_grad(self.rows))
-        )
+        target_grad = accumulating(sum((use.target_grad(self.rows) for use in uses[1:]), uses[0].target_grad(self.rows)))
         alignment = torch.stack([use.alignment(target_grad, self.rows) for use in uses]).sum(dim=0)
         return alignment, target_grad.square().sum()
 

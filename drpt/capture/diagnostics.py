@@ -27,6 +27,9 @@ class StepReport:
         """``‖u‖/‖v‖``, ``cos(u, v)`` over all blocks and the mean share of general examples kept.
 
         ``<u, v> = Σ c_i s_i + a τ``; both norms are summed over blocks before the ratio is taken.
+
+        Returns:
+            Figures by name; the first two only when the choice depended on gradients.
         """
         metrics: dict[str, float] = {}
         known = [
@@ -38,8 +41,7 @@ class StepReport:
             update_sq = sum(float(square) for _, _, square in known)
             target_sq = sum(float(p.target_sq[0]) for _, p, _ in known)
             inner = sum(
-                float((c.general[0].to(p.alignment) * p.alignment[0]).sum() + c.target[0] * p.target_sq[0])
-                for c, p, _ in known
+                float((c.general[0].to(p.alignment) * p.alignment[0]).sum() + c.target[0] * p.target_sq[0]) for c, p, _ in known
             )
             if target_sq > 0:
                 metrics["train/update_norm_ratio/mean"] = (update_sq / target_sq) ** 0.5

@@ -35,7 +35,7 @@ class CapturedEmbedding(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[None, None, None, None]:
         """Nothing flows on; (ids, o) go to ``record``."""
         (token_ids,) = ctx.saved_tensors  # type: ignore[attr-defined]
         ctx.record(token_ids, output_grad)  # type: ignore[attr-defined]

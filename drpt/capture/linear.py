@@ -40,7 +40,7 @@ class CapturedLinear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[Tensor | None, None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         """The gradient of x alone; (x, o) go to ``record``."""
         x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
         input_grad = output_grad @ weight if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]

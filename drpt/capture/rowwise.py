@@ -35,7 +35,7 @@ class ExpandedParameter(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[None, None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[None, None, None, None, None]:
         """Nothing flows on; the rows' gradients go to ``record``."""
         ctx.record(output_grad)  # type: ignore[attr-defined]
         return None, None, None, None, None

@@ -79,7 +79,7 @@ def linear_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
             operands = [None if t is None else t.to(dtype) for t in operands]
-        output: Tensor = CapturedLinear.apply(*operands, site.anchor, record)
+        output: Tensor = CapturedLinear.apply(*operands, site.anchor, record)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return output
 
     return captured
@@ -87,6 +87,14 @@ def linear_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
 
 def embedding_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
     """`nn.Embedding`: gathered and scattered, never dense for each row.
+
+    Args:
+        module: The table.
+        forward: Its own forward; not used.
+        site: Its place.
+
+    Returns:
+        The forward to run instead.
 
     Raises:
         UnsupportedModuleError: The table renormalises or rescales its own gradient.
@@ -106,7 +114,7 @@ def embedding_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
     def captured(token_ids: Tensor) -> Tensor:
         check_rows(token_ids, site)
         site.announce(["weight"])
-        output: Tensor = CapturedEmbedding.apply(token_ids, module.weight.detach(), site.anchor, record)
+        output: Tensor = CapturedEmbedding.apply(token_ids, module.weight.detach(), site.anchor, record)  # type: ignore[no-untyped-call]
         return output
 
     return captured
@@ -122,7 +130,7 @@ def _expand_parameters(module: nn.Module, x: Tensor, site: Site) -> dict[str, Te
         def record(output_grad: Tensor, name: str = name, shape: torch.Size = parameter.shape) -> None:
             site.record([(name, RowwiseUse(output_grad.reshape(site.num_rows, *shape)))])
 
-        expanded[name] = ExpandedParameter.apply(parameter.detach(), site.num_rows, x.ndim, site.anchor, record)
+        expanded[name] = ExpandedParameter.apply(parameter.detach(), site.num_rows, x.ndim, site.anchor, record)  # type: ignore[no-untyped-call]
     return expanded
 
 
@@ -130,6 +138,14 @@ def elementwise_rule(module: nn.Module, forward: Forward, site: Site) -> Forward
     """A module whose own one-axis parameters act on the last axis by broadcasting, such as the RMSNorms of transformers.
 
     Its own code runs with each parameter repeated for every row, so ``w x``, ``(1 + w) x`` and the like are all exact.
+
+    Args:
+        module: The norm.
+        forward: Its own forward.
+        site: Its place.
+
+    Returns:
+        The forward to run instead.
     """
 
     def captured(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # Any: the module's own further arguments
@@ -148,15 +164,14 @@ def elementwise_rule(module: nn.Module, forward: Forward, site: Site) -> Forward
 def normalization_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
     """`nn.LayerNorm` and `nn.RMSNorm`, whose fused kernels take no per-row scales: normalise first, then scale and shift."""
     assert isinstance(module, nn.LayerNorm | nn.RMSNorm)
-    shape, eps = list(module.normalized_shape), module.eps
+    shape = list(module.normalized_shape)
 
     def captured(x: Tensor) -> Tensor:
         own: dict[str, Tensor | None] = {
             name: None if (p := getattr(module, name, None)) is None else p.detach() for name in ("weight", "bias")
         }
         own.update(_expand_parameters(module, x, site))
-        is_layer_norm = isinstance(module, nn.LayerNorm)
-        y = F.layer_norm(x, shape, eps=eps) if is_layer_norm else F.rms_norm(x, shape, eps=eps)
+        y = F.layer_norm(x, shape, eps=module.eps) if isinstance(module, nn.LayerNorm) else F.rms_norm(x, shape, eps=module.eps)
         y = y if own["weight"] is None else y * own["weight"]
         return y if own["bias"] is None else y + own["bias"]
 

@@ -15,10 +15,10 @@ _FIELDS = ({"messages"}, {"prompt", "response"})
 
 @dataclass(frozen=True, kw_only=True)
 class HubTable:
-    """One table: what `datasets.load_dataset` is asked for, and which columns make a conversation.
+    r"""One table: what `datasets.load_dataset` is asked for, and which columns make a conversation.
 
     ``columns`` maps ``messages``, or ``prompt`` and ``response``, each to a column's name or, for texts, to a template such
-    as ``"{instruction}\\n{input}"``.
+    as ``"{instruction}\n{input}"``.
     """
 
     path: str
@@ -44,9 +44,7 @@ class HubSource:
 
     is_endless = False
 
-    def __init__(
-        self, *, general: Mapping[str, Any], target: Mapping[str, Any], evaluation: Mapping[str, Any] | None
-    ) -> None:
+    def __init__(self, *, general: Mapping[str, Any], target: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> None:
         self._tables = {
             "general": _read_table("general", general),
             "target": _read_table("target", target),
@@ -122,8 +120,7 @@ def _load(role: str, table: HubTable) -> list[Example]:
         if any(row[column] != value for column, value in (table.filter or {}).items()):
             continue
         record = {
-            field: template.format(**row) if "{" in template else row[template]
-            for field, template in table.columns.items()
+            field: template.format(**row) if "{" in template else row[template] for field, template in table.columns.items()
         }
         try:
             examples.append(example_from_record(record, f"{table.path}:{number}"))

@@ -62,9 +62,7 @@ def _read(option: str, name: str) -> list[Example]:
             try:
                 examples.append(example_from_record(json.loads(raw.decode("utf-8")), where))
             except json.JSONDecodeError as error:
-                faults.append(
-                    f"{where}: column {error.colno}: not JSON ({error.msg}): write one complete object a line."
-                )
+                faults.append(f"{where}: column {error.colno}: not JSON ({error.msg}): write one complete object a line.")
             except UnicodeDecodeError as error:
                 faults.append(f"{where}: byte {error.start + 1}: not UTF-8: convert the file to UTF-8.")
             except RecordError as error:

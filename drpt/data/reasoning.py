@@ -31,9 +31,7 @@ class ReasoningSource:
 
     is_endless = True
 
-    def __init__(
-        self, *, target: str, target_options: Mapping[str, Any], general: Sequence[str], system: str | None
-    ) -> None:
+    def __init__(self, *, target: str, target_options: Mapping[str, Any], general: Sequence[str], system: str | None) -> None:
         known = _families()
         check_choice("data.source.target", target, known)
         for family in general:

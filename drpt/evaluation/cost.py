@@ -28,7 +28,7 @@ class CostMeter:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Measure one training step: ``train/step_seconds/value`` and, where it can be known, ``train/peak_memory_bytes/value``."""
+        """Measure one training step: ``step_seconds`` and, where it can be known, ``peak_memory_bytes``."""
         can_measure_memory = _reset_peak(self._device)
         self._synchronize()
         start = time.perf_counter()

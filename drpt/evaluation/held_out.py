@@ -47,7 +47,7 @@ def measure_loss(
 
     Returns:
         ``loss/mean``: nats a token, over all tokens of all examples; ``loss/stderr``: its standard error over examples
-        (a ratio of sums, by linearisation; NaN for one example); ``perplexity/mean``: ``exp`` of the loss, infinite beyond float range.
+        (a ratio of sums, by linearisation; NaN for one example); ``perplexity/mean``: ``exp`` of the loss.
     """
     nats, counts = [], []
     with evaluating(model):

@@ -113,7 +113,5 @@ SETS: dict[str, SetEntry] = {
 
 SCORES: dict[str, ScoreEntry] = {
     "alignment": ScoreEntry("drpt.geometry.score.AlignmentScore", "ω_i <g_i, v>: the method of the paper"),
-    "random": ScoreEntry(
-        "drpt.geometry.score.RandomScore", "a number drawn anew for each step and block: the baseline"
-    ),
+    "random": ScoreEntry("drpt.geometry.score.RandomScore", "a number drawn anew for each step and block: the baseline"),
 }

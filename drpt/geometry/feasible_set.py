@@ -16,9 +16,7 @@ class FeasibleSet(ABC):
     uses_target: bool = True  # False promises a = 0
 
     @abstractmethod
-    def project(
-        self, rows: GeneralRows, scores: Float[Tensor, "block general"] | None, num_blocks: int
-    ) -> Coefficients:
+    def project(self, rows: GeneralRows, scores: Float[Tensor, "block general"] | None, num_blocks: int) -> Coefficients:
         """Coefficients of the update in each block.
 
         Args:

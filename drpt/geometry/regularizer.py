@@ -58,9 +58,7 @@ class Regularizer:
         scores = self.score(rows, products, blocks) if self.feasible_set.takes_score and self.relaxation < 1.0 else None
         if self.relaxation == 1.0:
             weights = rows.base_weights
-            return Coefficients(
-                general=weights.new_zeros(len(blocks), len(weights)), target=weights.new_ones(len(blocks))
-            )
+            return Coefficients(general=weights.new_zeros(len(blocks), len(weights)), target=weights.new_ones(len(blocks)))
         return relax(self.feasible_set.project(rows, scores, len(blocks)), self.relaxation)
 
 
@@ -113,6 +111,4 @@ def _import(path: str) -> Any:  # Any: what a dotted path leads to is checked by
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"{path!r} cannot be imported ({error}); give the dotted path of an importable class."
-        ) from error
+        raise ValueError(f"{path!r} cannot be imported ({error}); give the dotted path of an importable class.") from error

@@ -16,9 +16,7 @@ class Score(ABC):
     needs_products: bool = False
 
     @abstractmethod
-    def __call__(
-        self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]
-    ) -> Float[Tensor, "block general"]:
+    def __call__(self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]) -> Float[Tensor, "block general"]:
         """Scores of the examples.
 
         Args:
@@ -32,13 +30,11 @@ class Score(ABC):
 
 
 class AlignmentScore(Score):
-    """``ω_i <g_i, v>``: how far the example's weighted gradient points along the target's (the paper, equation of its top-k)."""
+    """``ω_i <g_i, v>``: how far the example's weighted gradient points along the target's (the paper's score)."""
 
     needs_products = True
 
-    def __call__(
-        self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]
-    ) -> Float[Tensor, "block general"]:
+    def __call__(self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]) -> Float[Tensor, "block general"]:
         """See `Score.__call__`."""
         assert products is not None
         return rows.base_weights.to(products.alignment) * products.alignment
@@ -54,9 +50,7 @@ class RandomScore(Score):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def __call__(
-        self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]
-    ) -> Float[Tensor, "block general"]:
+    def __call__(self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]) -> Float[Tensor, "block general"]:
         """See `Score.__call__`."""
         in_id_order = torch.stack([self._draw(len(rows.example_ids), rows.draw, block) for block in blocks])
         place = torch.argsort(torch.argsort(rows.example_ids, stable=True), stable=True)

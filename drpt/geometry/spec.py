@@ -77,9 +77,7 @@ class RegularizerSpec:
                 )
             return
         if self.strength is None:
-            raise ValueError(
-                f"regularizer.strength=null: the set {self.set!r} needs a strength in {domain}, {domain.meaning}."
-            )
+            raise ValueError(f"regularizer.strength=null: the set {self.set!r} needs a strength in {domain}, {domain.meaning}.")
         if not domain.admits(self.strength):
             raise ValueError(
                 f"regularizer.strength={self.strength} must lie in {domain} for the set {self.set!r}: {domain.meaning} "

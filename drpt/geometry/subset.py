@@ -32,9 +32,7 @@ class Subset(FeasibleSet):
     def __init__(self, strength: float) -> None:
         self.strength = strength
 
-    def project(
-        self, rows: GeneralRows, scores: Float[Tensor, "block general"] | None, num_blocks: int
-    ) -> Coefficients:
+    def project(self, rows: GeneralRows, scores: Float[Tensor, "block general"] | None, num_blocks: int) -> Coefficients:
         """The ω-mean of the k best; see `FeasibleSet.project`.
 
         Args:
@@ -48,7 +46,8 @@ class Subset(FeasibleSet):
         Raises:
             NonFiniteProductsError: A score is NaN or infinite.
         """
-        assert scores is not None and scores.shape[0] == num_blocks
+        assert scores is not None
+        assert scores.shape[0] == num_blocks
         if not bool(torch.isfinite(scores).all()):
             raise NonFiniteProductsError(
                 f"{int((~torch.isfinite(scores)).sum())} of {scores.numel()} scores are NaN or infinite: "

@@ -105,6 +105,12 @@ def is_complete(folder: Path) -> bool:
 
     The weights' checksum takes half a second; their size changes with any truncation, and the rename of the finished
     folder excludes the rest.
+
+    Args:
+        folder: A converted model's.
+
+    Returns:
+        False also when there is no such folder or manifest.
     """
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())

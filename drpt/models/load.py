@@ -114,7 +114,7 @@ def apply_finetune(model: nn.Module, spec: FinetuneSpec, *, seed: int) -> nn.Mod
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            return get_peft_model(model, config)  # type: ignore[no-any-return]  # peft has no types
+            return get_peft_model(model, config)
         except ValueError as error:
             linear = {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, nn.Linear)}
             raise ValueError(

@@ -42,9 +42,7 @@ class ModelSpec:
     @property
     def label(self) -> str:
         """Short name for tables and dashboards."""
-        return {"embedded": "smollm2_135m", "tiny": "tiny"}.get(self.source) or str(self.name).rstrip("/").split("/")[
-            -1
-        ]
+        return {"embedded": "smollm2_135m", "tiny": "tiny"}.get(self.source) or str(self.name).rstrip("/").split("/")[-1]
 
 
 @dataclass(kw_only=True)
@@ -75,9 +73,5 @@ class FinetuneSpec:
         if self.rank is None or self.alpha is None or self.dropout is None:
             raise ValueError("finetune=lora needs finetune.rank, finetune.alpha and finetune.dropout.")
         check_interval("finetune.rank", self.rank, low=1, meaning="the rank of the adapters")
-        check_interval(
-            "finetune.alpha", self.alpha, low=0, is_low_included=False, meaning="the adapters' scale times r"
-        )
-        check_interval(
-            "finetune.dropout", self.dropout, low=0, high=1, is_high_included=False, meaning="a share of inputs"
-        )
+        check_interval("finetune.alpha", self.alpha, low=0, is_low_included=False, meaning="the adapters' scale times r")
+        check_interval("finetune.dropout", self.dropout, low=0, high=1, is_high_included=False, meaning="a share of inputs")

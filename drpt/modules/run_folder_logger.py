@@ -9,8 +9,8 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
-from drpt.metrics import METRICS_FILE, read_metrics
 from drpt.files import write_atomically
+from drpt.metrics import METRICS_FILE, read_metrics
 
 
 class RunFolderLogger(Logger):

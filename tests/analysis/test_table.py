@@ -8,9 +8,9 @@ import math
 import pytest
 import yaml
 
+from drpt.analysis.report import write_report
 from drpt.analysis.run import ResultsError, newest_sweep, read_sweep, summarize
 from drpt.analysis.table import ZERO_SHOT, as_csv, as_latex, as_markdown, estimate, tabulate
-from drpt.analysis.report import write_report
 
 
 def make_run(folder, name, seed, loss, *, strength=None, partition="layer", status="finished"):

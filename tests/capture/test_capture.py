@@ -181,9 +181,8 @@ def test_model_is_left_as_it_was():
     before = {name: set(vars(module)) for name, module in model.named_modules()}
     inputs = zoo.inputs_for(model, N + M)
     capture = GradientCapture(model, regularizer())
-    with pytest.raises(RuntimeError, match="stop"), capture.step(step_rows()):
-        model(inputs)
-        raise RuntimeError("stop")
+    with pytest.raises(ValueError, match="sample_losses has shape"), capture.step(step_rows()) as step:
+        step.backward(model(inputs)[1:])
     assert before == {name: set(vars(module)) for name, module in model.named_modules()}
 
 
@@ -258,7 +257,7 @@ def test_merged_rows_are_refused():
 
     model = zoo.VectorLosses(Merging()).double()
     with (
-        pytest.raises(UnsupportedModuleError, match="its examples were merged|merged or dropped"),
+        pytest.raises(UnsupportedModuleError, match="merged or dropped"),
         GradientCapture(model, regularizer()).step(step_rows()),
     ):
         model(zoo.inputs_for(model, N + M))

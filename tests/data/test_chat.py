@@ -65,5 +65,5 @@ def test_template_that_rewrites_earlier_turns_is_refused():
 def test_template_that_refuses_roles_is_quoted():
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = "{{ raise_exception('no system turn please') }}"
-    with pytest.raises(ChatTemplateError, match="refuses the roles .*no system turn please"):
+    with pytest.raises(ChatTemplateError, match=r"refuses the roles .*no system turn please"):
         encode_chat(tokenizer, TURNS)

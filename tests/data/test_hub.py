@@ -46,9 +46,7 @@ def test_bad_tables_are_refused_before_loading(alpaca, change, message):
 
 def test_missing_column_is_named(alpaca):
     table = alpaca | {"columns": {"prompt": "instructon", "response": "output"}}
-    with pytest.raises(
-        ValueError, match=r"no column 'instructon'\. Did you mean 'instruction'\? Columns: instruction,"
-    ):
+    with pytest.raises(ValueError, match=r"no column 'instructon'\. Did you mean 'instruction'\? Columns: instruction,"):
         list(HubSource(general=table, target=alpaca, evaluation=None).general(0))
 
 

@@ -21,8 +21,7 @@ def model():
 def pool():
     pairs = [("Hi", "Hello"), ("2+2", "4"), ("What is the longest question here?", "This one"), ("Bye", "See you")]
     examples = [
-        Example(messages=(Message(role="user", content=q), Message(role="assistant", content=a)), source=q)
-        for q, a in pairs
+        Example(messages=(Message(role="user", content=q), Message(role="assistant", content=a)), source=q) for q, a in pairs
     ]
     return encode_examples(byte_tokenizer(), examples, max_length=128).examples
 

@@ -17,9 +17,7 @@ def test_two_processes_at_once_make_one_good_model(tmp_path):
     code = "from drpt.models.embedded import embedded_model_folder; print(embedded_model_folder())"
     environment = {"DRPT_CACHE": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", code], env=environment, stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     folders = {process.communicate()[0].strip() for process in processes}

@@ -67,10 +67,7 @@ def test_model_without_a_chat_template_gets_the_plain_one(tmp_path):
     saved.tokenizer.save_pretrained(tmp_path)
     tokenizer = load_model(spec(source="hub", name=str(tmp_path))).tokenizer
     turn = [{"role": "user", "content": "Hi"}]
-    assert (
-        tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-        == "<|user|>\nHi\n<|assistant|>\n"
-    )
+    assert tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True) == "<|user|>\nHi\n<|assistant|>\n"
 
 
 def test_lora_trains_adapters_alone_and_is_drawn_by_seed():

@@ -16,9 +16,7 @@ GOOD = {
 
 
 def test_linear_schedule_by_hand():
-    assert [lr_factor(step, 2, 6, "linear") for step in range(6)] == pytest.approx(
-        [1 / 3, 2 / 3, 1, 3 / 4, 1 / 2, 1 / 4]
-    )
+    assert [lr_factor(step, 2, 6, "linear") for step in range(6)] == pytest.approx([1 / 3, 2 / 3, 1, 3 / 4, 1 / 2, 1 / 4])
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])

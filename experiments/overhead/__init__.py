@@ -1,0 +1,1 @@
+"""What a regularized step costs beside a standard one."""
