@@ -118,8 +118,10 @@ def _conclude(folder: Path) -> int:
     """Report on a sweep; status 1 when jobs of it failed."""
     from drpt.analysis.run import read_sweep
 
-    _show_report(folder)
-    failed = [run for run in read_sweep(folder) if run.summary["status"] == "failed"]
+    runs = read_sweep(folder)
+    if any(run.is_finished for run in runs):
+        _show_report(folder)
+    failed = [run for run in runs if run.summary["status"] == "failed"]
     for run in failed:
         Console(stderr=True, highlight=False).print(
             f"[bold red]failed[/] {run.folder.name}: {run.summary['error']}", soft_wrap=True

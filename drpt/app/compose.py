@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
 
@@ -48,6 +48,8 @@ def explain(error: HydraException) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         hint = did_you_mean(name, error.options)
         return f"{group}={name!r} is not known.{hint} Choices: {', '.join(error.options)}."
+    if isinstance(error, OverrideParseException):
+        return f"{str(error).splitlines()[0]}: write option=value."
     cause = error.__cause__
     if isinstance(error, ConfigCompositionException) and isinstance(cause, ConfigAttributeError | ConfigKeyError):
         key = str(cause.full_key)

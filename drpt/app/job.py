@@ -9,7 +9,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,23 +20,17 @@ from drpt.files import write_atomically
 _log = logging.getLogger(__name__)
 
 
-class JobFailedError(HydraException):
-    """A job ended with an error that its folder tells of."""
-
-
 def run_job(config: DictConfig) -> str:
     """Train under one configuration, in the folder that Hydra gives it.
 
-    In a sweep a failure is written down and the next job goes on; the sweep reports failures at its end.
+    A failure is written down in the folder's summary, so that the next job of a sweep goes on; the command line reports
+    failures at its end.
 
     Args:
         config: Composed by Hydra.
 
     Returns:
         The status: ``finished`` or ``failed``.
-
-    Raises:
-        JobFailedError: In a single run, whatever stopped it, in words.
     """
     hydra = HydraConfig.get()
     is_sweep = hydra.mode is RunMode.MULTIRUN
@@ -49,15 +42,12 @@ def run_job(config: DictConfig) -> str:
         with FileLock(folder / ".lock", blocking=False):
             return _run_locked(spec, config, folder, number)
     except Timeout:
-        message = f"{folder}: another process is at work here."
+        _log.warning("%s: another process is at work here; skipped", folder)
     except Exception as error:  # whatever it is, the other jobs of a sweep must not be lost with this one
         message = str(error) or type(error).__name__
         _write_summary(folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name})
         if not isinstance(error, ValueError):  # not a matter of options or data: whoever mends it needs the trace
             _log.exception("%s failed", folder.name)
-    if not is_sweep:
-        raise JobFailedError(message)
-    _log.error("%s failed: %s", folder.name, message)
     return "failed"
 
 

@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig
 
-from drpt.app.compose import compose_run
+from drpt.app.compose import compose_run, explain
 from drpt.app.config import ConfigError, check_config, drop_unused_strength, job_name
 
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -85,4 +85,4 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
     except OverrideParseException as error:
-        raise ConfigError(f"{str(error).splitlines()[0]}: write option=value.") from error
+        raise ConfigError(explain(error)) from error

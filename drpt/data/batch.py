@@ -10,7 +10,8 @@ from torch import Tensor
 from drpt.data.chat import EncodedExample
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: Lightning's precision plugins take a batch apart and put a copy together, which they refuse for frozen ones.
+@dataclass(slots=True, kw_only=True)
 class TokenBatch:
     """Padded conversations."""
 
@@ -27,7 +28,7 @@ class TokenBatch:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class StepBatch:
     """One step's general and target rows."""
 

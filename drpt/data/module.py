@@ -1,7 +1,6 @@
 """The Lightning data module: every step's batch, as a pure function of seed and step."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -69,7 +68,6 @@ class PostTrainingData(LightningDataModule):
         self._target_rows = spec.target_rows if needs_target else 0
         self._num_steps = num_steps
         self._seed = seed
-        self._first_step = 0
 
     def step_batch(self, step: int) -> StepBatch:
         """The rows of one step: general examples first, then target examples."""
@@ -90,31 +88,38 @@ class PostTrainingData(LightningDataModule):
         return rows_of_step(pool_size=len(pool), count=count, step=step, seed=self._seed, stream=stream)
 
     def train_dataloader(self) -> "StepLoader":
-        """Batches from the first step not yet taken."""
-        return StepLoader(self, first_step=self._first_step, num_steps=self._num_steps)
-
-    def state_dict(self) -> dict[str, int]:
-        """How many optimizer steps have been taken: all that the order of examples depends on."""
-        assert self.trainer is not None
-        return {"step": self.trainer.global_step}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after the steps that were taken."""
-        self._first_step = state_dict["step"]
+        """Every step's batch, in order."""
+        return StepLoader(self, num_steps=self._num_steps)
 
 
-@dataclass(frozen=True, slots=True)
 class StepLoader:
-    """All batches of a run, one a step; iteration begins at ``first_step``."""
+    """All batches of a run, one a step; a resumed run begins with the first step not yet taken.
 
-    data: PostTrainingData
-    first_step: int
-    num_steps: int
+    Its state is the number of optimizer steps taken, not of batches handed out: that is all the order of examples depends on.
+
+    Args:
+        data: Makes the batches.
+        num_steps: Optimizer steps of the whole run.
+    """
+
+    def __init__(self, data: PostTrainingData, *, num_steps: int) -> None:
+        self._data = data
+        self._num_steps = num_steps
+        self._first_step = 0
 
     def __len__(self) -> int:
-        """Steps of the whole run: Lightning counts the ones before ``first_step`` as taken."""
-        return self.num_steps
+        """Steps of the whole run: Lightning counts the ones before a resumption as taken."""
+        return self._num_steps
 
     def __iter__(self) -> Iterator[StepBatch]:
-        """Yield the batches in order."""
-        return (self.data.step_batch(step) for step in range(self.first_step, self.num_steps))
+        """The batches still to come."""
+        return (self._data.step_batch(step) for step in range(self._first_step, self._num_steps))
+
+    def state_dict(self) -> dict[str, int]:
+        """Steps taken."""
+        assert self._data.trainer is not None
+        return {"step": self._data.trainer.global_step}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on after them."""
+        self._first_step = state_dict["step"]

@@ -37,7 +37,7 @@ def test_page_shows_charts_and_table_without_a_network(drpt):
         losses = page.locator("#results tbody td:nth-child(3)").all_inner_texts()
         assert all("±" in loss for loss in losses[1:])
         assert page.locator("#curves .scatterlayer .trace").count() == 4
-        legend = page.locator("#strengths .legendtext").all_inner_texts()
+        legend = page.locator("#strengths .legendtext").all_text_contents()
         assert legend == ["mix", "target_only", "full"]
         assert "drpt train -m" in page.locator("#command").inner_text()
         page.locator("details summary").first.click()
