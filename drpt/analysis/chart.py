@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from drpt.analysis.curves import (
+    ENDS,
     axis_range,
     colours_of,
     loss_curves,
@@ -94,10 +95,12 @@ def _draw_strengths(axes: Axes, rows: Sequence[Row]) -> None:
     for label, loss in reference_losses(rows).items():
         colour = colours[label.split(" ")[0]]
         axes.axhline(loss.mean, color=colour, linestyle="--", linewidth=1.2, label=label)
+        if (end := ENDS.get(label.split(" ")[0])) is not None:
+            axes.plot([end], [loss.mean], marker="*", markersize=15, color=colour, clip_on=False)
         if not math.isnan(loss.stderr):
             axes.axhspan(loss.mean - loss.stderr, loss.mean + loss.stderr, color=colour, alpha=0.1, linewidth=0)
     axes.set_xlim(-0.03, 1.03)
-    axes.set_title("Final loss against strength (dashed: points without one)", fontsize=11)
+    axes.set_title("Final loss against strength (stars: the two ends of the spectrum)", fontsize=11)
     axes.set_xlabel("strength λ   (weak → strong regularization)")
     axes.set_ylabel("final held-out target loss (nats per token)")
     if families or reference_losses(rows):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from drpt.analysis.table import ZERO_SHOT, Estimate, Row, estimate
 
 LOSS = "target/loss/mean"
-ENDS = ("target_only", "full")  # of the spectrum: no regularization, and nothing else
+ENDS = {"target_only": 0.0, "full": 1.0}  # of the spectrum, and the strength they stand for: none, and nothing else
 REFERENCES = (*ENDS, "target_only_stopped")  # points without a strength that every chart marks
 
 # Okabe and Ito's palette: distinguishable with any colour vision. The ends have their own colours everywhere.

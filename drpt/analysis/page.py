@@ -73,9 +73,9 @@ def build_page(rows: Sequence[Row], runs: Sequence[Run], *, title: str, command:
 def _to_html(figure: go.Figure, name: str, *, is_first: bool) -> str:
     figure.update_layout(
         template="plotly_white",
-        margin={"l": 60, "r": 20, "t": 20, "b": 50},
-        height=430,
-        legend={"font": {"size": 11}},
+        margin={"l": 60, "r": 20, "t": 20, "b": 20},
+        height=540,
+        legend={"font": {"size": 11}, "orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         hovermode="closest",
         font={"family": "system-ui, sans-serif"},
     )
@@ -138,13 +138,15 @@ def _strengths_figure(rows: Sequence[Row]) -> go.Figure:
         )
     for label, loss in reference_losses(rows).items():
         name = label.split(" ")[0]
+        end = ENDS.get(name)
         figure.add_trace(
             go.Scatter(
                 x=[0, 0.5, 1],
                 y=[loss.mean] * 3,
                 name=label,
-                mode="lines",
-                line={"color": colours[name], "width": 1.5, "dash": "solid" if name in ENDS else "dash"},
+                mode="lines+markers",
+                line={"color": colours[name], "width": 1.5, "dash": "dash"},
+                marker={"size": [16 if x == end else 0 for x in (0, 0.5, 1)], "symbol": "star", "opacity": 1},
                 hovertemplate=f"final loss %{{y:.4f}}<extra>{label}</extra>",
             )
         )
@@ -159,7 +161,7 @@ def _settings(runs: Sequence[Run]) -> list[tuple[str, str]]:
     source = data["source"]
     pairs = {
         "task": config["task"]["name"],
-        "model": model["name"] or model["source"],
+        "model": model["name"] or {"embedded": "SmolLM2-135M-Instruct"}.get(model["source"], model["source"]),
         "fine-tuning": config["finetune"]["method"],
         "target": source["target"] if isinstance(source["target"], str) else source["target"].get("path", ""),
         "target examples": data["num_target"],

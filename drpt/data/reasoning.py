@@ -4,7 +4,7 @@ Source: reasoning-gym (Stojanovski et al. 2025, arXiv 2505.24760).
 """
 
 import hashlib
-import sys
+import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -13,7 +13,8 @@ from typing import Any
 from drpt.checks import check_choice
 from drpt.data.example import Example, Message
 
-_ENDLESS = sys.maxsize  # families make items one by one; their size is only a bound
+_PATIENCE = 25  # items without an answer, after which a family has none
+_CHAPTER = 1_000  # items made from one seed; some families prepare something for each when they are created
 
 
 class ReasoningSource:
@@ -68,13 +69,17 @@ class ReasoningSource:
         return float(self._family(example.source, 0).score_answer(response.strip(), entry)) == 1.0
 
     def _stream(self, family: str, name: str) -> Iterator[Example]:
-        # An item's own seed is the data set's plus its index, so neighbouring seeds would share nearly all their items.
-        seed = int.from_bytes(hashlib.sha256(f"{family}-{name}".encode()).digest()[:4], "big")
-        dataset = self._family(family, seed)
-        for index in range(_ENDLESS):
-            entry = dataset[index]
+        num_without_answer = 0
+        for entry in self._entries(family, name):
             if entry["answer"] is None:  # nothing to learn, and nothing to verify against
+                num_without_answer += 1
+                if num_without_answer == _PATIENCE:
+                    raise ValueError(
+                        f"data.source: the family {family!r} stores no answers ({_PATIENCE} items in a row had none), so "
+                        "there is nothing to imitate. Take another family."
+                    )
                 continue
+            num_without_answer = 0
             system = () if self._system is None else (Message(role="system", content=self._system),)
             yield Example(
                 messages=(
@@ -86,13 +91,20 @@ class ReasoningSource:
                 payload=entry,
             )
 
+    def _entries(self, family: str, name: str) -> Iterator[Mapping[str, Any]]:
+        for chapter in itertools.count():
+            # An item's own seed is its data set's plus its index: seeds that are not far apart would share their items.
+            digest = hashlib.sha256(f"{family}-{name}-{chapter}".encode()).digest()
+            dataset = self._family(family, int.from_bytes(digest[:4], "big"))
+            yield from (dataset[index] for index in range(_CHAPTER))
+
     @lru_cache(maxsize=256)  # noqa: B019  # one source lives as long as its run
     def _family(self, family: str, seed: int) -> Any:  # Any: reasoning-gym's data set
         import reasoning_gym
 
         options = self._options.get(family, {})
         try:
-            return reasoning_gym.create_dataset(family, seed=seed, size=_ENDLESS, **options)
+            return reasoning_gym.create_dataset(family, seed=seed, size=_CHAPTER, **options)
         except (TypeError, AssertionError, ValueError) as error:
             raise ValueError(
                 f"data.source.target_options={options}: the family {family!r} does not take these ({error})."
