@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from drpt.capture.diagnostics import BlockReport, StepReport
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.partition import partition_parameters
+from drpt.capture.products import parameter_products
 from drpt.capture.rows import StepRows
 from drpt.capture.rules import Rule, find_rule
-from drpt.capture.use import Use, accumulating
+from drpt.capture.use import Use
 from drpt.geometry.products import Coefficients, Products
 from drpt.geometry.regularizer import Regularizer
 
@@ -141,7 +142,7 @@ class CaptureStep:
     def report(self) -> StepReport:
         """What was chosen and how the update compares with the target gradient, block by block."""
         if self._constant is not None:
-            return StepReport((("global", BlockReport(coefficients=self._constant, products=None, update_sq=None)),))
+            return StepReport((("global", BlockReport(coefficients=self._constant, products=None)),))
         blocks = self._capture.blocks
         return StepReport(tuple((blocks[index].name, self._reports[index]) for index in sorted(self._reports)))
 
@@ -181,29 +182,17 @@ class CaptureStep:
             products = self._products(uses) if capture.regularizer.needs_products else None
             coefficients = capture.regularizer.coefficients(rows.general, products, [index])
             row_coefficients = rows.coefficients_of_rows(coefficients, 0)
-            update_sq = torch.zeros((), dtype=torch.float64)
             for name, uses_of_parameter in uses.items():
-                update = sum(
-                    (use.update(row_coefficients) for use in uses_of_parameter[1:]),
-                    uses_of_parameter[0].update(row_coefficients),
-                )
-                update_sq = update_sq + _add_to_grad(capture.parameters[name], update)
-        self._reports[index] = BlockReport(coefficients=coefficients, products=products, update_sq=update_sq)
+                _add_update(capture.parameters[name], uses_of_parameter, row_coefficients)
+        self._reports[index] = BlockReport(coefficients=coefficients, products=products)
 
     def _products(self, uses: dict[str, list[Use]]) -> Products:
-        pairs = [self._parameter_products(uses_of_parameter) for uses_of_parameter in uses.values()]
-        return Products(
-            alignment=torch.stack([alignment for alignment, _ in pairs]).sum(dim=0, keepdim=True),
-            target_sq=torch.stack([target_sq for _, target_sq in pairs]).sum(dim=0, keepdim=True),
-        )
-
-    def _parameter_products(self, uses: list[Use]) -> tuple[Tensor, Tensor]:
-        if len(uses) == 1:
-            return uses[0].products(self.rows, self._capture.regularizer.products)
-        # A tied or reused parameter: its gradient is the sum over uses, cross terms included.
-        target_grad = accumulating(sum((use.target_grad(self.rows) for use in uses[1:]), uses[0].target_grad(self.rows)))
-        alignment = torch.stack([use.alignment(target_grad, self.rows) for use in uses]).sum(dim=0)
-        return alignment, target_grad.square().sum()
+        method = self._capture.regularizer.products
+        pairs = [parameter_products(uses_of_parameter, self.rows, method) for uses_of_parameter in uses.values()]
+        alignment, target_sq = pairs[0]
+        for other_alignment, other_target_sq in pairs[1:]:
+            alignment, target_sq = alignment + other_alignment, target_sq + other_target_sq
+        return Products(alignment=alignment[None], target_sq=target_sq[None])
 
 
 class _Site:
@@ -224,19 +213,16 @@ class _Site:
         self._step.record([(self._own[name], use) for name, use in uses])
 
 
-def _add_to_grad(parameter: nn.Parameter, update: Tensor) -> Tensor:
-    """Add the update to ``.grad``; returns its squared norm."""
-    update = update.to(parameter.dtype).view_as(parameter)
-    if parameter.grad is None:
-        parameter.grad = update
-    else:
-        parameter.grad += update
-    return (
-        torch.linalg.vector_norm(update, dtype=torch.float64 if update.device.type == "cpu" else torch.float32)
-        .square()
-        .double()
-        .cpu()
-    )
+def _add_update(parameter: nn.Parameter, uses: Sequence[Use], row_coefficients: Tensor) -> None:
+    """Add the uses' updates to ``.grad``, in place where the dtypes agree."""
+    gradient = parameter.grad
+    for use in uses:
+        if gradient is None:
+            gradient = use.update(row_coefficients, None).to(parameter.dtype)
+        else:
+            is_same = use.dtype == gradient.dtype
+            gradient = use.update(row_coefficients, gradient) if is_same else gradient.add_(use.update(row_coefficients, None))
+    parameter.grad = gradient
 
 
 def _refuse_stray_gradient(name: str) -> Callable[[Tensor | None], None]:

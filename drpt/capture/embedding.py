@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from drpt.capture.rows import StepRows
-from drpt.capture.use import accumulating, products_by_target_grad
-from drpt.geometry.catalogue import ProductsMethod
+from drpt.capture.use import TokenFactors, accumulating
 
 
 class CapturedEmbedding(torch.autograd.Function):
@@ -50,10 +49,20 @@ class EmbeddingUse:
     output_grads: Float[Tensor, "batch token D"]  # zero where the id is the table's padding_idx
     num_embeddings: int
 
+    @property
+    def factors(self) -> TokenFactors:
+        """A unit vector for the id ⊗ o; see `Use.factors`."""
+        return TokenFactors(left=self.token_ids, right=self.output_grads)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Use.dtype`."""
+        return self.output_grads.dtype
+
     def target_grad(self, rows: StepRows) -> Float[Tensor, "V D"]:
         """See `Use.target_grad`."""
         n = rows.num_general
-        return self._scatter(self.token_ids[n:], self.output_grads[n:]) / rows.num_target
+        return self._scatter(self.token_ids[n:], self.output_grads[n:] / rows.num_target, None)
 
     def alignment(self, target_grad: Float[Tensor, "V D"], rows: StepRows) -> Float[Tensor, " general"]:
         """``Σ_t o_it · V[id_it]``."""
@@ -61,16 +70,12 @@ class EmbeddingUse:
         gathered = F.embedding(self.token_ids[:n], target_grad)
         return (gathered * accumulating(self.output_grads[:n])).sum(dim=(1, 2))
 
-    def products(self, rows: StepRows, method: ProductsMethod) -> tuple[Tensor, Tensor]:
-        """See `Use.products`; a table has one method, whatever ``method`` says."""
-        return products_by_target_grad(self, rows)
-
-    def update(self, row_coefficients: Float[Tensor, " batch"]) -> Float[Tensor, "V D"]:
+    def update(self, row_coefficients: Float[Tensor, " batch"], into: Float[Tensor, "V D"] | None) -> Float[Tensor, "V D"]:
         """See `Use.update`."""
         kept = row_coefficients.nonzero().squeeze(1)
         scaled = self.output_grads[kept] * row_coefficients[kept].to(self.output_grads.dtype)[:, None, None]
-        return self._scatter(self.token_ids[kept], scaled)
+        return self._scatter(self.token_ids[kept], scaled, into)
 
-    def _scatter(self, token_ids: Tensor, output_grads: Tensor) -> Tensor:
-        table = output_grads.new_zeros(self.num_embeddings, output_grads.shape[-1])
+    def _scatter(self, token_ids: Tensor, output_grads: Tensor, into: Tensor | None) -> Tensor:
+        table = output_grads.new_zeros(self.num_embeddings, output_grads.shape[-1]) if into is None else into
         return table.index_add_(0, token_ids.flatten(), output_grads.flatten(0, -2))

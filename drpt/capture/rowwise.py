@@ -13,7 +13,6 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from drpt.capture.rows import StepRows
 from drpt.capture.use import accumulating
-from drpt.geometry.catalogue import ProductsMethod
 
 
 class ExpandedParameter(torch.autograd.Function):
@@ -47,20 +46,27 @@ class RowwiseUse:
 
     row_grads: Float[Tensor, "batch *shape"]
 
+    @property
+    def factors(self) -> None:
+        """None: the gradients are there; see `Use.factors`."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Use.dtype`."""
+        return self.row_grads.dtype
+
     def target_grad(self, rows: StepRows) -> Float[Tensor, "*shape"]:
         """See `Use.target_grad`."""
-        return self.row_grads[rows.num_general :].mean(dim=0)
+        return accumulating(self.row_grads[rows.num_general :]).mean(dim=0)
 
     def alignment(self, target_grad: Float[Tensor, "*shape"], rows: StepRows) -> Float[Tensor, " general"]:
         """``<g_i, V>``, directly."""
         return accumulating(self.row_grads[: rows.num_general]).flatten(1) @ target_grad.flatten()
 
-    def products(self, rows: StepRows, method: ProductsMethod) -> tuple[Tensor, Tensor]:
-        """See `Use.products`; directly, whatever ``method`` says."""
-        target_grad = accumulating(self.row_grads[rows.num_general :]).mean(dim=0)
-        return self.alignment(target_grad, rows), target_grad.square().sum()
-
-    def update(self, row_coefficients: Float[Tensor, " batch"]) -> Float[Tensor, "*shape"]:
+    def update(
+        self, row_coefficients: Float[Tensor, " batch"], into: Float[Tensor, "*shape"] | None
+    ) -> Float[Tensor, "*shape"]:
         """See `Use.update`."""
         kept = row_coefficients.nonzero().squeeze(1)  # a row left out may hold anything, infinities included
-        return torch.tensordot(row_coefficients[kept].to(self.row_grads.dtype), self.row_grads[kept], dims=1)
+        update = torch.tensordot(row_coefficients[kept].to(self.row_grads.dtype), self.row_grads[kept], dims=1)
+        return update if into is None else into.add_(update)

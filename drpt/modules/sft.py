@@ -79,8 +79,9 @@ class SupervisedFineTuning(LightningModule):
                 losses = self._sample_losses(batch)
                 self._require_finite(losses, batch.step)
                 step.backward(losses)
-            metrics = step.report().metrics()
-            metrics["train/grad_norm/mean"] = self._clip()
+            update_norm = self._clip()
+            metrics = step.report().metrics(update_norm=update_norm)
+            metrics["train/update_norm/mean"] = update_norm
             learning_rate = schedule.get_last_lr()[0]
             optimizer.step()
             schedule.step()
@@ -141,6 +142,7 @@ class SupervisedFineTuning(LightningModule):
             )
 
     def _clip(self) -> float:
+        """Cut the update's norm if asked to; returns what it was before."""
         trained = [p for p in self.model.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
         if self._optimizer_spec.clip_norm is not None:

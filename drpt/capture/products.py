@@ -1,0 +1,105 @@
+"""Inner products of a parameter's per-row gradients, exactly, from its uses.
+
+Two ways, equal to rounding: `reduced` forms v's block and maps every token through it; `pairwise` compares every token with
+every target token and never forms v. Axes: token = tokens of some rows, one after another.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from drpt.capture.rows import StepRows
+from drpt.capture.use import TokenFactors, Use, accumulating
+from drpt.geometry.catalogue import ProductsMethod
+
+
+def parameter_products(
+    uses: Sequence[Use], rows: StepRows, method: ProductsMethod
+) -> tuple[Float[Tensor, " general"], Float[Tensor, ""]]:
+    """Alignments with the target gradient, and its square.
+
+    A parameter that is tied or used again has the sum over its uses as its gradient; cross terms are included.
+
+    Args:
+        uses: All uses of one parameter in the step.
+        rows: Which rows are which.
+        method: How; a parameter whose gradient a row is small takes its own way.
+
+    Returns:
+        ``<g_i, v>`` [general] and ``<v, v>``, in float32 or better.
+    """
+    factors = [use.factors for use in uses]
+    outer = [factor for factor in factors if factor is not None]
+    if len(outer) == len(factors):
+        if method is ProductsMethod.AUTO:
+            method = cheaper_method(outer, rows)
+        if method is ProductsMethod.PAIRWISE:
+            return _pairwise(outer, rows)
+    return _reduced(uses, rows)
+
+
+def _reduced(uses: Sequence[Use], rows: StepRows) -> tuple[Tensor, Tensor]:
+    target_grad = accumulating(uses[0].target_grad(rows))
+    for use in uses[1:]:
+        target_grad = target_grad + accumulating(use.target_grad(rows))
+    alignment = uses[0].alignment(target_grad, rows)
+    for use in uses[1:]:
+        alignment = alignment + use.alignment(target_grad, rows)
+    return alignment, target_grad.square().sum()
+
+
+def _pairwise(factors: Sequence[TokenFactors], rows: StepRows) -> tuple[Tensor, Tensor]:
+    """``Σ_{t,t'} (left_it · left_jt') (right_it · right_jt')``, averaged over the target rows j."""
+    n, m = rows.num_general, rows.num_target
+    per_row = []
+    for a in factors:
+        num_tokens = a.right.shape[1]
+        right = accumulating(a.right).flatten(0, 1)
+        for b in factors:
+            # Target rows against themselves give <v, v>.
+            right_products = right @ accumulating(b.right[n:]).flatten(0, 1).T
+            per_token = (_inner(a.left.flatten(0, 1), b.left[n:].flatten(0, 1)) * right_products).sum(dim=1)
+            per_row.append(per_token.view(n + m, num_tokens).sum(dim=1))
+    total = per_row[0] if len(per_row) == 1 else torch.stack(per_row).sum(dim=0)
+    total = total / m
+    return total[:n], total[n:].mean()
+
+
+def _inner(
+    a: Float[Tensor, "token_a left"] | Int[Tensor, " token_a"], b: Float[Tensor, "token_b left"] | Int[Tensor, " token_b"]
+) -> Tensor:
+    """Inner products of left factors [token_a, token_b]; integers are unit vectors."""
+    if a.ndim == 1 and b.ndim == 1:
+        return a[:, None] == b[None, :]
+    if a.ndim == 1:
+        return accumulating(b[:, a]).T
+    if b.ndim == 1:
+        return accumulating(a[:, b])
+    return accumulating(a) @ accumulating(b).T
+
+
+def cheaper_method(factors: Sequence[TokenFactors], rows: StepRows) -> ProductsMethod:
+    """The exact method with the fewer multiplications for one parameter's shape.
+
+    With n general and m target rows of T tokens and a weight of L × R, one dense use takes ``(n + m) T L R`` when `reduced`
+    (form V, map every token) and ``(n + m) T · m T · (L + R)`` when `pairwise`; unit vectors on the left cost nothing there,
+    and only the adding of rows of V when reduced.
+
+    Args:
+        factors: Of all uses.
+        rows: Which rows are which.
+
+    Returns:
+        `REDUCED` or `PAIRWISE`.
+    """
+    reduced = pairwise = 0
+    for a in factors:
+        num_tokens, right = rows.num_rows * a.right.shape[1], a.right.shape[2]
+        left = a.left.shape[2] if a.left.ndim == 3 else 0
+        reduced += num_tokens * max(left, 1) * right
+        for b in factors:
+            is_dense = a.left.ndim == 3 and b.left.ndim == 3
+            pairwise += num_tokens * rows.num_target * b.right.shape[1] * (right + (left if is_dense else 0))
+    return ProductsMethod.PAIRWISE if pairwise < reduced else ProductsMethod.REDUCED
