@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "drpt"
 # Each room may import itself and the rooms before it.
 ORDER = ("geometry", "capture", "objectives", "optim", "models", "data", "evaluation", "modules", "analysis", "app")
-FREE = {"checks", "files", "metrics"}  # single modules that import nothing of ours but each other
+FREE = {"checks", "files", "memory", "metrics"}  # single modules that import nothing of ours but each other
 ONLY_IN = {
     "lightning": {"modules", "app/training.py", "app/tracking.py", "data/module.py"},
     "hydra": {"app"},

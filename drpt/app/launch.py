@@ -34,15 +34,15 @@ def launch(words: Sequence[str]) -> Path | None:
         ConfigError: The command cannot be right.
     """
     flags = [word for word in words if word.startswith("-")]
+    if set(flags) - _MULTIRUN:  # Hydra's questions about the configuration, such as --cfg job
+        _run_hydra(list(words))
+        return None
     overrides = [word for word in words if not word.startswith("-")]
     is_sweep = not _MULTIRUN.isdisjoint(flags)
     config = compose_run(without_sweeps(overrides) if is_sweep else overrides, with_hydra=True)
     if OmegaConf.is_missing(config, "sweep"):
         overrides.append(f"sweep={datetime.now():%Y-%m-%d_%H-%M-%S}")
         config.sweep = overrides[-1].partition("=")[2]
-    if set(flags) - _MULTIRUN:
-        _run_hydra([*flags, *overrides])
-        return None
     if not is_sweep:
         check_config(config)
     elif (plan := plan_sweep(overrides, config)) is not None:

@@ -17,9 +17,9 @@ from drpt.app.tracking import build_wandb_logger
 from drpt.data.module import PostTrainingData
 from drpt.data.pools import Pools, draw_pools
 from drpt.data.source import Source
-from drpt.evaluation.cost import release_memory
 from drpt.files import write_atomically
 from drpt.geometry.regularizer import build_regularizer
+from drpt.memory import keep_freed_memory, release_memory
 from drpt.metrics import METRICS_FILE, read_metrics
 from drpt.models.load import apply_finetune, count_parameters, load_model
 from drpt.modules.checkpoints import LAST, Checkpoints
@@ -70,6 +70,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
     """
     start = time.perf_counter()
     _quieten_libraries()
+    keep_freed_memory()
     num_steps = spec.trainer.max_steps
     regularizer = build_regularizer(spec.regularizer, seed=spec.seed)
     loaded = load_model(spec.model)

@@ -62,7 +62,7 @@ class EmbeddingUse:
     def target_grad(self, rows: StepRows) -> Float[Tensor, "V D"]:
         """See `Use.target_grad`."""
         n = rows.num_general
-        return self._scatter(self.token_ids[n:], self.output_grads[n:] / rows.num_target, None)
+        return self._scatter(self.token_ids[n:], accumulating(self.output_grads[n:]) / rows.num_target, None)
 
     def alignment(self, target_grad: Float[Tensor, "V D"], rows: StepRows) -> Float[Tensor, " general"]:
         """``Σ_t o_it · V[id_it]``."""

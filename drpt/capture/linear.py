@@ -66,7 +66,7 @@ class LinearUse:
 
     def target_grad(self, rows: StepRows) -> Float[Tensor, "O I"]:
         """See `Use.target_grad`."""
-        x, o = self.activations[rows.num_general :], self.output_grads[rows.num_general :]
+        x, o = (accumulating(t[rows.num_general :]) for t in (self.activations, self.output_grads))
         return _add_outer_products(o, x if rows.num_target == 1 else x / rows.num_target, None)
 
     def alignment(self, target_grad: Float[Tensor, "O I"], rows: StepRows) -> Float[Tensor, " general"]:
@@ -79,11 +79,16 @@ class LinearUse:
         """``Σ r_i o_iᵀ x_i``: the layer's ordinary weight-gradient product over the rows whose r_i is not zero."""
         kept = row_coefficients.nonzero().squeeze(1)
         x, o = self.activations, self.output_grads
+        scale = row_coefficients[kept].to(x.dtype)[:, None, None]
         if len(kept) < len(row_coefficients):
-            x, o, row_coefficients = x[kept], o[kept], row_coefficients[kept]
-        scale = row_coefficients.to(x.dtype)[:, None, None]
-        # The smaller of the two operands is scaled.
-        return _add_outer_products(o, x * scale, into) if x.shape[2] < o.shape[2] else _add_outer_products(o * scale, x, into)
+            x, o = x[kept], o[kept]
+        # The smaller of the two operands is scaled; activations that are not a copy belong to other layers too.
+        is_copy = x is not self.activations
+        if x.shape[2] < o.shape[2]:
+            x = x.mul_(scale) if is_copy else x * scale
+        else:
+            o = o.mul_(scale) if is_copy else o * scale
+        return _add_outer_products(o, x, into)
 
 
 def _add_outer_products(o: Tensor, x: Tensor, into: Tensor | None) -> Tensor:

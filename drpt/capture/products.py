@@ -41,9 +41,9 @@ def parameter_products(
 
 
 def _reduced(uses: Sequence[Use], rows: StepRows) -> tuple[Tensor, Tensor]:
-    target_grad = accumulating(uses[0].target_grad(rows))
+    target_grad = uses[0].target_grad(rows)
     for use in uses[1:]:
-        target_grad = target_grad + accumulating(use.target_grad(rows))
+        target_grad = target_grad + use.target_grad(rows)
     alignment = uses[0].alignment(target_grad, rows)
     for use in uses[1:]:
         alignment = alignment + use.alignment(target_grad, rows)

@@ -37,7 +37,7 @@ class Use(Protocol):
         """Of the updates: what activations and output gradients were computed in."""
 
     def target_grad(self, rows: StepRows) -> Float[Tensor, "..."]:
-        """This use's share of ``v``: mean over target rows of the gradient, in the parameter's shape."""
+        """This use's share of ``v``: mean over target rows of the gradient, in the parameter's shape, in float32 or better."""
 
     def alignment(self, target_grad: Float[Tensor, "..."], rows: StepRows) -> Float[Tensor, " general"]:
         """``<g_i, V>`` of each general row's share of the gradient with a given ``V`` in the parameter's shape."""

@@ -1,8 +1,5 @@
 """What training costs: seconds a step and peak memory."""
 
-import ctypes
-import gc
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,17 +38,6 @@ class CostMeter:
     def _synchronize(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-
-
-def release_memory() -> None:
-    """Give freed memory back, so that one run's leftovers are not counted as the next one's."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps freed pages; other C libraries have none
-        if trim is not None:
-            trim(0)
 
 
 def _reset_peak(device: torch.device) -> bool:

@@ -10,6 +10,7 @@ from drpt.data.example import Example
 from drpt.data.module import PostTrainingData
 from drpt.evaluation.held_out import answer_greedily, measure_accuracy, measure_loss
 from drpt.evaluation.spec import EvaluationSpec
+from drpt.memory import release_memory
 
 
 class HeldOutEvaluation(Callback):
@@ -61,6 +62,7 @@ class HeldOutEvaluation(Callback):
             metrics |= {f"target/{name}": value for name, value in self._accuracy(pl_module, asked).items()}
         metrics["evaluation/seconds/value"] = time.perf_counter() - start
         self.latest = metrics
+        release_memory()  # what generation needed is not to be counted as the next steps' memory
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
 

@@ -29,6 +29,7 @@ from drpt.files import write_atomically
 from drpt.geometry.products import GeneralRows
 from drpt.geometry.regularizer import build_regularizer
 from drpt.geometry.spec import RegularizerSpec
+from drpt.memory import keep_freed_memory
 from drpt.models.load import apply_finetune, load_model
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.objectives.language_modeling import sample_losses
@@ -92,9 +93,11 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=128, help="T, tokens a row")
     parser.add_argument("--finetune", choices=("full", "lora"), default="full")
     parser.add_argument("--rounds", type=int, default=9, help="counted rounds, after one to warm up")
+    parser.add_argument("--all", action="store_true", help="each product method, and the global partition")
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}")
     options = parser.parse_args()
     n, m = options.general, options.target
+    keep_freed_memory()
 
     loaded = load_model(ModelSpec(source="embedded", name=None, revision=None, gradient_checkpointing=False))
     is_lora = options.finetune == "lora"
@@ -113,10 +116,13 @@ def main() -> None:
         "full, n rows": make_step(model, token_ids, regularizer("mean"), n, 0),
         "full, n + m rows": make_step(model, token_ids, regularizer("mean"), n + m, 0),
         "layer-wise subset, auto": make_step(model, token_ids, regularizer("subset"), n, m),
-        "layer-wise subset, reduced": make_step(model, token_ids, regularizer("subset", products="reduced"), n, m),
-        "layer-wise subset, pairwise": make_step(model, token_ids, regularizer("subset", products="pairwise"), n, m),
-        "global subset, auto": make_step(model, token_ids, regularizer("subset", partition="global"), n, m),
     }
+    if options.all:
+        sides |= {
+            "layer-wise subset, reduced": make_step(model, token_ids, regularizer("subset", products="reduced"), n, m),
+            "layer-wise subset, pairwise": make_step(model, token_ids, regularizer("subset", products="pairwise"), n, m),
+            "global subset, auto": make_step(model, token_ids, regularizer("subset", partition="global"), n, m),
+        }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for round_ in track(range(options.rounds + 1), description="rounds"):
         for name, step in sides.items():
