@@ -5,9 +5,9 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
 # `make install EXTRA=gpu` takes CUDA builds of torch and vLLM instead of the CPU ones.
 EXTRA ?= cpu
+INSTALLED := $(VENV)/.installed-$(EXTRA)
 UV_VERSION := 0.13.9
 # pip's own setting for local wheels is handed to uv, which does not read it; elsewhere the CPU build of torch
 # comes from PyTorch's index.

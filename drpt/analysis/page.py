@@ -65,6 +65,7 @@ def build_page(rows: Sequence[Row], runs: Sequence[Run], *, title: str, command:
             {"label": row.label, "samples": row.runs[0].samples[:_SHOWN_SAMPLES]} for row in rows if row.name != ZERO_SHOT
         ],
         settings=_settings(runs),
+        counts=_counts(runs),
         unfinished=[run for run in runs if not run.is_finished],
         num_finished=sum(run.is_finished for run in runs),
     )
@@ -153,6 +154,16 @@ def _strengths_figure(rows: Sequence[Row]) -> go.Figure:
     figure.update_xaxes(title="strength λ (weak → strong regularization)", range=[-0.03, 1.03])
     figure.update_yaxes(title="final held-out target loss (nats per token)")
     return figure
+
+
+def _counts(runs: Sequence[Run]) -> list[tuple[str, int]]:
+    """Examples cut or left out, the most that any run counted, by reason."""
+    counts: dict[str, int] = {}
+    for run in runs:
+        for name, count in run.summary.get("data_counts", {}).items():
+            if count:
+                counts[name.replace("_", " ")] = max(count, counts.get(name.replace("_", " "), 0))
+    return sorted(counts.items())
 
 
 def _settings(runs: Sequence[Run]) -> list[tuple[str, str]]:

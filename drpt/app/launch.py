@@ -13,7 +13,7 @@ from rich.console import Console
 
 from drpt.analysis.run import COMMANDS_FILE, ResultsError
 from drpt.app.compose import compose_run
-from drpt.app.config import check_config
+from drpt.app.config import check_config, register
 from drpt.app.job import run_job
 from drpt.app.paths import config_folder
 from drpt.app.sweep import plan_sweep, without_sweeps
@@ -55,6 +55,7 @@ def launch(words: Sequence[str]) -> Path | None:
 
 
 def _run_hydra(words: list[str]) -> None:
+    register()
     GlobalHydra.instance().clear()
     typed = sys.argv
     sys.argv = ["drpt train", *words]
