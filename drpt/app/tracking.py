@@ -3,14 +3,20 @@
 import os
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from lightning.pytorch.loggers import WandbLogger
 
 from drpt.app.schema import RunSpec
+from drpt.files import write_atomically
+
+_ID_FILE = "wandb_id.txt"
+_LONGEST_TAG = 64
+_STEP = "trainer/global_step"  # what Lightning's logger calls the x-axis
 
 
-def build_wandb_logger(spec: RunSpec, config: dict[str, Any], folder: Path) -> WandbLogger | None:
-    """A Lightning logger for the run, or None when tracking is off.
+def start_tracking(spec: RunSpec, config: dict[str, Any], folder: Path, *, is_resumed: bool) -> WandbLogger | None:
+    """A Lightning logger around a started W&B run, or None when tracking is off.
 
     The run's group is the regularizer with its dials, so that seeds of one point are averaged; its name adds the seed; tags
     name sweep, task, model, data, set and partition; the whole configuration is there to filter and group by, and
@@ -20,9 +26,10 @@ def build_wandb_logger(spec: RunSpec, config: dict[str, Any], folder: Path) -> W
         spec: The run's configuration.
         config: The same in plain values.
         folder: The run's; W&B writes its files below it.
+        is_resumed: Whether to go on with the W&B run that the folder knows of.
 
     Returns:
-        The logger; ``logger.experiment`` starts the run.
+        The logger; whoever asked for it calls ``wandb.finish``.
 
     Raises:
         ValueError: ``logger.mode=online`` without a login.
@@ -30,29 +37,37 @@ def build_wandb_logger(spec: RunSpec, config: dict[str, Any], folder: Path) -> W
     if spec.logger.name == "off":
         return None
     is_online = _is_online(spec.logger.mode)
-    regularizer = spec.regularizer
     import wandb
 
-    return WandbLogger(
-        name=f"{regularizer.label} seed={spec.seed}",
+    id_file = folder / _ID_FILE
+    if not (is_resumed and id_file.exists()):
+        write_atomically(id_file, uuid4().hex[:12])
+    regularizer = spec.regularizer
+    tags = {
+        "sweep": spec.sweep,
+        "task": spec.task.name,
+        "model": spec.model.label,
+        "data": spec.data.name,
+        "set": regularizer.set,
+        "partition": regularizer.partition,
+    }
+    run = wandb.init(
         project=spec.logger.project,
         entity=spec.logger.entity,
-        save_dir=str(folder),
-        id=f"{spec.sweep}-{folder.name}".replace("/", "_")[-120:],
+        dir=folder,
+        id=id_file.read_text(),
+        resume="allow" if is_resumed and is_online else None,
         mode="online" if is_online else "offline",
+        name=f"{regularizer.label} seed={spec.seed}",
         group=regularizer.label,
-        settings=wandb.Settings(silent=True),
         job_type=spec.task.name,
-        tags=[
-            f"sweep:{spec.sweep}"[:64],
-            f"task:{spec.task.name}",
-            f"model:{spec.model.label}"[:64],
-            f"data:{spec.data.name}"[:64],
-            f"set:{regularizer.set}"[:64],
-            f"partition:{regularizer.partition}",
-        ],
+        tags=[f"{name}:{value}"[:_LONGEST_TAG] for name, value in tags.items()],
         config=config | {"regularizer_label": regularizer.label},
+        settings=wandb.Settings(silent=True),
     )
+    run.define_metric(_STEP)
+    run.define_metric("*", step_metric=_STEP, step_sync=True)
+    return WandbLogger(experiment=run)
 
 
 def _is_online(mode: str) -> bool:

@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 
 from drpt.analysis.run import SAMPLES_FILE, summarize
 from drpt.app.schema import RunSpec
-from drpt.app.tracking import build_wandb_logger
+from drpt.app.tracking import start_tracking
 from drpt.data.module import PostTrainingData
 from drpt.data.pools import Pools, draw_pools
 from drpt.data.source import Source
@@ -95,29 +95,30 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
     keeper = Checkpoints(checkpoint.parent, evaluation, every_steps=spec.trainer.checkpoint_every_steps)
     progress = TrainingProgress(f"{spec.regularizer.label} seed={spec.seed}{number}", evaluation, num_steps=num_steps)
     metrics_logger = RunFolderLogger(folder, resume_step=resume_step)
-    wandb_logger = build_wandb_logger(spec, config, folder)
-    trainer = Trainer(
-        max_steps=num_steps,
-        accelerator=spec.trainer.accelerator,
-        devices=1,
-        precision=spec.trainer.precision,
-        logger=[metrics_logger, *([wandb_logger] if wandb_logger else [])],
-        callbacks=[evaluation, keeper, progress],
-        num_sanity_val_steps=0,
-        enable_checkpointing=False,  # ours writes what a resumed run needs, and no more
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        log_every_n_steps=1,
-    )
+    wandb_logger = start_tracking(spec, config, folder, is_resumed=resume_step > 0)
     exit_code = 1
     try:
+        trainer = Trainer(
+            max_steps=num_steps,
+            accelerator=spec.trainer.accelerator,
+            devices=1,
+            precision=spec.trainer.precision,
+            logger=[metrics_logger, *([wandb_logger] if wandb_logger else [])],
+            callbacks=[evaluation, keeper, progress],
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,  # ours writes what a resumed run needs, and no more
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            log_every_n_steps=1,
+        )
         trainer.fit(module, data, ckpt_path=checkpoint if resume_step else None, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
         selected_step = num_steps if keeper.best_step is None else keeper.best_step
         figures = summarize(read_metrics(folder / METRICS_FILE), selected_step)
-        write_atomically(folder / SAMPLES_FILE, json.dumps(evaluation.samples, indent=1, ensure_ascii=False))
+        if evaluation.samples:  # none when all that was left to do was to sum up
+            write_atomically(folder / SAMPLES_FILE, json.dumps(evaluation.samples, indent=1, ensure_ascii=False))
         if wandb_logger is not None:
             _finish_dashboard(wandb_logger, figures, evaluation.samples)
         exit_code = 0
