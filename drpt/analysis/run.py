@@ -16,6 +16,8 @@ CONFIG_FILE = "config.yaml"
 SAMPLES_FILE = "samples.json"
 ENVIRONMENT_FILE = "environment.json"
 COMMANDS_FILE = "commands.jsonl"
+DATA_FILE = "data.json"
+CHECKPOINTS = "checkpoints"
 
 
 class ResultsError(ValueError):

@@ -97,8 +97,9 @@ def estimate(values: Sequence[float]) -> Estimate:
 def tabulate(runs: Sequence[Run]) -> list[Row]:
     """Group finished runs into points.
 
-    Runs are of one point when their configurations agree in all but the seed. When two points would bear one label, the
-    settings in which they differ are added to it.
+    Runs are of one point when their configurations agree in all but the seed. Settings outside the regularizer that differ
+    between points are added to every label, and settings of the regularizer where two points would bear one label: what is
+    compared with something else is never shown as if it were alike.
 
     Args:
         runs: Of one sweep; unfinished ones are left out.
@@ -107,10 +108,8 @@ def tabulate(runs: Sequence[Run]) -> list[Row]:
         Zero-shot first (the model before training), then target-only, then full, then the others by name and strength.
     """
     finished = [run for run in runs if run.is_finished]
-    groups: dict[str, list[Run]] = {}
-    for run in finished:
-        groups.setdefault(repr(_settings(run)), []).append(run)
-    labels = _distinct_labels(list(groups.values()))
+    groups = _group(finished, _settings)
+    labels = _labels([members[0].label for members in groups], [_settings(members[0]) for members in groups])
     rows = [
         Row(
             label=label,
@@ -119,14 +118,21 @@ def tabulate(runs: Sequence[Run]) -> list[Row]:
             runs=tuple(members),
             values={column.key: _estimate_over(members, column.section, column.metric) for column in COLUMNS},
         )
-        for label, members in zip(labels, groups.values(), strict=True)
+        for label, members in zip(labels, groups, strict=True)
     ]
     rows.sort(key=_rank)
-    return [_zero_shot(finished), *rows] if finished else []
+    return [*_zero_shot(finished), *rows]
+
+
+def _group(runs: Sequence[Run], settings: Callable[[Run], dict[str, object]]) -> list[list[Run]]:
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(repr(sorted(settings(run).items())), []).append(run)
+    return list(groups.values())
 
 
 def _settings(run: Run) -> dict[str, object]:
-    """What two replicates have in common, flattened."""
+    """What two replicates have in common, flattened: all but the seed and where results go."""
     flat: dict[str, object] = {}
 
     def add(prefix: str, value: object) -> None:
@@ -140,33 +146,65 @@ def _settings(run: Run) -> dict[str, object]:
     return flat
 
 
-def _distinct_labels(groups: list[list[Run]]) -> list[str]:
-    labels = [members[0].label for members in groups]
-    settings = [_settings(members[0]) for members in groups]
-    distinct = []
-    for label, own in zip(labels, settings, strict=True):
-        alike = [other for other, name in zip(settings, labels, strict=True) if name == label and other is not own]
-        keys = sorted({key for other in alike for key in own | other if own.get(key) != other.get(key)})
-        distinct.append(" ".join([label, *(f"{key.removeprefix('regularizer.')}={own.get(key)}" for key in keys)]))
-    return distinct
+def _labels(names: Sequence[str], settings: Sequence[dict[str, object]]) -> list[str]:
+    """Names with the settings that tell them apart, or that differ between them without being the regularizer's."""
+
+    def differing(points: Sequence[dict[str, object]]) -> list[str]:
+        keys = dict.fromkeys(key for point in points for key in point)
+        return [key for key in keys if len({repr(point.get(key)) for point in points}) > 1]
+
+    outside = _shortened([key for key in differing(settings) if not key.startswith("regularizer.")])
+    labels = []
+    for name, own in zip(names, settings, strict=True):
+        alike = [point for point, other in zip(settings, names, strict=True) if other == name]
+        inside = [key for key in differing(alike) if key.startswith("regularizer.")]
+        parts = [f"{key.removeprefix('regularizer.')}={own.get(key)}" for key in [*inside, *outside]]
+        labels.append(" ".join([name, *parts]))
+    return labels
+
+
+def _shortened(keys: Sequence[str]) -> list[str]:
+    """Of a whole group that was exchanged, the key that says which it is."""
+    sections: dict[str, list[str]] = {}
+    for key in keys:
+        sections.setdefault(key.split(".")[0], []).append(key)
+    telling = (".name", ".method", ".source", ".source.target", ".source._target_")
+    return [
+        key
+        for section, members in sections.items()
+        for key in (
+            members if len(members) == 1 else [k for k in members if k.removeprefix(section) in telling][:1] or members[:2]
+        )
+    ]
 
 
 def _estimate_over(runs: Sequence[Run], section: str, metric: str) -> Estimate:
     return estimate([run.summary[section][metric] for run in runs if metric in run.summary[section]])
 
 
-def _zero_shot(runs: Sequence[Run]) -> Row:
-    # Runs that differ in their held-out examples or model would differ here too; equal ones count once.
-    firsts = list({round(run.summary["start"].get("target/loss/mean", math.nan), 9): run for run in runs}.values())
-    values = {column.key: _estimate_over(firsts, "start", column.metric) for column in COLUMNS if column.section == "final"}
+def _zero_shot(runs: Sequence[Run]) -> list[Row]:
+    """The model before training: one row for each model and set of held-out examples, which no seed changes."""
+
+    def what_is_measured(run: Run) -> dict[str, object]:
+        of_evaluation = ("model.", "data.source.", "data.num_eval", "data.max_length", "data.split_seed", "evaluation.num_")
+        return {key: value for key, value in _settings(run).items() if key.startswith((*of_evaluation, "trainer.precision"))}
+
+    groups = _group(runs, what_is_measured)
+    labels = _labels([ZERO_SHOT] * len(groups), [what_is_measured(members[0]) for members in groups])
     nothing = Estimate(math.nan, math.nan, 0)
-    return Row(
-        label=ZERO_SHOT,
-        name=ZERO_SHOT,
-        strength=None,
-        runs=tuple(firsts),
-        values={column.key: values.get(column.key, nothing) for column in COLUMNS},
-    )
+    return [
+        Row(
+            label=label,
+            name=ZERO_SHOT,
+            strength=None,
+            runs=tuple(members[:1]),
+            values={
+                column.key: _estimate_over(members[:1], "start", column.metric) if column.section == "final" else nothing
+                for column in COLUMNS
+            },
+        )
+        for label, members in zip(labels, groups, strict=True)
+    ]
 
 
 def _rank(row: Row) -> tuple[int, str, float, str]:

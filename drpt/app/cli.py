@@ -40,13 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _guard(command: Callable[[], int]) -> int:
     """Turn errors that speak for themselves into a line and a status."""
-    from drpt.analysis.run import ResultsError
-    from drpt.app.config import ConfigError
-
     console = Console(stderr=True, highlight=False)
     try:
         return command()
-    except (ConfigError, ResultsError) as error:
+    except ValueError as error:  # ours are: a value, a file or a folder is not what it should be
         console.print("[bold red]drpt:[/]", end=" ")
         console.print(str(error), markup=False, soft_wrap=True)
         return 2
@@ -63,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("train", help="one run, or a sweep with -m", add_help=False)  # for the list; see main
     resume = commands.add_parser(
         "resume",
-        help="go on with a sweep or run where it stopped",
+        help="go on with a sweep where it stopped",
         description="Run a sweep's commands again: finished jobs are skipped, interrupted ones go on from their last "
         "checkpoint, failed ones start anew from theirs.",
     )
@@ -106,11 +103,10 @@ def _train(words: list[str]) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from drpt.app.launch import launch, recorded_commands
+    from drpt.app.launch import resume
 
-    folder = _folder_of(options)
-    for words in recorded_commands(folder):
-        launch(words)
+    folder = _folder_of(options).resolve()
+    resume(folder)
     return _conclude(folder)
 
 
@@ -124,7 +120,7 @@ def _conclude(folder: Path) -> int:
     failed = [run for run in runs if run.summary["status"] == "failed"]
     for run in failed:
         Console(stderr=True, highlight=False).print(
-            f"[bold red]failed[/] {run.folder.name}: {run.summary['error']}", soft_wrap=True
+            f"failed {run.folder.name}: {run.summary['error']}", style="red", markup=False, soft_wrap=True
         )
     return 1 if failed else 0
 

@@ -116,14 +116,14 @@ def drop_unused_strength(config: DictConfig) -> DictConfig:
 
 
 def job_name(config: Container) -> str:
-    """A readable name with a short checksum of the run's identity: ``layerwise_subset-0.5-seed0-3fa91c``."""
+    """A readable name with a short checksum of the run's identity: ``layerwise_subset-0.5-seed0-3fa91c05b7``."""
     identity = identity_of(config)
     regularizer = identity["regularizer"]
     if regularizer["set"] in SETS and SETS[regularizer["set"]].strength is None:
         regularizer["strength"] = None  # see drop_unused_strength
     dials = [regularizer["strength"], f"rho{regularizer['relaxation']:g}" if regularizer["relaxation"] else None]
     parts = [regularizer["name"], *(str(dial) for dial in dials if dial is not None), f"seed{identity['seed']}"]
-    checksum = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:6]
+    checksum = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     return re.sub(r"[^\w.+-]+", "_", "-".join([*parts, checksum]))
 
 

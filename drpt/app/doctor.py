@@ -48,11 +48,13 @@ def examine(console: Console) -> int:
 
 def _findings() -> Iterator[Finding]:
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.machine()}")
-    yield from _machine()
     yield from _packages()
-    yield _embedded_model()
+    for subject, look in (("machine", _machine), ("embedded model", _embedded_model), ("W&B", _tracker)):
+        try:
+            yield from look()
+        except ImportError as error:
+            yield Finding("missing", subject, f"{error}: run `make install`")
     yield Finding("ok", "configuration", str(config_folder()))
-    yield _tracker()
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     yield (
         Finding("ok", "browser", browser)
@@ -91,21 +93,24 @@ def _packages() -> Iterator[Finding]:
     )
 
 
-def _embedded_model() -> Finding:
+def _embedded_model() -> Iterator[Finding]:
     from drpt.models.embedded import EmbeddedModelError, find_gguf, is_embedded_model_ready
 
     if is_embedded_model_ready():
-        return Finding("ok", "embedded model", "SmolLM2-135M-Instruct, converted and in the cache")
+        yield Finding("ok", "embedded model", "SmolLM2-135M-Instruct, converted and in the cache")
+        return
     try:
         find_gguf()
     except EmbeddedModelError as error:
-        return Finding("missing", "embedded model", str(error))
-    return Finding("ok", "embedded model", "SmolLM2-135M-Instruct, converted at its first use")
+        yield Finding("missing", "embedded model", str(error))
+    else:
+        yield Finding("ok", "embedded model", "SmolLM2-135M-Instruct, converted at its first use")
 
 
-def _tracker() -> Finding:
-    import wandb
+def _tracker() -> Iterator[Finding]:
+    from drpt.app.tracking import is_logged_in
 
-    if wandb.login(prompt=False):
-        return Finding("ok", "W&B", "logged in: runs go online unless logger.mode=offline")
-    return Finding("note", "W&B", "not logged in: runs are kept offline beside their results (`wandb login` changes this)")
+    if is_logged_in():
+        yield Finding("ok", "W&B", "logged in: runs go online unless logger.mode=offline")
+    else:
+        yield Finding("note", "W&B", "not logged in: runs are kept offline beside their results (`wandb login` changes this)")

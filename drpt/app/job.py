@@ -12,9 +12,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from drpt.analysis.run import CONFIG_FILE, ENVIRONMENT_FILE, SUMMARY_FILE
+from drpt.analysis.run import CHECKPOINTS, CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, SUMMARY_FILE
 from drpt.app.config import check_config, drop_unused_strength
 from drpt.app.schema import RunSpec
+from drpt.capture.errors import UnsupportedModuleError
+from drpt.data.build_source import build_source
+from drpt.data.pools import Pools, draw_pools
 from drpt.files import write_atomically
 
 _log = logging.getLogger(__name__)
@@ -46,7 +49,9 @@ def run_job(config: DictConfig) -> str:
     except Exception as error:  # whatever it is, the other jobs of a sweep must not be lost with this one
         message = str(error) or type(error).__name__
         _write_summary(folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name})
-        if not isinstance(error, ValueError):  # not a matter of options or data: whoever mends it needs the trace
+        if isinstance(error, ValueError | ArithmeticError | UnsupportedModuleError):  # they say what to do
+            _log.error("%s failed: %s", folder.name, message)
+        else:
             _log.exception("%s failed", folder.name)
     return "failed"
 
@@ -61,20 +66,37 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
     label = spec.regularizer.label
     started = {"status": "running", "label": label, "started": datetime.now(UTC).isoformat(timespec="seconds")}
     _write_summary(folder, started)
-    from drpt.app.training import draw_examples, train  # torch and all that: only now
-
     try:
-        source, pools = draw_examples(spec)  # bad data ends here, before a model is loaded
+        source = build_source(spec.data.source)
+        pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+        _check_data_are_the_same(folder, pools)
         from drpt.app.environment import describe_environment
+        from drpt.app.training import train  # torch and all that: not before the data are known to be good
 
-        environment = json.dumps(describe_environment(sys.argv), indent=1)
-        write_atomically(folder / ENVIRONMENT_FILE, environment)
+        write_atomically(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(sys.argv), indent=1))
         outcome = train(spec, {str(key): value for key, value in plain.items()}, source, pools, folder, number)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         _write_summary(folder, started | {"status": "interrupted"})
         raise
     _write_summary(folder, started | outcome | {"status": "finished"})
+    from drpt.modules.checkpoints import drop_optimizer_state
+
+    drop_optimizer_state(folder / CHECKPOINTS)  # nothing will be resumed
     return "finished"
+
+
+def _check_data_are_the_same(folder: Path, pools: Pools) -> None:
+    """A run that goes on must see the examples that it began with; their files may have changed since."""
+    path = folder / DATA_FILE
+    found = {"fingerprint": pools.fingerprint, "left_out": pools.counts}
+    if (folder / CHECKPOINTS).exists() and path.exists():
+        begun_with = json.loads(path.read_text())["fingerprint"]
+        if begun_with != pools.fingerprint:
+            raise ValueError(
+                f"{folder}: this run was begun with other examples (its data have changed since). Put them back, or start "
+                "anew with another sweep=…"
+            )
+    write_atomically(path, json.dumps(found, indent=1))
 
 
 def is_finished(folder: Path) -> bool:

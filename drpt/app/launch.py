@@ -1,8 +1,10 @@
 """Handing a training command to Hydra, after the parts that can be checked at once have been checked."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -13,43 +15,50 @@ from rich.console import Console
 
 from drpt.analysis.run import COMMANDS_FILE, ResultsError
 from drpt.app.compose import compose_run
-from drpt.app.config import check_config, register
+from drpt.app.config import ConfigError, check_config, register
 from drpt.app.job import run_job
 from drpt.app.paths import config_folder
 from drpt.app.sweep import plan_sweep, without_sweeps
+from drpt.data.build_source import build_source
 
 _MULTIRUN = {"-m", "--multirun"}
+# Hydra's options that ask about the configuration and train nothing.
+_QUESTIONS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
 
 
-def launch(words: Sequence[str]) -> Path | None:
+def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
     """Run or sweep.
 
     Args:
         words: Hydra's flags and overrides, as typed after `drpt train`.
+        record: Whether to write the command into the sweep's folder, for `resume`.
 
     Returns:
-        The sweep's folder, or None when nothing was trained (``--cfg``, ``--info`` and the like).
+        The sweep's folder, or None when the configuration was only looked at (``--cfg job`` and the like).
 
     Raises:
         ConfigError: The command cannot be right.
     """
-    flags = [word for word in words if word.startswith("-")]
-    if set(flags) - _MULTIRUN:  # Hydra's questions about the configuration, such as --cfg job
+    if not _QUESTIONS.isdisjoint(words):
         _run_hydra(list(words))
         return None
+    flags = [word for word in words if word.startswith("-")]
+    if unknown := set(flags) - _MULTIRUN:
+        raise ConfigError(f"{sorted(unknown)[0]} is not an option of drpt train. Options: -m, {', '.join(sorted(_QUESTIONS))}.")
     overrides = [word for word in words if not word.startswith("-")]
-    is_sweep = not _MULTIRUN.isdisjoint(flags)
+    is_sweep = bool(flags)
     config = compose_run(without_sweeps(overrides) if is_sweep else overrides, with_hydra=True)
     if OmegaConf.is_missing(config, "sweep"):
         overrides.append(f"sweep={datetime.now():%Y-%m-%d_%H-%M-%S}")
         config.sweep = overrides[-1].partition("=")[2]
     if not is_sweep:
-        check_config(config)
+        build_source(check_config(config).data.source)
     elif (plan := plan_sweep(overrides, config)) is not None:
         duplicates = f"; {plan.num_duplicates} more would be the same and are skipped" if plan.num_duplicates else ""
         Console(stderr=True, highlight=False).print(f"{len(plan.names)} jobs{duplicates}")
     folder = Path(config.runs_folder) / config.sweep
-    _record(folder, [*flags, *overrides])
+    if record:
+        _record(folder, [*flags, *overrides])
     _run_hydra([*flags, *overrides])
     return folder
 
@@ -68,22 +77,51 @@ def _run_hydra(words: list[str]) -> None:
 def _record(folder: Path, words: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / COMMANDS_FILE).open("a") as file:
-        file.write(json.dumps(words) + "\n")
+        file.write(json.dumps({"folder": str(Path.cwd()), "words": words}) + "\n")
 
 
-def recorded_commands(folder: Path) -> list[list[str]]:
+def resume(folder: Path) -> None:
+    """Give a sweep's commands again: finished jobs are skipped, the others go on.
+
+    Args:
+        folder: The sweep's; it may have been moved or renamed since.
+
+    Raises:
+        ConfigError: A command does not fit any more, or files that it names by relative paths are out of reach.
+        ResultsError: There is no record of commands.
+    """
+    folder = folder.resolve()
+    for command in recorded_commands(folder):
+        if Path(command.folder) != Path.cwd() and Path(command.folder).is_dir():
+            os.chdir(command.folder)  # where the paths of its data are meant
+        launch([*command.words, f"runs_folder={folder.parent}", f"sweep={folder.name}"], record=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One `drpt train …` as it was typed."""
+
+    folder: str  # where
+    words: tuple[str, ...]  # after `drpt train`
+
+
+def recorded_commands(folder: Path) -> list[Command]:
     """The distinct commands that a sweep's folder was made with, in order.
 
     Args:
         folder: The sweep's.
 
     Returns:
-        Words after `drpt train`, each list with its ``sweep=…``.
+        At least one command.
 
     Raises:
         ResultsError: There is no record.
     """
     path = folder / COMMANDS_FILE
     if not path.exists():
-        raise ResultsError(f"{folder}: no {COMMANDS_FILE} here, so it is not known what made this sweep.")
-    return [json.loads(line) for line in dict.fromkeys(path.read_text().splitlines())]
+        raise ResultsError(
+            f"{folder}: no {COMMANDS_FILE} here, so it is not known what made this sweep. Give the folder of a sweep, "
+            "not of one of its runs."
+        )
+    records = [json.loads(line) for line in dict.fromkeys(path.read_text().splitlines())]
+    return [Command(folder=record["folder"], words=tuple(record["words"])) for record in records]

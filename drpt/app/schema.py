@@ -63,8 +63,18 @@ class RunSpec:
         check_interval("seed", self.seed, low=0, high=2**31 - 1, meaning="the run's seed")
         if not self.sweep or "/" in self.sweep or self.sweep.startswith("."):
             raise ValueError(f"sweep={self.sweep!r} must be a folder's name: no slash, no leading dot, not empty.")
+        self._check_stopping()
         if self.evaluation.num_generate > self.data.num_eval:
             raise ValueError(
                 f"evaluation.num_generate={self.evaluation.num_generate} must be at most data.num_eval={self.data.num_eval}: "
                 "accuracy is measured on the held-out examples."
+            )
+
+    def _check_stopping(self) -> None:
+        share, num_target, rows = self.regularizer.stopping_share, self.data.num_target, self.data.target_rows
+        num_stopping = round(share * num_target)
+        if share > 0 and not 1 <= num_stopping <= num_target - rows:
+            raise ValueError(
+                f"regularizer.stopping_share={share} of data.num_target={num_target} holds out {num_stopping} examples; it "
+                f"must leave at least data.target_rows={rows} to train on and hold out at least one."
             )

@@ -1,5 +1,6 @@
 """Checking every job of a sweep before the first one starts."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from omegaconf import DictConfig
 
 from drpt.app.compose import compose_run, explain
 from drpt.app.config import ConfigError, check_config, drop_unused_strength, job_name
+from drpt.data.build_source import build_source
 
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
@@ -62,12 +64,17 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
     (jobs,) = BasicSweeper.split_arguments(_parse([*params, *overrides]), None)
     names: list[str] = []
     faults: list[str] = []
+    sources: set[str] = set()  # those that were built: reading data once is enough
     for job in jobs:
         try:
             config = drop_unused_strength(compose_run(job))
-            check_config(config)
+            spec = check_config(config)
             names.append(job_name(config))
-        except ConfigError as error:
+            source = json.dumps(spec.data.source, sort_keys=True)
+            if source not in sources:
+                sources.add(source)
+                build_source(spec.data.source)
+        except ValueError as error:
             faults += str(error).splitlines()
     if faults:
         raise ConfigError("\n".join(dict.fromkeys(faults)))

@@ -1,5 +1,6 @@
 """Weights & Biases: names, groups and tags chosen so that a dashboard groups by regularizer and strength by itself."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from lightning.pytorch.loggers import WandbLogger
 from drpt.app.schema import RunSpec
 from drpt.files import write_atomically
 
+_log = logging.getLogger(__name__)
 _ID_FILE = "wandb_id.txt"
 _LONGEST_TAG = 64
+_INIT_SECONDS = 30.0  # a server that has not answered by then is out of reach
 _STEP = "trainer/global_step"  # what Lightning's logger calls the x-axis
 
 
@@ -33,15 +36,16 @@ def start_tracking(spec: RunSpec, config: dict[str, Any], folder: Path, *, is_re
 
     Raises:
         ValueError: ``logger.mode=online`` without a login.
+        wandb.Error: ``logger.mode=online`` and W&B cannot be reached.
     """
-    if spec.logger.name == "off":
+    if spec.logger.name == "off" or os.environ.get("WANDB_MODE") == "disabled":
         return None
     is_online = _is_online(spec.logger.mode)
     import wandb
 
     id_file = folder / _ID_FILE
     if not (is_resumed and id_file.exists()):
-        write_atomically(id_file, uuid4().hex[:12])
+        write_atomically(id_file, _new_id())
     regularizer = spec.regularizer
     tags = {
         "sweep": spec.sweep,
@@ -51,32 +55,52 @@ def start_tracking(spec: RunSpec, config: dict[str, Any], folder: Path, *, is_re
         "set": regularizer.set,
         "partition": regularizer.partition,
     }
-    run = wandb.init(
-        project=spec.logger.project,
-        entity=spec.logger.entity,
-        dir=folder,
-        id=id_file.read_text(),
-        resume="allow" if is_resumed and is_online else None,
-        mode="online" if is_online else "offline",
-        name=f"{regularizer.label} seed={spec.seed}",
-        group=regularizer.label,
-        job_type=spec.task.name,
-        tags=[f"{name}:{value}"[:_LONGEST_TAG] for name, value in tags.items()],
-        config=config | {"regularizer_label": regularizer.label},
-        settings=wandb.Settings(silent=True),
-    )
+
+    def start(*, online: bool) -> wandb.Run:
+        return wandb.init(
+            project=spec.logger.project,
+            entity=spec.logger.entity,
+            dir=folder,
+            id=id_file.read_text(),
+            resume="allow" if is_resumed and online else None,
+            mode="online" if online else "offline",
+            name=f"{regularizer.label} seed={spec.seed}",
+            group=regularizer.label,
+            job_type=spec.task.name,
+            tags=[f"{name}:{value}"[:_LONGEST_TAG] for name, value in tags.items()],
+            config=config | {"regularizer_label": regularizer.label},
+            settings=wandb.Settings(silent=True, init_timeout=_INIT_SECONDS),
+        )
+
+    try:
+        run = start(online=is_online)
+    except wandb.Error as error:
+        if spec.logger.mode != "auto" or not is_online:
+            raise
+        _log.warning("W&B cannot be reached (%s); this run is kept offline: send it later with `wandb sync`", error)
+        write_atomically(id_file, _new_id())  # the other one is taken by the attempt
+        run = start(online=False)
     run.define_metric(_STEP)
     run.define_metric("*", step_metric=_STEP, step_sync=True)
     return WandbLogger(experiment=run)
 
 
-def _is_online(mode: str) -> bool:
-    environment = os.environ.get("WANDB_MODE", "")  # W&B's own switch has the last word in mode auto
-    if mode == "offline" or (mode == "auto" and environment in {"offline", "disabled", "dryrun"}):
-        return False
+def _new_id() -> str:
+    return uuid4().hex[:12]
+
+
+def is_logged_in() -> bool:
+    """Whether W&B has credentials; whether they are still good is not asked of its server."""
     import wandb
 
-    is_logged_in = bool(wandb.login(prompt=False))
-    if mode == "online" and not is_logged_in:
+    return bool(wandb.login(prompt=False, verify=False))
+
+
+def _is_online(mode: str) -> bool:
+    environment = os.environ.get("WANDB_MODE", "")  # W&B's own switch has the last word in mode auto
+    if mode == "offline" or (mode == "auto" and environment in {"offline", "dryrun"}):
+        return False
+    has_login = is_logged_in()
+    if mode == "online" and not has_login:
         raise ValueError("logger.mode=online: no W&B login. Run `wandb login`, or choose logger.mode=offline or logger=off.")
-    return is_logged_in
+    return has_login

@@ -2,20 +2,20 @@
 
 import json
 import logging
+import signal
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 
-from drpt.analysis.run import SAMPLES_FILE, summarize
+from drpt.analysis.run import CHECKPOINTS, SAMPLES_FILE, summarize
 from drpt.app.schema import RunSpec
 from drpt.app.tracking import start_tracking
 from drpt.data.module import PostTrainingData
-from drpt.data.pools import Pools, draw_pools
+from drpt.data.pools import Pools
 from drpt.data.source import Source
 from drpt.files import write_atomically
 from drpt.geometry.regularizer import build_regularizer
@@ -29,26 +29,6 @@ from drpt.modules.run_folder_logger import RunFolderLogger
 from drpt.modules.sft import SupervisedFineTuning
 
 _log = logging.getLogger(__name__)
-
-
-def draw_examples(spec: RunSpec) -> tuple[Source, Pools]:
-    """Build the source and draw its pools.
-
-    Args:
-        spec: The run's configuration.
-
-    Returns:
-        The source, whose verifier is used later, and the pools.
-
-    Raises:
-        ValueError: A key is not the source's, or its data are bad or too few.
-    """
-    try:
-        source = instantiate(spec.data.source, _convert_="all")
-    except Exception as error:  # Hydra wraps whatever the constructor raised
-        cause = error.__cause__ or error
-        raise ValueError(f"data.source: {cause}" if isinstance(cause, TypeError) else str(cause)) from error
-    return source, draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
 
 
 def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, folder: Path, number: str) -> dict[str, Any]:
@@ -67,6 +47,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
 
     Raises:
         KeyboardInterrupt: Training was interrupted from the keyboard.
+        SystemExit: The process was told to end; checkpoints are as they were.
     """
     start = time.perf_counter()
     _quieten_libraries()
@@ -87,7 +68,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
     )
     _report_counts(data.counts)
     module = SupervisedFineTuning(model, regularizer, spec.optimizer, num_steps=num_steps, seed=spec.seed)
-    checkpoint = folder / "checkpoints" / LAST
+    checkpoint = folder / CHECKPOINTS / LAST
     resume_step = _step_of(checkpoint)
     if resume_step:
         _log.info("%s goes on after step %d", folder.name, resume_step)
@@ -112,15 +93,21 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
             use_distributed_sampler=False,
             log_every_n_steps=1,
         )
-        trainer.fit(module, data, ckpt_path=checkpoint if resume_step else None, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        try:
+            trainer.fit(module, data, ckpt_path=checkpoint if resume_step else None, weights_only=True)
+        except SystemExit:
+            # Lightning turns an interruption into an exit, and leaves the keyboard unheard.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if trainer.interrupted:
+                raise KeyboardInterrupt from None
+            raise
         selected_step = num_steps if keeper.best_step is None else keeper.best_step
         figures = summarize(read_metrics(folder / METRICS_FILE), selected_step)
-        if evaluation.samples:  # none when all that was left to do was to sum up
-            write_atomically(folder / SAMPLES_FILE, json.dumps(evaluation.samples, indent=1, ensure_ascii=False))
+        samples = evaluation.samples if keeper.best_step is None else keeper.best_samples
+        if samples:  # none when all that was left to do was to sum up
+            write_atomically(folder / SAMPLES_FILE, json.dumps(samples, indent=1, ensure_ascii=False))
         if wandb_logger is not None:
-            _finish_dashboard(wandb_logger, figures, evaluation.samples)
+            _finish_dashboard(wandb_logger, figures, samples)
         exit_code = 0
     finally:
         metrics_logger.close()

@@ -191,14 +191,17 @@ def find_rule(module: nn.Module) -> Rule | None:
     """
     # Read from the class: an instance's forward may be wrapped already.
     forward = type(module).forward
-    by_forward: dict[Any, Rule] = {
-        nn.Linear.forward: linear_rule,
-        nn.Embedding.forward: embedding_rule,
-        nn.LayerNorm.forward: normalization_rule,
-        nn.RMSNorm.forward: normalization_rule,
+    own = dict(module.named_parameters(recurse=False))
+    rules: dict[Any, tuple[Rule, set[str]]] = {
+        nn.Linear.forward: (linear_rule, {"weight", "bias"}),
+        nn.Embedding.forward: (embedding_rule, {"weight"}),
+        nn.LayerNorm.forward: (normalization_rule, {"weight", "bias"}),
+        nn.RMSNorm.forward: (normalization_rule, {"weight"}),
     }
-    if forward in by_forward:
-        return by_forward[forward]
-    own = list(module.parameters(recurse=False))
+    if forward in rules:
+        rule, names = rules[forward]
+        # Weight norm and the like make the weight of other parameters before each forward: no plain layer.
+        is_plain = own.keys() <= names and not hasattr(module, "parametrizations")
+        return rule if is_plain else None
     is_norm = type(module).__name__.endswith("RMSNorm") and not list(module.children())
-    return elementwise_rule if is_norm and all(parameter.ndim == 1 for parameter in own) else None
+    return elementwise_rule if is_norm and all(parameter.ndim == 1 for parameter in own.values()) else None

@@ -88,11 +88,13 @@ def _read_table(role: str, keys: Mapping[str, Any]) -> HubTable:
             f"{option}.{missing[0]} is needed, e.g. {option}.path=tatsu-lab/alpaca "
             f"'{option}.columns={{prompt: instruction, response: output}}'."
         )
-    if set(keys["columns"]) not in _FIELDS:
+    columns = {field: template for field, template in keys["columns"].items() if template is not None}
+    if set(columns) not in _FIELDS:
         raise ValueError(
-            f"{option}.columns maps {sorted(keys['columns'])}; it must map either messages, or both prompt and response."
+            f"{option}.columns maps {sorted(columns)}; it must map either messages, or both prompt and response. Set the "
+            f"others to null: {option}.columns.messages=messages {option}.columns.prompt=null {option}.columns.response=null."
         )
-    return HubTable(**keys)
+    return HubTable(**(dict(keys) | {"columns": columns}))
 
 
 def _load(role: str, table: HubTable) -> list[Example]:
@@ -119,8 +121,10 @@ def _load(role: str, table: HubTable) -> list[Example]:
     for number, row in enumerate(rows):
         if any(row[column] != value for column, value in (table.filter or {}).items()):
             continue
+        # An empty cell in a template is no text, not the word None.
+        texts = {column: "" if value is None else value for column, value in row.items()}
         record = {
-            field: template.format(**row) if "{" in template else row[template] for field, template in table.columns.items()
+            field: template.format(**texts) if "{" in template else row[template] for field, template in table.columns.items()
         }
         try:
             examples.append(example_from_record(record, f"{table.path}:{number}"))

@@ -1,5 +1,7 @@
 """Drawing the general pool, the scarce target examples and the held-out set from a source, kept apart."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,13 +15,23 @@ _PATIENCE = 5_000
 
 @dataclass(frozen=True, kw_only=True)
 class Pools:
-    """Disjoint examples: no prompt of ``evaluation`` stands in another pool, nor one of ``stopping`` in ``target``."""
+    """Disjoint examples: no conversation of ``evaluation`` or ``stopping`` begins as one of another pool does."""
 
     general: list[Example]
     target: list[Example]
     stopping: list[Example]  # target examples held out of training to choose when to stop; may be empty
     evaluation: list[Example]
     counts: dict[str, int] = field(default_factory=dict)  # examples left out, by reason
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of every text in every pool, in order."""
+        digest = hashlib.sha256()
+        for name in ("general", "target", "stopping", "evaluation"):
+            for example in getattr(self, name):
+                texts = [[message.role, message.content] for message in example.messages]
+                digest.update(json.dumps([name, texts]).encode())
+        return digest.hexdigest()
 
 
 def draw_pools(source: Source, spec: DataSpec, *, seed: int, stopping_share: float) -> Pools:
@@ -43,31 +55,29 @@ def draw_pools(source: Source, spec: DataSpec, *, seed: int, stopping_share: flo
     evaluation = _take(source.evaluation(spec.split_seed), spec.num_eval, set(), counts, "evaluation")
     if len(evaluation) < spec.num_eval:
         raise ValueError(
-            f"data.num_eval={spec.num_eval}: the source has only {len(evaluation)} distinct target examples to hold out."
+            f"data.num_eval={spec.num_eval}: the source has only {len(evaluation)} distinct target examples to hold out. "
+            f"Lower it, and evaluation.num_generate, to less: data.num_target={spec.num_target} more are for training."
         )
-    held_out = {example.prompt for example in evaluation}
+    held_out = {example.beginning for example in evaluation}
     target = _take(source.target(seed), spec.num_target, held_out, counts, "target")
     if len(target) < spec.num_target:
         raise ValueError(
             f"data.num_target={spec.num_target}: besides the {spec.num_eval} held-out ones (data.num_eval) the source has "
             f"only {len(target)} distinct target examples. Lower one of the two."
         )
+    num_stopping = round(stopping_share * spec.num_target)
+    stopping = target[spec.num_target - num_stopping :]
+    held_out |= {example.beginning for example in stopping}
     general = _take(source.general(spec.split_seed), spec.num_general, held_out, counts, "general")
     if len(general) < (spec.num_general or spec.general_rows):
         raise ValueError(
             f"data.num_general={spec.num_general}: the source has only {len(general)} distinct general examples that are "
             f"not held out, and a step takes data.general_rows={spec.general_rows}."
         )
-    num_stopping = round(stopping_share * spec.num_target)
-    if stopping_share > 0 and not 1 <= num_stopping <= spec.num_target - spec.target_rows:
-        raise ValueError(
-            f"regularizer.stopping_share={stopping_share} of data.num_target={spec.num_target} holds out {num_stopping} "
-            f"examples; it must leave at least data.target_rows={spec.target_rows} to train on and hold out at least one."
-        )
     return Pools(
         general=general,
         target=target[: spec.num_target - num_stopping],
-        stopping=target[spec.num_target - num_stopping :],
+        stopping=stopping,
         evaluation=evaluation,
         counts=counts,
     )
@@ -82,7 +92,7 @@ def _take(
     for example in stream:
         if len(taken) == count or in_vain > _PATIENCE:
             break
-        reason = "held_out" if example.prompt in excluded else "repeated" if example.prompt in seen else None
+        reason = "held_out" if example.beginning in excluded else "repeated" if example.prompt in seen else None
         if reason is None:
             taken.append(example)
             seen.add(example.prompt)

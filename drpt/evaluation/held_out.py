@@ -90,7 +90,7 @@ def answer_greedily(
     Returns:
         One text an example, in their order.
     """
-    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    pad, ends = tokenizer.pad_token_id, _end_tokens(model, tokenizer, examples)
     answers: dict[int, str] = {}
     by_length = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt_ids))
     with evaluating(model):
@@ -102,15 +102,27 @@ def answer_greedily(
             generated = model.generate(
                 input_ids=torch.tensor(padded, device=device),
                 attention_mask=torch.tensor(mask, device=device),
-                do_sample=False,
                 max_new_tokens=max_new_tokens,
                 pad_token_id=pad,
-                eos_token_id=end,
+                eos_token_id=ends,
                 use_cache=True,
+                # A model's own generation settings may penalise repetition or sample: neither is greedy.
+                do_sample=False,
+                num_beams=1,
+                repetition_penalty=1.0,
+                no_repeat_ngram_size=0,
             )
             for i, row in zip(batch, generated[:, length:].tolist(), strict=True):
                 answers[i] = tokenizer.decode(row, skip_special_tokens=True)
     return [answers[i] for i in range(len(examples))]
+
+
+def _end_tokens(model: Any, tokenizer: Any, examples: Sequence[EncodedExample]) -> list[int]:
+    """Whatever ends an answer: the tokenizer's end of text, the model's own, and the template's end of a turn."""
+    own = model.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
+    ends |= {row.token_ids[-1] for row in examples} & set(tokenizer.all_special_ids)
+    return sorted(ends - {None})
 
 
 def measure_accuracy(

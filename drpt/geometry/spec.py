@@ -1,5 +1,6 @@
 """The `regularizer` config group: its keys and the rules for their values, without torch."""
 
+import re
 from dataclasses import dataclass
 
 from drpt.checks import check_choice, check_interval
@@ -31,6 +32,8 @@ class RegularizerSpec:
         Raises:
             ValueError: A value breaks its rule; the message names option, value, rule and choices.
         """
+        if not re.fullmatch(r"[\w.+-]+", self.name):
+            raise ValueError(f"regularizer.name={self.name!r} must be one word: it names folders, lines and colours.")
         own = "; or the dotted path of a class of yours"
         if not is_dotted_path(self.set):
             check_choice("regularizer.set", self.set, SETS, own)

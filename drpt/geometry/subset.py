@@ -51,7 +51,7 @@ class Subset(FeasibleSet):
         if not bool(torch.isfinite(scores).all()):
             raise NonFiniteProductsError(
                 f"{int((~torch.isfinite(scores)).sum())} of {scores.numel()} scores are NaN or infinite: "
-                "the loss or a gradient has overflowed. Lower optimizer.lr, or set trainer.clip_norm."
+                "the loss or a gradient has overflowed. Lower optimizer.lr, or set optimizer.clip_norm."
             )
         weights = rows.base_weights
         by_id = torch.argsort(rows.example_ids, stable=True)

@@ -25,7 +25,7 @@ _MANIFEST = "manifest.json"  # written last; names every file with its checksum
 _VERSION = 1  # raise it when the conversion changes, and old caches are made anew
 
 
-class EmbeddedModelError(RuntimeError):
+class EmbeddedModelError(ValueError):
     """The embedded model is missing or not what it should be."""
 
 

@@ -102,6 +102,30 @@ def test_points_of_one_label_are_told_apart(sweep):
     assert "layerwise_subset λ=0.5 partition=layer" in labels
 
 
+def test_settings_that_differ_are_never_hidden(sweep):
+    """Two runs that were trained for different numbers of steps are not shown as if only their regularizers differed."""
+    folder = make_run(sweep, "mix", 0, 1.0, strength=0.25)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["trainer"]["max_steps"] = 99
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    labels = [row.label for row in tabulate(read_sweep(sweep))]
+    assert "mix λ=0.25 trainer.max_steps=99" in labels
+    assert "full trainer.max_steps=2" in labels
+    assert labels[0] == ZERO_SHOT
+
+
+def test_zero_shot_of_two_models_is_two_rows(sweep):
+    folder = make_run(sweep, "mix", 0, 1.0, strength=0.25)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["model"]["source"] = "embedded"
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    rows = tabulate(read_sweep(sweep))
+    assert [row.label for row in rows[:2]] == ["zero-shot model.source=tiny", "zero-shot model.source=embedded"] or [
+        row.label for row in rows[:2]
+    ] == ["zero-shot model.source=embedded", "zero-shot model.source=tiny"]
+    assert all(row.values["loss"].count == 1 for row in rows[:2])
+
+
 def test_formats_agree(sweep):
     rows = tabulate(read_sweep(sweep))
     table = list(csv.DictReader(io.StringIO(as_csv(rows))))

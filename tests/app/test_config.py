@@ -10,6 +10,7 @@ from drpt.app.compose import compose_run
 from drpt.app.config import ConfigError, check_config, job_name
 from drpt.app.paths import config_folder
 from drpt.app.sweep import plan_sweep, without_sweeps
+from drpt.data.build_source import build_source
 
 GROUPS = sorted(path for path in config_folder().iterdir() if path.is_dir())
 CHOICES = sorted(f"{path.parent.name}={path.stem}" for group in GROUPS for path in group.rglob("*.yaml"))
@@ -58,6 +59,11 @@ def test_every_preset_has_a_first_line_that_explains_it():
         (["trainer.precision=16-mixed"], r"trainer\.precision='16-mixed' is not known.*bf16-mixed"),
         (["finetune=full", "finetune.rank=8"], r"finetune\.rank belongs to finetune=lora"),
         (["finetune.rank=0"], r"finetune\.rank=0 must be at least 1"),
+        (
+            ["regularizer=target_only_stopped", "regularizer.stopping_share=0.99"],
+            r"regularizer\.stopping_share=0\.99 of data\.num_target=16 holds out 16",
+        ),
+        (["regularizer.name=two words"], r"regularizer\.name='two words' must be one word"),
         (["sweep=a/b"], r"sweep='a/b' must be a folder's name"),
         (["seed=-1"], r"seed=-1 must lie in \[0, "),
         (["logger.mode=onlin"], r"logger\.mode='onlin'.*Did you mean 'online'"),
@@ -83,7 +89,7 @@ def test_a_run_is_known_by_what_can_change_its_result():
     def name(*overrides):
         return job_name(compose_run(["sweep=test", *overrides]))
 
-    assert re.fullmatch(r"layerwise_subset-0\.5-seed0-[0-9a-f]{6}", name())
+    assert re.fullmatch(r"layerwise_subset-0\.5-seed0-[0-9a-f]{10}", name())
     assert name() == name("sweep=other", "logger=off", "runs_folder=elsewhere")
     assert name() != name("optimizer.lr=1e-3")
     assert name("seed=1").startswith("layerwise_subset-0.5-seed1-")
@@ -98,6 +104,23 @@ def plan(*overrides):
 def test_strengths_swept_over_sets_without_one_are_one_job():
     found = plan("regularizer=full,target_only,mix", "regularizer.strength=0.25,0.5,1")
     assert (found.num_jobs, len(found.names), found.num_duplicates) == (9, 5, 4)
+
+
+def test_demo_is_eleven_jobs():
+    found = plan_sweep(["experiment=demo"], compose_run(["experiment=demo"], with_hydra=True))
+    assert (found.num_jobs, len(found.names)) == (14, 11)
+
+
+def test_sources_are_tried_before_the_first_job():
+    with pytest.raises(ConfigError, match=r"data\.source\.target='chain_sums' is not known\. Did you mean 'chain_sum'"):
+        plan("data.source.target=gcd,chain_sums", "data.source.general=[lcm]")
+
+
+def test_only_sources_are_called():
+    with pytest.raises(ValueError, match=r"data\.source\._target_=os\.system: not a class with the methods"):
+        build_source({"_target_": "os.system", "command": "true"})
+    with pytest.raises(ValueError, match=r"data\.source\.famly is not known.*Choices: target, "):
+        build_source({"_target_": "drpt.data.reasoning.ReasoningSource", "famly": "gcd"})
 
 
 def test_glob_and_range_are_known():

@@ -228,6 +228,21 @@ def test_uncovered_parameter_is_named():
         GradientCapture(model, regularizer())
 
 
+def _weight_norm(layer):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the old way is deprecated, and still in use
+        return nn.utils.weight_norm(layer)
+
+
+@pytest.mark.parametrize("normed", [_weight_norm, nn.utils.parametrizations.weight_norm])
+def test_weights_made_of_other_parameters_are_refused(normed):
+    model = zoo.VectorLosses(nn.Sequential(normed(nn.Linear(6, 6)), nn.Linear(6, 6)))
+    with pytest.raises(UnsupportedModuleError, match=r"net\.0\.(weight_g|bias|parametrizations)"):
+        GradientCapture(model, regularizer())
+
+
 def test_uncovered_conv1d_of_gpt2_is_named():
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -281,14 +296,15 @@ def test_target_rows_are_needed():
         pass
 
 
-def test_autocast_keeps_the_choice_of_float32():
+def test_autocast_is_close_to_float32():
     """bfloat16 products are noisy, but alignments are summed in float32: they agree to bfloat16's rounding."""
     model = zoo.build("untied llama with biases").float()
     inputs = zoo.inputs_for(model, N + M)
     rows = step_rows(weights=torch.full((N,), 1 / N))
-    exact, exact_report = captured_grads(model, inputs, rows, regularizer(strength=1.0))
+    reg = regularizer(strength=1.0)
+    exact, exact_report = captured_grads(model, inputs, rows, reg)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough, rough_report = captured_grads(model, inputs, rows, regularizer(strength=1.0))
+        rough, rough_report = captured_grads(model, inputs, rows, reg)
     for name, grad in exact.items():
         assert rough[name].dtype == torch.float32
         # bfloat16 has 8 bits; errors of 2^-8 accumulate over the depth of the model.

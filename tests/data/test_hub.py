@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from drpt.app.compose import compose_run
+from drpt.app.config import check_config
+from drpt.data.build_source import build_source
 from drpt.data.hub import HubSource
 
 
@@ -42,6 +45,21 @@ def test_columns_and_templates_are_mapped(alpaca):
 def test_bad_tables_are_refused_before_loading(alpaca, change, message):
     with pytest.raises(ValueError, match=message):
         HubSource(general=alpaca | change, target=alpaca, evaluation=None)
+
+
+def test_empty_cells_of_a_template_are_no_text(alpaca, tmp_path):
+    path = tmp_path / "nulls.jsonl"
+    path.write_text('{"instruction": "Say 1", "input": null, "output": "1"}\n')
+    source = HubSource(general=alpaca | {"data_files": str(path)}, target=alpaca, evaluation=None)
+    assert next(source.general(0)).prompt[0].content == "Say 1\n"
+
+
+def test_preset_takes_messages_from_the_command_line():
+    columns = [f"data.source.{role}.columns.{key}" for role in ("general", "target") for key in ("prompt", "response")]
+    words = [f"{key}=null" for key in columns]
+    words += [f"data.source.{role}.columns.messages=messages" for role in ("general", "target")]
+    node = check_config(compose_run(["data=hub", "sweep=x", *words])).data.source
+    assert build_source(node)._tables["general"].columns == {"messages": "messages"}
 
 
 def test_missing_column_is_named(alpaca):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from drpt.data.example import Example, Message
 from drpt.data.pools import draw_pools
 from drpt.data.reasoning import ReasoningSource
 from drpt.data.spec import DataSpec
@@ -72,9 +73,33 @@ def test_too_few_distinct_examples_are_refused():
         draw_pools(source(), spec(num_eval=400), seed=0, stopping_share=0.0)
 
 
-def test_stopping_share_must_leave_enough():
-    with pytest.raises(ValueError, match=r"regularizer\.stopping_share=0\.95 of data\.num_target=16 holds out 15"):
-        draw_pools(source(), spec(), seed=0, stopping_share=0.95)
+class Overlapping:
+    """A source whose pools hold versions of the same conversations."""
+
+    is_endless = False
+
+    def _talks(self, turns):
+        for i in range(8):
+            question = Message(role="user", content=f"Question {i}")
+            answer = Message(role="assistant", content="Yes")
+            yield Example(messages=(question, answer) * turns, source="talk")
+
+    def general(self, seed):
+        return self._talks(2)
+
+    def target(self, seed):
+        return self._talks(1)
+
+    evaluation = target
+
+
+def test_versions_of_one_conversation_are_kept_apart():
+    sizes = spec(num_target=4, num_eval=2, num_general=None, general_rows=1, target_rows=1)
+    pools = draw_pools(Overlapping(), sizes, seed=0, stopping_share=0.5)
+    assert (len(pools.evaluation), len(pools.target), len(pools.stopping), len(pools.general)) == (2, 2, 2, 4)
+    held_out = {example.beginning for example in [*pools.evaluation, *pools.stopping]}
+    assert not held_out & {example.beginning for example in [*pools.general, *pools.target]}
+    assert pools.counts == {"target_held_out": 2, "general_held_out": 4}
 
 
 @pytest.mark.parametrize(
