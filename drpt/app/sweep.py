@@ -61,7 +61,9 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
     if base.hydra.sweeper["_target_"] != _BASIC_SWEEPER:
         return None
     params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
-    (jobs,) = BasicSweeper.split_arguments(_parse([*params, *overrides]), None)
+    parsed = _parse([*params, *overrides])
+    _try_names(parsed)
+    (jobs,) = BasicSweeper.split_arguments(parsed, None)
     names: list[str] = []
     faults: list[str] = []
     sources: set[str] = set()  # those that were built: reading data once is enough
@@ -79,6 +81,21 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
     if faults:
         raise ConfigError("\n".join(dict.fromkeys(faults)))
     return SweepPlan(num_jobs=len(jobs), names=tuple(dict.fromkeys(names)))
+
+
+def _try_names(overrides: Sequence[Override]) -> None:
+    """Compose every swept value once by itself: a misspelt one is found before hundreds of combinations are composed."""
+    fixed = [override.input_line for override in overrides if not override.is_sweep_override()]
+    faults: list[str] = []
+    for override in overrides:
+        if override.is_sweep_override() and override.is_discrete_sweep():
+            for value in override.sweep_string_iterator():
+                try:
+                    compose_run([*fixed, f"{override.get_key_element()}={value}"])
+                except ConfigError as error:
+                    faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(dict.fromkeys(faults)))
 
 
 def _parse(overrides: Sequence[str]) -> list[Override]:
