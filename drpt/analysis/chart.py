@@ -17,6 +17,7 @@ from drpt.analysis.curves import (
     reference_losses,
     strength_families,
     strength_shades,
+    strongest,
 )
 from drpt.analysis.table import Row
 
@@ -99,7 +100,7 @@ def _draw_strengths(axes: Axes, rows: Sequence[Row]) -> None:
             axes.plot([end], [loss.mean], marker="*", markersize=15, color=colour, clip_on=False)
         if not math.isnan(loss.stderr):
             axes.axhspan(loss.mean - loss.stderr, loss.mean + loss.stderr, color=colour, alpha=0.1, linewidth=0)
-    axes.set_xlim(-0.03, 1.03)
+    axes.set_xlim(-0.03, strongest(families) + 0.03)
     axes.set_title("Final loss against strength (stars: the two ends of the spectrum)", fontsize=11)
     axes.set_xlabel("strength λ   (weak → strong regularization)")
     axes.set_ylabel("final held-out target loss (nats per token)")

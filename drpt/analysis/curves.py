@@ -8,7 +8,6 @@ from drpt.analysis.table import ZERO_SHOT, Estimate, Row, estimate
 
 LOSS = "target/loss/mean"
 ENDS = {"target_only": 0.0, "full": 1.0}  # of the spectrum, and the strength they stand for: none, and nothing else
-REFERENCES = (*ENDS, "target_only_stopped")  # points without a strength that every chart marks
 
 # Okabe and Ito's palette: distinguishable with any colour vision. The ends have their own colours everywhere.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -66,8 +65,13 @@ def strength_families(rows: Sequence[Row]) -> list[Family]:
 
 
 def reference_losses(rows: Sequence[Row]) -> dict[str, Estimate]:
-    """Final losses of the points without a strength that charts mark as lines, by label."""
-    return {row.label: row.values["loss"] for row in rows if row.name in REFERENCES}
+    """Final losses of the points without a strength, which charts mark as lines, by label."""
+    return {row.label: row.values["loss"] for row in rows if row.strength is None and row.name != ZERO_SHOT}
+
+
+def strongest(families: Sequence[Family]) -> float:
+    """Right end of the strength axis: 1, or the largest ridge."""
+    return max([1.0, *(max(family.strengths) for family in families)])
 
 
 def colours_of(names: Sequence[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from drpt.analysis.curves import (
     reference_losses,
     strength_families,
     strength_shades,
+    strongest,
 )
 from drpt.analysis.run import Run
 from drpt.analysis.table import COLUMNS, ZERO_SHOT, Estimate, Row, best_labels
@@ -123,7 +124,8 @@ def _curve_trace(curve: Curve, colour: str, opacity: float) -> go.Scatter:
 def _strengths_figure(rows: Sequence[Row]) -> go.Figure:
     figure = go.Figure()
     colours = colours_of([row.name for row in rows])
-    for i, family in enumerate(strength_families(rows)):
+    families = strength_families(rows)
+    for i, family in enumerate(families):
         errors = _errors(family.losses)
         figure.add_trace(
             go.Scatter(
@@ -151,7 +153,7 @@ def _strengths_figure(rows: Sequence[Row]) -> go.Figure:
                 hovertemplate=f"final loss %{{y:.4f}}<extra>{label}</extra>",
             )
         )
-    figure.update_xaxes(title="strength λ (weak → strong regularization)", range=[-0.03, 1.03])
+    figure.update_xaxes(title="strength λ (weak → strong regularization)", range=[-0.03, strongest(families) + 0.03])
     figure.update_yaxes(title="final held-out target loss (nats per token)")
     return figure
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from drpt.capture.diagnostics import BlockReport, StepReport
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.partition import partition_parameters
-from drpt.capture.products import parameter_products
+from drpt.capture.products import parameter_gramian, parameter_products
 from drpt.capture.rows import StepRows
 from drpt.capture.rules import Rule, find_rule
 from drpt.capture.use import Use
@@ -192,7 +192,11 @@ class CaptureStep:
         alignment, target_sq = pairs[0]
         for other_alignment, other_target_sq in pairs[1:]:
             alignment, target_sq = alignment + other_alignment, target_sq + other_target_sq
-        return Products(alignment=alignment[None], target_sq=target_sq[None])
+        gramian = None
+        if self._capture.regularizer.needs_gramian:
+            parts = [parameter_gramian(uses_of_parameter, self.rows, method) for uses_of_parameter in uses.values()]
+            gramian = sum(parts[1:], parts[0])[None]
+        return Products(alignment=alignment[None], target_sq=target_sq[None], gramian=gramian)
 
 
 class _Site:

@@ -44,6 +44,10 @@ class StepReport:
                 metrics["train/update_norm_ratio/mean"] = update_norm / target_norm
                 if update_norm > 0:
                     metrics["train/update_cosine/mean"] = float(inner) / (update_norm * target_norm)
+        solved = [report.coefficients.solved for _, report in self.blocks if report.coefficients.solved is not None]
+        if solved:
+            metrics["train/solver_residual/max"] = float(torch.cat([solution.residual for solution in solved]).max())
+            metrics["train/solver_failures/sum"] = float(sum(int((~solution.is_converged).sum()) for solution in solved))
         if self.blocks and self.blocks[0][1].coefficients.general.shape[1]:
             kept = torch.cat([report.coefficients.general for _, report in self.blocks]) != 0
             metrics["train/kept_share/mean"] = float(kept.float().mean())

@@ -11,8 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from drpt.capture.rows import StepRows
+from drpt.capture.rowwise import RowwiseUse
 from drpt.capture.use import TokenFactors, Use, accumulating
 from drpt.geometry.catalogue import ProductsMethod
+
+_SLICE_ELEMENTS = 2**24  # of the rows' gradients held at once: 64 MiB in float32
 
 
 def parameter_products(
@@ -103,3 +106,60 @@ def cheaper_method(factors: Sequence[TokenFactors], rows: StepRows) -> ProductsM
             is_dense = a.left.ndim == 3 and b.left.ndim == 3
             pairwise += num_tokens * rows.num_target * b.right.shape[1] * (right + (left if is_dense else 0))
     return ProductsMethod.PAIRWISE if pairwise < reduced else ProductsMethod.REDUCED
+
+
+def parameter_gramian(uses: Sequence[Use], rows: StepRows, method: ProductsMethod) -> Float[Tensor, "general general"]:
+    """Inner products ``<g_i, g_j>`` of the general rows' gradients of one parameter.
+
+    `pairwise` compares every token with every other; else each row's gradient is formed, a slice of the parameter at a time,
+    whichever takes fewer multiplications unless ``method`` asks for `pairwise`.
+
+    Args:
+        uses: All uses of one parameter in the step.
+        rows: Which rows are which.
+        method: How; see above.
+
+    Returns:
+        Symmetric, in float32 or better.
+    """
+    n = rows.num_general
+    factors = [use.factors for use in uses]
+    outer = [TokenFactors(left=factor.left[:n], right=factor.right[:n]) for factor in factors if factor is not None]
+    if not outer:
+        rowwise = [accumulating(use.row_grads[:n]) for use in uses if isinstance(use, RowwiseUse)]
+        flat = sum(rowwise[1:], rowwise[0]).flatten(1)
+        return flat @ flat.T
+    is_direct_possible = all(factor.left.ndim == 3 for factor in outer)
+    if method is ProductsMethod.PAIRWISE or not is_direct_possible or _is_pairwise_gramian_cheaper(outer):
+        return _pairwise_gramian(outer)
+    return _direct_gramian(outer)
+
+
+def _pairwise_gramian(factors: Sequence[TokenFactors]) -> Tensor:
+    total: Tensor | None = None
+    for a in factors:
+        for b in factors:
+            rights = accumulating(a.right).flatten(0, 1) @ accumulating(b.right).flatten(0, 1).T
+            products = _inner(a.left.flatten(0, 1), b.left.flatten(0, 1)) * rights
+            n, num_a, num_b = a.right.shape[0], a.right.shape[1], b.right.shape[1]
+            summed = products.view(n, num_a, n, num_b).sum(dim=(1, 3))
+            total = summed if total is None else total + summed
+    assert total is not None
+    return total
+
+
+def _direct_gramian(factors: Sequence[TokenFactors]) -> Tensor:
+    n, num_left, num_right = factors[0].left.shape[0], factors[0].left.shape[2], factors[0].right.shape[2]
+    width = max(1, _SLICE_ELEMENTS // (n * num_right))
+    total = torch.zeros(n, n, dtype=accumulating(factors[0].right).dtype, device=factors[0].right.device)
+    for start in range(0, num_left, width):
+        slices = [accumulating(f.left[:, :, start : start + width]).mT @ accumulating(f.right) for f in factors]
+        flat = sum(slices[1:], slices[0]).flatten(1)
+        total.addmm_(flat, flat.T)
+    return total
+
+
+def _is_pairwise_gramian_cheaper(factors: Sequence[TokenFactors]) -> bool:
+    n, left, right = factors[0].left.shape[0], factors[0].left.shape[2], factors[0].right.shape[2]
+    num_tokens = sum(n * factor.right.shape[1] for factor in factors)
+    return num_tokens**2 * (left + right) < (num_tokens + n * n) * left * right

@@ -17,7 +17,7 @@ class Ball(FeasibleSet):
     def __init__(self, strength: float) -> None:
         self.strength = strength
 
-    def project(self, rows: GeneralRows, scores: object, num_blocks: int) -> Coefficients:
+    def project(self, rows: GeneralRows, products: object, scores: object, num_blocks: int) -> Coefficients:
         """``c = λ ω``, ``a = 1 − λ``; see `FeasibleSet.project`."""
         weights = rows.base_weights
         return Coefficients(

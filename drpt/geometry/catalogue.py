@@ -6,6 +6,7 @@ outside the package is given by its dotted path (``my_package.sets.MySet``) inst
 
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 
 
 class Partition(Enum):
@@ -44,12 +45,14 @@ class Strength:
     at_high: str
 
     def admits(self, value: float) -> bool:
-        """Whether ``value`` lies in the domain; NaN does not."""
-        return (self.low <= value if self.is_low_included else self.low < value) and value <= self.high
+        """Whether ``value`` lies in the domain; NaN and infinity do not."""
+        is_above = self.low <= value if self.is_low_included else self.low < value
+        return is_above and value <= self.high and value < inf
 
     def __str__(self) -> str:
         """The interval, as mathematicians write it."""
-        return f"{'[' if self.is_low_included else '('}{self.low:g}, {self.high:g}]"
+        end = "∞)" if self.high == inf else f"{self.high:g}]"
+        return f"{'[' if self.is_low_included else '('}{self.low:g}, {end}"
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,61 @@ SETS: dict[str, SetEntry] = {
             at_high="all examples: the same as `mean`",
         ),
         takes_score=True,
+    ),
+    "filter": SetEntry(
+        target="drpt.geometry.filter.Filter",
+        formula="{ω-mean of S : S ⊇ {s_i ≥ 0}}",
+        update="the ω-mean without the examples that point against v, most negative first",
+        strength=Strength(
+            low=0.0,
+            high=1.0,
+            is_low_included=True,
+            meaning="share of the negatives that is kept",
+            at_low="every example with a negative score is dropped",
+            at_high="all examples: the same as `mean`",
+        ),
+        takes_score=True,
+    ),
+    "hull": SetEntry(
+        target="drpt.geometry.hull.Hull",
+        formula="{Σ c_i g_i : Σ c = 1, 0 ≤ c_i ≤ ω_i/λ}",
+        update="the weighted mean closest to v: the convex relaxation of `subset`",
+        strength=Strength(
+            low=0.0,
+            high=1.0,
+            is_low_included=False,
+            meaning="an example's weight is at most ω_i/λ; of n examples at least λn take part",
+            at_low="the whole hull (from 1/n on, with uniform ω)",
+            at_high="the same as `mean`",
+        ),
+    ),
+    "cone": SetEntry(
+        target="drpt.geometry.cone.Cone",
+        formula="{Σ c_i g_i : c ≥ 0}",
+        update="the non-negative combination closest to v",
+    ),
+    "span": SetEntry(
+        target="drpt.geometry.span.Span",
+        formula="{Σ c_i g_i}",
+        update="the combination closest to v, with a ridge",
+        strength=Strength(
+            low=0.0,
+            high=inf,
+            is_low_included=True,
+            meaning="ridge, relative to the gradients' mean square",
+            at_low="the subspace of the general gradients",
+            at_high="towards a vanishing update along Σ ω_i s_i g_i",
+        ),
+    ),
+    "halfspace": SetEntry(
+        target="drpt.geometry.halfspace.Halfspace",
+        formula="{u : <u, ḡ> ≥ 0}",
+        update="v, less its part against the general mean: A-GEM",
+    ),
+    "dual_cone": SetEntry(
+        target="drpt.geometry.dual_cone.DualCone",
+        formula="{u : <u, g_i> ≥ 0 for all i}",
+        update="the direction closest to v that goes against no general example: GEM",
     ),
     "ball": SetEntry(
         target="drpt.geometry.ball.Ball",

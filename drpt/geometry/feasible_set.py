@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor
 
-from drpt.geometry.products import Coefficients, GeneralRows
+from drpt.geometry.products import Coefficients, GeneralRows, Products
 
 
 class FeasibleSet(ABC):
@@ -14,13 +14,22 @@ class FeasibleSet(ABC):
     takes_score: bool = False  # whether `project` ranks examples by a score
     uses_general: bool = True  # False promises c = 0, so that a step may leave the general rows out
     uses_target: bool = True  # False promises a = 0
+    needs_products: bool = False  # whether `project` looks at alignments
+    needs_gramian: bool = False  # whether it looks at the gramian too
 
     @abstractmethod
-    def project(self, rows: GeneralRows, scores: Float[Tensor, "block general"] | None, num_blocks: int) -> Coefficients:
+    def project(
+        self,
+        rows: GeneralRows,
+        products: Products | None,
+        scores: Float[Tensor, "block general"] | None,
+        num_blocks: int,
+    ) -> Coefficients:
         """Coefficients of the update in each block.
 
         Args:
             rows: The general examples: base weights and ids.
+            products: Inner products; given when `needs_products`, with the gramian when `needs_gramian`.
             scores: Rank of each example in each block, larger is better; None for a set that takes none.
             num_blocks: Blocks to return coefficients for.
 

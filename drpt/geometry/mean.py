@@ -9,7 +9,7 @@ class Mean(FeasibleSet):
 
     uses_target = False
 
-    def project(self, rows: GeneralRows, scores: object, num_blocks: int) -> Coefficients:
+    def project(self, rows: GeneralRows, products: object, scores: object, num_blocks: int) -> Coefficients:
         """``c = ω``, ``a = 0``; see `FeasibleSet.project`."""
         weights = rows.base_weights
         return Coefficients(

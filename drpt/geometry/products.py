@@ -5,12 +5,32 @@ Axes: ``block`` = blocks of parameters, ``general`` = general examples of the st
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from drpt.geometry.quadratic_program import Solution
 
 
 class NonFiniteProductsError(ArithmeticError):
     """A score or an inner product is NaN or infinite, so that no update can be chosen."""
+
+
+def require_finite(values: Tensor, name: str) -> None:
+    """Refuse NaN and infinities before anything is chosen by them.
+
+    Args:
+        values: Scores or inner products.
+        name: What they are.
+
+    Raises:
+        NonFiniteProductsError: Some are not finite.
+    """
+    if not bool(torch.isfinite(values).all()):
+        raise NonFiniteProductsError(
+            f"{int((~torch.isfinite(values)).sum())} of {values.numel()} {name} are NaN or infinite: the loss or a gradient "
+            "has overflowed. Lower optimizer.lr, or set optimizer.clip_norm."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +42,7 @@ class Products:
 
     alignment: Float[Tensor, "block general"]  # <g_i, v>
     target_sq: Float[Tensor, " block"]  # <v, v>
+    gramian: Float[Tensor, "block general general"] | None = None  # <g_i, g_j>; given when a set asks for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,3 +60,4 @@ class Coefficients:
 
     general: Float[Tensor, "block general"]  # c
     target: Float[Tensor, " block"]  # a
+    solved: Solution | None = None  # how well, where they come from an iteration

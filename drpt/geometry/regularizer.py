@@ -36,7 +36,13 @@ class Regularizer:
     @property
     def needs_products(self) -> bool:
         """Whether the coefficients depend on gradients at all."""
-        return self.relaxation < 1.0 and self.feasible_set.takes_score and self.score.needs_products
+        by_score = self.feasible_set.takes_score and self.score.needs_products
+        return self.relaxation < 1.0 and (self.feasible_set.needs_products or by_score)
+
+    @property
+    def needs_gramian(self) -> bool:
+        """Whether they depend on inner products of general gradients with each other."""
+        return self.relaxation < 1.0 and self.feasible_set.needs_gramian
 
     @property
     def is_constant(self) -> bool:
@@ -59,7 +65,7 @@ class Regularizer:
         if self.relaxation == 1.0:
             weights = rows.base_weights
             return Coefficients(general=weights.new_zeros(len(blocks), len(weights)), target=weights.new_ones(len(blocks)))
-        return relax(self.feasible_set.project(rows, scores, len(blocks)), self.relaxation)
+        return relax(self.feasible_set.project(rows, products, scores, len(blocks)), self.relaxation)
 
 
 def relax(coefficients: Coefficients, relaxation: float) -> Coefficients:
@@ -75,6 +81,7 @@ def relax(coefficients: Coefficients, relaxation: float) -> Coefficients:
     return Coefficients(
         general=(1.0 - relaxation) * coefficients.general,
         target=(1.0 - relaxation) * coefficients.target + relaxation,
+        solved=coefficients.solved,
     )
 
 

@@ -57,6 +57,11 @@ class RegularizerSpec:
             is_high_included=False,
             meaning="the share of the target examples that is held out of training to choose when to stop; 0 for none",
         )
+        if self.set == "filter" and self.score != "alignment" and not is_dotted_path(self.score):
+            raise ValueError(
+                f"regularizer.score={self.score!r}: the set 'filter' drops examples of negative score, so it needs one with a "
+                "sign: alignment."
+            )
         if self.set in SETS:
             self._check_strength(SETS[self.set].strength)
 

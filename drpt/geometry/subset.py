@@ -3,11 +3,11 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, NonFiniteProductsError
+from drpt.geometry.products import Coefficients, GeneralRows, require_finite
 
 
 def num_kept(strength: float, num_general: int) -> int:
@@ -32,11 +32,18 @@ class Subset(FeasibleSet):
     def __init__(self, strength: float) -> None:
         self.strength = strength
 
-    def project(self, rows: GeneralRows, scores: Float[Tensor, "block general"] | None, num_blocks: int) -> Coefficients:
+    def project(
+        self,
+        rows: GeneralRows,
+        products: object,
+        scores: Float[Tensor, "block general"] | None,
+        num_blocks: int,
+    ) -> Coefficients:
         """The ω-mean of the k best; see `FeasibleSet.project`.
 
         Args:
             rows: The general examples.
+            products: Not looked at.
             scores: Rank of each example, larger is better.
             num_blocks: Rows of ``scores``.
 
@@ -48,18 +55,28 @@ class Subset(FeasibleSet):
         """
         assert scores is not None
         assert scores.shape[0] == num_blocks
-        if not bool(torch.isfinite(scores).all()):
-            raise NonFiniteProductsError(
-                f"{int((~torch.isfinite(scores)).sum())} of {scores.numel()} scores are NaN or infinite: "
-                "the loss or a gradient has overflowed. Lower optimizer.lr, or set optimizer.clip_norm."
-            )
+        require_finite(scores, "scores")
         weights = rows.base_weights
         by_id = torch.argsort(rows.example_ids, stable=True)
         best_first = by_id[torch.argsort(scores[:, by_id], dim=1, descending=True, stable=True)]
         chosen = best_first[:, : num_kept(self.strength, len(weights))]
-        general = weights.new_zeros(num_blocks, len(weights)).scatter(1, chosen, weights[chosen])
-        total = general.sum(dim=1, keepdim=True)
-        return Coefficients(
-            general=torch.where(total > 0, general / total, torch.zeros_like(general)),
-            target=weights.new_zeros(num_blocks),
-        )
+        is_kept = torch.zeros_like(scores, dtype=torch.bool).scatter(1, chosen, True)
+        return weighted_mean(is_kept, weights)
+
+
+def weighted_mean(is_kept: Bool[Tensor, "block general"], weights: Float[Tensor, " general"]) -> Coefficients:
+    """``c_i = ω_i / Σ_S ω`` for i in S, else 0.
+
+    Args:
+        is_kept: Which examples are in S.
+        weights: ω.
+
+    Returns:
+        All zero where S is empty or weighs nothing; ``a = 0``.
+    """
+    general = is_kept * weights
+    total = general.sum(dim=1, keepdim=True)
+    return Coefficients(
+        general=torch.where(total > 0, general / torch.where(total > 0, total, torch.ones_like(total)), general),
+        target=weights.new_zeros(len(is_kept)),
+    )

@@ -9,7 +9,7 @@ class WholeSpace(FeasibleSet):
 
     uses_general = False
 
-    def project(self, rows: GeneralRows, scores: object, num_blocks: int) -> Coefficients:
+    def project(self, rows: GeneralRows, products: object, scores: object, num_blocks: int) -> Coefficients:
         """``c = 0``, ``a = 1``; see `FeasibleSet.project`."""
         weights = rows.base_weights
         return Coefficients(

@@ -9,11 +9,13 @@ from torch import nn
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.rows import StepRows
+from drpt.geometry.catalogue import SETS
 from drpt.geometry.products import GeneralRows
 from drpt.geometry.regularizer import build_regularizer
 from drpt.geometry.spec import RegularizerSpec
 from tests import zoo
 from tests.reference import per_sample
+from tests.reference.quadratic_program import solve_by_enumeration
 
 N, M = 5, 2
 # Float64 throughout; sums over some hundred products in another order.
@@ -30,7 +32,7 @@ def regularizer(feasible_set="subset", *, strength=0.5, seed=0, **options):
         "base_weights": "example",
         "stopping_share": 0.0,
     }
-    strength = strength if feasible_set in {"subset", "ball"} else None
+    strength = strength if SETS[feasible_set].strength else None
     return build_regularizer(RegularizerSpec(set=feasible_set, strength=strength, **(defaults | options)), seed=seed)
 
 
@@ -105,6 +107,43 @@ def test_products_equal_definition(name):
         torch.testing.assert_close(figures.products.alignment[0], expected, **CLOSE)
         target_sq = torch.tensor(per_sample.inner(v, v, names), dtype=torch.float64)
         torch.testing.assert_close(figures.products.target_sq[0], target_sq, **CLOSE)
+
+
+@pytest.mark.parametrize("products", ["auto", "pairwise"])
+@pytest.mark.parametrize("is_sliced", [False, True])
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_gramian_equals_definition(name, products, is_sliced, monkeypatch):
+    if is_sliced:
+        monkeypatch.setattr("drpt.capture.products._SLICE_ELEMENTS", 60)
+        monkeypatch.setattr("drpt.capture.products._is_pairwise_gramian_cheaper", lambda factors: False)
+    model = zoo.build(name)
+    inputs = zoo.inputs_for(model, N + M)
+    _, report = captured_grads(model, inputs, step_rows(), regularizer("cone", products=products))
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    blocks = {block[0].rsplit(".", 1)[0]: block for block in per_sample.blocks_of(list(rows[0]), "layer")}
+    assert report.blocks
+    for block, figures in report.blocks:
+        expected = [[per_sample.inner(a, b, blocks[block]) for b in rows[:N]] for a in rows[:N]]
+        torch.testing.assert_close(figures.products.gramian[0], torch.tensor(expected, dtype=torch.float64), **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["tied llama", "lora", "norms and biases"])
+@pytest.mark.parametrize("partition", ["layer", "global"])
+@pytest.mark.parametrize("feasible_set", ["hull", "cone"])
+def test_convex_update_is_the_closest_point(name, partition, feasible_set):
+    """From explicit gradients, with every way in which bounds can hold tried out."""
+    model = zoo.build(name)
+    inputs = zoo.inputs_for(model, N + M)
+    actual, _ = captured_grads(model, inputs, step_rows(), regularizer(feasible_set, strength=0.5, partition=partition))
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    for block in per_sample.blocks_of(list(rows[0]), partition):
+        flat = torch.stack([torch.cat([row[key].flatten() for key in block]) for row in rows])
+        target = flat[N:].mean(dim=0)
+        cap = torch.full((N,), 1 / N / 0.5, dtype=torch.float64) if feasible_set == "hull" else None
+        coefficients, _ = solve_by_enumeration(flat[:N], target, cap=cap, sums_to_one=feasible_set == "hull")
+        update = torch.cat([actual[key].flatten() for key in block])
+        # The objective is flat near its minimum: coefficients agree to half the digits of the residual.
+        torch.testing.assert_close(update, coefficients @ flat[:N], rtol=1e-5, atol=1e-6 * float(flat.abs().max()))
 
 
 @pytest.mark.parametrize("partition", ["block", "kind"])

@@ -62,7 +62,9 @@ class Problem:
 
     def update(self, regularizer):
         products = Products(
-            alignment=torch.einsum("bnd,bd->bn", self.general, self.target), target_sq=self.target.square().sum(dim=1)
+            alignment=torch.einsum("bnd,bd->bn", self.general, self.target),
+            target_sq=self.target.square().sum(dim=1),
+            gramian=torch.einsum("bnd,bmd->bnm", self.general, self.general),
         )
         rows = GeneralRows(base_weights=self.weights, example_ids=self.ids, draw=0)
         found = regularizer.coefficients(rows, products, range(BLOCKS))

@@ -30,7 +30,7 @@ GOOD = {
         ({"strength": 0.0}, r"regularizer\.strength=0\.0 must lie in \(0, 1\] for the set 'subset'"),
         ({"strength": float("nan")}, r"regularizer\.strength=nan"),
         ({"strength": None}, r"regularizer\.strength=null: the set 'subset' needs a strength in \(0, 1\]"),
-        ({"set": "mean"}, r"regularizer\.strength=0\.5: the set 'mean' has no strength.*subset, ball"),
+        ({"set": "mean"}, r"regularizer\.strength=0\.5: the set 'mean' has no strength.*subset, .*ball"),
         ({"relaxation": 1.5}, r"regularizer\.relaxation=1\.5 must lie in \[0, 1\]"),
         ({"stopping_share": 1.0}, r"regularizer\.stopping_share=1\.0 must lie in \[0, 1\)"),
     ],
@@ -43,7 +43,7 @@ def test_bad_values_are_explained(change, message):
 @pytest.mark.parametrize("name", SETS)
 def test_every_set_in_the_catalogue_can_be_built(name):
     domain = SETS[name].strength
-    spec = RegularizerSpec(**(GOOD | {"set": name, "strength": None if domain is None else domain.high}))
+    spec = RegularizerSpec(**(GOOD | {"set": name, "strength": None if domain is None else min(domain.high, 1.0)}))
     built = build_regularizer(spec, seed=0)
     assert built.feasible_set.takes_score == SETS[name].takes_score
 

@@ -1,0 +1,57 @@
+"""Negative filtering: examples whose gradients point against the target are dropped."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from drpt.geometry.feasible_set import FeasibleSet
+from drpt.geometry.products import Coefficients, GeneralRows, require_finite
+from drpt.geometry.subset import weighted_mean
+
+
+class Filter(FeasibleSet):
+    """``F = {ω-mean of S : S ⊇ {i : score_i ≥ 0}, a share of the negatives dropped}``, the most negative first.
+
+    This is what the paper does in RLHF and RLVR with λ = 0: every example with a negative alignment is dropped, and a block
+    with nothing left gets a zero update. Departure: zero scores are kept. Ties go to the lower example id.
+
+    Args:
+        strength: λ in [0, 1], the share of the negatives that is kept; checked in `drpt.geometry.spec`.
+    """
+
+    takes_score = True
+    uses_target = False
+
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
+    def project(
+        self,
+        rows: GeneralRows,
+        products: object,
+        scores: Float[Tensor, "block general"] | None,
+        num_blocks: int,
+    ) -> Coefficients:
+        """The ω-mean of what is left; see `FeasibleSet.project`.
+
+        Args:
+            rows: The general examples.
+            products: Not looked at.
+            scores: Signed.
+            num_blocks: Rows of ``scores``.
+
+        Returns:
+            ``c_i = ω_i / Σ_S ω`` for i in S, else 0; ``a = 0``; all zero where S is empty.
+
+        Raises:
+            NonFiniteProductsError: A score is NaN or infinite.
+        """
+        assert scores is not None
+        assert scores.shape[0] == num_blocks
+        require_finite(scores, "scores")
+        by_id = torch.argsort(rows.example_ids, stable=True)
+        best_first = by_id[torch.argsort(scores[:, by_id], dim=1, descending=True, stable=True)]
+        place = torch.argsort(best_first, dim=1)  # of each example among the best
+        num_negative = (scores < 0).sum(dim=1, keepdim=True)
+        num_kept = scores.shape[1] - num_negative + torch.floor(self.strength * num_negative + 0.5)
+        return weighted_mean(place < num_kept, rows.base_weights)

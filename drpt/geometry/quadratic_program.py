@@ -1,0 +1,201 @@
+"""Small convex quadratic programs, many at once: what projections onto cones and hulls come down to.
+
+    minimise  ½ cᵀ K c − sᵀ c   subject to  0 ≤ c ≤ cap,  and Σ c = 1 where asked for
+
+K is positive semi-definite and may be singular (repeated or vanishing gradients are everyday input). Accelerated projected
+gradient steps (FISTA with restarts; Beck and Teboulle 2009, O'Donoghue and Candès 2015) find which bounds hold; a direct solve
+on the coordinates between them then gives all digits. Blocks that are done are left alone.
+
+Axes: block = problems, general = coordinates.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+_ROUNDS = 60
+_STEPS_A_ROUND = 50
+_SOLVES_A_ROUND = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solution:
+    """The best coefficients found, and how good they are; whoever uses them looks at ``is_converged``."""
+
+    coefficients: Float[Tensor, "block general"]
+    residual: Float[Tensor, " block"]  # see `kkt_residual`
+    num_steps: Int[Tensor, " block"]  # gradient steps taken
+    is_converged: Bool[Tensor, " block"]  # the residual is within the tolerance
+
+
+def solve(
+    gramian: Float[Tensor, "block general general"],
+    linear: Float[Tensor, "block general"],
+    *,
+    cap: Float[Tensor, " general"] | None,
+    sums_to_one: bool,
+    tolerance: float = 1e-9,
+) -> Solution:
+    """Solve the programs in float64.
+
+    Args:
+        gramian: K, symmetric positive semi-definite up to rounding; not checked.
+        linear: s.
+        cap: Upper bounds, positive where ``sums_to_one``, with a sum of at least 1; None for no bounds.
+        sums_to_one: Whether the coefficients sum to 1.
+        tolerance: Accepted `kkt_residual`, relative to the problem's own scale; dimensionless.
+
+    Returns:
+        The coefficients, with residual and status; a block that did not converge keeps its best iterate and says so.
+    """
+    gramian, linear = gramian.double(), linear.double()
+    gramian = (gramian + gramian.mT) / 2
+    size = torch.diagonal(gramian, dim1=1, dim2=2).amax(dim=1)
+    if sums_to_one:  # c has a scale of its own; only the objective can be brought to size
+        scale = torch.maximum(size, linear.abs().amax(dim=1))
+        unit = torch.ones_like(size)
+    else:  # c is linear in s, and inverse in K
+        scale = size
+        unit = linear.abs().amax(dim=1) / torch.where(size > 0, size, torch.ones_like(size))
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    unit = torch.where(unit > 0, unit, torch.ones_like(unit))
+    K = gramian / scale[:, None, None]
+    s = linear / (scale * unit)[:, None]
+    bounds = None if cap is None else (cap.double() / unit[:, None]).expand_as(s)
+    solution = _iterate(K, s, bounds, sums_to_one, tolerance)
+    return Solution(
+        coefficients=solution.coefficients * unit[:, None],
+        residual=solution.residual,
+        num_steps=solution.num_steps,
+        is_converged=solution.is_converged,
+    )
+
+
+def _iterate(K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool, tolerance: float) -> Solution:
+    # The largest row sum bounds the largest eigenvalue.
+    step = 1.0 / K.abs().sum(dim=2).amax(dim=1).clamp(min=1e-300)
+    step = step.clamp(max=1e6)[:, None]
+    c = _project(torch.zeros_like(s), cap, sums_to_one)
+    residual = kkt_residual(K, s, c, cap=cap, sums_to_one=sums_to_one)
+    num_steps = torch.zeros(len(s), dtype=torch.long, device=s.device)
+    for _ in range(_ROUNDS):
+        todo = (residual > tolerance).nonzero().squeeze(1)
+        if len(todo) == 0:
+            break
+        part = None if cap is None else cap[todo]
+        near = _accelerated_steps(K[todo], s[todo], c[todo], part, sums_to_one, step[todo])
+        exact = _solve_between_bounds(K[todo], s[todo], near, part, sums_to_one)
+        residuals = [kkt_residual(K[todo], s[todo], found, cap=part, sums_to_one=sums_to_one) for found in (near, exact)]
+        is_exact_better = residuals[1] < residuals[0]
+        c[todo] = torch.where(is_exact_better[:, None], exact, near)
+        residual[todo] = torch.where(is_exact_better, residuals[1], residuals[0])
+        num_steps[todo] += _STEPS_A_ROUND
+    return Solution(coefficients=c, residual=residual, num_steps=num_steps, is_converged=residual <= tolerance)
+
+
+def _accelerated_steps(K: Tensor, s: Tensor, c: Tensor, cap: Tensor | None, sums_to_one: bool, step: Tensor) -> Tensor:
+    y, momentum = c, torch.ones(len(c), 1, dtype=c.dtype, device=c.device)
+    for _ in range(_STEPS_A_ROUND):
+        gradient = torch.einsum("bij,bj->bi", K, y) - s
+        new = _project(y - step * gradient, cap, sums_to_one)
+        # Momentum that points uphill is dropped.
+        momentum = torch.where(((y - new) * (new - c)).sum(dim=1, keepdim=True) > 0, torch.ones_like(momentum), momentum)
+        next_momentum = (1 + torch.sqrt(1 + 4 * momentum**2)) / 2
+        y = new + (momentum - 1) / next_momentum * (new - c)
+        c, momentum = new, next_momentum
+    return c
+
+
+def _solve_between_bounds(K: Tensor, s: Tensor, c: Tensor, cap: Tensor | None, sums_to_one: bool) -> Tensor:
+    """Keep coordinates at their bounds, solve for the others, and stop at the first bound that comes in the way; repeat.
+
+    Of all solutions of a singular system the one nearest to ``c`` is taken: it leaves the bounds that hold alone.
+
+    Args:
+        K: Gramians, brought to size.
+        s: Linear terms.
+        c: Feasible points.
+        cap: Upper bounds.
+        sums_to_one: Whether the coefficients sum to 1.
+
+    Returns:
+        Feasible points of no larger objective.
+    """
+    n = c.shape[1]
+    for _ in range(_SOLVES_A_ROUND):
+        near = 1e-10 * c.abs().amax(dim=1, keepdim=True).clamp(min=1e-30)
+        is_free = c > near if cap is None else (c > near) & (c < cap - near)
+        free = is_free.to(c.dtype)
+        right = free * (s - torch.einsum("bij,bj->bi", K, c))
+        system = free[:, :, None] * K * free[:, None, :]
+        if sums_to_one:  # a row and column for the multiplier
+            bordered = system.new_zeros(len(c), n + 1, n + 1)
+            bordered[:, :n, :n] = system
+            bordered[:, :n, n] = bordered[:, n, :n] = free
+            system = bordered
+            right = torch.cat([right, 1 - c.sum(dim=1, keepdim=True)], dim=1)
+        change = free * torch.einsum("bij,bj->bi", torch.linalg.pinv(system, hermitian=True, rtol=1e-13), right)[:, :n]
+        room = torch.where(change < 0, c, torch.full_like(c, torch.inf) if cap is None else cap - c)
+        share = torch.where(change.abs() > 0, room / change.abs().clamp(min=1e-300), torch.inf).amin(dim=1, keepdim=True)
+        c = _project(c + share.clamp(max=1.0) * change, cap, sums_to_one)
+        if bool((share >= 1.0).all()):
+            break
+    return c
+
+
+def _project(y: Tensor, cap: Tensor | None, sums_to_one: bool) -> Tensor:
+    """Closest point within the bounds, and of sum 1 where asked for."""
+    if not sums_to_one:
+        return y.clamp(min=0) if cap is None else torch.minimum(y.clamp(min=0), cap)
+    return project_onto_capped_simplex(y, torch.ones_like(y) if cap is None else cap)
+
+
+def project_onto_capped_simplex(
+    y: Float[Tensor, "block general"], cap: Float[Tensor, "block general"]
+) -> Float[Tensor, "block general"]:
+    """Closest point to ``y`` in ``{c : 0 ≤ c ≤ cap, Σ c = 1}``: ``clip(y − τ, 0, cap)`` for the τ that makes the sum 1.
+
+    The sum falls piecewise linearly in τ, with kinks at ``y`` and ``y − cap``: τ lies between two neighbouring kinks and is
+    interpolated there, exactly.
+
+    Args:
+        y: Any point.
+        cap: Upper bounds of sum at least 1; a little less, by rounding, gives the caps themselves.
+
+    Returns:
+        The projection.
+    """
+    kinks = torch.cat([y, y - cap], dim=1).sort(dim=1, descending=True).values  # [block, 2 general]
+    sums = (y[:, None, :] - kinks[:, :, None]).clamp(min=0).minimum(cap[:, None, :]).sum(dim=2)  # from 0 up to Σ cap
+    after = (sums < 1).sum(dim=1, keepdim=True).clamp(min=1, max=kinks.shape[1] - 1)
+    low, high = sums.gather(1, after - 1), sums.gather(1, after)
+    share = torch.where(high > low, (1 - low) / torch.where(high > low, high - low, torch.ones_like(low)), torch.ones_like(low))
+    before, behind = kinks.gather(1, after - 1), kinks.gather(1, after)
+    tau = before + share.clamp(0, 1) * (behind - before)
+    return (y - tau).clamp(min=0).minimum(cap)
+
+
+def kkt_residual(
+    gramian: Float[Tensor, "block general general"],
+    linear: Float[Tensor, "block general"],
+    coefficients: Float[Tensor, "block general"],
+    *,
+    cap: Float[Tensor, "block general"] | None,
+    sums_to_one: bool,
+) -> Float[Tensor, " block"]:
+    """How far from optimal: ``max |c − Π(c − ∇f(c))|``, zero exactly where the KKT conditions hold.
+
+    Args:
+        gramian: K, brought to size (largest diagonal entry about 1).
+        linear: s, likewise.
+        coefficients: c, within the bounds.
+        cap: Upper bounds.
+        sums_to_one: Whether the coefficients sum to 1.
+
+    Returns:
+        One number a block.
+    """
+    gradient = torch.einsum("bij,bj->bi", gramian, coefficients) - linear
+    return (coefficients - _project(coefficients - gradient, cap, sums_to_one)).abs().amax(dim=1)
