@@ -14,6 +14,7 @@ from drpt.analysis.run import Run
 
 FORMATS = ("text", "csv", "markdown", "latex")
 ZERO_SHOT = "zero-shot"
+_WIDE = 112  # characters that the full titles need beside a usual label
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Column:
     """One column: a metric's name and how it is shown."""
 
     title: str
+    short: str  # title in a narrow terminal
     key: str  # name of the figure in the CSV
     metric: str
     section: str  # of the run's summary: final or best
@@ -47,13 +49,16 @@ class Column:
 
 
 COLUMNS = (
-    Column(title="held-out loss", key="loss", metric="target/loss/mean", section="final", digits=4),
-    Column(title="perplexity", key="perplexity", metric="target/perplexity/mean", section="final", digits=2),
-    Column(title="accuracy %", key="accuracy", metric="target/accuracy/mean", section="final", digits=1, scale=100),
-    Column(title="lowest loss", key="lowest_loss", metric="target/loss/mean", section="best", digits=4),
-    Column(title="s / step", key="step_seconds", metric="train/step_seconds/median", section="final", digits=2),
+    Column(title="held-out loss", short="loss", key="loss", metric="target/loss/mean", section="final", digits=4),
+    Column(title="perplexity", short="ppl", key="perplexity", metric="target/perplexity/mean", section="final", digits=2),
+    Column(
+        title="accuracy %", short="acc %", key="accuracy", metric="target/accuracy/mean", section="final", digits=1, scale=100
+    ),
+    Column(title="lowest loss", short="lowest", key="lowest_loss", metric="target/loss/mean", section="best", digits=4),
+    Column(title="s / step", short="s/step", key="step_seconds", metric="train/step_seconds/median", section="final", digits=2),
     Column(
         title="peak GB",
+        short="GB",
         key="peak_memory_bytes",
         metric="train/peak_memory_bytes/max",
         section="final",
@@ -212,13 +217,22 @@ def _rank(row: Row) -> tuple[int, str, float, str]:
     return first.get(row.name, 3), row.name, -1.0 if row.strength is None else row.strength, row.label
 
 
-def as_text(rows: Sequence[Row]) -> Table:
-    """The table for a terminal; the lowest loss and the highest accuracy of the trained points are bold."""
-    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("regularizer", no_wrap=True)
-    table.add_column("seeds", justify="right")
+def as_text(rows: Sequence[Row], width: int) -> Table:
+    """The table for a terminal; the lowest loss and the highest accuracy of the trained points are bold.
+
+    Args:
+        rows: See `tabulate`.
+        width: Of the terminal, in characters; titles are short where there is little room.
+
+    Returns:
+        For a console to print.
+    """
+    is_narrow = width < _WIDE
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if is_narrow else 1))
+    table.add_column("regularizer", overflow="fold")
+    table.add_column("n" if is_narrow else "seeds", justify="right")
     for column in COLUMNS:
-        table.add_column(column.title, justify="right", no_wrap=True)
+        table.add_column(column.short if is_narrow else column.title, justify="right", no_wrap=True)
     best = best_labels(rows)
     for row in rows:
         cells = [row.values[column.key].show(column.digits, column.scale) for column in COLUMNS]

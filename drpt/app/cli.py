@@ -131,7 +131,8 @@ def _table(options: argparse.Namespace) -> int:
 
     rows = tabulate(read_sweep(_folder_of(options)))
     if options.format == "text":
-        _stdout().print(as_text(rows))
+        console = _stdout()
+        console.print(as_text(rows, console.width))
     else:
         sys.stdout.write({"csv": as_csv, "markdown": as_markdown, "latex": as_latex}[options.format](rows))
     return 0
@@ -148,7 +149,7 @@ def _show_report(folder: Path) -> int:
     report = write_report(folder)
     console = _stdout()
     console.print()
-    console.print(as_text(report.rows))
+    console.print(as_text(report.rows, console.width))
     for name, path in (("chart", report.chart), ("page", report.page), ("table", report.table)):
         console.print(f"{name}: {path}", soft_wrap=True)
     return 0

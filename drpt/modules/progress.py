@@ -8,7 +8,6 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -43,12 +42,11 @@ class TrainingProgress(Callback):
             return
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=8),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("left"),
-            TimeRemainingColumn(),
             console=self._console,
             transient=False,
         )
@@ -72,10 +70,10 @@ class TrainingProgress(Callback):
 
     def _figures(self, trainer: Trainer) -> str:
         train = trainer.callback_metrics.get("train_loss")
-        parts = [] if train is None else [f"train {float(train):.3f}"]
+        parts = [] if train is None else [f"train {float(train):.2f}"]
         if "target/loss/mean" in self._evaluation.latest:
             parts.append(f"held-out {self._evaluation.latest['target/loss/mean']:.3f}")
-        return "  ".join(parts)
+        return " ".join(parts)
 
     def _print_line(self, step: int) -> None:
         self._shown = self._evaluation.latest
