@@ -10,9 +10,8 @@ the block's products go to the regularizer, its coefficients form the update, th
 activations are freed. Under the layer partition nothing outlives its own layer's backward.
 """
 
-import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -24,12 +23,10 @@ from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.partition import partition_parameters
 from drpt.capture.products import parameter_gramian, parameter_products
 from drpt.capture.rows import StepRows
-from drpt.capture.rules import Rule, find_rule
+from drpt.capture.sites import captured_forwards, find_sites, trained_parameters
 from drpt.capture.use import Use
 from drpt.geometry.products import Coefficients, Products
 from drpt.geometry.regularizer import Regularizer
-
-_log = logging.getLogger(__name__)
 
 
 class GradientCapture:
@@ -45,27 +42,10 @@ class GradientCapture:
 
     def __init__(self, model: nn.Module, regularizer: Regularizer) -> None:
         self.regularizer = regularizer
-        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.parameters = trained_parameters(model)
         self.blocks = partition_parameters(self.parameters, regularizer.partition)
-        first_name = {id(p): name for name, p in self.parameters.items()}
-        self._sites: list[tuple[nn.Module, Rule, dict[str, str], str]] = []
-        if regularizer.is_constant:
-            return  # one weighted loss gives the update; the model runs as it is
-        uncovered: list[str] = []
-        for path, module in model.named_modules():
-            own = {name: first_name[id(p)] for name, p in module.named_parameters(recurse=False) if id(p) in first_name}
-            if not own:
-                continue
-            rule = find_rule(module)
-            if rule is None:
-                uncovered += [f"{path}.{name} ({type(module).__name__})" for name in own]
-            else:
-                self._sites.append((module, rule, own, path))
-        if uncovered:
-            raise UnsupportedModuleError(
-                f"no rule gives per-example products for {', '.join(uncovered)}. Freeze these parameters, train through "
-                "finetune=lora with finetune.target_modules naming linear layers, or add a rule in drpt/capture/rules.py."
-            )
+        # Where one weighted loss gives the update, the model runs as it is.
+        self._sites = [] if regularizer.is_constant else find_sites(model)
 
     @contextmanager
     def step(self, rows: StepRows) -> Iterator["CaptureStep"]:
@@ -84,19 +64,10 @@ class GradientCapture:
         if regularizer.needs_products and rows.num_target == 0:
             raise ValueError("this regularizer compares with the target gradient: give it data.target_rows of at least 1.")
         step = CaptureStep(self, rows)
-        hooks = []
         try:
-            for module, rule, own, path in self._sites:
-                site = _Site(path, own, step)
-                _replace_forward(module, rule(module, module.forward, site))
-            if self._sites:
-                hooks = [p.register_hook(_refuse_stray_gradient(name)) for name, p in self.parameters.items()]
-            yield step
+            with captured_forwards(self._sites, self.parameters, step):
+                yield step
         finally:
-            for hook in hooks:
-                hook.remove()
-            for module, *_ in self._sites:
-                _restore_forward(module)
             step.forget()
 
 
@@ -105,6 +76,7 @@ class CaptureStep:
 
     def __init__(self, capture: GradientCapture, rows: StepRows) -> None:
         self.rows = rows
+        self.num_rows = rows.num_rows
         self.anchor = torch.zeros((), requires_grad=True)
         self._capture = capture
         self._block_of = {name: index for index, block in enumerate(capture.blocks) for name in block.parameters}
@@ -199,24 +171,6 @@ class CaptureStep:
         return Products(alignment=alignment[None], target_sq=target_sq[None], gramian=gramian)
 
 
-class _Site:
-    """One module's place in one step."""
-
-    def __init__(self, name: str, own: dict[str, str], step: CaptureStep) -> None:
-        self.name = name
-        self.trained = frozenset(own)
-        self.num_rows = step.rows.num_rows
-        self.anchor = step.anchor
-        self._own = own
-        self._step = step
-
-    def announce(self, parameters: Sequence[str]) -> None:
-        self._step.announce([self._own[name] for name in parameters])
-
-    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
-        self._step.record([(self._own[name], use) for name, use in uses])
-
-
 def _add_update(parameter: nn.Parameter, uses: Sequence[Use], row_coefficients: Tensor) -> None:
     """Add the uses' updates to ``.grad``, in place where the dtypes agree."""
     gradient = parameter.grad
@@ -227,28 +181,3 @@ def _add_update(parameter: nn.Parameter, uses: Sequence[Use], row_coefficients: 
             is_same = use.dtype == gradient.dtype
             gradient = use.update(row_coefficients, gradient) if is_same else gradient.add_(use.update(row_coefficients, None))
     parameter.grad = gradient
-
-
-def _refuse_stray_gradient(name: str) -> Callable[[Tensor | None], None]:
-    def refuse(gradient: Tensor | None) -> None:
-        if gradient is not None:
-            raise UnsupportedModuleError(
-                f"{name} is used outside the forward of the module that owns it, where no rule sees it; its update would "
-                "be wrong. Freeze it, or call it through its module."
-            )
-
-    return refuse
-
-
-def _replace_forward(module: nn.Module, forward: Callable[..., Tensor]) -> None:
-    module.__dict__["_forward_before_capture"] = module.__dict__.get("forward")
-    module.__dict__["forward"] = forward
-
-
-def _restore_forward(module: nn.Module) -> None:
-    if "_forward_before_capture" in module.__dict__:
-        before = module.__dict__.pop("_forward_before_capture")
-        if before is None:
-            del module.__dict__["forward"]
-        else:
-            module.__dict__["forward"] = before

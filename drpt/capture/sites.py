@@ -1,0 +1,144 @@
+"""Where in a model the capture sits: every module that owns trained parameters, with the rule for its forward."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.rules import Rule, find_rule
+from drpt.capture.use import Use
+
+
+class Recorder(Protocol):
+    """Whoever is told of uses of parameters: when one enters the graph, and when the backward pass reaches it."""
+
+    num_rows: int  # leading axis of every activation
+    anchor: Tensor  # requires gradients; keeps nodes in the graph whose inputs do not
+
+    def announce(self, names: Sequence[str]) -> None:
+        """A use of these parameters has been put into the graph."""
+
+    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+        """The backward pass has reached these uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSite:
+    """A module whose forward is replaced while a capture is open."""
+
+    path: str
+    module: nn.Module
+    rule: Rule
+    own: Mapping[str, str]  # name within the module -> first qualified name of the parameter
+
+
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that require gradients now, by qualified name; a tied one once, under its first."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def find_sites(model: nn.Module) -> list[ModuleSite]:
+    """All modules that own trained parameters.
+
+    Args:
+        model: Any module.
+
+    Returns:
+        Sites in the model's order.
+
+    Raises:
+        UnsupportedModuleError: A trained parameter belongs to a module without a rule.
+    """
+    first_name = {id(parameter): name for name, parameter in trained_parameters(model).items()}
+    sites: list[ModuleSite] = []
+    uncovered: list[str] = []
+    for path, module in model.named_modules():
+        own = {name: first_name[id(p)] for name, p in module.named_parameters(recurse=False) if id(p) in first_name}
+        if not own:
+            continue
+        rule = find_rule(module)
+        if rule is None:
+            uncovered += [f"{path}.{name} ({type(module).__name__})" for name in own]
+        else:
+            sites.append(ModuleSite(path, module, rule, own))
+    if uncovered:
+        raise UnsupportedModuleError(
+            f"no rule gives per-example products for {', '.join(uncovered)}. Freeze these parameters, train through "
+            "finetune=lora with finetune.target_modules naming linear layers, or add a rule in drpt/capture/rules.py."
+        )
+    return sites
+
+
+@contextmanager
+def captured_forwards(
+    sites: Sequence[ModuleSite], parameters: Mapping[str, nn.Parameter], recorder: Recorder
+) -> Iterator[None]:
+    """Run the sites' forwards by their rules, telling ``recorder``; everything is put back in the end.
+
+    Args:
+        sites: See `find_sites`.
+        parameters: See `trained_parameters`.
+        recorder: Is told of every use.
+
+    Yields:
+        Nothing.
+    """
+    hooks = []
+    try:
+        for site in sites:
+            forward = site.rule(site.module, site.module.forward, _RecordedSite(site, recorder))
+            _replace_forward(site.module, forward)
+        if sites:
+            hooks = [parameter.register_hook(_refuse_stray_gradient(name)) for name, parameter in parameters.items()]
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for site in sites:
+            _restore_forward(site.module)
+
+
+class _RecordedSite:
+    """One module's place in one step; see `drpt.capture.rules.Site`."""
+
+    def __init__(self, site: ModuleSite, recorder: Recorder) -> None:
+        self.name = site.path
+        self.trained = frozenset(site.own)
+        self.num_rows = recorder.num_rows
+        self.anchor = recorder.anchor
+        self._own = site.own
+        self._recorder = recorder
+
+    def announce(self, parameters: Sequence[str]) -> None:
+        self._recorder.announce([self._own[name] for name in parameters])
+
+    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+        self._recorder.record([(self._own[name], use) for name, use in uses])
+
+
+def _refuse_stray_gradient(name: str) -> Callable[[Tensor | None], None]:
+    def refuse(gradient: Tensor | None) -> None:
+        if gradient is not None:
+            raise UnsupportedModuleError(
+                f"{name} is used outside the forward of the module that owns it, where no rule sees it; its update would "
+                "be wrong. Freeze it, or call it through its module."
+            )
+
+    return refuse
+
+
+def _replace_forward(module: nn.Module, forward: Callable[..., Tensor]) -> None:
+    module.__dict__["_forward_before_capture"] = module.__dict__.get("forward")
+    module.__dict__["forward"] = forward
+
+
+def _restore_forward(module: nn.Module) -> None:
+    if "_forward_before_capture" in module.__dict__:
+        before = module.__dict__.pop("_forward_before_capture")
+        if before is None:
+            del module.__dict__["forward"]
+        else:
+            module.__dict__["forward"] = before
