@@ -1,4 +1,4 @@
-"""The command line: `drpt train`, `resume`, `table`, `report`, `doctor`. Nothing heavy is imported before it is needed."""
+"""The command line: train, resume, table, report, probe, doctor. Nothing heavy is imported before it is needed."""
 
 import argparse
 import sys
@@ -19,6 +19,7 @@ examples:
   drpt train -m regularizer=full,layerwise_subset seed=0,1,2           a sweep: six runs, then table, chart and page
   drpt resume                                                          go on with the newest sweep where it stopped
   drpt table --format latex                                            the newest sweep's table for a paper
+  drpt probe data.source.target=gcd data.target_rows=2                 the bias–variance chart of one model
   drpt doctor                                                          what this machine can run, and what is missing
 
 `drpt COMMAND --help` tells more; `drpt train --help` lists every group and option.
@@ -34,8 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["train"]:  # its options are Hydra's
         sys.exit(_guard(lambda: _train(words[1:])))
-    options = _parser().parse_args(words)
-    sys.exit(_guard(lambda: options.run(options)))
+    overrides: list[str] = []
+    if words[:1] == ["probe"]:  # options and overrides in any order
+        overrides = [word for word in words if "=" in word and not word.startswith("-")]
+        words = [word for word in words if word not in overrides]
+    options = _parser().parse_args(words, argparse.Namespace(overrides=overrides))
+    sys.exit(_guard(lambda: options.run_command(options)))
 
 
 def _guard(command: Callable[[], int]) -> int:
@@ -80,13 +85,33 @@ def _parser() -> argparse.ArgumentParser:
     for command, run in ((resume, _resume), (table, _table), (report, _report)):
         command.add_argument("folder", nargs="?", type=Path, help="a sweep's folder; default: the newest under --runs")
         command.add_argument("--runs", type=Path, default=Path("runs"), help="where sweeps are; default: runs")
-        command.set_defaults(run=run)
+        command.set_defaults(run_command=run)
+    probe = commands.add_parser(
+        "probe",
+        help="bias and variance of every update rule on one model",
+        description="One pass over a pool of general and target examples, then bias², variance and mean squared error of the "
+        "update against the gradient of a disjoint target population: every family, strength and partition. n and m are "
+        "data.general_rows and data.target_rows; group=choice and key=value are as for drpt train. Writes probe.json "
+        "and probe.png.",
+    )
+    probe.add_argument("--run", type=Path, help="the folder of a run: its configuration and its trained weights")
+    probe.add_argument("--checkpoint", choices=("first", "last", "best"), default="last", help="of the run; default: last")
+    probe.add_argument("--pool", type=_positive, default=64, help="examples of each kind in each half; default: 64")
+    probe.add_argument("--draws", type=_tens, default=200, help="draws from each half, a multiple of 10; default: 200")
+    probe.add_argument("--width", type=_positive, default=64, help="rows of each random matrix of the sketch; default: 64")
+    probe.add_argument("--batch-rows", type=_positive, default=8, help="examples a pass; default: 8")
+    probe.add_argument(
+        "--partitions", nargs="+", choices=("global", "block", "kind", "layer"), default=["global", "block", "kind", "layer"]
+    )
+    probe.add_argument("--runs", type=Path, default=Path("runs"), help="where results go; default: runs")
+    probe.add_argument("--out", type=Path, help="folder of the results; default: a new one under --runs")
+    probe.set_defaults(run_command=_probe)
     doctor = commands.add_parser(
         "doctor",
         help="what this machine can run, and what is missing",
         description="Look at the machine, the installed packages, the embedded model, the tracker's login and the browser.",
     )
-    doctor.set_defaults(run=_doctor)
+    doctor.set_defaults(run_command=_doctor)
     return parser
 
 
@@ -163,6 +188,26 @@ def _folder_of(options: argparse.Namespace) -> Path:
     if not options.folder.is_dir():
         raise ResultsError(f"{options.folder}: no such folder. Sweeps are under {options.runs}/.")
     return Path(options.folder)
+
+
+def _probe(options: argparse.Namespace) -> int:
+    from drpt.app.probe import run_probe
+
+    return run_probe(options, _stdout())
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} must be at least 1")
+    return value
+
+
+def _tens(text: str) -> int:
+    value = int(text)
+    if value < 20 or value % 10:
+        raise argparse.ArgumentTypeError(f"{value} must be a multiple of 10, at least 20: standard errors are over ten groups")
+    return value
 
 
 def _doctor(options: argparse.Namespace) -> int:

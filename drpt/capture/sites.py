@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -12,6 +12,7 @@ from drpt.capture.rules import Rule, find_rule
 from drpt.capture.use import Use
 
 
+@runtime_checkable  # for the shape checker of the tests
 class Recorder(Protocol):
     """Whoever is told of uses of parameters: when one enters the graph, and when the backward pass reaches it."""
 

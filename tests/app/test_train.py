@@ -130,7 +130,14 @@ LONG = ("trainer.max_steps=30", "evaluation.every_steps=10", "trainer.checkpoint
 
 def start(folder):
     command = [sys.executable, "-c", "from drpt.app.cli import main; main()", "train", *TINY, *LONG]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        # A job in a shell's background inherits a deaf ear for interruptions; a user's does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for_step(process, folder, step):

@@ -1,0 +1,116 @@
+"""Every example's gradient, sketched: what the gramian over a whole pool is made of.
+
+For a use with factors ``Σ_t left_t ⊗ right_t`` a row's sketch is ``Σ_t (S left_t) ⊗ (R right_t)`` with fixed random matrices S
+and R of i.i.d. normal entries, scaled so that ``E SᵀS = I``: inner products of sketches are unbiased for those of gradients.
+A side that is no wider than the sketch is left as it is, so that with ``width=None`` everything is exact.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from drpt.capture.rowwise import RowwiseUse
+from drpt.capture.sites import captured_forwards, find_sites, trained_parameters
+from drpt.capture.use import TokenFactors, Use, accumulating
+
+
+class GradientPool:
+    """Collects sketched per-example gradients, batch after batch.
+
+    Args:
+        model: The parameters that require gradients are looked at; ``.grad`` is left alone.
+        width: Rows of each random matrix; None takes gradients as they are.
+        seeds: Of the random matrices, one a sketch: gramians of two sketches have independent errors.
+
+    Raises:
+        UnsupportedModuleError: A trained parameter belongs to a module without a rule.
+    """
+
+    def __init__(self, model: nn.Module, *, width: int | None, seeds: Sequence[int]) -> None:
+        self.parameters = trained_parameters(model)
+        self._sites = find_sites(model)
+        self._width = width
+        self._seeds = tuple(seeds)
+        self._matrices: dict[tuple[str, int], tuple[Tensor | None, Tensor | None]] = {}
+        self._batches: list[dict[str, list[Tensor]]] = [{name: [] for name in self.parameters} for _ in self._seeds]
+
+    def add(self, sample_losses: Callable[[], Float[Tensor, " batch"]], num_rows: int) -> None:
+        """One forward and one backward pass; the rows' gradients are kept.
+
+        Args:
+            sample_losses: Runs the model on a batch and returns one loss a row.
+            num_rows: Rows of the batch.
+        """
+        step = _PoolStep(num_rows)
+        with captured_forwards(self._sites, self.parameters, step):
+            sample_losses().sum().backward()
+        with torch.no_grad():
+            for batches, seed in zip(self._batches, self._seeds, strict=True):
+                self._keep(batches, seed, step)
+
+    def _keep(self, batches: dict[str, list[Tensor]], seed: int, step: "_PoolStep") -> None:
+        for name, parameter in self.parameters.items():
+            parts = [self._sketch(name, seed, use, parameter) for use in step.uses.get(name, [])]
+            missing = accumulating(parameter).new_zeros(step.num_rows, 1).cpu()  # the losses do not depend on it
+            batches[name].append(sum(parts[1:], parts[0]) if parts else missing)
+
+    def gradients(self, sketch: int) -> dict[str, Float[Tensor, "example sketch"]]:
+        """Sketches of all rows so far by parameter, in float32 or better, in the order in which they were added."""
+        return {name: _stack(batches) for name, batches in self._batches[sketch].items()}
+
+    def _sketch(self, name: str, seed: int, use: Use, parameter: nn.Parameter) -> Tensor:
+        if isinstance(use, RowwiseUse):
+            return accumulating(use.row_grads).flatten(1).cpu()
+        factors = use.factors
+        assert factors is not None
+        if (name, seed) not in self._matrices:
+            # One pair of matrices a parameter: the uses of a tied one must be mapped alike.
+            self._matrices[name, seed] = (self._matrix(name, seed, 0, parameter), self._matrix(name, seed, 1, parameter))
+        left_matrix, right_matrix = self._matrices[name, seed]
+        left = _map_left(factors, left_matrix, parameter.shape[0])
+        right = accumulating(factors.right)
+        if right_matrix is not None:
+            right = right @ right_matrix.to(right)
+        return (left.to(right.dtype).mT @ right).flatten(1).cpu()
+
+    def _matrix(self, name: str, seed: int, side: int, parameter: nn.Parameter) -> Tensor | None:
+        size = parameter.shape[side]
+        if self._width is None or size <= self._width:
+            return None
+        digest = hashlib.sha256(f"{seed}-{name}-{side}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+        return torch.randn(size, self._width, generator=generator) / self._width**0.5
+
+
+class _PoolStep:
+    """Keeps what the backward pass leaves of one batch."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.num_rows = num_rows
+        self.anchor = torch.zeros((), requires_grad=True)
+        self.uses: dict[str, list[Use]] = {}
+
+    def announce(self, names: Sequence[str]) -> None:
+        """Nothing to wait for."""
+
+    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+        for name, use in uses:
+            self.uses.setdefault(name, []).append(use)
+
+
+def _map_left(factors: TokenFactors, matrix: Tensor | None, size: int) -> Tensor:
+    left = factors.left
+    if left.ndim == 3:
+        left = accumulating(left)
+        return left if matrix is None else left @ matrix.to(left)
+    if matrix is None:
+        return torch.nn.functional.one_hot(left, size)
+    return matrix.to(left.device)[left]  # rows of the matrix stand for unit vectors
+
+
+def _stack(batches: Sequence[Tensor]) -> Tensor:
+    width = max(batch.shape[1] for batch in batches)
+    return torch.cat([batch if batch.shape[1] == width else batch.new_zeros(len(batch), width) for batch in batches])
