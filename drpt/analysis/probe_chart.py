@@ -55,10 +55,10 @@ def draw_probe(points: Sequence[Point], title: str) -> bytes:
         figure = Figure(figsize=(4.2 * len(partitions) + 1.6, 8.2), dpi=130, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(2, len(partitions), squeeze=False, sharey="row")
-        high = _limits(points)
+        limits = _limits(points)
         for column, partition in enumerate(partitions):
             shown = [p for p in points if p.rule.partition in {partition, "global"} and _belongs(p, partition)]
-            _draw_plane(axes[0][column], shown, high)
+            _draw_plane(axes[0][column], shown, limits)
             axes[0][column].set_title(f"{partition} partition")
             _draw_errors(axes[1][column], shown)
         axes[0][0].set_ylabel("variance / ‖v*‖²")
@@ -75,17 +75,19 @@ def _belongs(point: Point, partition: str) -> bool:
     return point.rule.partition == partition or point.rule.name in {"target_only", "full", "mix"}
 
 
-def _limits(points: Sequence[Point]) -> tuple[float, float]:
-    """Room for every point but those far beyond both ends of the spectrum."""
+def _limits(points: Sequence[Point]) -> tuple[float, float, float]:
+    """Lowest and highest bias², highest variance: room for every point but those far beyond both ends of the spectrum."""
     ends = [point.direction for point in points if point.rule.name in _ENDS]
     cap = 2.0 * max(direction.mse for direction in ends)
     biases = [p.direction.bias_sq for p in points if p.direction.mse <= cap]
     variances = [p.direction.variance for p in points if p.direction.mse <= cap]
-    return 1.08 * max(biases), 1.08 * max(variances)
+    # An unbiased estimate of a bias² near zero may be below it.
+    return min(0.0, *biases), 1.08 * max(biases), 1.08 * max(variances)
 
 
-def _draw_plane(axes: Axes, points: Sequence[Point], high: tuple[float, float]) -> None:
-    total = sum(high)
+def _draw_plane(axes: Axes, points: Sequence[Point], limits: tuple[float, float, float]) -> None:
+    low, bias_high, variance_high = limits
+    total = bias_high + variance_high
     for level in np.linspace(total / 8, total, 8):
         axes.plot([0, level], [level, 0], ":", color="#cccccc", linewidth=0.8, zorder=0)
     axes.plot([0], [0], "x", color="black", markersize=8, label="oracle v*")
@@ -103,8 +105,8 @@ def _draw_plane(axes: Axes, points: Sequence[Point], high: tuple[float, float]) 
             elinewidth=0.5,
             label=name,
         )
-    axes.set_xlim(-0.03 * high[0], high[0])
-    axes.set_ylim(-0.03 * high[1], high[1])
+    axes.set_xlim(low - 0.05 * bias_high, bias_high)
+    axes.set_ylim(-0.03 * variance_high, variance_high)
     axes.set_xlabel("bias² / ‖v*‖²")
 
 

@@ -33,7 +33,7 @@ from drpt.data.pools import draw_pools
 from drpt.files import write_atomically
 from drpt.geometry.catalogue import Partition
 from drpt.geometry.regularizer import build_regularizer
-from drpt.memory import keep_freed_memory
+from drpt.memory import keep_freed_memory, release_memory
 from drpt.models.load import apply_finetune, load_model
 from drpt.modules.checkpoints import BEST, LAST
 from drpt.objectives.language_modeling import sample_losses
@@ -146,7 +146,8 @@ def _collect(
 ) -> list[dict[str, Tensor]]:
     """Two independent sketches of all examples' gradients by parameter, in the examples' order."""
     pool = GradientPool(model, width=width, seeds=(0, 1))
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].token_ids))  # little padding
+    # By length, for little padding; the longest first, so that memory that one batch freed has room for the next.
+    order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i].token_ids))
     device = next(model.parameters()).device
     for start in track(range(0, len(order), batch_rows), description="gradients", console=Console(stderr=True)):
         rows = [encoded[i] for i in order[start : start + batch_rows]]
@@ -157,6 +158,7 @@ def _collect(
             return sample_losses(output.logits, tokens.token_ids, tokens.loss_mask)
 
         pool.add(losses, len(rows))
+        release_memory()  # sketches that stay would break the heap into pieces
     back = torch.argsort(torch.tensor(order))
     return [{name: gradient[back] for name, gradient in pool.gradients(sketch).items()} for sketch in (0, 1)]
 

@@ -45,11 +45,15 @@ class GradientPool:
             num_rows: Rows of the batch.
         """
         step = _PoolStep(num_rows)
-        with captured_forwards(self._sites, self.parameters, step):
-            sample_losses().sum().backward()
-        with torch.no_grad():
-            for batches, seed in zip(self._batches, self._seeds, strict=True):
-                self._keep(batches, seed, step)
+        try:
+            with captured_forwards(self._sites, self.parameters, step):
+                sample_losses().sum().backward()
+            with torch.no_grad():
+                for batches, seed in zip(self._batches, self._seeds, strict=True):
+                    self._keep(batches, seed, step)
+        finally:
+            # Uses hold activations, these the graph, and the graph the step: a circle that no garbage collector sees.
+            step.uses.clear()
 
     def _keep(self, batches: dict[str, list[Tensor]], seed: int, step: "_PoolStep") -> None:
         for name, parameter in self.parameters.items():

@@ -51,7 +51,8 @@ def measure_loss(
     """
     nats, counts = [], []
     with evaluating(model):
-        for rows in _batches(sorted(examples, key=lambda row: len(row.token_ids)), batch_rows):
+        # The longest first: what one batch freed has room for the next.
+        for rows in _batches(sorted(examples, key=lambda row: -len(row.token_ids)), batch_rows):
             tokens = pad_rows(rows, pad_token_id=pad_token_id).to(device)
             logits = model(input_ids=tokens.token_ids, attention_mask=tokens.attention_mask, use_cache=False).logits
             nats.append(token_losses(logits, tokens.token_ids, tokens.loss_mask).double().sum(dim=1).cpu())
@@ -92,7 +93,7 @@ def answer_greedily(
     """
     pad, ends = tokenizer.pad_token_id, _end_tokens(model, tokenizer, examples)
     answers: dict[int, str] = {}
-    by_length = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt_ids))
+    by_length = sorted(range(len(examples)), key=lambda i: -len(examples[i].prompt_ids))
     with evaluating(model):
         for batch in _batches(by_length, batch_rows):
             prompts = [examples[i].prompt_ids for i in batch]

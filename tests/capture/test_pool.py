@@ -1,5 +1,8 @@
 """Sketched per-example gradients: exact without a sketch, unbiased with one."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -55,3 +58,22 @@ def test_sketched_gramians_are_unbiased(name):
     error = (sketched.mean(dim=0) - total(exact)).abs()
     assert (error <= 4 * sketched.std(dim=0) / 150**0.5 + 1e-12).all()
     assert (sketched.std(dim=0) > 0).all()
+
+
+def test_nothing_of_a_batch_stays(monkeypatch):
+    """Activations and graph hold each other through the recorded uses; whatever of them stays is gigabytes."""
+    from drpt.capture.pool import _PoolStep
+
+    seen = []
+
+    def watched(num_rows):
+        step = _PoolStep(num_rows)
+        seen.append(weakref.ref(step))
+        return step
+
+    monkeypatch.setattr("drpt.capture.pool._PoolStep", watched)
+    model = zoo.build("lora")
+    inputs = zoo.inputs_for(model, 4)
+    GradientPool(model, width=4, seeds=(0,)).add(lambda: model(inputs), 4)
+    gc.collect()
+    assert seen[0]() is None

@@ -1,0 +1,1 @@
+"""Bias and variance of update directions on a real model."""
