@@ -18,6 +18,7 @@ from torch import Tensor
 _ROUNDS = 60
 _STEPS_A_ROUND = 50
 _SOLVES_A_ROUND = 6
+_ROUGH_RIDGE = 2.0**-19  # of the largest diagonal entry: a few roundings of float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ def solve(
     sums_to_one: bool,
     tolerance: float = 1e-9,
 ) -> Solution:
-    """Solve the programs in float64.
+    """Solve the programs in float64; products that were summed in float32 get a ridge of their rounding's size.
 
     Args:
         gramian: K, symmetric positive semi-definite up to rounding; not checked.
@@ -50,9 +51,15 @@ def solve(
     Returns:
         The coefficients, with residual and status; a block that did not converge keeps its best iterate and says so.
     """
+    is_rough = gramian.dtype is not torch.float64
     gramian, linear = gramian.double(), linear.double()
     gramian = (gramian + gramian.mT) / 2
     size = torch.diagonal(gramian, dim1=1, dim2=2).amax(dim=1)
+    if is_rough:
+        # Eigenvalues below the rounding of such products may be negative, and no solution follows from them.
+        gramian = gramian + _ROUGH_RIDGE * size[:, None, None] * torch.eye(
+            gramian.shape[1], dtype=gramian.dtype, device=size.device
+        )
     if sums_to_one:  # c has a scale of its own; only the objective can be brought to size
         scale = torch.maximum(size, linear.abs().amax(dim=1))
         unit = torch.ones_like(size)
