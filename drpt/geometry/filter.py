@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, require_finite
-from drpt.geometry.subset import weighted_mean
+from drpt.geometry.products import Coefficients, GeneralRows
+from drpt.geometry.subset import best_first, weighted_mean
 
 
 class Filter(FeasibleSet):
@@ -48,10 +48,7 @@ class Filter(FeasibleSet):
         """
         assert scores is not None
         assert scores.shape[0] == num_blocks
-        require_finite(scores, "scores")
-        by_id = torch.argsort(rows.example_ids, stable=True)
-        best_first = by_id[torch.argsort(scores[:, by_id], dim=1, descending=True, stable=True)]
-        place = torch.argsort(best_first, dim=1)  # of each example among the best
+        place = torch.argsort(best_first(scores, rows), dim=1)  # of each example among the best
         num_negative = (scores < 0).sum(dim=1, keepdim=True)
         num_kept = scores.shape[1] - num_negative + torch.floor(self.strength * num_negative + 0.5)
         return weighted_mean(place < num_kept, rows.base_weights)

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
@@ -55,13 +55,28 @@ class Subset(FeasibleSet):
         """
         assert scores is not None
         assert scores.shape[0] == num_blocks
-        require_finite(scores, "scores")
         weights = rows.base_weights
-        by_id = torch.argsort(rows.example_ids, stable=True)
-        best_first = by_id[torch.argsort(scores[:, by_id], dim=1, descending=True, stable=True)]
-        chosen = best_first[:, : num_kept(self.strength, len(weights))]
+        chosen = best_first(scores, rows)[:, : num_kept(self.strength, len(weights))]
         is_kept = torch.zeros_like(scores, dtype=torch.bool).scatter(1, chosen, True)
         return weighted_mean(is_kept, weights)
+
+
+def best_first(scores: Float[Tensor, "block general"], rows: GeneralRows) -> Int[Tensor, "block general"]:
+    """Places of the examples in the order of their scores, ties by example id.
+
+    Args:
+        scores: Larger is better.
+        rows: Whose ids break ties.
+
+    Returns:
+        The best example's place first.
+
+    Raises:
+        NonFiniteProductsError: A score is NaN or infinite.
+    """
+    require_finite(scores, "scores")
+    by_id = torch.argsort(rows.example_ids, stable=True)
+    return by_id[torch.argsort(scores[:, by_id], dim=1, descending=True, stable=True)]
 
 
 def weighted_mean(is_kept: Bool[Tensor, "block general"], weights: Float[Tensor, " general"]) -> Coefficients:
