@@ -107,19 +107,22 @@ def _prepare(spec: RunSpec, options: argparse.Namespace) -> tuple[list[EncodedEx
     sizes = replace(spec.data, num_general=2 * size, num_target=2 * size, num_eval=2 * size)
     if options.run is not None:
         trained_on = {e.beginning for e in draw_pools(source, spec.data, seed=spec.seed, stopping_share=0.0).target}
-        sizes = replace(sizes, num_target=2 * size + spec.data.num_target)
+        spare = spec.data.num_target
+        sizes = replace(sizes, num_target=2 * size + spare, num_eval=2 * size + spare)
         pools = draw_pools(source, sizes, seed=spec.seed + _NEW_TARGETS, stopping_share=0.0)
-        target = [example for example in pools.target if example.beginning not in trained_on]
+        target, population = (
+            [example for example in drawn if example.beginning not in trained_on] for drawn in (pools.target, pools.evaluation)
+        )
     else:
         pools = draw_pools(source, sizes, seed=spec.seed, stopping_share=0.0)
-        target = pools.target
+        target, population = pools.target, pools.evaluation
     loaded = load_model(spec.model)
     model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
     if options.run is not None:
         _load_trained(model, options.run / CHECKPOINTS, options.checkpoint)
     model.eval()  # the direction of a fixed model: no dropout
     halves: list[list[EncodedExample]] = [[], []]
-    for name, examples in (("general", pools.general), ("target", target), ("population", pools.evaluation)):
+    for name, examples in (("general", pools.general), ("target", target), ("population", population)):
         usable = encode_examples(loaded.tokenizer, examples, max_length=spec.data.max_length).examples[: 2 * size]
         if len(usable) < 2 * size:
             raise ValueError(

@@ -94,10 +94,12 @@ def main() -> None:
     parser.add_argument("--finetune", choices=("full", "lora"), default="full")
     parser.add_argument("--rounds", type=int, default=9, help="counted rounds, after one to warm up")
     parser.add_argument("--all", action="store_true", help="each product method, and the global partition")
+    parser.add_argument("--glibc-defaults", action="store_true", help="leave it to glibc when memory goes back to the kernel")
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}")
     options = parser.parse_args()
     n, m = options.general, options.target
-    keep_freed_memory()
+    if not options.glibc_defaults:
+        keep_freed_memory()
 
     loaded = load_model(ModelSpec(source="embedded", name=None, revision=None, gradient_checkpointing=False))
     is_lora = options.finetune == "lora"
