@@ -166,9 +166,17 @@ def test_everyday_degenerate_input(name):
     close(update[2], expected)
 
 
-@given(seed=SEEDS, n=st.integers(1, 40), is_rank_deficient=st.booleans(), sums_to_one=st.booleans())
+@given(seed=SEEDS, n=st.integers(1, 40), is_rank_deficient=st.booleans(), sums_to_one=st.booleans(), newton=st.booleans())
 @settings(max_examples=60)
-def test_programs_converge_to_kkt_points(seed, n, is_rank_deficient, sums_to_one):
+def test_programs_converge_to_kkt_points(seed, n, is_rank_deficient, sums_to_one, newton):
+    """With the Newton steps, and by the gradient steps alone, which take over where those fail."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not newton:
+            patch.setattr("drpt.geometry.quadratic_program._NEWTON_STEPS", 0)
+        check_kkt(seed, n, is_rank_deficient, sums_to_one)
+
+
+def check_kkt(seed, n, is_rank_deficient, sums_to_one):
     generator = torch.Generator().manual_seed(seed)
     dim = max(1, n // 3) if is_rank_deficient else 2 * n
     factors = torch.randn(4, n, dim, generator=generator, dtype=torch.float64)
@@ -206,7 +214,8 @@ def test_rounding_of_float32_products_is_not_followed(sums_to_one):
 
 def test_failure_is_told(monkeypatch):
     """Stopped before its first step, the solver keeps its numbers and claims nothing; the step's metrics count it."""
-    monkeypatch.setattr("drpt.geometry.quadratic_program._ROUNDS", 0)
+    for limit in ("_NEWTON_STEPS", "_ROUNDS"):
+        monkeypatch.setattr(f"drpt.geometry.quadratic_program.{limit}", 0)
     problem = Problem(0)
     gramian = torch.einsum("bnd,bmd->bnm", problem.general, problem.general)
     alignment = torch.einsum("bnd,bd->bn", problem.general, problem.target)
