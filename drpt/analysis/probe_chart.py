@@ -112,13 +112,13 @@ def _draw_plane(axes: Axes, points: Sequence[Point], limits: tuple[float, float,
 
 def _draw_errors(axes: Axes, points: Sequence[Point]) -> None:
     for name, members in _families(points).items():
-        strengths = [p.rule.strength for p in members]
+        strengths = [float(p.rule.strength) for p in members if p.rule.strength is not None]
         errors = [p.direction.mse for p in members]
-        if strengths[0] is None:
+        if not strengths:
             axes.axhline(errors[0], linestyle="--", color=_COLOURS[name], linewidth=1)
         else:
             # A ridge runs to infinity: it is shown on the same axis as ridge/(1 + ridge).
-            places = [s / (1 + s) if name == "span" else s for s in strengths if s is not None]
+            places = [s / (1 + s) if name == "span" else s for s in strengths]
             stderrs = [p.direction.mse_stderr for p in members]
             axes.errorbar(places, errors, yerr=stderrs, fmt="o-", color=_COLOURS[name], markersize=4, linewidth=1.3)
     axes.set_xlabel("strength λ (span: λ/(1+λ)); dashed: none")

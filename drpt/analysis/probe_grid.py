@@ -16,10 +16,10 @@ _FAMILIES: dict[str, tuple[str, str, tuple[float, ...] | None]] = {
     "random_subset": ("subset", "random", _SHARES),
     "filter": ("filter", "alignment", (0.0, 0.25, 0.5, 0.75, 1.0)),
     "hull": ("hull", "alignment", _SHARES),
-    "cone": ("cone", "alignment", None),
+    "cone": ("cone", "alignment", (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)),
     "span": ("span", "alignment", (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)),
     "halfspace": ("halfspace", "alignment", None),
-    "dual_cone": ("dual_cone", "alignment", None),
+    "dual_cone": ("dual_cone", "alignment", (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)),
 }
 # Their coefficients are the same in every block, so that partitions make no difference.
 _ALIKE = ("target_only", "full", "mix")
@@ -46,6 +46,8 @@ def rules(partition: str) -> Iterator[RegularizerSpec]:
                 score=score,
                 strength=strength,
                 relaxation=0.0,
+                step_size=None,
+                auto_memory=0.0,
                 products="auto",
                 base_weights="example",
                 stopping_share=0.0,

@@ -119,7 +119,7 @@ def tabulate(runs: Sequence[Run]) -> list[Row]:
         Row(
             label=label,
             name=members[0].regularizer["name"],
-            strength=members[0].regularizer["strength"],
+            strength=_number(members[0].regularizer["strength"]),
             runs=tuple(members),
             values={column.key: _estimate_over(members, column.section, column.metric) for column in COLUMNS},
         )
@@ -127,6 +127,11 @@ def tabulate(runs: Sequence[Run]) -> list[Row]:
     ]
     rows.sort(key=_rank)
     return [*_zero_shot(finished), *rows]
+
+
+def _number(strength: float | str | None) -> float | None:
+    """A strength's place on an axis; an automatic one has none."""
+    return None if strength is None or isinstance(strength, str) else float(strength)
 
 
 def _group(runs: Sequence[Run], settings: Callable[[Run], dict[str, object]]) -> list[list[Run]]:

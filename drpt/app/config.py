@@ -92,10 +92,15 @@ def identity_of(config: Container) -> dict[str, Any]:
     """
     assert isinstance(config, DictConfig)
     sections = {str(key): config._get_node(key) for key in config if key not in _NOT_IDENTITY}
-    return {
+    identity: dict[str, Any] = {
         key: OmegaConf.to_container(node, resolve=True) if isinstance(node, Container) else config[key]
         for key, node in sections.items()
     }
+    regularizer = identity["regularizer"]
+    for dial in ("strength", "relaxation"):  # a number or a word: 1 and 1.0 are the same number
+        if isinstance(regularizer[dial], int):
+            regularizer[dial] = float(regularizer[dial])
+    return identity
 
 
 def drop_unused_strength(config: DictConfig) -> DictConfig:
@@ -121,7 +126,9 @@ def job_name(config: Container) -> str:
     regularizer = identity["regularizer"]
     if regularizer["set"] in SETS and SETS[regularizer["set"]].strength is None:
         regularizer["strength"] = None  # see drop_unused_strength
-    dials = [regularizer["strength"], f"rho{regularizer['relaxation']:g}" if regularizer["relaxation"] else None]
+    relaxation = regularizer["relaxation"]
+    rho = f"rho{relaxation}" if isinstance(relaxation, str) else f"rho{relaxation:g}"
+    dials = [regularizer["strength"], rho if relaxation else None]
     parts = [regularizer["name"], *(str(dial) for dial in dials if dial is not None), f"seed{identity['seed']}"]
     checksum = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     return re.sub(r"[^\w.+-]+", "_", "-".join([*parts, checksum]))

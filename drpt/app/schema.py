@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from drpt.checks import check_choice, check_interval
 from drpt.data.spec import DataSpec
 from drpt.evaluation.spec import EvaluationSpec
+from drpt.geometry.catalogue import MAX_EXACT_SUBSET
 from drpt.geometry.spec import RegularizerSpec
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.modules.spec import TaskSpec, TrainerSpec
@@ -64,6 +65,7 @@ class RunSpec:
         if not self.sweep or "/" in self.sweep or self.sweep.startswith("."):
             raise ValueError(f"sweep={self.sweep!r} must be a folder's name: no slash, no leading dot, not empty.")
         self._check_stopping()
+        self._check_rows()
         if self.evaluation.num_generate > self.data.num_eval:
             raise ValueError(
                 f"evaluation.num_generate={self.evaluation.num_generate} must be at most data.num_eval={self.data.num_eval}: "
@@ -77,4 +79,17 @@ class RunSpec:
             raise ValueError(
                 f"regularizer.stopping_share={share} of data.num_target={num_target} holds out {num_stopping} examples; it "
                 f"must leave at least data.target_rows={rows} to train on and hold out at least one."
+            )
+
+    def _check_rows(self) -> None:
+        n, m = self.data.general_rows, self.data.target_rows
+        if self.regularizer.is_auto and m < 2:
+            raise ValueError(
+                f"data.target_rows={m}: an automatic dial of the regularizer looks at the spread among a step's target "
+                "examples and needs at least 2."
+            )
+        if self.regularizer.set == "exact_subset" and n > MAX_EXACT_SUBSET:
+            raise ValueError(
+                f"data.general_rows={n}: the set 'exact_subset' compares all subsets of at most {MAX_EXACT_SUBSET} examples; "
+                "greedy_euclidean and hull have no such limit."
             )

@@ -63,6 +63,8 @@ class GradientCapture:
         regularizer = self.regularizer
         if regularizer.needs_products and rows.num_target == 0:
             raise ValueError("this regularizer compares with the target gradient: give it data.target_rows of at least 1.")
+        if regularizer.needs_spread and rows.num_target == 1:
+            raise ValueError("an automatic strength looks at the spread among target rows: data.target_rows of at least 2.")
         step = CaptureStep(self, rows)
         try:
             with captured_forwards(self._sites, self.parameters, step):
@@ -159,16 +161,34 @@ class CaptureStep:
         self._reports[index] = BlockReport(coefficients=coefficients, products=products)
 
     def _products(self, uses: dict[str, list[Use]]) -> Products:
-        method = self._capture.regularizer.products
+        regularizer = self._capture.regularizer
+        method = regularizer.products
+        if regularizer.needs_spread:
+            return self._joint_products(uses)
         pairs = [parameter_products(uses_of_parameter, self.rows, method) for uses_of_parameter in uses.values()]
         alignment, target_sq = pairs[0]
         for other_alignment, other_target_sq in pairs[1:]:
             alignment, target_sq = alignment + other_alignment, target_sq + other_target_sq
-        gramian = None
-        if self._capture.regularizer.needs_gramian:
-            parts = [parameter_gramian(uses_of_parameter, self.rows, method) for uses_of_parameter in uses.values()]
-            gramian = sum(parts[1:], parts[0])[None]
+        gramian = self._gramian(uses, self.rows.num_general)[None] if regularizer.needs_gramian else None
         return Products(alignment=alignment[None], target_sq=target_sq[None], gramian=gramian)
+
+    def _joint_products(self, uses: dict[str, list[Use]]) -> Products:
+        """Everything from the gramian of all rows, general and target."""
+        n = self.rows.num_general
+        joint = self._gramian(uses, self.rows.num_rows)[None]
+        cross, target_gramian = joint[:, :n, n:], joint[:, n:, n:]
+        return Products(
+            alignment=cross.mean(dim=2),
+            target_sq=target_gramian.mean(dim=(1, 2)),
+            gramian=joint[:, :n, :n],
+            cross=cross,
+            target_gramian=target_gramian,
+        )
+
+    def _gramian(self, uses: dict[str, list[Use]], num_rows: int) -> Tensor:
+        method = self._capture.regularizer.products
+        parts = [parameter_gramian(uses_of_parameter, num_rows, method) for uses_of_parameter in uses.values()]
+        return sum(parts[1:], parts[0])
 
 
 def _add_update(parameter: nn.Parameter, uses: Sequence[Use], row_coefficients: Tensor) -> None:

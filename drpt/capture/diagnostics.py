@@ -22,7 +22,7 @@ class StepReport:
     blocks: tuple[tuple[str, BlockReport], ...]
 
     def metrics(self, *, update_norm: float) -> dict[str, float]:
-        """``‖u‖/‖v‖`` and ``cos(u, v)`` over all blocks, and the mean share of general examples kept.
+        """``‖u‖/‖v‖`` and ``cos(u, v)`` over all blocks, the mean share of general examples kept, and automatic dials.
 
         ``<u, v> = Σ c_i s_i + a τ``; norms and inner products are summed over blocks before ratios are taken.
 
@@ -48,6 +48,10 @@ class StepReport:
         if solved:
             metrics["train/solver_residual/max"] = float(torch.cat([solution.residual for solution in solved]).max())
             metrics["train/solver_failures/sum"] = float(sum(int((~solution.is_converged).sum()) for solution in solved))
+        for name in ("strength", "relaxation"):
+            chosen = [dial for _, report in self.blocks if (dial := getattr(report.coefficients, name)) is not None]
+            if chosen and not bool(torch.isnan(torch.cat(chosen)).any()):
+                metrics[f"train/{name}/mean"] = float(torch.cat(chosen).mean())
         if self.blocks and self.blocks[0][1].coefficients.general.shape[1]:
             kept = torch.cat([report.coefficients.general for _, report in self.blocks]) != 0
             metrics["train/kept_share/mean"] = float(kept.float().mean())

@@ -108,21 +108,21 @@ def cheaper_method(factors: Sequence[TokenFactors], rows: StepRows) -> ProductsM
     return ProductsMethod.PAIRWISE if pairwise < reduced else ProductsMethod.REDUCED
 
 
-def parameter_gramian(uses: Sequence[Use], rows: StepRows, method: ProductsMethod) -> Float[Tensor, "general general"]:
-    """Inner products ``<g_i, g_j>`` of the general rows' gradients of one parameter.
+def parameter_gramian(uses: Sequence[Use], num_rows: int, method: ProductsMethod) -> Float[Tensor, "row row"]:
+    """Inner products ``<g_i, g_j>`` of the first rows' gradients of one parameter.
 
     `pairwise` compares every token with every other; else each row's gradient is formed, a slice of the parameter at a time,
     whichever takes fewer multiplications unless ``method`` asks for `pairwise`.
 
     Args:
         uses: All uses of one parameter in the step.
-        rows: Which rows are which.
+        num_rows: The general rows alone, or all rows of the batch.
         method: How; see above.
 
     Returns:
         Symmetric, in float32 or better.
     """
-    n = rows.num_general
+    n = num_rows
     factors = [use.factors for use in uses]
     outer = [TokenFactors(left=factor.left[:n], right=factor.right[:n]) for factor in factors if factor is not None]
     if not outer:

@@ -19,8 +19,8 @@ class Ball(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: object, scores: object, num_blocks: int) -> Coefficients:
         """``c = λ ω``, ``a = 1 − λ``; see `FeasibleSet.project`."""
-        weights = rows.base_weights
+        weights = rows.weights(num_blocks)
         return Coefficients(
-            general=(self.strength * weights).expand(num_blocks, -1).clone(),
+            general=self.strength * weights,
             target=weights.new_full((num_blocks,), 1.0 - self.strength),
         )

@@ -1,21 +1,40 @@
 """The cone of the general gradients."""
 
+import torch
+
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.hull import finite_products
-from drpt.geometry.products import Coefficients, GeneralRows, Products
+from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
 from drpt.geometry.quadratic_program import solve
 
 
 class Cone(FeasibleSet):
-    """``F = {Σ c_i g_i : c ≥ 0}``: non-negative least squares on the gramian."""
+    """``F = {Σ c_i g_i : c ≥ 0}``: non-negative least squares on the gramian, with a ridge where asked for.
+
+    Minimises ``‖v − Σ c_i g_i‖² + λ σ Σ c_i²/ω_i`` over c ≥ 0, ``σ = Σ ω_i ‖g_i‖²``. The ridge is relative to the gradients'
+    size and weighted, as in `Span`: scaling the gradients scales u, and an example given twice with half its weight changes
+    nothing. With λ > 0, examples of weight 0 get none.
+
+    Args:
+        strength: λ, at least 0; checked in `drpt.geometry.spec`.
+    """
 
     uses_target = False
     needs_products = True
     needs_gramian = True
 
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
         gramian, alignment = finite_products(products)
+        weights = rows.weights(num_blocks)
+        if self.strength > 0:
+            omega = weights.to(gramian)
+            size = torch.einsum("bii,bi->b", gramian, omega)
+            takes_part = (omega > 0).to(gramian)
+            ridge = self.strength * size[:, None] * takes_part / torch.where(omega > 0, omega, torch.ones_like(omega))
+            gramian = takes_part[:, :, None] * gramian * takes_part[:, None, :] + torch.diag_embed(ridge)
+            alignment = takes_part * alignment
         solved = solve(gramian, alignment, cap=None, sums_to_one=False)
-        weights = rows.base_weights
         return Coefficients(general=solved.coefficients.to(weights), target=weights.new_zeros(num_blocks), solved=solved)

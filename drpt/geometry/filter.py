@@ -51,4 +51,4 @@ class Filter(FeasibleSet):
         place = torch.argsort(best_first(scores, rows), dim=1)  # of each example among the best
         num_negative = (scores < 0).sum(dim=1, keepdim=True)
         num_kept = scores.shape[1] - num_negative + torch.floor(self.strength * num_negative + 0.5)
-        return weighted_mean(place < num_kept, rows.base_weights)
+        return weighted_mean(place < num_kept, rows.weights(num_blocks))

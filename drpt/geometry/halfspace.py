@@ -3,8 +3,7 @@
 import torch
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.hull import finite_products
-from drpt.geometry.products import Coefficients, GeneralRows, Products
+from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
 
 
 class Halfspace(FeasibleSet):
@@ -19,9 +18,9 @@ class Halfspace(FeasibleSet):
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
         gramian, alignment = finite_products(products)
-        weights = rows.base_weights
-        inner = alignment @ weights.to(alignment)
-        mean_sq = torch.einsum("bij,i,j->b", gramian, weights.to(gramian), weights.to(gramian))
+        weights = rows.weights(num_blocks)
+        inner = (alignment * weights.to(alignment)).sum(dim=1)
+        mean_sq = torch.einsum("bij,bi,bj->b", gramian, weights.to(gramian), weights.to(gramian))
         is_against = (inner < 0) & (mean_sq > 0)
         share = torch.where(is_against, -inner / torch.where(mean_sq > 0, mean_sq, torch.ones_like(mean_sq)), 0.0)
         return Coefficients(general=(share[:, None] * weights.to(share)).to(weights), target=weights.new_ones(num_blocks))

@@ -1,10 +1,7 @@
 """The convex hull of the general gradients, with a cap on each example's weight."""
 
-import torch
-from torch import Tensor
-
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, require_finite
+from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
 from drpt.geometry.quadratic_program import solve
 
 
@@ -28,25 +25,7 @@ class Hull(FeasibleSet):
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
         gramian, alignment = finite_products(products)
-        cap = rows.base_weights.double() / self.strength
-        solved = solve(gramian, alignment, cap=cap.clamp(max=1.0), sums_to_one=True)
-        weights = rows.base_weights
+        weights = rows.weights(num_blocks)
+        cap = (weights.double() / self.strength).clamp(max=1.0)
+        solved = solve(gramian, alignment, cap=cap, sums_to_one=True)
         return Coefficients(general=solved.coefficients.to(weights), target=weights.new_zeros(num_blocks), solved=solved)
-
-
-def finite_products(products: Products | None) -> tuple[Tensor, Tensor]:
-    """Gramian and alignments, looked at.
-
-    Args:
-        products: With a gramian.
-
-    Returns:
-        K [block, general, general] and s [block, general].
-
-    Raises:
-        NonFiniteProductsError: Some are NaN or infinite.
-    """
-    assert products is not None
-    assert products.gramian is not None
-    require_finite(torch.cat([products.gramian, products.alignment[:, None]], dim=1), "inner products")
-    return products.gramian, products.alignment

@@ -11,8 +11,5 @@ class Mean(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: object, scores: object, num_blocks: int) -> Coefficients:
         """``c = ω``, ``a = 0``; see `FeasibleSet.project`."""
-        weights = rows.base_weights
-        return Coefficients(
-            general=weights.expand(num_blocks, -1).clone(),
-            target=weights.new_zeros(num_blocks),
-        )
+        weights = rows.weights(num_blocks)
+        return Coefficients(general=weights.clone(), target=weights.new_zeros(num_blocks))

@@ -39,7 +39,7 @@ def solve(
     gramian: Float[Tensor, "block general general"],
     linear: Float[Tensor, "block general"],
     *,
-    cap: Float[Tensor, " general"] | None,
+    cap: Float[Tensor, "#block general"] | None,
     sums_to_one: bool,
     tolerance: float = 1e-9,
 ) -> Solution:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from drpt.geometry.catalogue import SCORES, SETS, BaseWeights, Partition, ProductsMethod
+from drpt.geometry.auto import AutoStrength
+from drpt.geometry.catalogue import AUTO, SCORES, SETS, BaseWeights, Partition, ProductsMethod
 from drpt.geometry.feasible_set import FeasibleSet
+from drpt.geometry.mean import Mean
 from drpt.geometry.products import Coefficients, GeneralRows, Products
 from drpt.geometry.score import RandomScore, Score
 from drpt.geometry.spec import RegularizerSpec
@@ -18,15 +20,21 @@ class Regularizer:
 
     feasible_set: FeasibleSet
     score: Score
-    relaxation: float  # ρ in [0, 1]
+    relaxation: float  # ρ in [0, 1]; not looked at where `auto` is given
     partition: Partition
     products: ProductsMethod
     base_weights: BaseWeights
+    auto: AutoStrength | None = None  # chooses strength or relaxation; the set is then one of its candidates
+
+    @property
+    def is_projecting(self) -> bool:
+        """Whether the projection counts at all."""
+        return self.auto is not None or self.relaxation < 1.0
 
     @property
     def needs_general(self) -> bool:
         """Whether the update looks at general examples; if not, a step may leave their rows out."""
-        return self.relaxation < 1.0 and self.feasible_set.uses_general
+        return self.is_projecting and self.feasible_set.uses_general
 
     @property
     def needs_target(self) -> bool:
@@ -37,34 +45,43 @@ class Regularizer:
     def needs_products(self) -> bool:
         """Whether the coefficients depend on gradients at all."""
         by_score = self.feasible_set.takes_score and self.score.needs_products
-        return self.relaxation < 1.0 and (self.feasible_set.needs_products or by_score)
+        return self.auto is not None or (self.is_projecting and (self.feasible_set.needs_products or by_score))
 
     @property
     def needs_gramian(self) -> bool:
         """Whether they depend on inner products of general gradients with each other."""
-        return self.relaxation < 1.0 and self.feasible_set.needs_gramian
+        return self.auto is not None or (self.is_projecting and self.feasible_set.needs_gramian)
+
+    @property
+    def needs_spread(self) -> bool:
+        """Whether they depend on the target examples one by one."""
+        return self.auto is not None
 
     @property
     def is_constant(self) -> bool:
         """Whether one weighted loss gives the update: coefficients known before the step and alike in all blocks."""
         differs_by_block = self.feasible_set.takes_score and self.partition is not Partition.GLOBAL
-        return self.relaxation == 1.0 or not (self.needs_products or differs_by_block)
+        return not self.is_projecting or not (self.needs_products or differs_by_block)
 
     def coefficients(self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]) -> Coefficients:
         """Coefficients of the update in the given blocks.
 
         Args:
             rows: The general examples.
-            products: Inner products of these blocks; may be None unless `needs_products`.
+            products: Inner products of these blocks; may be None unless `needs_products`, with what `needs_gramian` and
+                `needs_spread` ask for.
             blocks: Index of each block in the partition.
 
         Returns:
             ``c`` [block, general] and ``a`` [block], relaxed.
         """
-        scores = self.score(rows, products, blocks) if self.feasible_set.takes_score and self.relaxation < 1.0 else None
-        if self.relaxation == 1.0:
-            weights = rows.base_weights
-            return Coefficients(general=weights.new_zeros(len(blocks), len(weights)), target=weights.new_ones(len(blocks)))
+        if self.auto is not None:
+            assert products is not None
+            return self.auto.coefficients(rows, products, blocks)
+        if not self.is_projecting:
+            weights = rows.weights(len(blocks))
+            return Coefficients(general=weights.new_zeros(weights.shape), target=weights.new_ones(len(blocks)))
+        scores = self.score(rows, products, blocks) if self.feasible_set.takes_score else None
         return relax(self.feasible_set.project(rows, products, scores, len(blocks)), self.relaxation)
 
 
@@ -103,14 +120,35 @@ def build_regularizer(spec: RegularizerSpec, *, seed: int) -> Regularizer:
     for option, cls, base in (("set", set_class, FeasibleSet), ("score", score_class, Score)):
         if not (isinstance(cls, type) and issubclass(cls, base)):
             raise TypeError(f"regularizer.{option}: {cls!r} is no subclass of {base.__module__}.{base.__name__}.")
+    score = score_class(seed=seed) if issubclass(score_class, RandomScore) else score_class()
+    candidates, strengths = _candidates(spec, set_class)
+    auto = None
+    if spec.is_auto:
+        is_chosen = spec.relaxation == AUTO or strengths is None  # the ball's strength is a relaxation of the mean
+        relaxation = None if is_chosen else float(spec.relaxation)
+        auto = AutoStrength(candidates, strengths, score, relaxation=relaxation, memory=spec.auto_memory)
     return Regularizer(
-        feasible_set=set_class() if spec.strength is None else set_class(strength=spec.strength),
-        score=score_class(seed=seed) if issubclass(score_class, RandomScore) else score_class(),
-        relaxation=spec.relaxation,
+        feasible_set=candidates[0],
+        score=score,
+        relaxation=0.0 if spec.relaxation == AUTO else float(spec.relaxation),
         partition=Partition(spec.partition),
         products=ProductsMethod(spec.products),
         base_weights=BaseWeights(spec.base_weights),
+        auto=auto,
     )
+
+
+def _candidates(spec: RegularizerSpec, set_class: type) -> tuple[list[FeasibleSet], Sequence[float | None] | None]:
+    """The set, once for each strength that is in question; see `AutoStrength`."""
+    dials = {} if spec.step_size is None else {"step_size": spec.step_size}
+    if spec.strength is None:
+        return [set_class(**dials)], [None]
+    if spec.strength != AUTO:
+        return [set_class(strength=spec.strength, **dials)], [None]
+    entry = SETS[spec.set]
+    if entry.is_auto_closed:
+        return [Mean()], None
+    return [set_class(strength=strength, **dials) for strength in entry.auto_grid], entry.auto_grid
 
 
 def _import(path: str) -> Any:  # Any: what a dotted path leads to is checked by the caller

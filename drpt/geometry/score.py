@@ -37,7 +37,7 @@ class AlignmentScore(Score):
     def __call__(self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]) -> Float[Tensor, "block general"]:
         """See `Score.__call__`."""
         assert products is not None
-        return rows.base_weights.to(products.alignment) * products.alignment
+        return rows.weights(len(blocks)).to(products.alignment) * products.alignment
 
 
 class RandomScore(Score):

@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from math import inf
 
 from drpt.checks import check_choice, check_interval
-from drpt.geometry.catalogue import SCORES, SETS, BaseWeights, Partition, ProductsMethod, Strength
+from drpt.geometry.catalogue import AUTO, SCORES, SETS, BaseWeights, Partition, ProductsMethod, Strength
 
 
 def is_dotted_path(name: str) -> bool:
@@ -20,8 +21,10 @@ class RegularizerSpec:
     set: str  # a key of SETS, or a dotted path
     partition: str  # a value of Partition
     score: str  # a key of SCORES, or a dotted path
-    strength: float | None  # the set's λ; null where the set has none
-    relaxation: float  # ρ in [0, 1]: u = (1−ρ) P(v) + ρ v
+    strength: float | int | str | None  # the set's λ, or auto; null where the set has none
+    relaxation: float | int | str  # ρ in [0, 1], or auto: u = (1−ρ) P(v) + ρ v
+    step_size: float | None  # η, for greedy_greats alone
+    auto_memory: float  # of automatic dials: weight of past steps' average against the newest step's estimate
     products: str  # a value of ProductsMethod
     base_weights: str  # a value of BaseWeights
     stopping_share: float  # share of the target examples held out of training to choose when to stop; 0 = never
@@ -42,12 +45,26 @@ class RegularizerSpec:
         check_choice("regularizer.partition", self.partition, [member.value for member in Partition])
         check_choice("regularizer.products", self.products, [member.value for member in ProductsMethod])
         check_choice("regularizer.base_weights", self.base_weights, [member.value for member in BaseWeights])
+        self.strength = _number_or_auto("regularizer.strength", self.strength)
+        relaxation = _number_or_auto("regularizer.relaxation", self.relaxation)
+        if relaxation is None:
+            raise ValueError("regularizer.relaxation=null must be a number in [0, 1], or auto; 0 keeps the projection.")
+        self.relaxation = relaxation
+        if not isinstance(relaxation, str):
+            check_interval(
+                "regularizer.relaxation",
+                relaxation,
+                low=0.0,
+                high=1.0,
+                meaning="0 keeps the projection, 1 is target-only training",
+            )
         check_interval(
-            "regularizer.relaxation",
-            self.relaxation,
+            "regularizer.auto_memory",
+            self.auto_memory,
             low=0.0,
             high=1.0,
-            meaning="0 keeps the projection, 1 is target-only training",
+            is_high_included=False,
+            meaning="how much of past steps' estimates an automatic strength keeps; 0 looks at the step alone",
         )
         check_interval(
             "regularizer.stopping_share",
@@ -64,15 +81,25 @@ class RegularizerSpec:
             )
         if self.set in SETS:
             self._check_strength(SETS[self.set].strength)
+            self._check_step_size(SETS[self.set].takes_step_size)
+        elif self.strength == AUTO:
+            raise ValueError(
+                f"regularizer.strength=auto: for a set of your own, {self.set}, only regularizer.relaxation=auto can be chosen."
+            )
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether a dial is chosen in every step, from the spread among its target examples."""
+        return AUTO in {self.strength, self.relaxation}
 
     @property
     def label(self) -> str:
         """Name and dials, as tables and charts show them: ``layerwise_subset λ=0.5``."""
         parts = [self.name]
         if self.strength is not None:
-            parts.append(f"λ={self.strength:g}")
-        if self.relaxation > 0.0:
-            parts.append(f"ρ={self.relaxation:g}")
+            parts.append(f"λ={_shown(self.strength)}")
+        if self.relaxation != 0.0:
+            parts.append(f"ρ={_shown(self.relaxation)}")
         return " ".join(parts)
 
     def _check_strength(self, domain: Strength | None) -> None:
@@ -86,8 +113,45 @@ class RegularizerSpec:
             return
         if self.strength is None:
             raise ValueError(f"regularizer.strength=null: the set {self.set!r} needs a strength in {domain}, {domain.meaning}.")
-        if not domain.admits(self.strength):
+        if self.strength == AUTO:
+            self._check_auto()
+        elif not domain.admits(float(self.strength)):
             raise ValueError(
                 f"regularizer.strength={self.strength} must lie in {domain} for the set {self.set!r}: {domain.meaning} "
                 f"(towards {domain.low:g}: {domain.at_low}; {domain.high:g}: {domain.at_high})."
             )
+
+    def _check_auto(self) -> None:
+        entry = SETS[self.set]
+        if entry.is_auto_closed and self.relaxation != 0.0:
+            raise ValueError(
+                f"regularizer.relaxation={self.relaxation}: with regularizer.strength=auto the set {self.set!r} has one dial "
+                "already, u = λ ḡ + (1−λ) v. Leave the relaxation at 0."
+            )
+        if not (entry.is_auto_closed or entry.auto_grid):
+            able = [name for name, other in SETS.items() if other.is_auto_closed or other.auto_grid]
+            raise ValueError(
+                f"regularizer.strength=auto: the update of the set {self.set!r} jumps or leans on v in a way that its error "
+                f"cannot be estimated from. Give a number in {entry.strength}, choose one of {', '.join(able)}, or set "
+                "regularizer.relaxation=auto."
+            )
+
+    def _check_step_size(self, is_taken: bool) -> None:
+        if is_taken != (self.step_size is not None) or (self.step_size is not None and not 0.0 < self.step_size < inf):
+            takers = ", ".join(name for name, entry in SETS.items() if entry.takes_step_size)
+            raise ValueError(
+                f"regularizer.step_size={self.step_size}: the set {self.set!r} "
+                + ("needs a positive one, such as ${optimizer.lr}." if is_taken else f"has none; {takers} has. Set it to null.")
+            )
+
+
+def _number_or_auto(option: str, value: float | int | str | None) -> float | str | None:
+    if value is None or value == AUTO:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{option}={value!r} must be a number or {AUTO}.")
+    return float(value)
+
+
+def _shown(dial: float | int | str) -> str:
+    return dial if isinstance(dial, str) else f"{dial:g}"

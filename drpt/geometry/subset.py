@@ -55,10 +55,9 @@ class Subset(FeasibleSet):
         """
         assert scores is not None
         assert scores.shape[0] == num_blocks
-        weights = rows.base_weights
-        chosen = best_first(scores, rows)[:, : num_kept(self.strength, len(weights))]
+        chosen = best_first(scores, rows)[:, : num_kept(self.strength, rows.num_general)]
         is_kept = torch.zeros_like(scores, dtype=torch.bool).scatter(1, chosen, True)
-        return weighted_mean(is_kept, weights)
+        return weighted_mean(is_kept, rows.weights(num_blocks))
 
 
 def best_first(scores: Float[Tensor, "block general"], rows: GeneralRows) -> Int[Tensor, "block general"]:
@@ -79,7 +78,7 @@ def best_first(scores: Float[Tensor, "block general"], rows: GeneralRows) -> Int
     return by_id[torch.argsort(scores[:, by_id], dim=1, descending=True, stable=True)]
 
 
-def weighted_mean(is_kept: Bool[Tensor, "block general"], weights: Float[Tensor, " general"]) -> Coefficients:
+def weighted_mean(is_kept: Bool[Tensor, "block general"], weights: Float[Tensor, "block general"]) -> Coefficients:
     """``c_i = ω_i / Σ_S ω`` for i in S, else 0.
 
     Args:

@@ -11,8 +11,5 @@ class WholeSpace(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: object, scores: object, num_blocks: int) -> Coefficients:
         """``c = 0``, ``a = 1``; see `FeasibleSet.project`."""
-        weights = rows.base_weights
-        return Coefficients(
-            general=weights.new_zeros(num_blocks, len(weights)),
-            target=weights.new_ones(num_blocks),
-        )
+        weights = rows.weights(num_blocks)
+        return Coefficients(general=weights.new_zeros(weights.shape), target=weights.new_ones(num_blocks))

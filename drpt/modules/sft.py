@@ -100,9 +100,11 @@ class SupervisedFineTuning(LightningModule):
         self.log("train_loss", metrics[f"train/{shown}_loss/mean"], logger=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the trained parameters alone: the rest is the model that the configuration names."""
+        """Keep the trained parameters, the rest being the model that the configuration names, and automatic strengths."""
         trained = {f"model.{name}" for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
+        if self._regularizer.auto is not None:
+            checkpoint["auto_strength"] = self._regularizer.auto.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other parameters.
@@ -117,6 +119,8 @@ class SupervisedFineTuning(LightningModule):
         ]
         if missing:
             raise ValueError(f"the checkpoint lacks {len(missing)} trained parameters, {missing[0]} first.")
+        if self._regularizer.auto is not None:
+            self._regularizer.auto.load_state_dict(checkpoint["auto_strength"])
 
     def _rows(self, batch: StepBatch) -> StepRows:
         n = len(batch.example_ids)

@@ -46,6 +46,8 @@ def regularizer(feasible_set: str, partition: str = "layer", products: str = "au
         score="alignment",
         strength=0.5 if feasible_set == "subset" else None,
         relaxation=0.0,
+        step_size=None,
+        auto_memory=0.9,
         products=products,
         base_weights="example",
         stopping_share=0.0,

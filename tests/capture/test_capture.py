@@ -28,6 +28,8 @@ def regularizer(feasible_set="subset", *, strength=0.5, seed=0, **options):
         "partition": "layer",
         "score": "alignment",
         "relaxation": 0.0,
+        "step_size": None,
+        "auto_memory": 0.9,
         "products": "auto",
         "base_weights": "example",
         "stopping_share": 0.0,

@@ -182,7 +182,7 @@ def check_kkt(seed, n, is_rank_deficient, sums_to_one):
     factors = torch.randn(4, n, dim, generator=generator, dtype=torch.float64)
     factors *= 10.0 ** torch.randint(-4, 5, (4, 1, 1), generator=generator)
     linear = torch.einsum("bnd,bd->bn", factors, torch.randn(4, dim, generator=generator, dtype=torch.float64))
-    cap = torch.full((n,), min(1.0, 3.0 / n), dtype=torch.float64) if sums_to_one else None
+    cap = torch.full((1, n), min(1.0, 3.0 / n), dtype=torch.float64) if sums_to_one else None
     solved = solve(factors @ factors.mT, linear, cap=cap, sums_to_one=sums_to_one)
     assert solved.is_converged.all(), solved.residual
     c = solved.coefficients
@@ -202,7 +202,7 @@ def test_rounding_of_float32_products_is_not_followed(sums_to_one):
     rough = rows.float()
     gramian, linear = rough @ rough.mT, torch.einsum("bnd,bd->bn", rough, target.float())
     assert float(torch.linalg.eigvalsh(gramian.double()).min()) < 0
-    cap = torch.full((8,), 0.5) if sums_to_one else None
+    cap = torch.full((1, 8), 0.5) if sums_to_one else None
     solved = solve(gramian, linear, cap=cap, sums_to_one=sums_to_one)
     assert solved.is_converged.all()
     update = torch.einsum("bn,bnd->bd", solved.coefficients, rows)

@@ -15,7 +15,10 @@ STRENGTHS = st.floats(0.01, 1.0)
 BLOCKS, DIM = 3, 7
 
 
-def regularizer(feasible_set, *, strength=None, score="alignment", relaxation=0.0):
+def regularizer(feasible_set, *, strength=None, score="alignment", relaxation=0.0, step_size=None, auto_memory=0.0):
+    """One by its dials; a cone or dual cone without a strength is the plain one."""
+    if feasible_set in {"cone", "dual_cone"} and strength is None:
+        strength = 0.0
     spec = RegularizerSpec(
         name="test",
         set=feasible_set,
@@ -23,6 +26,8 @@ def regularizer(feasible_set, *, strength=None, score="alignment", relaxation=0.
         score=score,
         strength=strength,
         relaxation=relaxation,
+        step_size=step_size,
+        auto_memory=auto_memory,
         products="auto",
         base_weights="example",
         stopping_share=0.0,

@@ -13,6 +13,8 @@ GOOD = {
     "score": "alignment",
     "strength": 0.5,
     "relaxation": 0.0,
+    "step_size": None,
+    "auto_memory": 0.9,
     "products": "auto",
     "base_weights": "token",
     "stopping_share": 0.0,
@@ -32,6 +34,16 @@ GOOD = {
         ({"strength": None}, r"regularizer\.strength=null: the set 'subset' needs a strength in \(0, 1\]"),
         ({"set": "mean"}, r"regularizer\.strength=0\.5: the set 'mean' has no strength.*subset, .*ball"),
         ({"relaxation": 1.5}, r"regularizer\.relaxation=1\.5 must lie in \[0, 1\]"),
+        ({"strength": "much"}, r"regularizer\.strength='much' must be a number or auto"),
+        ({"strength": "auto"}, r"strength=auto: the update of the set 'subset' .*one of hull, .*relaxation=auto"),
+        (
+            {"set": "ball", "strength": "auto", "relaxation": 0.5},
+            r"relaxation=0\.5: with regularizer\.strength=auto the set 'ball'",
+        ),
+        ({"set": "my.Set", "strength": "auto"}, r"strength=auto: for a set of your own, my\.Set"),
+        ({"auto_memory": 1.0}, r"regularizer\.auto_memory=1\.0 must lie in \[0, 1\)"),
+        ({"set": "greedy_greats"}, r"step_size=None: the set 'greedy_greats' needs a positive one"),
+        ({"step_size": 0.1}, r"step_size=0\.1: the set 'subset' has none; greedy_greats has"),
         ({"stopping_share": 1.0}, r"regularizer\.stopping_share=1\.0 must lie in \[0, 1\)"),
     ],
 )
@@ -43,9 +55,20 @@ def test_bad_values_are_explained(change, message):
 @pytest.mark.parametrize("name", SETS)
 def test_every_set_in_the_catalogue_can_be_built(name):
     domain = SETS[name].strength
-    spec = RegularizerSpec(**(GOOD | {"set": name, "strength": None if domain is None else min(domain.high, 1.0)}))
+    step_size = 0.1 if SETS[name].takes_step_size else None
+    strength = None if domain is None else min(domain.high, 1.0)
+    spec = RegularizerSpec(**(GOOD | {"set": name, "strength": strength, "step_size": step_size}))
     built = build_regularizer(spec, seed=0)
     assert built.feasible_set.takes_score == SETS[name].takes_score
+    assert built.auto is None
+
+
+@pytest.mark.parametrize("name", [name for name, entry in SETS.items() if entry.auto_grid or entry.is_auto_closed])
+def test_automatic_strengths_can_be_built(name):
+    built = build_regularizer(RegularizerSpec(**(GOOD | {"set": name, "strength": "auto"})), seed=0)
+    assert built.needs_spread
+    assert built.needs_gramian
+    assert all(SETS[name].strength.admits(strength) for strength in SETS[name].auto_grid)
 
 
 def test_sets_from_outside_plug_in_by_path():
@@ -62,5 +85,6 @@ def test_paths_that_lead_elsewhere_are_refused():
 
 def test_label_shows_the_dials():
     assert RegularizerSpec(**GOOD).label == "test λ=0.5"
+    assert RegularizerSpec(**(GOOD | {"strength": 1, "relaxation": "auto"})).label == "test λ=1 ρ=auto"
     assert RegularizerSpec(**(GOOD | {"relaxation": 0.25})).label == "test λ=0.5 ρ=0.25"
     assert RegularizerSpec(**(GOOD | {"set": "mean", "strength": None})).label == "test"

@@ -1,0 +1,45 @@
+"""A few examples whose non-negative combination matches the target gradient."""
+
+import torch
+
+from drpt.geometry.feasible_set import FeasibleSet
+from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
+from drpt.geometry.quadratic_program import Solution, solve
+from drpt.geometry.subset import best_first, num_kept
+
+
+class GradMatch(FeasibleSet):
+    """``F = {Σ_{i∈S} c_i g_i : c ≥ 0, |S| ≤ k}``: GradMatch (Killamsetty et al. 2021), orthogonal matching pursuit.
+
+    One example after another, the one most aligned with what is left, ``v − Σ c_j g_j``, joins S, and c is solved anew over S.
+    A block stops early when nothing left is aligned; with k = n the projection onto the `cone` is reached. Departures: per
+    step and block rather than once over the data set, and without the ridge. Ties go to the lower example id.
+
+    Args:
+        strength: λ = k/n in (0, 1]; checked in `drpt.geometry.spec`.
+    """
+
+    uses_target = False
+    needs_products = True
+    needs_gramian = True
+
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
+    def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
+        """See `FeasibleSet.project`."""
+        gramian, alignment = finite_products(products)
+        is_in = torch.zeros_like(alignment)
+        solved: Solution | None = None
+        left = alignment.double()
+        for _ in range(num_kept(self.strength, rows.num_general)):
+            candidates = torch.where(is_in > 0, 0.0, left).clamp(min=0)
+            best = best_first(candidates, rows)[:, :1]
+            is_in = is_in.scatter(1, best, torch.maximum(is_in.gather(1, best), (candidates.gather(1, best) > 0).to(is_in)))
+            # An example outside has no gradient here, and so no coefficient.
+            inside = is_in[:, :, None] * gramian * is_in[:, None, :]
+            solved = solve(inside, is_in * alignment, cap=None, sums_to_one=False)
+            left = alignment.double() - torch.einsum("bij,bj->bi", gramian.double(), solved.coefficients)
+        assert solved is not None
+        weights = rows.weights(num_blocks)
+        return Coefficients(general=solved.coefficients.to(weights), target=weights.new_zeros(num_blocks), solved=solved)
