@@ -8,7 +8,12 @@ Estimator. The pool is cut into two halves that share no example, each with gene
 own. With ū_h the mean update over draws from half h, and v*_h the mean over its population, ``(ū_1 − v*_1) · (ū_2 − v*_2)`` is
 unbiased for bias², whatever the noise of the draws, of the pool and of v*: the two factors are independent. The variance is
 the draws' sample variance within a half, times N/(N−1) for drawing with replacement from N examples (exact where u is linear
-in them, and right to 1/N where it is not). Standard errors are over groups of draws.
+in them, and right to 1/N where it is not).
+
+Standard errors have two parts, added in squares. Every figure is, to first order, a mean over draws of some t: its variance
+over draws is one part. The other is the pool's own, by the infinitesimal jackknife (Efron 2014): giving example e more weight
+in the pool moves the mean of t by ``N Cov(N_e, t)``, N_e being how often e was drawn, so that the mean has variance
+``Σ_e Cov(N_e, t)²``, less what the finite number of draws adds to that sum. Examples of the populations enter linearly.
 
 Where gramians come from sketches, rules choose by one sketch and are measured with another: an update must not look good
 because the sketch that chose it flatters it.
@@ -17,43 +22,15 @@ Axes: block = blocks of parameters, draw = resamples, pool = all examples.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from drpt.geometry.products import GeneralRows, Products
+from drpt.analysis.resampling import Draws, Pool, Updates, resample
 from drpt.geometry.regularizer import Regularizer
-
-_GROUPS = 10
-_CHUNK_ELEMENTS = 2**23  # entries of small gramians held at once: 64 MiB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """Gramians a block over the whole pool, and which examples belong to which half."""
-
-    gramian: Float[Tensor, "block pool pool"]  # float64; measured with
-    choosing: Float[Tensor, "block pool pool"]  # what the rules see: the same, or that of an independent sketch
-    general: tuple[Int[Tensor, " general"], Int[Tensor, " general"]]
-    target: tuple[Int[Tensor, " target"], Int[Tensor, " target"]]
-    population: tuple[Int[Tensor, " population"], Int[Tensor, " population"]]
-
-    def population_weights(self, half: int) -> Float[Tensor, " pool"]:
-        """v* of a half as weights of the pool's examples: the mean over its population."""
-        weights = self.gramian.new_zeros(self.gramian.shape[1])
-        weights[self.population[half]] = 1.0 / len(self.population[half])
-        return weights
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
-    """Which examples of the pool each draw takes; the same draws serve every rule."""
-
-    general: Int[Tensor, "draw n"]
-    target: Int[Tensor, "draw m"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,120 +48,110 @@ class Direction:
     num_failures: int  # solves that did not converge
 
 
-def draw(pool: Pool, *, num_draws: int, general_rows: int, target_rows: int, seed: int) -> tuple[Draws, Draws]:
-    """Draw examples with replacement from each half.
+def measure(
+    rules: Sequence[Regularizer], pool: Pool, draws: Sequence[Draws], *, advance: Callable[[], None] = lambda: None
+) -> list[Direction]:
+    """Bias, variance and the rest for update rules that share a partition.
 
     Args:
-        pool: Where from.
-        num_draws: How often, in each half.
-        general_rows: n.
-        target_rows: m.
-        seed: The same seed gives the same draws on every machine.
-
-    Returns:
-        Draws from the first and from the second half.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def take(examples: Tensor, count: int) -> Tensor:
-        return examples[torch.randint(len(examples), (num_draws, count), generator=generator)]
-
-    first, second = (
-        Draws(general=take(pool.general[half], general_rows), target=take(pool.target[half], target_rows)) for half in (0, 1)
-    )
-    return first, second
-
-
-def measure(rule: Regularizer, pool: Pool, draws: Sequence[Draws]) -> Direction:
-    """Bias, variance and the rest for one update rule.
-
-    Args:
-        rule: Its partition must be that of the pool's blocks.
+        rules: Their partition must be that of the pool's blocks.
         pool: Gramians and halves.
-        draws: One a half, equally many; a multiple of ten, at least twenty.
+        draws: One a half; at least two in each.
+        advance: Called after each rule and half, to show progress.
 
     Returns:
-        The figures.
-
-    Raises:
-        ValueError: The draws cannot be grouped for standard errors.
+        The figures of each rule.
     """
-    num_draws = len(draws[0].general)
-    if num_draws % _GROUPS or num_draws < 2 * _GROUPS:
-        raise ValueError(f"draws must be a multiple of {_GROUPS}, at least {2 * _GROUPS}, not {num_draws}.")
-    K = pool.gramian
-    truths = [pool.population_weights(half) for half in (0, 1)]
-    truth = (truths[0] + truths[1]) / 2
-    scale = float(torch.einsum("p,bpq,q->", truths[0], K, truths[1]))  # ‖v*‖², unbiased
-    squares: list[Tensor] = []
-    inners: list[Tensor] = []
-    means: list[Tensor] = []
-    num_failures = 0
-    for half in (0, 1):
-        weights, failures = _update_weights(rule, pool, draws[half])
-        num_failures += failures
-        mapped = torch.einsum("bdp,bpq->bdq", weights, K)
-        squares.append((mapped * weights).sum(dim=(0, 2)))
-        inners.append(torch.einsum("bdq,q->d", mapped, truth))
-        means.append(weights.unflatten(1, (_GROUPS, -1)).mean(dim=2))  # [block, group, pool]
-    variances: list[Tensor] = []
-    for half in (0, 1):
-        mean_sq = torch.einsum("bgp,bpq,bgq->g", means[half], K, means[half])
-        size = num_draws // _GROUPS
-        from_draws = (squares[half].view(_GROUPS, -1).sum(dim=1) - size * mean_sq) / (size - 1)
-        num_examples = len(pool.target[half])
-        variances.append(from_draws * num_examples / (num_examples - 1))
-    biases = torch.einsum("bgp,bpq,bgq->g", means[0] - truths[0], K, means[1] - truths[1])
-    overall = [mean.mean(dim=1) for mean in means]
-    bias_sq = float(torch.einsum("bp,bpq,bq->", overall[0] - truths[0], K, overall[1] - truths[1])) / scale
-    variance = (variances[0] + variances[1]) / 2 / scale
-    cosines = [inner / (square.clamp(min=1e-300).sqrt() * scale**0.5) for inner, square in zip(inners, squares, strict=True)]
+    truth = _Truth(pool)
+    halves = []
+    for taken in draws:
+        updates = []
+        for found in resample(rules, pool, taken):
+            updates.append(found)
+            advance()
+        halves.append(updates)
+    return [_direction(pool, truth, draws, pair) for pair in zip(*halves, strict=True)]
+
+
+class _Truth:
+    """v* of both halves: as weights of the pool's examples, and its inner product with each of them in every block."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.weights = [pool.population_weights(half) for half in (0, 1)]
+        self.field = [torch.einsum("bpq,q->bp", pool.gramian, weights) for weights in self.weights]
+        self.size = float(self.field[0].sum(dim=0) @ self.weights[1])  # ‖v*‖², unbiased
+
+
+def _direction(pool: Pool, truth: _Truth, draws: Sequence[Draws], updates: Sequence[Updates]) -> Direction:
+    means = [_mean(pool, draws[half], updates[half]) for half in (0, 1)]
+    gaps = [means[half] - truth.weights[half] for half in (0, 1)]  # ū − v*, as weights
+    fields = [torch.einsum("bpq,bq->bp", pool.gramian, gap) for gap in gaps]  # <example, ū − v*>
+    bias_sq = float((fields[0] * gaps[1]).sum()) / truth.size
+    # What each draw, and each example of a population, adds to the figures; the other half's gap is held fixed.
+    apart = [_inner(draws[half], updates[half], fields[1 - half]) / truth.size for half in (0, 1)]
+    spread = [_spread(pool, draws[half], updates[half], means[half], half) / truth.size for half in (0, 1)]
+    pull = [fields[1 - half].sum(dim=0)[pool.population[half]] / truth.size for half in (0, 1)]
+    size_pull = [truth.field[1 - half].sum(dim=0)[pool.population[half]] / truth.size for half in (0, 1)]
+    variance = float((spread[0].mean() + spread[1].mean()) / 2)
+
+    def stderr(in_bias: float, in_variance: float, figure: float) -> float:
+        square = 0.0
+        for half in (0, 1):
+            terms = in_bias * apart[half] + in_variance * spread[half] / 2
+            square += float(terms.var()) / len(terms) + _jackknife(draws[half], terms)
+            of_population = in_bias * pull[half] + figure * size_pull[half]
+            square += float(of_population.var()) / len(of_population)
+        return math.sqrt(square)
+
+    centre = (truth.field[0] + truth.field[1]) / 2
+    length = max(truth.size, 1e-300) ** 0.5
+    norms = [found.squares.clamp(min=0).sqrt() for found in updates]
+    inners = [_inner(draws[half], updates[half], centre) for half in (0, 1)]
+    norm, inner = torch.cat(norms), torch.cat(inners)
     return Direction(
         bias_sq=bias_sq,
-        bias_sq_stderr=_stderr(biases / scale),
-        variance=float(variance.mean()),
-        variance_stderr=_stderr(variance),
-        mse=bias_sq + float(variance.mean()),
-        mse_stderr=_stderr(biases / scale + variance),
-        cosine=float(torch.cat(cosines).mean()),
-        norm_ratio=float(torch.cat(squares).clamp(min=0).sqrt().mean()) / scale**0.5,
-        num_failures=num_failures,
+        bias_sq_stderr=stderr(1.0, 0.0, bias_sq),
+        variance=variance,
+        variance_stderr=stderr(0.0, 1.0, variance),
+        mse=bias_sq + variance,
+        mse_stderr=stderr(1.0, 1.0, bias_sq + variance),
+        cosine=float(torch.where(norm > 0, inner / (norm.clamp(min=1e-300) * length), 0.0).mean()),
+        norm_ratio=float(norm.mean()) / length,
+        num_failures=sum(found.num_failures for found in updates),
     )
 
 
-def _stderr(groups: Tensor) -> float:
-    return float(groups.std()) / math.sqrt(len(groups))
+def _mean(pool: Pool, draws: Draws, updates: Updates) -> Float[Tensor, "block pool"]:
+    """The mean update over draws as weights of the pool's examples."""
+    num_blocks, num_draws, _ = updates.coefficients.shape
+    mean = pool.gramian.new_zeros(num_blocks, pool.gramian.shape[1])
+    index = draws.rows.reshape(1, -1).expand(num_blocks, -1)
+    return mean.scatter_add(1, index, updates.coefficients.flatten(1) / num_draws)
 
 
-def _update_weights(rule: Regularizer, pool: Pool, draws: Draws) -> tuple[Tensor, int]:
-    """Every draw's update as weights of the pool's examples [block, draw, pool], and how many solves failed."""
-    K = pool.choosing
-    num_blocks, num_pool = K.shape[:2]
-    num_draws, n = draws.general.shape
-    rows = GeneralRows(base_weights=K.new_full((n,), 1.0 / n), example_ids=torch.arange(n), draw=0)
-    chunk = max(1, _CHUNK_ELEMENTS // (num_blocks * n * max(n, draws.target.shape[1])))
-    weights = K.new_zeros(num_blocks, num_draws, num_pool)
-    num_failures = 0
-    for start in range(0, num_draws, chunk):
-        taken = slice(start, min(start + chunk, num_draws))
-        general, target = draws.general[taken], draws.target[taken]
-        count = len(general)
-        products = _products(rule, K, general, target) if rule.needs_products else None
-        # A number for each draw and block, so that random scores differ between all of them.
-        places = [(start + d) * num_blocks + b for b in range(num_blocks) for d in range(count)]
-        found = rule.coefficients(rows, products, places)
-        if found.solved is not None:
-            num_failures += int((~found.solved.is_converged).sum())
-        part = K.new_zeros(num_blocks, count, num_pool)
-        part.scatter_add_(2, general.expand(num_blocks, -1, -1), found.general.view(num_blocks, count, n))
-        share = (found.target.view(num_blocks, count, 1) / target.shape[1]).expand(-1, -1, target.shape[1])
-        part.scatter_add_(2, target.expand(num_blocks, -1, -1), share)
-        weights[:, taken] = part
-    return weights, num_failures
+def _inner(draws: Draws, updates: Updates, field: Float[Tensor, "block pool"]) -> Float[Tensor, " draw"]:
+    """``<u, x>`` of every draw, x given by its inner product with each example."""
+    return torch.einsum("bdr,bdr->d", updates.coefficients, field[:, draws.rows])
 
 
-def _products(rule: Regularizer, K: Tensor, general: Tensor, target: Tensor) -> Products:
-    alignment = K[:, general[:, :, None], target[:, None, :]].mean(dim=3).flatten(0, 1)
-    target_sq = K[:, target[:, :, None], target[:, None, :]].mean(dim=(2, 3)).flatten(0, 1)
-    gramian = K[:, general[:, :, None], general[:, None, :]].flatten(0, 1) if rule.needs_gramian else None
-    return Products(alignment=alignment, target_sq=target_sq, gramian=gramian)
+def _spread(pool: Pool, draws: Draws, updates: Updates, mean: Float[Tensor, "block pool"], half: int) -> Tensor:
+    """``‖u − ū‖²`` of every draw, scaled so that its mean is unbiased for the variance."""
+    field = torch.einsum("bpq,bq->bp", pool.gramian, mean)
+    squares = updates.squares - 2 * _inner(draws, updates, field) + (field * mean).sum()
+    num_draws, num_examples = len(squares), len(pool.target[half])
+    return squares * num_draws / (num_draws - 1) * num_examples / (num_examples - 1)
+
+
+def _jackknife(draws: Draws, terms: Float[Tensor, " draw"]) -> float:
+    """Variance of the mean of ``terms`` that the choice of the pool's examples causes; see the module's text."""
+    total = 0.0
+    centred = terms - terms.mean()
+    num_draws = len(terms)
+    for rows in (draws.general, draws.target):
+        taken = rows.unique(return_inverse=True)[1]
+        counts = terms.new_zeros(num_draws, int(taken.max()) + 1)
+        counts.scatter_add_(1, taken, torch.ones_like(taken, dtype=terms.dtype))
+        covariances = (counts * centred[:, None]).mean(dim=0)
+        from_draws = float(counts.var(dim=0).sum() * centred.var()) / num_draws
+        total += max(float(covariances.square().sum()) - from_draws, 0.0)
+    return total

@@ -20,6 +20,7 @@ examples:
   drpt resume                                                          go on with the newest sweep where it stopped
   drpt table --format latex                                            the newest sweep's table for a paper
   drpt probe data.source.target=gcd data.target_rows=2                 the bias–variance chart of one model
+  drpt explain regularizer=layerwise_hull                              formula, relatives, cost, ends of its strength
   drpt doctor                                                          what this machine can run, and what is missing
 
 `drpt COMMAND --help` tells more; `drpt train --help` lists every group and option.
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[:1] == ["train"]:  # its options are Hydra's
         sys.exit(_guard(lambda: _train(words[1:])))
     overrides: list[str] = []
-    if words[:1] == ["probe"]:  # options and overrides in any order
+    if words[:1] in (["probe"], ["explain"]):  # options and overrides in any order
         overrides = [word for word in words if "=" in word and not word.startswith("-")]
         words = [word for word in words if word not in overrides]
     options = _parser().parse_args(words, argparse.Namespace(overrides=overrides))
@@ -106,6 +107,14 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--runs", type=Path, default=Path("runs"), help="where results go; default: runs")
     probe.add_argument("--out", type=Path, help="folder of the results; default: a new one under --runs")
     probe.set_defaults(run_command=_probe)
+    explain = commands.add_parser(
+        "explain",
+        help="what a regularizer is, what it costs, and where its strength leads",
+        description="Formula, relatives, source, products needed and what the ends of the strength lead to, for a preset and "
+        "overrides as for drpt train (drpt explain regularizer=layerwise_hull regularizer.strength=0.25); without any, all "
+        "sets in short.",
+    )
+    explain.set_defaults(run_command=_explain)
     doctor = commands.add_parser(
         "doctor",
         help="what this machine can run, and what is missing",
@@ -194,6 +203,12 @@ def _probe(options: argparse.Namespace) -> int:
     from drpt.app.probe import run_probe
 
     return run_probe(options, _stdout())
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from drpt.app.explain import explain_regularizer
+
+    return explain_regularizer(options.overrides, _stdout())
 
 
 def _positive(text: str) -> int:

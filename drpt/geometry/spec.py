@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from drpt.checks import check_choice, check_interval
 from drpt.geometry.catalogue import AUTO, SCORES, SETS, BaseWeights, Partition, ProductsMethod, Strength
@@ -21,8 +22,9 @@ class RegularizerSpec:
     set: str  # a key of SETS, or a dotted path
     partition: str  # a value of Partition
     score: str  # a key of SCORES, or a dotted path
-    strength: float | int | str | None  # the set's λ, or auto; null where the set has none
-    relaxation: float | int | str  # ρ in [0, 1], or auto: u = (1−ρ) P(v) + ρ v
+    # Any: numbers or a word, checked below; OmegaConf 2.3 cannot merge a section that holds a union of the two.
+    strength: Any  # the set's λ, or auto; null where the set has none
+    relaxation: Any  # ρ in [0, 1], or auto: u = (1−ρ) P(v) + ρ v
     step_size: float | None  # η, for greedy_greats alone
     auto_memory: float  # of automatic dials: weight of past steps' average against the newest step's estimate
     products: str  # a value of ProductsMethod
@@ -145,13 +147,13 @@ class RegularizerSpec:
             )
 
 
-def _number_or_auto(option: str, value: float | int | str | None) -> float | str | None:
+def _number_or_auto(option: str, value: object) -> float | str | None:
     if value is None or value == AUTO:
-        return value
+        return None if value is None else AUTO
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{option}={value!r} must be a number or {AUTO}.")
     return float(value)
 
 
-def _shown(dial: float | int | str) -> str:
+def _shown(dial: float | str) -> str:
     return dial if isinstance(dial, str) else f"{dial:g}"

@@ -124,7 +124,10 @@ def test_only_sources_are_called():
 
 
 def test_glob_and_range_are_known():
-    assert len(plan("regularizer=glob(*_subset)", "seed=range(3)").names) == 9
+    assert len(plan("regularizer=glob([*_subset],exclude=[*exact*])", "seed=range(3)").names) == 9
+    assert plan("regularizer=glob(*)", "regularizer.strength=0.125,1").num_jobs == 2 * len(
+        list(config_folder().glob("regularizer/*"))
+    )
 
 
 def test_every_job_of_a_sweep_is_checked_first():

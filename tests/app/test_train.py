@@ -128,8 +128,12 @@ def test_other_precisions_and_full_finetuning_run(drpt, finetune, precision):
 LONG = ("trainer.max_steps=30", "evaluation.every_steps=10", "trainer.checkpoint_every_steps=4", "sweep=long")
 
 
-def start(folder):
-    command = [sys.executable, "-c", "from drpt.app.cli import main; main()", "train", *TINY, *LONG]
+# An automatic strength remembers past steps.
+AUTO = ("regularizer=layerwise_hull", "regularizer.strength=auto", "regularizer.relaxation=auto")
+
+
+def start(folder, words):
+    command = [sys.executable, "-c", "from drpt.app.cli import main; main()", "train", *TINY, *LONG, *words]
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -151,12 +155,12 @@ def wait_for_step(process, folder, step):
     raise AssertionError("never got there")
 
 
-@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_run_goes_on_as_if_it_had_never_stopped(tmp_path, drpt, signal_):
+@pytest.mark.parametrize(("signal_", "words"), [(signal.SIGKILL, AUTO), (signal.SIGINT, ())])
+def test_an_interrupted_run_goes_on_as_if_it_had_never_stopped(tmp_path, drpt, signal_, words):
     """Killed after step 14, with checkpoints at 12 and before: steps 13 and 14 are done again, with dropout and all."""
     broken = tmp_path / "broken"
     broken.mkdir()
-    process = start(broken)
+    process = start(broken, words)
     wait_for_step(process, broken, 14)
     os.kill(process.pid, signal_)
     process.wait()
@@ -170,9 +174,13 @@ def test_an_interrupted_run_goes_on_as_if_it_had_never_stopped(tmp_path, drpt, s
     assert "goes on after step" in text
     assert not (tmp_path / "runs").exists()
     os.chdir(tmp_path)
-    status, text = drpt("train", *TINY, *LONG)
+    status, text = drpt("train", *TINY, *LONG, *words)
     assert status == 0, text
     assert losses(folder) == losses(only_run("long"))
+    if words:
+        relaxations = [value for _, name, value in losses(folder) if name == "train/relaxation/mean"]
+        assert len(relaxations) == 30
+        assert all(0.0 <= value <= 1.0 for value in relaxations)
 
 
 def test_one_failing_job_does_not_stop_the_others(drpt):

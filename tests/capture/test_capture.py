@@ -34,6 +34,8 @@ def regularizer(feasible_set="subset", *, strength=0.5, seed=0, **options):
         "base_weights": "example",
         "stopping_share": 0.0,
     }
+    if feasible_set in {"cone", "dual_cone"}:
+        strength = 0.0  # neither ridge nor margin
     strength = strength if SETS[feasible_set].strength else None
     return build_regularizer(RegularizerSpec(set=feasible_set, strength=strength, **(defaults | options)), seed=seed)
 
@@ -127,6 +129,39 @@ def test_gramian_equals_definition(name, products, is_sliced, monkeypatch):
     for block, figures in report.blocks:
         expected = [[per_sample.inner(a, b, blocks[block]) for b in rows[:N]] for a in rows[:N]]
         torch.testing.assert_close(figures.products.gramian[0], torch.tensor(expected, dtype=torch.float64), **CLOSE)
+
+
+@pytest.mark.parametrize("products", ["auto", "pairwise"])
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_target_spread_equals_definition(name, products):
+    """Automatic strengths look at target examples one by one; the update is that of the strength they choose."""
+    model = zoo.build(name)
+    inputs = zoo.inputs_for(model, N + M)
+    reg = regularizer("ball", strength="auto", products=products, auto_memory=0.0)
+    actual, report = captured_grads(model, inputs, step_rows(), reg)
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    blocks = {block[0].rsplit(".", 1)[0]: block for block in per_sample.blocks_of(list(rows[0]), "layer")}
+    mean = per_sample.combine(rows[:N], [1 / N] * N, list(rows[0]))
+    target = per_sample.combine(rows[N:], [1 / M] * M, list(rows[0]))
+    expected = {}
+    for block, figures in report.blocks:
+        names, found = blocks[block], figures.products
+        for products_found, left, right in (
+            (found.cross, rows[:N], rows[N:]),
+            (found.target_gramian, rows[N:], rows[N:]),
+            (found.gramian, rows[:N], rows[:N]),
+        ):
+            inner = [[per_sample.inner(a, b, names) for b in right] for a in left]
+            torch.testing.assert_close(products_found[0], torch.tensor(inner, dtype=torch.float64), **CLOSE)
+        gap = {key: target[key] - mean[key] for key in names}
+        spread = [{key: row[key] - target[key] for key in names} for row in rows[N:]]
+        noise = sum(per_sample.inner(d, d, names) for d in spread) / (M * (M - 1))
+        size = per_sample.inner(gap, gap, names)
+        share = min(noise / size, 1.0) if size > 0 else 1.0
+        assert float(figures.coefficients.strength) == pytest.approx(share, rel=1e-7)
+        expected |= {key: share * mean[key] + (1 - share) * target[key] for key in names}
+    expected |= {key: torch.zeros_like(mean[key]) for key in mean.keys() - expected.keys()}
+    assert_equal_grads(actual, expected)
 
 
 @pytest.mark.parametrize("name", ["tied llama", "lora", "norms and biases"])

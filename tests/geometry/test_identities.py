@@ -15,7 +15,9 @@ STRENGTHS = st.floats(0.01, 1.0)
 BLOCKS, DIM = 3, 7
 
 
-def regularizer(feasible_set, *, strength=None, score="alignment", relaxation=0.0, step_size=None, auto_memory=0.0):
+def regularizer(
+    feasible_set, *, strength=None, score="alignment", relaxation=0.0, step_size=None, auto_memory=0.0, base_weights="example"
+):
     """One by its dials; a cone or dual cone without a strength is the plain one."""
     if feasible_set in {"cone", "dual_cone"} and strength is None:
         strength = 0.0
@@ -29,7 +31,7 @@ def regularizer(feasible_set, *, strength=None, score="alignment", relaxation=0.
         step_size=step_size,
         auto_memory=auto_memory,
         products="auto",
-        base_weights="example",
+        base_weights=base_weights,
         stopping_share=0.0,
     )
     return build_regularizer(spec, seed=0)

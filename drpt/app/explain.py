@@ -1,0 +1,133 @@
+"""`drpt explain`: what a regularizer is, what it is related to, what it costs, and where its strength leads."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from drpt.app.compose import compose_run
+from drpt.app.config import check_config
+from drpt.geometry.catalogue import SCORES, SETS, Partition, SetEntry
+from drpt.geometry.spec import RegularizerSpec
+
+_PARTITIONS = {
+    Partition.GLOBAL: "one block of all parameters: one choice for the whole model, the smallest set",
+    Partition.BLOCK: "a block for each transformer block",
+    Partition.KIND: "a block for each kind of layer: all q_proj together, all down_proj together, …",
+    Partition.LAYER: "a block for each layer: every layer chooses for itself, the largest set",
+}
+
+
+def explain_regularizer(overrides: Sequence[str], console: Console) -> int:
+    """Print the explanation of the regularizer that the overrides describe; without any, of all sets in short.
+
+    Args:
+        overrides: As for ``drpt train``; those that are not about the regularizer count where it refers to them.
+        console: Where to.
+
+    Returns:
+        0.
+    """
+    if not overrides:
+        _print_all(console)
+        return 0
+    # Two target rows, so that automatic strengths can be asked about without saying so.
+    spec = check_config(compose_run(["data.target_rows=2", *overrides, "sweep=explain"])).regularizer
+    console.print(f"[bold]{spec.label}[/]", markup=True)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for heading, text in _facts(spec):
+        table.add_row(heading, text.replace("[", "\\["))
+    console.print(table)
+    return 0
+
+
+def _print_all(console: Console) -> None:
+    table = Table(box=None, pad_edge=False, title="feasible sets, regularizer.set=…", title_justify="left")
+    for heading in ("set", "F", "update", "strength λ"):
+        table.add_column(heading)
+    for name, entry in SETS.items():
+        strength = "–" if entry.strength is None else f"{entry.strength}".replace("[", "\\[")
+        table.add_row(name, entry.formula, entry.update, strength)
+    console.print(table)
+    console.print("drpt explain regularizer=layerwise_hull tells more of one; drpt train --help lists the presets.")
+
+
+def _facts(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
+    entry = SETS.get(spec.set)
+    if entry is None:
+        yield "set", f"{spec.set}, from outside the package"
+    else:
+        yield "set", f"{spec.set} = {entry.formula}"
+        yield "update", f"u = {entry.update}" if entry.update[0] in "vλ" else entry.update
+        yield "from", entry.source
+        if entry.relatives:
+            yield "related", entry.relatives
+    yield "blocks", f"{spec.partition}: {_PARTITIONS[Partition(spec.partition)]}"
+    if entry is not None and entry.takes_score and spec.score in SCORES:
+        yield "score", f"{spec.score}: {SCORES[spec.score].meaning}"
+    if entry is not None and entry.strength is not None:
+        yield from _strength(spec, entry)
+    yield "relaxation", _relaxation(spec)
+    weights = {"token": "its share of the general rows' loss tokens", "example": "1/n"}[spec.base_weights]
+    yield "weights", f"ω_i of a general example: {weights}"
+    yield from _needs(spec)
+
+
+def _strength(spec: RegularizerSpec, entry: SetEntry) -> Iterator[tuple[str, str]]:
+    domain = entry.strength
+    assert domain is not None
+    yield "strength", f"λ = {spec.strength} of {domain}: {domain.meaning}"
+    yield "", f"λ → {domain.low:g}: {domain.at_low}"
+    yield "", f"λ → {'∞' if domain.high == float('inf') else f'{domain.high:g}'}: {domain.at_high}"
+    if spec.strength == "auto":
+        grid = "in closed form, V/‖v − ḡ‖²" if entry.is_auto_closed else "of " + ", ".join(f"{x:g}" for x in entry.auto_grid)
+        yield "", f"auto: the strength with the smallest estimated error, {grid} (drpt.geometry.auto)"
+    elif not (entry.is_auto_closed or entry.auto_grid):
+        yield "", "auto: not for this set; relaxation=auto is"
+
+
+def _relaxation(spec: RegularizerSpec) -> str:
+    if spec.relaxation == "auto":
+        return "ρ = auto: u = (1−ρ) P(v) + ρ v with 1−ρ = (V − C)/‖P(v) − v‖², from the spread among target examples"
+    return f"ρ = {spec.relaxation:g}: u = (1−ρ) P(v) + ρ v; 0 is the set itself, 1 target-only training"
+
+
+def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
+    from drpt.geometry.regularizer import build_regularizer  # torch: only here, after every check
+
+    rule = build_regularizer(spec, seed=0)
+    rows = [name for name, is_needed in (("general", rule.needs_general), ("target", rule.needs_target)) if is_needed]
+    yield "rows", f"{' and '.join(rows)} rows in every step"
+    if rule.is_constant:
+        yield "costs", "nothing: one weighted loss gives the update, and the model runs as it is"
+        return
+    if not rule.needs_products:
+        yield "costs", "no products; the update is formed layer by layer from each row's activations and output gradients"
+        return
+    products = ["alignments <g_i, v> [n]"]
+    if rule.needs_gramian:
+        products.append("the gramian <g_i, g_j> [n, n]")
+    if rule.needs_spread:
+        products.append("target products <g_i, v_j> [n, m] and <v_j, v_k> [m, m]")
+    yield "products", ", ".join(products) + ": exact, from the step's one forward and one backward pass"
+    yield "costs", _cost(spec, needs_gramian=rule.needs_gramian)
+
+
+def _cost(spec: RegularizerSpec, *, needs_gramian: bool) -> str:
+    """Multiplications of one linear layer with weight [O, I] and T tokens a row, beside a standard step's 3 n T I O."""
+    aligned = "(n + m) T I O for the alignments (reduced), or (n + m) T · m T (I + O) (pairwise), the fewer"
+    between = (
+        "; as much again, with n for m, for the gramian (pairwise), or its n gradients a slice at a time"
+        if needs_gramian
+        else ""
+    )
+    kept = (
+        "; nothing outlives its layer's backward"
+        if spec.partition == Partition.LAYER.value
+        else "; activations and output gradients are kept until their block is complete"
+    )
+    return (
+        f"a linear layer [O, I] with T tokens a row takes 3 n T I O in a standard step; here besides {aligned}{between}{kept}"
+    )
