@@ -59,5 +59,5 @@ def test_packages_stay_in_their_rooms():
 def test_geometry_knows_torch_alone():
     for path in (ROOT / "geometry").glob("*.py"):
         foreign = {name.split(".")[0] for name in imports(path)} - {"torch", "jaxtyping", "drpt"}
-        standard = {"abc", "collections", "dataclasses", "enum", "importlib", "math", "re", "typing"}
+        standard = {"abc", "collections", "dataclasses", "enum", "functools", "importlib", "itertools", "math", "re", "typing"}
         assert foreign <= standard, f"{path.name}: {foreign - standard}"

@@ -60,8 +60,8 @@ def build_page(rows: Sequence[Row], runs: Sequence[Run], *, title: str, command:
         command=command,
         columns=[column.title for column in COLUMNS],
         table=table,
-        curves=_to_html(curves, "curves", is_first=True),
-        strengths=_to_html(strengths, "strengths", is_first=False),
+        curves=to_html(curves, "curves", is_first=True),
+        strengths=to_html(strengths, "strengths", is_first=False),
         answers=[
             {"label": row.label, "samples": row.runs[0].samples[:_SHOWN_SAMPLES]} for row in rows if row.name != ZERO_SHOT
         ],
@@ -72,11 +72,22 @@ def build_page(rows: Sequence[Row], runs: Sequence[Run], *, title: str, command:
     )
 
 
-def _to_html(figure: go.Figure, name: str, *, is_first: bool) -> str:
+def to_html(figure: go.Figure, name: str, *, is_first: bool, height: int = 540) -> str:
+    """A figure in the house's style.
+
+    Args:
+        figure: Changed in place.
+        name: Of its element.
+        is_first: Whether it brings plotly's script along for all.
+        height: In pixels.
+
+    Returns:
+        An HTML fragment.
+    """
     figure.update_layout(
         template="plotly_white",
-        margin={"l": 60, "r": 20, "t": 20, "b": 20},
-        height=540,
+        margin={"l": 60, "r": 20, "t": 40 if height > 540 else 20, "b": 20},
+        height=height,
         legend={"font": {"size": 11}, "orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         hovermode="closest",
         font={"family": "system-ui, sans-serif"},

@@ -1,54 +1,85 @@
 """Which update rules the probe measures: every family, over its strengths and the partitions that make a difference."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from drpt.geometry.catalogue import SETS, Partition
+from drpt.geometry.catalogue import AUTO, Partition
 from drpt.geometry.spec import RegularizerSpec
 
 PARTITIONS = tuple(member.value for member in Partition)
 _SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
-_FAMILIES: dict[str, tuple[str, str, tuple[float, ...] | None]] = {
-    # name: set, score, strengths
-    "target_only": ("whole_space", "alignment", None),
-    "full": ("mean", "alignment", None),
-    "mix": ("ball", "alignment", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)),
-    "subset": ("subset", "alignment", _SHARES),
-    "random_subset": ("subset", "random", _SHARES),
-    "filter": ("filter", "alignment", (0.0, 0.25, 0.5, 0.75, 1.0)),
-    "hull": ("hull", "alignment", _SHARES),
-    "cone": ("cone", "alignment", (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)),
-    "span": ("span", "alignment", (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)),
-    "halfspace": ("halfspace", "alignment", None),
-    "dual_cone": ("dual_cone", "alignment", (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)),
+_RIDGES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One curve of the chart."""
+
+    set: str
+    strengths: tuple[float, ...] = ()  # from weak to strong
+    score: str = "alignment"
+    relaxation: float | str = 0.0
+    is_alike: bool = False  # the same coefficients in every block: partitions make no difference
+    is_standard: bool = True  # measured unless families are named
+
+
+FAMILIES: dict[str, Family] = {
+    "target_only": Family("whole_space", is_alike=True),
+    "full": Family("mean", is_alike=True),
+    "mix": Family("ball", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9), is_alike=True),
+    "random_subset": Family("subset", _SHARES, score="random"),
+    "subset": Family("subset", _SHARES),
+    "greedy_euclidean": Family("greedy_euclidean", _SHARES),
+    "filter": Family("filter", (0.0, 0.25, 0.5, 0.75, 1.0)),
+    "l2rw": Family("l2rw"),
+    "hull": Family("hull", _SHARES),
+    "cone": Family("cone", _RIDGES),
+    "span": Family("span", _RIDGES),
+    "top_span": Family("top_span", (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)),
+    "halfspace": Family("halfspace"),
+    "dual_cone": Family("dual_cone", (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)),
+    "exact_subset": Family("exact_subset", _SHARES, is_standard=False),
+    "gradmatch": Family("gradmatch", _SHARES, is_standard=False),
+    "pcgrad": Family("pcgrad", score="random", is_standard=False),
+    "mgda": Family("mgda", is_standard=False),
+    "cagrad": Family("cagrad", (0.1, 0.3, 0.5, 0.7, 0.9), is_standard=False),
 }
-# Their coefficients are the same in every block, so that partitions make no difference.
-_ALIKE = ("target_only", "full", "mix")
+STANDARD = tuple(name for name, family in FAMILIES.items() if family.is_standard)
+# Whose strength is also chosen automatically, a point beside the curve; a lone target example has no spread.
+_AUTOMATIC = ("mix", "hull", "span")
 
 
-def rules(partition: str) -> Iterator[RegularizerSpec]:
+def rules(partition: str, *, families: Sequence[str], target_rows: int, base_weights: str) -> Iterator[RegularizerSpec]:
     """The rules measured under one partition.
 
     Args:
         partition: A value of `Partition`; rules that do not depend on it are given under ``global`` alone.
+        families: Names from `FAMILIES`.
+        target_rows: m.
+        base_weights: A value of `BaseWeights`.
 
     Yields:
-        One specification a point, families in order, each from weak to strong.
+        One specification a point, families in order, each from weak to strong, an automatic strength last.
     """
-    for name, (feasible_set, score, strengths) in _FAMILIES.items():
-        assert feasible_set in SETS
-        if name in _ALIKE and partition != "global":
+    for name, family in FAMILIES.items():
+        if name not in families:
             continue
-        for strength in strengths or (None,):
+        strengths: list[float | str | None] = [*family.strengths] or [None]
+        if family.is_alike and partition != "global":
+            strengths = []
+        if name in _AUTOMATIC and target_rows > 1:
+            strengths.append(AUTO)
+        for strength in strengths:
             yield RegularizerSpec(
                 name=name,
-                set=feasible_set,
+                set=family.set,
                 partition=partition,
-                score=score,
+                score=family.score,
                 strength=strength,
-                relaxation=0.0,
+                relaxation=family.relaxation,
                 step_size=None,
-                auto_memory=0.0,
+                auto_memory=0.0,  # draws are no sequence of steps
                 products="auto",
-                base_weights="example",
+                base_weights=base_weights,
                 stopping_share=0.0,
             )

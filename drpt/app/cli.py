@@ -87,26 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("folder", nargs="?", type=Path, help="a sweep's folder; default: the newest under --runs")
         command.add_argument("--runs", type=Path, default=Path("runs"), help="where sweeps are; default: runs")
         command.set_defaults(run_command=run)
-    probe = commands.add_parser(
-        "probe",
-        help="bias and variance of every update rule on one model",
-        description="One pass over a pool of general and target examples, then bias², variance and mean squared error of the "
-        "update against the gradient of a disjoint target population: every family, strength and partition. n and m are "
-        "data.general_rows and data.target_rows; group=choice and key=value are as for drpt train. Writes probe.json "
-        "and probe.png.",
-    )
-    probe.add_argument("--run", type=Path, help="the folder of a run: its configuration and its trained weights")
-    probe.add_argument("--checkpoint", choices=("first", "last", "best"), default="last", help="of the run; default: last")
-    probe.add_argument("--pool", type=_positive, default=64, help="examples of each kind in each half; default: 64")
-    probe.add_argument("--draws", type=_tens, default=200, help="draws from each half, a multiple of 10; default: 200")
-    probe.add_argument("--width", type=_positive, default=64, help="rows of each random matrix of the sketch; default: 64")
-    probe.add_argument("--batch-rows", type=_positive, default=8, help="examples a pass; default: 8")
-    probe.add_argument(
-        "--partitions", nargs="+", choices=("global", "block", "kind", "layer"), default=["global", "block", "kind", "layer"]
-    )
-    probe.add_argument("--runs", type=Path, default=Path("runs"), help="where results go; default: runs")
-    probe.add_argument("--out", type=Path, help="folder of the results; default: a new one under --runs")
-    probe.set_defaults(run_command=_probe)
+    _add_probe(commands)
     explain = commands.add_parser(
         "explain",
         help="what a regularizer is, what it costs, and where its strength leads",
@@ -122,6 +103,45 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.set_defaults(run_command=_doctor)
     return parser
+
+
+def _add_probe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from drpt.analysis.probe_grid import FAMILIES, PARTITIONS, STANDARD
+
+    probe = commands.add_parser(
+        "probe",
+        help="bias and variance of every update rule on one model",
+        usage="drpt probe [run=FOLDER [checkpoint=first|last|best|STEP]] [group=choice] [key=value] … [options]",
+        description="One pass over a pool of general and target examples, then bias², variance and mean squared error of the "
+        "update against the gradient of a disjoint target population: every family, strength and partition. The model is that "
+        "of a configuration, as for drpt train, or a trained one: run=FOLDER checkpoint=first, last (default), best, or a step "
+        "that trainer.keep_steps named. Writes probe.html, probe.png and probe.json.",
+    )
+    probe.add_argument(
+        "--rows", type=_rows, nargs="+", metavar="NxM", help="n and m a step, such as 8x2 8x4; default: the data's"
+    )
+    probe.add_argument(
+        "--pool", type=_even, default=128, help="examples of each kind (general, target, population); default: 128"
+    )
+    probe.add_argument(
+        "--draws", type=_even, default=200, help="resampled steps, half of them from each half of the pool; default: 200"
+    )
+    probe.add_argument(
+        "--width", type=_width, default=48, help="rows of each random matrix of the sketch, or exact; default: 48"
+    )
+    probe.add_argument(
+        "--families",
+        type=_families,
+        nargs="+",
+        default=STANDARD,
+        metavar="NAME",
+        help=f"of {', '.join(FAMILIES)}; or all; default: all but the last five",
+    )
+    probe.add_argument("--partitions", nargs="+", choices=PARTITIONS, default=list(PARTITIONS), help="default: all four")
+    probe.add_argument("--batch-rows", type=_positive, default=8, help="examples a pass; default: 8")
+    probe.add_argument("--runs", type=Path, default=Path("runs"), help="where results go; default: runs")
+    probe.add_argument("--out", type=Path, help="folder of the results; default: a new one under --runs")
+    probe.set_defaults(run_command=_probe)
 
 
 def _train(words: list[str]) -> int:
@@ -200,8 +220,11 @@ def _folder_of(options: argparse.Namespace) -> Path:
 
 
 def _probe(options: argparse.Namespace) -> int:
+    from drpt.analysis.probe_grid import FAMILIES
     from drpt.app.probe import run_probe
 
+    if "all" in options.families:
+        options.families = tuple(FAMILIES)
     return run_probe(options, _stdout())
 
 
@@ -218,11 +241,33 @@ def _positive(text: str) -> int:
     return value
 
 
-def _tens(text: str) -> int:
+def _even(text: str) -> int:
     value = int(text)
-    if value < 20 or value % 10:
-        raise argparse.ArgumentTypeError(f"{value} must be a multiple of 10, at least 20: standard errors are over ten groups")
+    if value < 4 or value % 2:
+        raise argparse.ArgumentTypeError(f"{value} must be even, at least 4: one half is independent of the other")
     return value
+
+
+def _width(text: str) -> int | None:
+    return None if text == "exact" else _positive(text)
+
+
+def _rows(text: str) -> tuple[int, int]:
+    general, _, target = text.partition("x")
+    if not (general.isdigit() and target.isdigit() and int(general) and int(target)):
+        raise argparse.ArgumentTypeError(f"{text} must be n x m, such as 8x2: general and target examples a step")
+    return int(general), int(target)
+
+
+def _families(text: str) -> str:
+    from drpt.analysis.probe_grid import FAMILIES
+    from drpt.checks import did_you_mean
+
+    if text not in (*FAMILIES, "all"):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not known.{did_you_mean(text, FAMILIES)} Choices: {', '.join(FAMILIES)}, all"
+        )
+    return text
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -73,7 +73,12 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
     if resume_step:
         _log.info("%s goes on after step %d", folder.name, resume_step)
     evaluation = HeldOutEvaluation(data, loaded.tokenizer, source.is_correct, spec.evaluation, num_steps=num_steps)
-    keeper = Checkpoints(checkpoint.parent, evaluation, every_steps=spec.trainer.checkpoint_every_steps)
+    keeper = Checkpoints(
+        checkpoint.parent,
+        evaluation,
+        every_steps=spec.trainer.checkpoint_every_steps,
+        keep_steps=spec.trainer.keep_steps,
+    )
     progress = TrainingProgress(f"{spec.regularizer.label} seed={spec.seed}{number}", evaluation, num_steps=num_steps)
     metrics_logger = RunFolderLogger(folder, resume_step=resume_step)
     wandb_logger = start_tracking(spec, config, folder, is_resumed=resume_step > 0)

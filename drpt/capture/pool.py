@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from drpt.capture.rowwise import RowwiseUse
@@ -22,6 +22,7 @@ class GradientPool:
 
     Args:
         model: The parameters that require gradients are looked at; ``.grad`` is left alone.
+        num_examples: Of the whole pool.
         width: Rows of each random matrix; None takes gradients as they are.
         seeds: Of the random matrices, one a sketch: gramians of two sketches have independent errors.
 
@@ -29,41 +30,41 @@ class GradientPool:
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
     """
 
-    def __init__(self, model: nn.Module, *, width: int | None, seeds: Sequence[int]) -> None:
+    def __init__(self, model: nn.Module, *, num_examples: int, width: int | None, seeds: Sequence[int]) -> None:
+        self._num_examples = num_examples
         self.parameters = trained_parameters(model)
         self._sites = find_sites(model)
         self._width = width
         self._seeds = tuple(seeds)
         self._matrices: dict[tuple[str, int], tuple[Tensor | None, Tensor | None]] = {}
-        self._batches: list[dict[str, list[Tensor]]] = [{name: [] for name in self.parameters} for _ in self._seeds]
+        self._kept: list[dict[str, Tensor]] = [{} for _ in self._seeds]
 
-    def add(self, sample_losses: Callable[[], Float[Tensor, " batch"]], num_rows: int) -> None:
+    def add(self, sample_losses: Callable[[], Float[Tensor, " batch"]], places: Int[Tensor, " batch"]) -> None:
         """One forward and one backward pass; the rows' gradients are kept.
 
         Args:
             sample_losses: Runs the model on a batch and returns one loss a row.
-            num_rows: Rows of the batch.
+            places: Of the rows in the pool.
         """
-        step = _PoolStep(num_rows)
+        step = _PoolStep(len(places))
         try:
             with captured_forwards(self._sites, self.parameters, step):
                 sample_losses().sum().backward()
             with torch.no_grad():
-                for batches, seed in zip(self._batches, self._seeds, strict=True):
-                    self._keep(batches, seed, step)
+                for kept, seed in zip(self._kept, self._seeds, strict=True):
+                    for name, uses in step.uses.items():
+                        parts = [self._sketch(name, seed, use, self.parameters[name]) for use in uses]
+                        sketch = sum(parts[1:], parts[0])
+                        if name not in kept:
+                            kept[name] = sketch.new_zeros(self._num_examples, sketch.shape[1])
+                        kept[name][places] = sketch
         finally:
             # Uses hold activations, these the graph, and the graph the step: a circle that no garbage collector sees.
             step.uses.clear()
 
-    def _keep(self, batches: dict[str, list[Tensor]], seed: int, step: "_PoolStep") -> None:
-        for name, parameter in self.parameters.items():
-            parts = [self._sketch(name, seed, use, parameter) for use in step.uses.get(name, [])]
-            missing = accumulating(parameter).new_zeros(step.num_rows, 1).cpu()  # the losses do not depend on it
-            batches[name].append(sum(parts[1:], parts[0]) if parts else missing)
-
     def gradients(self, sketch: int) -> dict[str, Float[Tensor, "example sketch"]]:
-        """Sketches of all rows so far by parameter, in float32 or better, in the order in which they were added."""
-        return {name: _stack(batches) for name, batches in self._batches[sketch].items()}
+        """Sketches of all examples by parameter, in float32 or better; a parameter that no loss depends on is left out."""
+        return {name: self._kept[sketch][name] for name in self.parameters if name in self._kept[sketch]}
 
     def _sketch(self, name: str, seed: int, use: Use, parameter: nn.Parameter) -> Tensor:
         if isinstance(use, RowwiseUse):
@@ -113,8 +114,3 @@ def _map_left(factors: TokenFactors, matrix: Tensor | None, size: int) -> Tensor
     if matrix is None:
         return torch.nn.functional.one_hot(left, size)
     return matrix.to(left.device)[left]  # rows of the matrix stand for unit vectors
-
-
-def _stack(batches: Sequence[Tensor]) -> Tensor:
-    width = max(batch.shape[1] for batch in batches)
-    return torch.cat([batch if batch.shape[1] == width else batch.new_zeros(len(batch), width) for batch in batches])

@@ -2,11 +2,13 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
 
 from drpt.modules.evaluation import HeldOutEvaluation
 
@@ -24,12 +26,14 @@ class Checkpoints(Callback):
         folder: Made when first needed.
         evaluation: Its callback must come earlier in the trainer's list.
         every_steps: Optimizer steps between two.
+        keep_steps: After these steps the trained parameters are kept for good, in files of their own.
     """
 
-    def __init__(self, folder: Path, evaluation: HeldOutEvaluation, *, every_steps: int) -> None:
+    def __init__(self, folder: Path, evaluation: HeldOutEvaluation, *, every_steps: int, keep_steps: Sequence[int]) -> None:
         self._folder = folder
         self._evaluation = evaluation
         self._every_steps = every_steps
+        self._keep_steps = frozenset(keep_steps)
         self.best_loss = math.inf
         self.best_step: int | None = None
         self.best_samples: list[dict[str, str | bool]] = []  # answers of the best model
@@ -42,6 +46,8 @@ class Checkpoints(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Save what is due; the best first, so that the last knows of it."""
         self._keep_best(trainer)
+        if trainer.global_step in self._keep_steps:
+            self._save(trainer, step_file(trainer.global_step), weights_only=True)
         if trainer.global_step % self._every_steps == 0:
             self._save(trainer, LAST)
 
@@ -65,11 +71,27 @@ class Checkpoints(Callback):
             self.best_samples = self._evaluation.samples
             self._save(trainer, BEST)
 
-    def _save(self, trainer: Trainer, name: str) -> None:
+    def _save(self, trainer: Trainer, name: str, *, weights_only: bool = False) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         half = self._folder / f".{name}.part"
-        trainer.save_checkpoint(half)
+        trainer.save_checkpoint(half, weights_only=weights_only)
         os.replace(half, self._folder / name)
+
+
+def step_file(step: int) -> str:
+    """Name of the checkpoint that keeps the trained parameters after a step."""
+    return f"step-{step}.ckpt"
+
+
+def load_trained(model: nn.Module, path: Path) -> None:
+    """Put a checkpoint's trained parameters into a model that has the others already.
+
+    Args:
+        model: Built from the run's configuration.
+        path: A checkpoint of ours; nothing in it is executed.
+    """
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()}, strict=False)
 
 
 def drop_optimizer_state(folder: Path) -> None:

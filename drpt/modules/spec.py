@@ -36,6 +36,7 @@ class TrainerSpec:
     accelerator: str  # one of ACCELERATORS
     precision: str  # a key of PRECISIONS
     checkpoint_every_steps: int  # optimizer steps between two checkpoints
+    keep_steps: list[int]  # steps after which the trained parameters are kept for good, for `drpt probe checkpoint=STEP`
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -52,3 +53,7 @@ class TrainerSpec:
             low=1,
             meaning="optimizer steps between two checkpoints",
         )
+        for step in self.keep_steps:
+            check_interval(
+                "trainer.keep_steps", step, low=1, high=self.max_steps, meaning="steps of the run whose weights are kept"
+            )

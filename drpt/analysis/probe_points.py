@@ -1,0 +1,161 @@
+"""What a probe has found: one point a rule, and how charts, tables and files see them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from drpt.analysis.bias_variance import Direction
+from drpt.geometry.catalogue import AUTO, SETS
+from drpt.geometry.spec import RegularizerSpec
+
+ENDS = ("target_only", "full")  # of the spectrum; like the mix they do not depend on the partition
+ALIKE = (*ENDS, "mix")
+COLOURS = {
+    "mix": "#009E73",
+    "random_subset": "#CC79A7",
+    "subset": "#D55E00",
+    "greedy_euclidean": "#E9967A",
+    "exact_subset": "#8B3A1E",
+    "filter": "#E69F00",
+    "l2rw": "#B8A000",
+    "hull": "#0072B2",
+    "cone": "#56B4E9",
+    "gradmatch": "#3B9C9C",
+    "span": "#8C564B",
+    "top_span": "#C49C94",
+    "halfspace": "#6A3D9A",
+    "dual_cone": "#B15928",
+    "pcgrad": "#CAB2D6",
+    "mgda": "#FB9A99",
+    "cagrad": "#E31A1C",
+    "target_only": "#222222",
+    "full": "#7a7a7a",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One rule at one batch size, and what was measured of it."""
+
+    rule: RegularizerSpec
+    general_rows: int  # n
+    target_rows: int  # m
+    target: str  # "unseen", or "used": target examples that the model was trained on
+    direction: Direction
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the strength was chosen in every draw."""
+        return self.rule.strength == AUTO
+
+    @property
+    def label(self) -> str:
+        """Family and strength."""
+        return self.rule.label
+
+    def place(self) -> float | None:
+        """Where its strength stands on an axis from 0 to 1; a strength without an upper end as λ/(1 + λ)."""
+        strength = self.rule.strength
+        if strength is None or isinstance(strength, str):
+            return None
+        domain = SETS[self.rule.set].strength
+        is_endless = domain is not None and domain.high == float("inf")
+        return float(strength) / (1.0 + float(strength)) if is_endless else float(strength)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A whole probe."""
+
+    title: str
+    points: list[Point]
+    target_norm: float  # ‖v*‖
+    sketch_width: int | None  # None = exact gradients
+    sketch_stderr: float | None  # relative, of a squared distance
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The batch sizes (n, m) in the order of measuring."""
+        return list(dict.fromkeys((point.general_rows, point.target_rows) for point in self.points))
+
+    @property
+    def partitions(self) -> list[str]:
+        """Coarse to fine."""
+        return list(dict.fromkeys(point.rule.partition for point in self.points if point.target == "unseen"))
+
+    def of(self, size: tuple[int, int] | None, *, partition: str | None = None, target: str = "unseen") -> list[Point]:
+        """Points of one batch size, and those seen in one partition's panel: its own and all that depend on none.
+
+        Args:
+            size: (n, m); None for all.
+            partition: None for all.
+            target: Which target examples.
+
+        Returns:
+            In the order of measuring.
+        """
+        return [
+            point
+            for point in self.points
+            if point.target == target
+            and size in {None, (point.general_rows, point.target_rows)}
+            and (partition is None or point.rule.partition == partition or (point.rule.name in ALIKE and not point.is_auto))
+        ]
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values for JSON; the oracle v* is the point that all errors are distances from."""
+        return {
+            "title": self.title,
+            "target_norm": self.target_norm,
+            "sketch": {"width": self.sketch_width, "relative_stderr_of_squares": self.sketch_stderr},
+            "seconds": self.seconds,
+            "oracle": {"bias_sq": 0.0, "variance": 0.0, "mse": 0.0},
+            "points": [
+                {
+                    "rule": asdict(point.rule),
+                    "n": point.general_rows,
+                    "m": point.target_rows,
+                    "target": point.target,
+                    "direction": asdict(point.direction),
+                }
+                for point in self.points
+            ],
+        }
+
+
+def best_points(points: Sequence[Point], *, over_partitions: bool = False) -> list[Point]:
+    """The strength with the smallest error of each family, automatic ones apart; smallest first.
+
+    Args:
+        points: Of one batch size.
+        over_partitions: Whether a family has one entry, or one in each partition.
+
+    Returns:
+        Chosen and quoted on the same draws, which flatters them a little.
+    """
+    best: dict[tuple[str, str, bool], Point] = {}
+    for point in points:
+        key = (point.rule.name, "" if over_partitions else point.rule.partition, point.is_auto)
+        if key not in best or point.direction.mse < best[key].direction.mse:
+            best[key] = point
+    return sorted(best.values(), key=lambda point: point.direction.mse)
+
+
+def families(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """Curves: the points of each family that have a fixed strength or none, weak to strong."""
+    found: dict[str, list[Point]] = {}
+    for point in points:
+        if not point.is_auto:
+            found.setdefault(point.rule.name, []).append(point)
+    return found
+
+
+def limits(points: Sequence[Point]) -> tuple[float, float, float]:
+    """Lowest and highest bias², highest variance: room for every point but those far beyond both ends of the spectrum."""
+    ends = [point.direction for point in points if point.rule.name in ENDS]
+    cap = 2.0 * max((direction.mse for direction in ends), default=float("inf"))
+    shown = [p.direction for p in points if p.direction.mse <= cap]
+    biases, variances = [d.bias_sq for d in shown], [d.variance for d in shown]
+    # An unbiased estimate of a bias² near zero may be below it.
+    return min(0.0, *biases), 1.08 * max(biases), 1.08 * max(variances)

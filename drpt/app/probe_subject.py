@@ -1,0 +1,136 @@
+"""What `drpt probe` looks at: a model in some state, and a pool of examples cut into two halves that share none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from drpt.analysis.run import CHECKPOINTS, ResultsError
+from drpt.app.schema import RunSpec
+from drpt.capture.pool import GradientPool
+from drpt.data.batch import pad_rows
+from drpt.data.build_source import build_source
+from drpt.data.chat import EncodedExample, encode_examples
+from drpt.data.example import Example
+from drpt.data.pools import draw_pools
+from drpt.memory import release_memory
+from drpt.models.load import apply_finetune, load_model
+from drpt.modules.checkpoints import BEST, LAST, load_trained, step_file
+from drpt.objectives.language_modeling import sample_losses
+
+_NEW_TARGETS = 1_000_003  # added to the seed: on a trained model the target examples are others than it was trained on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A model and the examples whose gradients at it are compared."""
+
+    model: torch.nn.Module
+    encoded: list[EncodedExample]
+    halves: tuple[dict[str, Tensor], dict[str, Tensor]]  # general, target, population, used: places in ``encoded``
+    pad_token_id: int
+
+
+def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> Subject:
+    """Load the model, draw and encode the examples.
+
+    On a trained model, target examples and population are ones that training never saw; those that it was trained on come
+    apart, as ``used``.
+
+    Args:
+        spec: The run's configuration, or that of a model before training.
+        pool: Examples of each kind, half of them in each half.
+        run: A run's folder; None for the model before training.
+        checkpoint: Of the run: ``first``, ``last``, ``best`` or a step.
+
+    Returns:
+        Model in evaluation mode, and examples.
+
+    Raises:
+        ResultsError: The checkpoint is not there.
+        ValueError: There are too few examples that fit.
+    """
+    path = None if run is None else _checkpoint(run / CHECKPOINTS, checkpoint)
+    kinds = _draw(spec, pool, is_trained=run is not None)
+    loaded = load_model(spec.model)
+    model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
+    if path is not None:
+        load_trained(model, path)
+    model.eval()  # the direction of a fixed model: no dropout
+    encoded: list[EncodedExample] = []
+    halves: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+    for name, examples in kinds.items():
+        usable = encode_examples(loaded.tokenizer, examples, max_length=spec.data.max_length).examples
+        wanted = 2 * (len(usable) // 2) if name == "used" else pool
+        if len(usable) < wanted:
+            raise ValueError(
+                f"--pool {pool}: of the {name} examples only {len(usable)} fit into data.max_length={spec.data.max_length}, "
+                f"and {pool} are needed. Lower --pool, or raise data.max_length."
+            )
+        places = torch.arange(len(encoded), len(encoded) + wanted)
+        halves[0][name], halves[1][name] = places[: wanted // 2], places[wanted // 2 :]
+        encoded += usable[:wanted]
+    return Subject(model=model, encoded=encoded, halves=halves, pad_token_id=loaded.tokenizer.pad_token_id)
+
+
+def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[Example]]:
+    source = build_source(spec.data.source)
+    sizes = replace(spec.data, num_general=pool, num_target=pool, num_eval=pool)
+    if not is_trained:
+        pools = draw_pools(source, sizes, seed=spec.seed, stopping_share=0.0)
+        return {"general": pools.general, "target": pools.target, "population": pools.evaluation}
+    used = draw_pools(source, spec.data, seed=spec.seed, stopping_share=0.0).target
+    seen = {example.beginning for example in used}
+    spare = spec.data.num_target
+    sizes = replace(sizes, num_target=pool + spare, num_eval=pool + spare)
+    pools = draw_pools(source, sizes, seed=spec.seed + _NEW_TARGETS, stopping_share=0.0)
+    target, population = ([e for e in drawn if e.beginning not in seen] for drawn in (pools.target, pools.evaluation))
+    return {"general": pools.general, "target": target, "population": population, "used": used}
+
+
+def _checkpoint(folder: Path, which: str) -> Path | None:
+    if which == "first":
+        return None
+    path = folder / ({"last": LAST, "best": BEST}.get(which) or step_file(int(which)))
+    if not path.exists():
+        kept = ["first", *sorted(found.stem.removeprefix("step-") for found in folder.glob("*.ckpt"))]
+        raise ResultsError(
+            f"checkpoint={which}: {path} is not there; this run has {', '.join(kept)}. It keeps the steps that "
+            "trainer.keep_steps names."
+        )
+    return path
+
+
+def collect_gradients(subject: Subject, *, width: int | None, batch_rows: int) -> list[dict[str, Tensor]]:
+    """All examples' gradients by parameter, in the examples' order: two independent sketches, or once as they are.
+
+    Args:
+        subject: Model and examples.
+        width: Rows of each random matrix; None for exact gradients.
+        batch_rows: Examples a pass.
+
+    Returns:
+        [example, sketch] by parameter.
+    """
+    encoded, model = subject.encoded, subject.model
+    seeds = (0,) if width is None else (0, 1)
+    pool = GradientPool(model, num_examples=len(encoded), width=width, seeds=seeds)
+    # By length, for little padding; the longest first, so that memory that one batch freed has room for the next.
+    order = torch.tensor(sorted(range(len(encoded)), key=lambda i: -len(encoded[i].token_ids)))
+    device = next(model.parameters()).device
+    batches = order.split(batch_rows)
+    for places in track(batches, description="gradients", console=Console(stderr=True)):
+        tokens = pad_rows([encoded[int(i)] for i in places], pad_token_id=subject.pad_token_id).to(device)
+
+        def losses(tokens: Any = tokens) -> Tensor:
+            output = model(input_ids=tokens.token_ids, attention_mask=tokens.attention_mask, use_cache=False)
+            return sample_losses(output.logits, tokens.token_ids, tokens.loss_mask)
+
+        pool.add(losses, places)
+        release_memory()  # sketches that stay would break the heap into pieces
+    return [pool.gradients(sketch) for sketch in range(len(seeds))]
