@@ -1,4 +1,4 @@
-"""The command line: train, resume, table, report, probe, doctor. Nothing heavy is imported before it is needed."""
+"""The command line: train, resume, table, report, outcome, probe, doctor. Nothing heavy is imported before it is needed."""
 
 import argparse
 import sys
@@ -19,6 +19,7 @@ examples:
   drpt train -m regularizer=full,layerwise_subset seed=0,1,2           a sweep: six runs, then table, chart and page
   drpt resume                                                          go on with the newest sweep where it stopped
   drpt table --format latex                                            the newest sweep's table for a paper
+  drpt outcome runs/first                                              what of each loss is bias and what is variance over seeds
   drpt probe data.source.target=gcd data.target_rows=2                 the bias–variance chart of one model
   drpt explain regularizer=layerwise_hull                              formula, relatives, cost, ends of its strength
   drpt doctor                                                          what this machine can run, and what is missing
@@ -83,7 +84,24 @@ def _parser() -> argparse.ArgumentParser:
         description="Write table.csv, chart.png and report.html (one file that opens without a network) into a sweep's "
         "folder, and print the table.",
     )
-    for command, run in ((resume, _resume), (table, _table), (report, _report)):
+    outcome = commands.add_parser(
+        "outcome",
+        help="split a sweep's held-out losses into bias and variance over seeds",
+        description="Expected held-out cross-entropy of every regularizer = bias + variance over its replicates: finished runs "
+        "that differ in their seed alone, which redraws the scarce target examples. Variance is the mean KL divergence of the "
+        "replicates from their normalised geometric mean: what more target examples or a stronger regularizer would take away. "
+        "Bias is that mean's cross-entropy, which contains the entropy of the data (Heskes 1998). Both are corrected for the "
+        "number of replicates by the jackknife; two are needed, five are better. Needs the runs' checkpoints; writes "
+        "outcome.json and outcome.png into the sweep's folder.",
+        epilog="Example: drpt train -m regularizer=target_only,full,mix 'seed=range(5)' sweep=first; drpt outcome runs/first",
+    )
+    outcome.add_argument(
+        "--logits-mib",
+        type=_positive,
+        default=512,
+        help="most memory for the logits held at once, of all replicates together; less takes longer; default: 512",
+    )
+    for command, run in ((resume, _resume), (table, _table), (report, _report), (outcome, _outcome)):
         command.add_argument("folder", nargs="?", type=Path, help="a sweep's folder; default: the newest under --runs")
         command.add_argument("--runs", type=Path, default=Path("runs"), help="where sweeps are; default: runs")
         command.set_defaults(run_command=run)
@@ -232,6 +250,13 @@ def _explain(options: argparse.Namespace) -> int:
     from drpt.app.explain import explain_regularizer
 
     return explain_regularizer(options.overrides, _stdout())
+
+
+def _outcome(options: argparse.Namespace) -> int:
+    folder = _folder_of(options)
+    from drpt.app.outcome import run_outcome
+
+    return run_outcome(folder, logits_mib=options.logits_mib, console=_stdout())
 
 
 def _positive(text: str) -> int:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -24,10 +24,11 @@ from drpt.analysis.probe_grid import PARTITIONS, rules
 from drpt.analysis.probe_page import build_probe_page
 from drpt.analysis.probe_points import Point, Probe, best_points
 from drpt.analysis.resampling import Pool, draw
-from drpt.analysis.run import CONFIG_FILE, ResultsError
+from drpt.analysis.run import ResultsError
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.probe_subject import collect_gradients, prepare
+from drpt.app.run_config import read_config
 from drpt.app.schema import RunSpec
 from drpt.files import write_atomically
 from drpt.geometry.catalogue import Partition
@@ -101,12 +102,8 @@ def _subject_of(options: argparse.Namespace) -> tuple[RunSpec, Path | None, str]
     if checkpoint not in {"first", "last", "best"} and not checkpoint.isdigit():
         raise ResultsError(f"checkpoint={checkpoint} must be first, last, best or the number of a step.")
     run = Path(own["run"])
-    path = run / CONFIG_FILE
-    if not path.exists():
-        raise ResultsError(f"run={run}: no {CONFIG_FILE} there; give the folder of one run.")
-    config = compose_run(["sweep=probe"])
-    OmegaConf.set_struct(config, False)
-    config = cast(DictConfig, OmegaConf.merge(config, yaml.safe_load(path.read_text())))
+    config = read_config(run)
+    config["sweep"] = "probe"
     for word in words:
         key, _, value = word.partition("=")
         OmegaConf.update(config, key.lstrip("+"), yaml.safe_load(value))

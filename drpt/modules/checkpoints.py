@@ -2,6 +2,7 @@
 
 import math
 import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from drpt.modules.evaluation import HeldOutEvaluation
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read, or holds other parameters than those that are trained here."""
 
 
 class Checkpoints(Callback):
@@ -83,17 +88,6 @@ def step_file(step: int) -> str:
     return f"step-{step}.ckpt"
 
 
-def load_trained(model: nn.Module, path: Path) -> None:
-    """Put a checkpoint's trained parameters into a model that has the others already.
-
-    Args:
-        model: Built from the run's configuration.
-        path: A checkpoint of ours; nothing in it is executed.
-    """
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()}, strict=False)
-
-
 def drop_optimizer_state(folder: Path) -> None:
     """Make the checkpoints of a finished run a third as large: what is left are the trained parameters and the counters.
 
@@ -107,3 +101,36 @@ def drop_optimizer_state(folder: Path) -> None:
             half = path.with_name(f".{path.name}.part")
             torch.save(slim, half)
             os.replace(half, path)
+
+
+def load_trained(model: nn.Module, path: Path) -> int:
+    """Put a checkpoint's trained parameters into a model.
+
+    Args:
+        model: As it was when training began, with the same parameters trainable; all of them are replaced.
+        path: ``last.ckpt`` or ``best.ckpt``.
+
+    Returns:
+        Optimizer steps that had been taken.
+
+    Raises:
+        CheckpointError: The file is missing or broken, or its parameters are not exactly the trainable ones.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
+        step = int(checkpoint["global_step"])
+    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path}: cannot be read ({reason}).") from error
+    trained = {name: parameter.shape for name, parameter in model.named_parameters() if parameter.requires_grad}
+    wrong = [
+        name for name in {*trained, *state} if name not in trained or name not in state or state[name].shape != trained[name]
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{path}: {len(wrong)} of its parameters are not those that the configuration trains, {min(wrong)} first. It "
+            "belongs to another model, or to another finetune.* setting."
+        )
+    model.load_state_dict(state, strict=False)
+    return step

@@ -1,0 +1,105 @@
+"""A sweep's outcomes side by side: one line a regularizer and strength, the lowest expected cross-entropy first."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from drpt.analysis.outcome import Outcome, Part
+from drpt.analysis.table import ZERO_SHOT, Row
+
+_WIDE = 112  # characters that both standard errors need beside a usual label
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomePoint:
+    """One regularizer with its dials, and what its replicates came to."""
+
+    label: str
+    name: str  # the regularizer's, or ZERO_SHOT
+    seeds: tuple[int, ...]  # one a replicate
+    outcome: Outcome
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has replicates at all."""
+        return self.name != ZERO_SHOT
+
+
+def zero_shot_point(row: Row) -> OutcomePoint:
+    """The model before training: no seed changes it, so that all of its cross-entropy is bias.
+
+    Args:
+        row: See `drpt.analysis.table.tabulate`; its run's summary has the figures.
+
+    Returns:
+        A point without replicates and without errors over them.
+    """
+    start = row.runs[0].summary["start"]
+    loss, stderr = start["target/loss/mean"], start["target/loss/stderr"]
+    all_of_it = Part(raw=loss, value=loss, stderr_replicates=math.nan, stderr_examples=stderr)
+    none_of_it = Part(raw=0.0, value=0.0, stderr_replicates=math.nan, stderr_examples=math.nan)
+    outcome = Outcome(expected=all_of_it, bias=all_of_it, variance=none_of_it, losses=(loss,), num_examples=0, num_tokens=0)
+    return OutcomePoint(label=row.label, name=row.name, seeds=(), outcome=outcome)
+
+
+def ranked(points: Iterable[OutcomePoint]) -> list[OutcomePoint]:
+    """The lowest expected cross-entropy first; a point that diverged last."""
+
+    def rank(point: OutcomePoint) -> float:
+        value = point.outcome.expected.value
+        return math.inf if math.isnan(value) else value
+
+    return sorted(points, key=rank)
+
+
+def as_text(points: Iterable[OutcomePoint], width: int) -> Table:
+    """The table for a terminal; the lowest expected cross-entropy, bias and variance of the trained points are bold.
+
+    Every figure is followed by its standard error over replicates (``–`` where there are too few) and, where there is room,
+    by the one over held-out examples; the title says so.
+
+    Args:
+        points: In any order.
+        width: Of the terminal, in characters.
+
+    Returns:
+        For a console to print.
+    """
+    is_wide = width >= _WIDE
+    errors = "± over replicates ± over held-out examples" if is_wide else "± over replicates"
+    table = Table(
+        title=f"nats per answer token, {errors}\nbias + variance = expected cross-entropy; bias contains the data's entropy",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1 if is_wide else 0),
+    )
+    table.add_column("regularizer", overflow="fold")
+    table.add_column("replicates" if is_wide else "R", justify="right")
+    for heading in ("expected CE" if not is_wide else "expected cross-entropy", "bias", "variance"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    rows = ranked(points)
+    trained = [_parts(point) for point in rows if point.is_trained]
+    lowest = [min((part.value for part in parts), default=math.nan) for parts in zip(*trained, strict=True)]
+    for point in rows:
+        cells = [
+            f"[bold]{_show(part, is_wide)}[/]" if point.is_trained and part.value == low else _show(part, is_wide)
+            for part, low in zip(_parts(point), lowest, strict=True)
+        ]
+        table.add_row(point.label, str(len(point.seeds) or "–"), *cells)
+    return table
+
+
+def _parts(point: OutcomePoint) -> tuple[Part, Part, Part]:
+    return point.outcome.expected, point.outcome.bias, point.outcome.variance
+
+
+def _show(part: Part, has_both: bool) -> str:
+    errors = (part.stderr_replicates, part.stderr_examples) if has_both else (part.stderr_replicates,)
+    if all(map(math.isnan, errors)):
+        return f"{part.value:.4f}"
+    return " ± ".join([f"{part.value:.4f}", *("–" if math.isnan(error) else f"{error:.4f}" for error in errors)])

@@ -1,0 +1,242 @@
+"""`drpt outcome`: the held-out loss of a sweep's regularizers, split into bias and variance over their replicates."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from drpt.analysis.outcome import Outcome, OutcomeSums, split_tokens
+from drpt.analysis.outcome_chart import draw_outcomes
+from drpt.analysis.outcome_table import OutcomePoint, as_text, ranked, zero_shot_point
+from drpt.analysis.run import ResultsError, read_sweep
+from drpt.analysis.table import ZERO_SHOT, Row, tabulate
+from drpt.app.replicates import Replicate, Replicates, find_replicates
+from drpt.app.schema import RunSpec
+from drpt.data.chat import EncodedExample, encode_examples
+from drpt.evaluation.answer_logits import Piece, answer_logits, answers_of, cut_into_chunks
+from drpt.evaluation.held_out import evaluating
+from drpt.files import write_atomically
+from drpt.memory import keep_freed_memory, release_memory
+from drpt.models.load import LoadedModel, apply_finetune, load_model
+from drpt.modules.checkpoints import CheckpointError, load_trained
+
+_MIB = 2**20
+# Relative difference from the loss that a run recorded: rounding in other batches, or on another device, stays below.
+_TOLERANCE = {"32-true": 1e-3, "bf16-mixed": 1e-3, "bf16-true": 2e-2}
+
+
+def run_outcome(folder: Path, *, logits_mib: int, console: Console) -> int:
+    """Measure all replicates, print a table, and write ``outcome.json`` and ``outcome.png`` into the sweep's folder.
+
+    Args:
+        folder: The sweep's.
+        logits_mib: Most memory for the logits that are held at once, in MiB; see `_measure`.
+        console: Where to print.
+
+    Returns:
+        0.
+
+    Raises:
+        ResultsError: No run is finished, no regularizer has two replicates, or a run lacks what is needed.
+    """
+    start = time.perf_counter()
+    runs = read_sweep(folder)
+    rows = tabulate(runs)
+    if not rows:
+        statuses = ", ".join(sorted({str(run.summary["status"]) for run in runs}))
+        raise ResultsError(
+            f"{folder}: none of its {len(runs)} runs is finished yet ({statuses}); go on with `drpt resume {folder}`."
+        )
+    groups, single = find_replicates(rows, folder)
+    keep_freed_memory()
+    measured = _measure_all(groups, logits_mib=logits_mib)
+    points = ranked([*measured, *(zero_shot_point(row) for row in rows if row.name == ZERO_SHOT)])
+    name = folder.resolve().name
+    record = _record(name, points, groups, single) | {"seconds": time.perf_counter() - start}
+    write_atomically(folder / "outcome.json", json.dumps(_without_nan(record), indent=1, ensure_ascii=False, allow_nan=False))
+    write_atomically(
+        folder / "outcome.png", draw_outcomes(points, f"{name}: expected held-out cross-entropy = bias + variance")
+    )
+    console.print(as_text(points, console.width))
+    for row in single:
+        console.print(
+            f"left out, with one finished run: {row.label} (seed {row.runs[0].config['seed']})", style="yellow", markup=False
+        )
+    for warning in _differences(groups, measured):
+        console.print(warning, style="yellow", markup=False, soft_wrap=True)
+    for file in ("outcome.png", "outcome.json"):
+        console.print(f"{file}: {folder / file}", soft_wrap=True)
+    return 0
+
+
+def _measure_all(groups: Sequence[Replicates], *, logits_mib: int) -> list[OutcomePoint]:
+    """One model after the other, each loaded once; in the order of the groups."""
+    by_model: dict[str, list[int]] = {}
+    for i, group in enumerate(groups):
+        spec = group.members[0].spec
+        by_model.setdefault(repr((spec.model, spec.finetune, spec.trainer)), []).append(i)
+    points: dict[int, OutcomePoint] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("loading the model", total=sum(len(group.members) for group in groups))
+        for places in by_model.values():
+            loaded, device = _load(groups[places[0]].members[0].spec)
+            for i in places:
+                group = groups[i]
+                progress.update(task, description=group.label)
+                rows = _held_out_rows(loaded, group, device)
+                outcome = _measure(loaded.model, group, rows, logits_mib * _MIB, partial(progress.advance, task))
+                points[i] = OutcomePoint(label=group.label, name=group.name, seeds=group.seeds, outcome=outcome)
+            del loaded
+            release_memory()
+    return [points[i] for i in range(len(groups))]
+
+
+def _load(spec: RunSpec) -> tuple[LoadedModel, torch.device]:
+    """The model as training's evaluations saw it: adapters in place, the same dtype, on a GPU if it may and there is one."""
+    loaded = load_model(spec.model)
+    # The seed draws initial values, all of which are trained and come from the checkpoints.
+    model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
+    device = torch.device("cuda" if spec.trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    # Mixed precision concerns training steps alone: evaluations are in the weights' float32.
+    dtype = torch.bfloat16 if spec.trainer.precision == "bf16-true" else torch.float32
+    return LoadedModel(model=model.to(device=device, dtype=dtype), tokenizer=loaded.tokenizer), device
+
+
+@dataclass(frozen=True, kw_only=True)
+class _HeldOutRows:
+    """What is measured, and how many examples at once."""
+
+    examples: list[EncodedExample]
+    pad_token_id: int
+    batch_rows: int
+    device: torch.device
+
+
+def _held_out_rows(loaded: LoadedModel, group: Replicates, device: torch.device) -> _HeldOutRows:
+    spec = group.members[0].spec
+    return _HeldOutRows(
+        examples=encode_examples(loaded.tokenizer, group.held_out, max_length=spec.data.max_length).examples,
+        pad_token_id=loaded.tokenizer.pad_token_id,
+        batch_rows=spec.evaluation.batch_rows,
+        device=device,
+    )
+
+
+def _measure(
+    model: nn.Module, group: Replicates, rows: _HeldOutRows, logits_bytes: int, advance: Callable[[float], None]
+) -> Outcome:
+    """Stream over chunks of answer tokens, and in each over the replicates' parameters.
+
+    Memory: the logits of one chunk of all replicates, at most ``logits_bytes`` or those of one token; the float64 slices of
+    `split_tokens`; and a forward pass over ``evaluation.batch_rows`` examples, as every evaluation during training.
+
+    Args:
+        model: Whose trained parameters are replaced again and again.
+        group: The replicates.
+        rows: The held-out examples.
+        logits_bytes: Most memory for logits.
+        advance: Told of progress, in replicates.
+
+    Returns:
+        The decomposition.
+    """
+    num = len(group.members)
+    chunks = cut_into_chunks(rows.examples, _tokens_within(logits_bytes, model, num))
+    num_tokens = sum(len(piece) for chunk in chunks for piece in chunk)
+    sums = OutcomeSums(num, len(rows.examples))
+    with evaluating(model):
+        for chunk in chunks:
+            size = sum(map(len, chunk))
+            logits: Tensor | None = None  # [replicate, token, V]
+            for r, member in enumerate(group.members):
+                _put_in(model, member)
+                done = 0
+                for block in _blocks(model, rows, chunk):
+                    logits = block.new_empty(num, size, block.shape[1]) if logits is None else logits
+                    logits[r, done : done + len(block)] = block
+                    done += len(block)
+                advance(size / num_tokens)
+            assert logits is not None
+            terms = split_tokens(logits, answers_of(rows.examples, chunk).to(rows.device))
+            sums.add(terms, torch.tensor([piece.example for piece in chunk for _ in piece.positions]))
+    return sums.result()
+
+
+def _blocks(model: nn.Module, rows: _HeldOutRows, chunk: Sequence[Piece]) -> Iterator[Tensor]:
+    return answer_logits(
+        model, rows.examples, chunk, pad_token_id=rows.pad_token_id, batch_rows=rows.batch_rows, device=rows.device
+    )
+
+
+def _tokens_within(logits_bytes: int, model: nn.Module, num_replicates: int) -> int:
+    head: Any = model.get_output_embeddings()  # type: ignore[operator]  # transformers has no types
+    return max(1, logits_bytes // (num_replicates * head.weight.shape[0] * head.weight.element_size()))
+
+
+def _put_in(model: nn.Module, member: Replicate) -> None:
+    step = load_trained(model, member.checkpoint)
+    if step != member.step:
+        raise CheckpointError(f"{member.checkpoint}: of step {step}, but the run's figures are of step {member.step}.")
+
+
+def _differences(groups: Sequence[Replicates], points: Sequence[OutcomePoint]) -> list[str]:
+    """Lines about runs whose loss is not the one that they recorded."""
+    lines = []
+    for group, point in zip(groups, points, strict=True):
+        for member, loss in zip(group.members, point.outcome.losses, strict=True):
+            recorded = member.recorded_loss
+            tolerance = _TOLERANCE[member.spec.trainer.precision]
+            if math.isfinite(recorded) and not math.isclose(loss, recorded, rel_tol=tolerance):
+                lines.append(
+                    f"{member.run.folder.name}: held-out loss {loss:.5f} now, {recorded:.5f} when it was trained. Another "
+                    "device, another version of a package or another model may be why; its table is of other figures."
+                )
+    return lines
+
+
+def _record(name: str, points: Sequence[OutcomePoint], groups: Sequence[Replicates], single: Sequence[Row]) -> dict[str, Any]:
+    runs = {
+        group.label: [
+            {
+                "folder": member.run.folder.name,
+                "seed": member.spec.seed,
+                "checkpoint": member.checkpoint.name,
+                "step": member.step,
+                "recorded_loss": member.recorded_loss,
+            }
+            for member in group.members
+        ]
+        for group in groups
+    }
+    return {
+        "sweep": name,
+        "unit": "nats per answer token",
+        "source": "Heskes (1998): expected = bias + variance; the bias contains the entropy of the data",
+        "value": "jackknifed over replicates; raw is of the replicates as they are",
+        "regularizers": [
+            {"label": point.label, "name": point.name, "runs": runs[point.label]} | asdict(point.outcome)
+            for point in points
+            if point.is_trained
+        ],
+        "zero_shot": [{"label": point.label} | asdict(point.outcome.expected) for point in points if not point.is_trained],
+        "left_out": [{"label": row.label, "seed": row.runs[0].config["seed"]} for row in single],
+    }
+
+
+def _without_nan(value: Any) -> Any:  # Any: whatever JSON can hold
+    """JSON knows no NaN: null, where there is no figure."""
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

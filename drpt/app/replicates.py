@@ -1,0 +1,117 @@
+"""The replicates of a sweep: finished runs that differ in their seed alone, found, checked and made ready to be measured."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drpt.analysis.run import CHECKPOINTS, DATA_FILE, ResultsError, Run
+from drpt.analysis.table import ZERO_SHOT, Row
+from drpt.app.run_config import read_spec
+from drpt.app.schema import RunSpec
+from drpt.data.build_source import build_source
+from drpt.data.example import Example
+from drpt.data.pools import draw_pools
+from drpt.modules.checkpoints import BEST, LAST
+
+
+class ReplicatesError(ResultsError):
+    """Runs that should be replicates of each other are too few, or not alike; the message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replicate:
+    """One finished run."""
+
+    run: Run
+    spec: RunSpec
+    checkpoint: Path  # of the model that the run's figures are of
+    step: int  # optimizer steps that it has taken
+
+    @property
+    def recorded_loss(self) -> float:
+        """The held-out loss that the run ended with."""
+        return float(self.run.summary["final"]["target/loss/mean"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replicates:
+    """All finished runs of one regularizer with its dials, and the held-out examples that they have in common."""
+
+    label: str
+    name: str  # the regularizer's
+    members: tuple[Replicate, ...]  # at least two, by seed
+    held_out: list[Example]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One a replicate."""
+        return tuple(member.spec.seed for member in self.members)
+
+
+def find_replicates(rows: Sequence[Row], folder: Path) -> tuple[list[Replicates], list[Row]]:
+    """Check all that can be checked without a model: checkpoints, data, and that there is something to compare.
+
+    Args:
+        rows: See `drpt.analysis.table.tabulate`; those of the untrained model are passed over.
+        folder: The sweep's, for messages.
+
+    Returns:
+        The rows with at least two runs, ready to be measured, and the rows that have only one.
+
+    Raises:
+        ReplicatesError: No row has two runs; a checkpoint is missing; the data have changed since a run was trained, or
+            differ between replicates.
+    """
+    trained = [row for row in rows if row.name != ZERO_SHOT]
+    enough = [row for row in trained if row.num_seeds > 1]
+    if not enough:
+        seeds = ", ".join(sorted({str(run.config["seed"]) for row in trained for run in row.runs}))
+        raise ReplicatesError(
+            f"{folder}: every regularizer has one finished run only (seed {seeds}). Bias and variance are over replicates, at "
+            "least 2 and better 5: repeat the sweep's command with more seeds and the same sweep=…, such as 'seed=range(5)'; "
+            "finished runs are not done again."
+        )
+    return [_replicates(row) for row in enough], [row for row in trained if row.num_seeds < 2]
+
+
+def _replicates(row: Row) -> Replicates:
+    members = sorted((_replicate(run) for run in row.runs), key=lambda member: member.spec.seed)
+    held_out = [_held_out(member) for member in members]
+    for member, own in zip(members, held_out, strict=True):
+        if own != held_out[0]:
+            raise ReplicatesError(
+                f"{member.run.folder}: its held-out examples are not those of {members[0].run.folder.name}, so that the two "
+                "cannot be compared token by token. data.split_seed and data.num_eval must be the same, and a source of your "
+                "own must draw evaluation examples by split_seed alone."
+            )
+    return Replicates(label=row.label, name=row.name, members=tuple(members), held_out=held_out[0])
+
+
+def _replicate(run: Run) -> Replicate:
+    step = int(run.summary["selected_step"])
+    # A run that was stopped early has its figures from the model of that step.
+    checkpoint = run.folder / CHECKPOINTS / (LAST if step == run.summary["steps"] else BEST)
+    if not checkpoint.exists():
+        raise ReplicatesError(
+            f"{checkpoint} is not there, and without the trained parameters nothing can be measured. Copy it back, or remove "
+            f"{run.folder} and train it again with `drpt resume {run.folder.parent}`."
+        )
+    return Replicate(run=run, spec=read_spec(run.folder), checkpoint=checkpoint, step=step)
+
+
+def _held_out(member: Replicate) -> list[Example]:
+    """Drawn as for training; the fingerprint of all pools tells whether they are the ones it was trained and measured with."""
+    spec, folder = member.spec, member.run.folder
+    source = build_source(spec.data.source)
+    pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+    try:
+        recorded = json.loads((folder / DATA_FILE).read_text())["fingerprint"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ReplicatesError(f"{folder / DATA_FILE}: not there or unreadable, so the run's data cannot be checked.") from error
+    if pools.fingerprint != recorded:
+        raise ReplicatesError(
+            f"{folder}: its data have changed since it was trained (data.source, or the version that draws from it). Put them "
+            "back, or train the sweep anew."
+        )
+    return pools.evaluation

@@ -1,0 +1,65 @@
+"""Reading back the configuration that a run left in its folder."""
+
+from pathlib import Path
+from typing import cast
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from drpt.analysis.run import CONFIG_FILE, ResultsError
+from drpt.app.compose import compose_run
+from drpt.app.config import check_config
+from drpt.app.schema import RunSpec
+
+
+def read_config(folder: Path) -> DictConfig:
+    """A run's configuration as it was composed; a key that came into being since has today's default.
+
+    The source of data is taken as it is: each source has keys of its own, and another one's would be refused.
+
+    Args:
+        folder: The run's.
+
+    Returns:
+        Free to be changed; values are checked by `drpt.app.config.check_config`.
+
+    Raises:
+        ResultsError: There is none, it is no YAML, or it has keys that this version does not know.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        saved = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ResultsError(f"{folder}: no readable {CONFIG_FILE} there; give the folder of one run.") from error
+    config = compose_run([])
+    OmegaConf.set_struct(config, False)
+    try:
+        config.data.source = saved["data"]["source"]
+        return cast(DictConfig, OmegaConf.merge(config, saved))
+    except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
+        raise ResultsError(f"{path}: not a configuration of this version of drpt ({_first_line(error)}).") from error
+
+
+def read_spec(folder: Path) -> RunSpec:
+    """A run's checked configuration.
+
+    Args:
+        folder: The run's.
+
+    Returns:
+        Plain dataclasses and values.
+
+    Raises:
+        ResultsError: See `read_config`; or a value breaks a rule, as in a run of another version of drpt.
+    """
+    config = read_config(folder)
+    try:
+        return check_config(config)
+    except (ValueError, OmegaConfBaseException) as error:
+        path = folder / CONFIG_FILE
+        raise ResultsError(f"{path}: not a configuration of this version of drpt ({_first_line(error)}).") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
