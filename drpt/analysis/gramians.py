@@ -4,6 +4,7 @@ Axes: pool = examples, block = blocks of parameters.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,34 +14,44 @@ from drpt.capture.partition import partition_parameters
 from drpt.geometry.catalogue import Partition
 
 
-def parameter_gramians(gradients: dict[str, Tensor]) -> dict[str, Float[Tensor, "pool pool"]]:
-    """``<g_i, g_j>`` of each parameter, in float64.
+@dataclass(frozen=True, slots=True)
+class ParameterGramians:
+    """``<g_i, g_j>`` of each parameter, in float64."""
+
+    names: tuple[str, ...]
+    values: Float[Tensor, "parameter pool pool"]
+
+    def of_blocks(self, partition: Partition) -> Float[Tensor, "block pool pool"]:
+        """One a block: the sum over its parameters; where each has one, no copy."""
+        blocks = partition_parameters(self.names, partition)
+        if [block.parameters for block in blocks] == [(name,) for name in self.names]:
+            return self.values
+        place = {name: number for number, block in enumerate(blocks) for name in block.parameters}
+        total = self.values.new_zeros(len(blocks), *self.values.shape[1:])
+        for name, gramian in zip(self.names, self.values, strict=True):
+            total[place[name]] += gramian
+        return total
+
+
+def parameter_gramians(gradients: dict[str, Tensor]) -> ParameterGramians:
+    """Gramians from gradients.
 
     Args:
         gradients: [pool, sketch] by parameter; emptied on the way, since both together may not fit.
 
     Returns:
-        By parameter, in the same order.
+        In the same order.
     """
-    gramians = {}
-    for name in list(gradients):
+    names = tuple(gradients)
+    num_examples = len(gradients[names[0]])
+    values = torch.empty(len(names), num_examples, num_examples, dtype=torch.float64)
+    for name, value in zip(names, values, strict=True):
         own = gradients.pop(name).double()
-        gramians[name] = own @ own.T
-    return gramians
+        torch.mm(own, own.T, out=value)
+    return ParameterGramians(names, values)
 
 
-def block_gramians(gramians: dict[str, Tensor], partition: Partition) -> Float[Tensor, "block pool pool"]:
-    """One a block: the sum over its parameters."""
-    blocks = []
-    for block in partition_parameters(gramians, partition):
-        total = gramians[block.parameters[0]].clone()
-        for name in block.parameters[1:]:
-            total += gramians[name]
-        blocks.append(total)
-    return torch.stack(blocks)
-
-
-def sketch_error(first: dict[str, Tensor], second: dict[str, Tensor], weights: Float[Tensor, " pool"]) -> float:
+def sketch_error(first: ParameterGramians, second: ParameterGramians, weights: Float[Tensor, " pool"]) -> float:
     """Relative standard error of ``‖Σ_i weights_i g_i‖²`` over all parameters, measured with one of two sketches.
 
     Random matrices differ from parameter to parameter, so that the sketches' differences are independent, each of twice one
@@ -54,8 +65,6 @@ def sketch_error(first: dict[str, Tensor], second: dict[str, Tensor], weights: F
     Returns:
         Dimensionless.
     """
-    squares = torch.stack(
-        [torch.stack([weights @ gramian @ weights, weights @ second[name] @ weights]) for name, gramian in first.items()]
-    )
-    error = math.sqrt(float((squares[:, 0] - squares[:, 1]).square().sum()) / 2)
-    return error / max(float(squares.sum()) / 2, 1e-300)
+    one, other = (torch.einsum("kij,i,j->k", gramians.values, weights, weights) for gramians in (first, second))
+    error = math.sqrt(float((one - other).square().sum()) / 2)
+    return error / max(float((one + other).sum()) / 2, 1e-300)

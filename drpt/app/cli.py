@@ -156,7 +156,7 @@ def _add_probe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help=f"of {', '.join(FAMILIES)}; or all; default: all but the last five",
     )
     probe.add_argument("--partitions", nargs="+", choices=PARTITIONS, default=list(PARTITIONS), help="default: all four")
-    probe.add_argument("--batch-rows", type=_positive, default=8, help="examples a pass; default: 8")
+    probe.add_argument("--batch-tokens", type=_positive, default=1024, help="tokens a pass; default: 1024")
     probe.add_argument("--runs", type=Path, default=Path("runs"), help="where results go; default: runs")
     probe.add_argument("--out", type=Path, help="folder of the results; default: a new one under --runs")
     probe.set_defaults(run_command=_probe)

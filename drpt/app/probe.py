@@ -18,7 +18,7 @@ from rich.table import Table
 from torch import Tensor
 
 from drpt.analysis.bias_variance import measure
-from drpt.analysis.gramians import block_gramians, parameter_gramians, sketch_error
+from drpt.analysis.gramians import ParameterGramians, parameter_gramians, sketch_error
 from drpt.analysis.probe_chart import draw_probe
 from drpt.analysis.probe_grid import PARTITIONS, rules
 from drpt.analysis.probe_page import build_probe_page
@@ -60,7 +60,7 @@ def run_probe(options: argparse.Namespace, console: Console) -> int:
     keep_freed_memory()
     subject = prepare(spec, pool=options.pool, run=run, checkpoint=checkpoint)
     prepared = time.perf_counter()
-    gradients = collect_gradients(subject, width=options.width, batch_rows=options.batch_rows)
+    gradients = collect_gradients(subject, width=options.width, batch_tokens=options.batch_tokens)
     num_tokens = torch.tensor([sum(encoded.loss_mask[1:]) for encoded in subject.encoded])
     halves = subject.halves
     del subject  # the model has done its work
@@ -116,15 +116,15 @@ class _Probed:
 
     halves: tuple[dict[str, Tensor], dict[str, Tensor]]  # general, target, population, perhaps used: places in the pool
     num_tokens: Tensor
-    gramians: list[dict[str, Tensor]]
+    gramians: list[ParameterGramians]
 
     def pool(self, partition: str, target: str = "target") -> Pool:
         """Blocks of one partition; the first sketch measures, the last one chooses."""
         first, second = self.halves
-        measuring = block_gramians(self.gramians[0], Partition(partition))
+        measuring = self.gramians[0].of_blocks(Partition(partition))
         return Pool(
             gramian=measuring,
-            choosing=measuring if len(self.gramians) == 1 else block_gramians(self.gramians[1], Partition(partition)),
+            choosing=measuring if len(self.gramians) == 1 else self.gramians[1].of_blocks(Partition(partition)),
             num_tokens=self.num_tokens,
             general=(first["general"], second["general"]),
             target=(first[target], second[target]),
@@ -134,8 +134,8 @@ class _Probed:
     def target_norm(self) -> float:
         """``‖v*‖``, without the population's own noise."""
         weights = [self._mean_of("population", half) for half in (0, 1)]
-        square = sum(float(weights[0] @ gramian @ weights[1]) for gramian in self.gramians[0].values())
-        return max(square, 0.0) ** 0.5
+        square = torch.einsum("kij,i,j->", self.gramians[0].values, weights[0], weights[1])
+        return max(float(square), 0.0) ** 0.5
 
     def sketch_stderr(self) -> float | None:
         """Relative error of a squared distance, that from the general mean to v*."""

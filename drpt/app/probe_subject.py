@@ -106,13 +106,13 @@ def _checkpoint(folder: Path, which: str) -> Path | None:
     return path
 
 
-def collect_gradients(subject: Subject, *, width: int | None, batch_rows: int) -> list[dict[str, Tensor]]:
+def collect_gradients(subject: Subject, *, width: int | None, batch_tokens: int) -> list[dict[str, Tensor]]:
     """All examples' gradients by parameter, in the examples' order: two independent sketches, or once as they are.
 
     Args:
         subject: Model and examples.
         width: Rows of each random matrix; None for exact gradients.
-        batch_rows: Examples a pass.
+        batch_tokens: Most tokens a pass, padding included; an example that is longer goes alone.
 
     Returns:
         [example, sketch] by parameter.
@@ -120,10 +120,8 @@ def collect_gradients(subject: Subject, *, width: int | None, batch_rows: int) -
     encoded, model = subject.encoded, subject.model
     seeds = (0,) if width is None else (0, 1)
     pool = GradientPool(model, num_examples=len(encoded), width=width, seeds=seeds)
-    # By length, for little padding; the longest first, so that memory that one batch freed has room for the next.
-    order = torch.tensor(sorted(range(len(encoded)), key=lambda i: -len(encoded[i].token_ids)))
     device = next(model.parameters()).device
-    batches = order.split(batch_rows)
+    batches = _batches([len(example.token_ids) for example in encoded], batch_tokens)
     for places in track(batches, description="gradients", console=Console(stderr=True)):
         tokens = pad_rows([encoded[int(i)] for i in places], pad_token_id=subject.pad_token_id).to(device)
 
@@ -134,3 +132,15 @@ def collect_gradients(subject: Subject, *, width: int | None, batch_rows: int) -
         pool.add(losses, places)
         release_memory()  # sketches that stay would break the heap into pieces
     return [pool.gradients(sketch) for sketch in range(len(seeds))]
+
+
+def _batches(lengths: Sequence[int], batch_tokens: int) -> list[Tensor]:
+    """Places of examples of much the same length; the longest first, so that what one batch freed has room for the next."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    batches = []
+    start = 0
+    while start < len(order):
+        count = max(1, batch_tokens // lengths[order[start]])
+        batches.append(torch.tensor(order[start : start + count]))
+        start += count
+    return batches

@@ -46,21 +46,22 @@ class GradientPool:
             sample_losses: Runs the model on a batch and returns one loss a row.
             places: Of the rows in the pool.
         """
-        step = _PoolStep(len(places))
-        try:
-            with captured_forwards(self._sites, self.parameters, step):
-                sample_losses().sum().backward()
-            with torch.no_grad():
-                for kept, seed in zip(self._kept, self._seeds, strict=True):
-                    for name, uses in step.uses.items():
-                        parts = [self._sketch(name, seed, use, self.parameters[name]) for use in uses]
-                        sketch = sum(parts[1:], parts[0])
-                        if name not in kept:
-                            kept[name] = sketch.new_zeros(self._num_examples, sketch.shape[1])
-                        kept[name][places] = sketch
-        finally:
-            # Uses hold activations, these the graph, and the graph the step: a circle that no garbage collector sees.
-            step.uses.clear()
+        with captured_forwards(self._sites, self.parameters, _PoolStep(self, places)):
+            sample_losses().sum().backward()
+
+    def keep(self, name: str, use: Use, places: Int[Tensor, " batch"]) -> None:
+        """Sketch what one use of a parameter adds to the rows' gradients; nothing else of it stays.
+
+        Args:
+            name: Of the parameter.
+            use: Reached by the backward pass.
+            places: Of the rows in the pool.
+        """
+        for kept, seed in zip(self._kept, self._seeds, strict=True):
+            sketch = self._sketch(name, seed, use, self.parameters[name])
+            if name not in kept:
+                kept[name] = sketch.new_zeros(self._num_examples, sketch.shape[1])
+            kept[name][places] += sketch
 
     def gradients(self, sketch: int) -> dict[str, Float[Tensor, "example sketch"]]:
         """Sketches of all examples by parameter, in float32 or better; a parameter that no loss depends on is left out."""
@@ -91,19 +92,21 @@ class GradientPool:
 
 
 class _PoolStep:
-    """Keeps what the backward pass leaves of one batch."""
+    """Hands on what the backward pass of one batch leaves, at once: activations need not wait for the end."""
 
-    def __init__(self, num_rows: int) -> None:
-        self.num_rows = num_rows
+    def __init__(self, pool: GradientPool, places: Int[Tensor, " batch"]) -> None:
+        self.num_rows = len(places)
         self.anchor = torch.zeros((), requires_grad=True)
-        self.uses: dict[str, list[Use]] = {}
+        self._pool = pool
+        self._places = places
 
     def announce(self, names: Sequence[str]) -> None:
         """Nothing to wait for."""
 
+    @torch.no_grad()
     def record(self, uses: Sequence[tuple[str, Use]]) -> None:
         for name, use in uses:
-            self.uses.setdefault(name, []).append(use)
+            self._pool.keep(name, use, self._places)
 
 
 def _map_left(factors: TokenFactors, matrix: Tensor | None, size: int) -> Tensor:

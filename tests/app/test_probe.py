@@ -70,11 +70,25 @@ def test_probe_of_a_trained_run(drpt):
     assert "this run has first, 2, 5, last" in text
 
 
+def test_probe_of_a_run_on_other_data_than_the_default(drpt, tmp_path):
+    lines = [json.dumps({"prompt": f"{i} + {i} =", "response": str(2 * i)}) for i in range(200)]
+    (tmp_path / "pool.jsonl").write_text("\n".join(lines))
+    words = [word for word in TINY if "data.source" not in word and "num_general" not in word]
+    words += ["data=jsonl", "data.source.general=pool.jsonl", "data.source.target=pool.jsonl", "sweep=jsonl"]
+    status, text = drpt("train", *words)
+    assert status == 0, text
+    (folder,) = (path.parent for path in Path("runs/jsonl").glob("*/summary.json"))
+    status, text = drpt("probe", f"run={folder}", *SMALL, "--families", "full")
+    assert status == 0, text
+    config = json.loads(Path("out/probe.json").read_text())["config"]
+    assert config["data"]["source"]["_target_"] == "drpt.data.jsonl.JsonlSource"
+
+
 def test_gradients_are_those_of_every_example_alone():
     """Model, chat template, padding, pool and all: gramians of the probe equal those of one backward pass an example."""
     spec = check_config(compose_run([*TINY, "sweep=x", "finetune=full"]))
     subject = prepare(spec, pool=4, run=None, checkpoint="first")
-    (gradients,) = collect_gradients(subject, width=None, batch_rows=3)
+    (gradients,) = collect_gradients(subject, width=None, batch_tokens=150)
     total = sum(gradient.double() @ gradient.double().T for gradient in gradients.values())
     rows = []
     for encoded in subject.encoded:

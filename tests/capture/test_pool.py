@@ -65,8 +65,8 @@ def test_nothing_of_a_batch_stays(monkeypatch):
 
     seen = []
 
-    def watched(num_rows):
-        step = _PoolStep(num_rows)
+    def watched(pool, places):
+        step = _PoolStep(pool, places)
         seen.append(weakref.ref(step))
         return step
 
