@@ -27,7 +27,7 @@ def draw_probe(probe: Probe, size: tuple[int, int]) -> bytes:
     """
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         columns = len(probe.partitions)
-        figure = Figure(figsize=(4.2 * columns + 1.6, 8.2), dpi=130, layout="constrained")
+        figure = Figure(figsize=(4.2 * columns + 1.8, 8.6), dpi=130, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(2, columns, squeeze=False, sharey="row")
         bounds = limits(probe.of(size))
@@ -40,6 +40,11 @@ def draw_probe(probe: Probe, size: tuple[int, int]) -> bytes:
         axes[1][0].set_ylabel("mean squared error / ‖v*‖²")
         handles, labels = axes[0][-1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", frameon=False)
+        figure.supxlabel(
+            "Above: lower left is better, dotted lines join equal mean squared error. Below: strength λ, as λ/(1+λ) for ridges "
+            "and margins and as 1−ρ for relaxed sets; dashed: none; diamonds: automatic.",
+            fontsize=9,
+        )
         figure.suptitle(f"{probe.title}; n={size[0]}, m={size[1]}")
         image = io.BytesIO()
         figure.savefig(image, format="png")
@@ -50,7 +55,7 @@ def _draw_plane(axes: Axes, points: Sequence[Point], bounds: tuple[float, float,
     low, bias_high, variance_high = bounds
     total = bias_high + variance_high
     for level in np.linspace(total / 8, total, 8):
-        axes.plot([0, level], [level, 0], ":", color="#cccccc", linewidth=0.8, zorder=0)
+        axes.plot([0, level], [level, 0], ":", color="#999999", linewidth=0.7, zorder=0)
     axes.plot([0], [0], "x", color="black", markersize=8, label="oracle v*")
     for name, members in families(points).items():
         axes.errorbar(
@@ -68,7 +73,7 @@ def _draw_plane(axes: Axes, points: Sequence[Point], bounds: tuple[float, float,
     for point in points:
         if point.is_auto:
             place = (point.direction.bias_sq, point.direction.variance)
-            axes.plot(*place, "D", color=COLOURS[point.rule.name], markeredgecolor="black", label=f"{point.rule.name} λ=auto")
+            axes.plot(*place, "D", color=COLOURS[point.rule.name], markeredgecolor="black", label=point.label)
     axes.set_xlim(low - 0.05 * bias_high, bias_high)
     axes.set_ylim(-0.03 * variance_high, variance_high)
     axes.set_xlabel("bias² / ‖v*‖²")
@@ -90,7 +95,7 @@ def _draw_errors(axes: Axes, points: Sequence[Point]) -> None:
             axes.plot(
                 [-0.02], [point.direction.mse], "D", color=COLOURS[point.rule.name], markeredgecolor="black", markersize=5
             )
-    axes.set_xlabel("strength λ (ridge and margin: λ/(1+λ)); dashed: none; diamonds: auto")
+    axes.set_xlabel("strength, weak to strong")
     axes.set_xlim(-0.05, 1.03)
     ends = [p.direction.mse for p in points if p.rule.name in ENDS]
     axes.set_ylim(0, 1.6 * max(ends) if ends else None)

@@ -31,7 +31,7 @@ def build_probe_page(probe: Probe) -> str:
             {
                 "title": f"n = {size[0]} general, m = {size[1]} target examples a step",
                 "figure": to_html(_figure(probe, size), f"probe-{number}", is_first=number == 0, height=height),
-                "best": [_row(point) for point in best_points(probe.of(size))],
+                "best": [_row(point) for point in best_points(probe.of(size), over_partitions=True)],
                 "all": [_row(point) for point in probe.of(size)],
             }
         )
@@ -48,11 +48,11 @@ def build_probe_page(probe: Probe) -> str:
 
 
 def _row(point: Point) -> dict[str, str]:
-    d, strength = point.direction, point.rule.strength
+    d = point.direction
     return {
         "family": point.rule.name,
         "partition": point.rule.partition,
-        "strength": strength if isinstance(strength, str) else "" if strength is None else f"{strength:g}",
+        "strength": point.dial,
         "size": f"{point.general_rows}, {point.target_rows}",
         "bias": f"{d.bias_sq:.3f} ± {d.bias_sq_stderr:.3f}",
         "variance": f"{d.variance:.3f} ± {d.variance_stderr:.3f}",
@@ -96,7 +96,7 @@ def _figure(probe: Probe, size: tuple[int, int]) -> go.Figure:
                 _add_auto(figure, column, point)
         figure.update_xaxes(title="bias² / ‖v*‖²", range=[low - 0.05 * bias_high, bias_high], row=1, col=column)
         figure.update_yaxes(range=[-0.03 * variance_high, variance_high], row=1, col=column)
-        figure.update_xaxes(title="strength λ (ridge, margin: λ/(1+λ))", range=[-0.05, 1.03], row=2, col=column)
+        figure.update_xaxes(title="strength λ", range=[-0.05, 1.03], row=2, col=column)
         ends = [p.direction.mse for p in points if p.rule.name in ENDS]
         if ends:
             figure.update_yaxes(range=[0, 1.6 * max(ends)], row=2, col=column)

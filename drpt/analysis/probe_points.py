@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from drpt.analysis.bias_variance import Direction
-from drpt.geometry.catalogue import AUTO, SETS
+from drpt.geometry.catalogue import SETS
 from drpt.geometry.spec import RegularizerSpec
 
 ENDS = ("target_only", "full")  # of the spectrum; like the mix they do not depend on the partition
@@ -26,6 +26,9 @@ COLOURS = {
     "halfspace": "#6A3D9A",
     "dual_cone": "#B15928",
     "pcgrad": "#CAB2D6",
+    "subset_relaxed": "#F4A582",
+    "hull_relaxed": "#4393C3",
+    "span_relaxed": "#5B3A29",
     "mgda": "#FB9A99",
     "cagrad": "#E31A1C",
     "target_only": "#222222",
@@ -45,17 +48,27 @@ class Point:
 
     @property
     def is_auto(self) -> bool:
-        """Whether the strength was chosen in every draw."""
-        return self.rule.strength == AUTO
+        """Whether the dial was set in every draw anew."""
+        return self.rule.is_auto
 
     @property
     def label(self) -> str:
-        """Family and strength."""
+        """Family and dials."""
         return self.rule.label
 
+    @property
+    def dial(self) -> str:
+        """The strength as tables show it, or the relaxation where that is what is varied; empty where there is none."""
+        for sign, value in (("ρ=", self.rule.relaxation or None), ("", self.rule.strength)):
+            if value is not None:
+                return f"{sign}{value}" if isinstance(value, str) else f"{sign}{value:g}"
+        return ""
+
     def place(self) -> float | None:
-        """Where its strength stands on an axis from 0 to 1; a strength without an upper end as λ/(1 + λ)."""
+        """Where its dial stands on an axis from weak, 0, to strong, 1: λ, λ/(1 + λ) where λ has no upper end, or 1 − ρ."""
         strength = self.rule.strength
+        if isinstance(self.rule.relaxation, float) and self.rule.relaxation > 0.0:
+            return 1.0 - self.rule.relaxation
         if strength is None or isinstance(strength, str):
             return None
         domain = SETS[self.rule.set].strength

@@ -224,14 +224,14 @@ def _table(probe: Probe, size: tuple[int, int]) -> Table:
     """The best strength and partition of every family, by mean squared error."""
     title = f"n={size[0]}, m={size[1]}: the best of each family (squares relative to ‖v*‖²; the oracle v* has 0)"
     table = Table(title=title, title_justify="left", box=None)
-    for heading in ("family", "partition", "λ", "bias²", "variance", "mse", "cos(u, v*)", "‖u‖/‖v*‖", "failures"):
+    for heading in ("family", "partition", "λ or ρ", "bias²", "variance", "mse", "cos(u, v*)", "‖u‖/‖v*‖", "failures"):
         table.add_column(heading, justify="left" if heading in {"family", "partition"} else "right")
     for point in best_points(probe.of(size), over_partitions=True):
-        d, strength = point.direction, point.rule.strength
+        d = point.direction
         table.add_row(
             point.rule.name,
             point.rule.partition,
-            strength if isinstance(strength, str) else "" if strength is None else f"{strength:g}",
+            point.dial,
             f"{d.bias_sq:.3f} ± {d.bias_sq_stderr:.3f}",
             f"{d.variance:.3f} ± {d.variance_stderr:.3f}",
             f"{d.mse:.3f} ± {d.mse_stderr:.3f}",

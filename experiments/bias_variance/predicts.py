@@ -1,0 +1,189 @@
+"""Does the probe predict training? Mean squared errors of update rules beside the final losses of runs under the same rules.
+
+    python -m experiments.bias_variance.predicts PROBE.json SWEEP_FOLDER [--rows 8x2]
+
+Prints a table and Spearman's rank correlations with 95 % intervals, and writes ``predicts.json`` and ``predicts.png`` beside
+the probe. The interval resamples seeds, all rules' alike, since a seed's target examples are common to them, and draws each
+probed error anew within its standard error.
+"""
+
+import argparse
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from drpt.analysis.probe_points import COLOURS
+from drpt.analysis.run import Run, read_sweep
+from drpt.files import write_atomically
+
+_RESAMPLES = 4000
+_ALIKE = {"whole_space", "mean", "ball"}  # sets whose update does not depend on the partition
+_PLAIN = {"cone", "dual_cone"}  # once had no strength: that is 0
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One rule, probed and trained with."""
+
+    label: str
+    name: str  # of the probe's family
+    mse: float
+    mse_stderr: float
+    cosine: float
+    losses: dict[int, float]  # final held-out loss by seed
+
+    @property
+    def loss(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean(list(self.losses.values())))
+
+    @property
+    def loss_stderr(self) -> float:
+        """Of the mean, over seeds."""
+        return float(np.std(list(self.losses.values()), ddof=1) / len(self.losses) ** 0.5)
+
+
+def rule_of(regularizer: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What decides an update, whatever the rule is called."""
+    name, score = regularizer["set"], regularizer["score"]
+    strength = 0.0 if name in _PLAIN and regularizer["strength"] is None else regularizer["strength"]
+    has_score = name in {"subset", "filter", "pcgrad"}
+    partition = "" if name in _ALIKE else regularizer["partition"]
+    return name, partition, score if has_score else "", strength, regularizer["relaxation"]
+
+
+def pair(points: Sequence[Mapping[str, Any]], runs: Sequence[Run], size: tuple[int, int]) -> list[Pair]:
+    """Rules that were both probed and trained with, for the seeds that all of them have.
+
+    Args:
+        points: Of ``probe.json``.
+        runs: Of the sweep.
+        size: (n, m) of the probe.
+
+    Returns:
+        By probed error.
+    """
+    by_rule: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        if run.is_finished and run.config["regularizer"]["stopping_share"] == 0.0:
+            by_rule.setdefault(rule_of(run.config["regularizer"]), []).append(run)
+    common = set.intersection(*({int(run.config["seed"]) for run in members} for members in by_rule.values()))
+    pairs = []
+    for point in points:
+        members = (
+            by_rule.pop(rule_of(point["rule"]), None)
+            if point["target"] == "unseen" and (point["n"], point["m"]) == size
+            else None
+        )
+        if members is None:
+            continue
+        losses = {int(run.config["seed"]): float(run.summary["final"]["target/loss/mean"]) for run in members}
+        direction = point["direction"]
+        pairs.append(
+            Pair(
+                label=str(members[0].summary["label"]),
+                name=point["rule"]["name"],
+                mse=direction["mse"],
+                mse_stderr=direction["mse_stderr"],
+                cosine=direction["cosine"],
+                losses={seed: losses[seed] for seed in sorted(common)},
+            )
+        )
+    return sorted(pairs, key=lambda found: found.mse)
+
+
+def spearman(a: Floats, b: Floats) -> float:
+    """Rank correlation, ties sharing their mean rank."""
+    return float(pd.Series(a).rank().corr(pd.Series(b).rank()))
+
+
+def correlate(pairs: Sequence[Pair], figure: str, *, seed: int = 0) -> dict[str, float]:
+    """Spearman's correlation of a probed figure with the mean final loss, and its 95 % interval.
+
+    Args:
+        pairs: At least three.
+        figure: ``mse``, or ``cosine``, which is negated: smaller is better for both.
+        seed: Of the resampling.
+
+    Returns:
+        ``rho``, ``low`` and ``high``.
+    """
+    generator = np.random.default_rng(seed)
+    losses = np.array([list(found.losses.values()) for found in pairs])  # [rule, seed]
+    sign = -1.0 if figure == "cosine" else 1.0
+    probed = sign * np.array([getattr(found, figure) for found in pairs])
+    stderr = np.array([found.mse_stderr if figure == "mse" else 0.0 for found in pairs])
+    resampled = [
+        spearman(
+            probed + stderr * generator.standard_normal(len(pairs)),
+            losses[:, generator.integers(losses.shape[1], size=losses.shape[1])].mean(axis=1),
+        )
+        for _ in range(_RESAMPLES)
+    ]
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return {"rho": spearman(probed, losses.mean(axis=1)), "low": float(low), "high": float(high)}
+
+
+def draw(pairs: Sequence[Pair], title: str) -> bytes:
+    """Probed error against final loss, a labelled point a rule."""
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(7.5, 5.2), dpi=130, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for found in pairs:
+            axes.errorbar(
+                [found.mse],
+                [found.loss],
+                xerr=[found.mse_stderr],
+                yerr=[found.loss_stderr],
+                fmt="o",
+                color=COLOURS[found.name],
+                elinewidth=0.8,
+            )
+            axes.annotate(found.label, (found.mse, found.loss), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axes.set_xlabel("mean squared error of the update before training / ‖v*‖²  (probe)")
+        axes.set_ylabel("held-out loss after training")
+        axes.set_title(title, fontsize=10)
+        image = io.BytesIO()
+        figure.savefig(image, format="png")
+    return image.getvalue()
+
+
+def main() -> None:
+    """See the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("probe", type=Path)
+    parser.add_argument("sweep", type=Path)
+    parser.add_argument("--rows", default="8x2", help="n and m of the probe; default: 8x2")
+    options = parser.parse_args()
+    n, m = (int(part) for part in options.rows.split("x"))
+    record = json.loads(options.probe.read_text())
+    pairs = pair(record["points"], read_sweep(options.sweep), (n, m))
+    print(f"| rule | probed mean squared error | cos(u, v*) | final loss, {len(pairs[0].losses)} seeds |")
+    print("| :-- | --: | --: | --: |")
+    for found in pairs:
+        errors = f"{found.mse:.3f} ± {found.mse_stderr:.3f} | {found.cosine:.3f}"
+        print(f"| {found.label} | {errors} | {found.loss:.3f} ± {found.loss_stderr:.3f} |")
+    found_correlations = {figure: correlate(pairs, figure) for figure in ("mse", "cosine")}
+    for figure, value in found_correlations.items():
+        print(f"rank correlation of {figure} with the final loss: {value['rho']:.2f} [{value['low']:.2f}, {value['high']:.2f}]")
+    result = {"correlations": found_correlations, "pairs": [asdict(found) for found in pairs]}
+    write_atomically(options.probe.parent / "predicts.json", json.dumps(result, indent=1))
+    rho = found_correlations["mse"]
+    title = f"{options.sweep.name}: rank correlation {rho['rho']:.2f} [{rho['low']:.2f}, {rho['high']:.2f}]"
+    write_atomically(options.probe.parent / "predicts.png", draw(pairs, title))
+
+
+if __name__ == "__main__":
+    main()
