@@ -99,7 +99,7 @@ def test_ridged_cone_meets_its_conditions(seed, ridge):
     assert (found * slope).abs().max() < 1e-7
 
 
-def coefficients(problem, rule):
+def coefficients(problem, rule, num_blocks=BLOCKS):
     from drpt.geometry.products import Products
 
     products = Products(
@@ -108,7 +108,7 @@ def coefficients(problem, rule):
         gramian=torch.einsum("bnd,bmd->bnm", problem.general, problem.general),
     )
     rows = GeneralRows(base_weights=problem.weights, example_ids=problem.ids, draw=0)
-    return rule.coefficients(rows, products, range(BLOCKS)).general
+    return rule.coefficients(rows, products, range(num_blocks)).general
 
 
 @given(seed=SEEDS, margin=st.sampled_from([0.1, 1.0]))
@@ -229,3 +229,39 @@ def test_weights_of_every_block_are_its_own(name):
         alone = Problem(9)
         alone.weights = problem.weights[block]
         close(alone.update(any_regularizer(name))[block], together[block])
+
+
+@pytest.mark.parametrize(
+    ("name", "strength"), [("cone", 0.3), ("dual_cone", 0.3), ("mgda", None), ("cagrad", 0.5), ("l2rw", None), ("ball", 0.3)]
+)
+@given(seed=SEEDS)
+@settings(max_examples=15)
+def test_examples_given_twice_with_half_their_weight_change_nothing(name, strength, seed):
+    rule = regularizer(name, strength=strength)
+    close(Problem(seed).doubled().update(rule), Problem(seed).update(rule))
+
+
+@pytest.mark.parametrize(("name", "strength"), [("hull", 0.4), ("cone", 0.0), ("span", 0.0), ("exact_subset", 0.5)])
+@given(seed=SEEDS)
+@settings(max_examples=20)
+def test_finer_partition_comes_no_less_near(name, strength, seed):
+    """Three blocks that choose for themselves against the three seen as one."""
+    fine, coarse = Problem(seed), Problem(seed)
+    coarse.general = fine.general.permute(1, 0, 2).reshape(1, 6, -1)
+    coarse.target = fine.target.reshape(1, -1)
+    rule = regularizer(name, strength=strength)
+    distances = []
+    for problem, num_blocks in ((fine, BLOCKS), (coarse, 1)):
+        found = coefficients(problem, rule, num_blocks)
+        update = torch.einsum("bn,bnd->bd", found, problem.general)
+        distances.append(float((update - problem.target).norm()))
+    assert distances[0] <= distances[1] + 1e-8
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_full_relaxation_is_target_only(name):
+    entry = SETS[name]
+    strength = None if entry.strength is None else DEFAULT.get(name, 0.5)
+    rule = regularizer(name, strength=strength, relaxation=1.0, step_size=0.1 if entry.takes_step_size else None)
+    problem = Problem(2)
+    assert_same(problem.update(rule), problem.target)
