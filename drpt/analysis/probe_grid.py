@@ -8,7 +8,7 @@ from drpt.geometry.spec import RegularizerSpec
 
 PARTITIONS = tuple(member.value for member in Partition)
 _SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
-_RELAXATIONS = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
+_RELAXATIONS = (0.8, 0.6, 0.4, 0.2)
 _RIDGES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 

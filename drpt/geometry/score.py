@@ -52,11 +52,12 @@ class RandomScore(Score):
 
     def __call__(self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]) -> Float[Tensor, "block general"]:
         """See `Score.__call__`."""
-        in_id_order = torch.stack([self._draw(len(rows.example_ids), rows.draw, block) for block in blocks])
         place = torch.argsort(torch.argsort(rows.example_ids, stable=True), stable=True)
+        in_id_order = self._draw(rows.draw, max(blocks) + 1, rows.num_general)[list(blocks)]
         return in_id_order.to(rows.base_weights.device)[:, place]
 
-    def _draw(self, count: int, draw: int, block: int) -> Float[Tensor, " general"]:
-        # Odd multipliers spread the three indices over 63 bits; torch's generator hashes the seed further.
-        mixed = (self.seed * 0x9E3779B97F4A7C15 + draw * 0xC2B2AE3D27D4EB4F + block * 0x165667B19E3779F9) % 2**63
-        return torch.rand(count, generator=torch.Generator().manual_seed(mixed), dtype=torch.float64)
+    def _draw(self, draw: int, num_blocks: int, num_general: int) -> Float[Tensor, "block general"]:
+        # Odd multipliers spread the indices over 63 bits; torch's generator hashes the seed further. A block's numbers are the
+        # same however many follow.
+        mixed = (self.seed * 0x9E3779B97F4A7C15 + draw * 0xC2B2AE3D27D4EB4F) % 2**63
+        return torch.rand(num_blocks, num_general, generator=torch.Generator().manual_seed(mixed), dtype=torch.float64)
