@@ -5,15 +5,19 @@ examples an update rule u has ``bias² = ‖E u − v*‖²``, ``variance = E �
 is a combination of examples' gradients, so all of it is quadratic forms in the pool's gramian.
 
 Estimator. The pool is cut into two halves that share no example, each with general, target and population examples of its
-own. With ū_h the mean update over draws from half h, and v*_h the mean over its population, ``(ū_1 − v*_1) · (ū_2 − v*_2)`` is
-unbiased for bias², whatever the noise of the draws, of the pool and of v*: the two factors are independent. The variance is
-the draws' sample variance within a half, times N/(N−1) for drawing with replacement from N examples (exact where u is linear
-in them, and right to 1/N where it is not).
+own. A draw takes distinct examples of one half, so that by itself it is a step of independent examples. With ū_h the mean
+update over draws from half h, and v*_h the mean over its population,
+
+    bias² ≈ (ū_1 − v*_1) · (ū_2 − v*_2)        variance ≈ mean ‖u‖² − ū_1 · ū_2        error = their sum
+
+are unbiased whatever the rule and the noise of draws, pool and v*: the factors of every product are independent. Ratios to
+``‖v*‖² ≈ v*_1 · v*_2`` are so to first order.
 
 Standard errors have two parts, added in squares. Every figure is, to first order, a mean over draws of some t: its variance
-over draws is one part. The other is the pool's own, by the infinitesimal jackknife (Efron 2014): giving example e more weight
-in the pool moves the mean of t by ``N Cov(N_e, t)``, N_e being how often e was drawn, so that the mean has variance
-``Σ_e Cov(N_e, t)²``, less what the finite number of draws adds to that sum. Examples of the populations enter linearly.
+over draws is one part. The other is the pool's own, by the infinitesimal jackknife (Efron 2014; without replacement: Wager
+and Athey 2018): the mean of t moves with example e of N as ``Cov(N_e, t)``, N_e telling whether e was drawn, and has variance
+``(N/(N−n))² Σ_e Cov(N_e, t)²``, less what the finite number of draws adds to that sum. Examples of the populations enter
+linearly.
 
 Where gramians come from sketches, rules choose by one sketch and are measured with another: an update must not look good
 because the sketch that chose it flatters it.
@@ -26,7 +30,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from drpt.analysis.resampling import Draws, Pool, Updates, resample
@@ -61,8 +65,12 @@ def measure(
 
     Returns:
         The figures of each rule.
+
+    Raises:
+        TargetGradientError: ``‖v*‖²`` is within two standard errors of 0.
     """
     truth = _Truth(pool)
+    truth.require_length()
     halves = []
     for taken in draws:
         updates = []
@@ -73,6 +81,10 @@ def measure(
     return [_direction(pool, truth, draws, pair) for pair in zip(*halves, strict=True)]
 
 
+class TargetGradientError(ValueError):
+    """The population's gradient v* cannot be told from noise, so that nothing can be measured against it."""
+
+
 class _Truth:
     """v* of both halves: as weights of the pool's examples, and its inner product with each of them in every block."""
 
@@ -80,34 +92,63 @@ class _Truth:
         self.weights = [pool.population_weights(half) for half in (0, 1)]
         self.field = [torch.einsum("bpq,q->bp", pool.gramian, weights) for weights in self.weights]
         self.size = float(self.field[0].sum(dim=0) @ self.weights[1])  # ‖v*‖², unbiased
+        square = 0.0
+        for half in (0, 1):
+            inner = self.field[1 - half].sum(dim=0)[pool.population[half]]
+            square += float(inner.var()) / len(inner)
+        self.size_stderr = math.sqrt(square)
+
+    def require_length(self) -> None:
+        """Refuse to divide by noise."""
+        if not self.size > 2 * self.size_stderr:
+            raise TargetGradientError(
+                f"‖v*‖² = {self.size:.3g} ± {self.size_stderr:.3g} over the population: the target gradient cannot be told "
+                "from noise, so nothing is measured against it. Raise --pool; after much training it may have vanished."
+            )
+
+
+def target_size(pool: Pool) -> tuple[float, float]:
+    """``‖v*‖²`` and its standard error over the population.
+
+    Args:
+        pool: In any partition.
+
+    Returns:
+        Both in the gradients' own unit.
+    """
+    truth = _Truth(pool)
+    return truth.size, truth.size_stderr
 
 
 def _direction(pool: Pool, truth: _Truth, draws: Sequence[Draws], updates: Sequence[Updates]) -> Direction:
     means = [_mean(pool, draws[half], updates[half]) for half in (0, 1)]
     gaps = [means[half] - truth.weights[half] for half in (0, 1)]  # ū − v*, as weights
-    fields = [torch.einsum("bpq,bq->bp", pool.gramian, gap) for gap in gaps]  # <example, ū − v*>
-    bias_sq = float((fields[0] * gaps[1]).sum()) / truth.size
-    # What each draw, and each example of a population, adds to the figures; the other half's gap is held fixed.
-    apart = [_inner(draws[half], updates[half], fields[1 - half]) / truth.size for half in (0, 1)]
-    spread = [_spread(pool, draws[half], updates[half], means[half], half) / truth.size for half in (0, 1)]
-    pull = [fields[1 - half].sum(dim=0)[pool.population[half]] / truth.size for half in (0, 1)]
+    gap_fields = [torch.einsum("bpq,bq->bp", pool.gramian, gap) for gap in gaps]  # <example, ū − v*>
+    fields = [gap_fields[half] + truth.field[half] for half in (0, 1)]  # <example, ū>
+    bias_sq = float((gap_fields[0] * gaps[1]).sum()) / truth.size
+    squares = [found.squares / truth.size for found in updates]
+    variance = float((squares[0].mean() + squares[1].mean()) / 2 - (fields[0] * means[1]).sum() / truth.size)
+    # What each draw, and each example of a population, adds to the figures; the other half's means are held fixed.
+    in_bias = [_inner(draws[half], updates[half], gap_fields[1 - half]) / truth.size for half in (0, 1)]
+    in_variance = [squares[half] / 2 - _inner(draws[half], updates[half], fields[1 - half]) / truth.size for half in (0, 1)]
+    pull = [gap_fields[1 - half].sum(dim=0)[pool.population[half]] / truth.size for half in (0, 1)]
     size_pull = [truth.field[1 - half].sum(dim=0)[pool.population[half]] / truth.size for half in (0, 1)]
-    variance = float((spread[0].mean() + spread[1].mean()) / 2)
 
-    def stderr(in_bias: float, in_variance: float, figure: float) -> float:
+    def stderr(of_bias: float, of_variance: float, figure: float) -> float:
         square = 0.0
         for half in (0, 1):
-            terms = in_bias * apart[half] + in_variance * spread[half] / 2
-            square += float(terms.var()) / len(terms) + _jackknife(draws[half], terms)
-            of_population = in_bias * pull[half] + figure * size_pull[half]
+            terms = of_bias * in_bias[half] + of_variance * in_variance[half]
+            square += float(terms.var()) / len(terms)
+            square += _jackknife(draws[half].general, terms, len(pool.general[half]))
+            square += _jackknife(draws[half].target, terms, len(pool.target[half]))
+            of_population = of_bias * pull[half] + figure * size_pull[half]
             square += float(of_population.var()) / len(of_population)
         return math.sqrt(square)
 
     centre = (truth.field[0] + truth.field[1]) / 2
-    length = max(truth.size, 1e-300) ** 0.5
-    norms = [found.squares.clamp(min=0).sqrt() for found in updates]
-    inners = [_inner(draws[half], updates[half], centre) for half in (0, 1)]
-    norm, inner = torch.cat(norms), torch.cat(inners)
+    length = truth.size**0.5
+    norm = torch.cat([found.squares.clamp(min=0).sqrt() for found in updates])
+    inner = torch.cat([_inner(draws[half], updates[half], centre) for half in (0, 1)])
     return Direction(
         bias_sq=bias_sq,
         bias_sq_stderr=stderr(1.0, 0.0, bias_sq),
@@ -134,24 +175,24 @@ def _inner(draws: Draws, updates: Updates, field: Float[Tensor, "block pool"]) -
     return torch.einsum("bdr,bdr->d", updates.coefficients, field[:, draws.rows])
 
 
-def _spread(pool: Pool, draws: Draws, updates: Updates, mean: Float[Tensor, "block pool"], half: int) -> Tensor:
-    """``‖u − ū‖²`` of every draw, scaled so that its mean is unbiased for the variance."""
-    field = torch.einsum("bpq,bq->bp", pool.gramian, mean)
-    squares = updates.squares - 2 * _inner(draws, updates, field) + (field * mean).sum()
-    num_draws, num_examples = len(squares), len(pool.target[half])
-    return squares * num_draws / (num_draws - 1) * num_examples / (num_examples - 1)
+def _jackknife(taken: Int[Tensor, "draw count"], terms: Float[Tensor, " draw"], num_examples: int) -> float:
+    """Variance of the mean of ``terms`` that the choice of the pool's examples of one kind causes; see the module's text.
 
+    Args:
+        taken: The examples of each draw.
+        terms: t.
+        num_examples: N of that kind in the half; where a draw takes all of them the pool's error cannot be told.
 
-def _jackknife(draws: Draws, terms: Float[Tensor, " draw"]) -> float:
-    """Variance of the mean of ``terms`` that the choice of the pool's examples causes; see the module's text."""
-    total = 0.0
+    Returns:
+        At least 0; infinite where it cannot be told.
+    """
+    num_draws, count = taken.shape
+    if count == num_examples:
+        return math.inf
     centred = terms - terms.mean()
-    num_draws = len(terms)
-    for rows in (draws.general, draws.target):
-        taken = rows.unique(return_inverse=True)[1]
-        counts = terms.new_zeros(num_draws, int(taken.max()) + 1)
-        counts.scatter_add_(1, taken, torch.ones_like(taken, dtype=terms.dtype))
-        covariances = (counts * centred[:, None]).mean(dim=0)
-        from_draws = float(counts.var(dim=0).sum() * centred.var()) / num_draws
-        total += max(float(covariances.square().sum()) - from_draws, 0.0)
-    return total
+    places = taken.unique(return_inverse=True)[1]
+    counts = terms.new_zeros(num_draws, int(places.max()) + 1).scatter_(1, places, 1.0)
+    covariances = (counts * centred[:, None]).mean(dim=0)
+    from_draws = float(counts.var(dim=0).sum() * centred.var()) / num_draws
+    scale = (num_examples / (num_examples - count)) ** 2
+    return scale * max(float(covariances.square().sum()) - from_draws, 0.0)

@@ -54,14 +54,17 @@ STANDARD = tuple(name for name, family in FAMILIES.items() if family.is_standard
 _AUTOMATIC = ("mix", "hull", "span")
 
 
-def rules(partition: str, *, families: Sequence[str], target_rows: int, base_weights: str) -> Iterator[RegularizerSpec]:
+def rules(
+    partition: str, *, families: Sequence[str], target_rows: int, base_weights: str, has_alike: bool
+) -> Iterator[RegularizerSpec]:
     """The rules measured under one partition.
 
     Args:
-        partition: A value of `Partition`; rules that do not depend on it are given under ``global`` alone.
+        partition: A value of `Partition`.
         families: Names from `FAMILIES`.
         target_rows: m.
         base_weights: A value of `BaseWeights`.
+        has_alike: Whether rules that do not depend on the partition are among them: once is enough.
 
     Yields:
         One specification a point, families in order, each from weak to strong, an automatic strength last.
@@ -69,7 +72,7 @@ def rules(partition: str, *, families: Sequence[str], target_rows: int, base_wei
     for name, family in FAMILIES.items():
         if name not in families:
             continue
-        if family.is_alike and partition != "global":
+        if family.is_alike and not has_alike:
             dials: list[tuple[float | str | None, float | str]] = []
         elif family.relaxations:
             dials = [(family.strengths[0], relaxation) for relaxation in family.relaxations]

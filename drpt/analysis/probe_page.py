@@ -8,7 +8,7 @@ from jinja2 import Environment, select_autoescape
 from plotly.subplots import make_subplots
 
 from drpt.analysis.page import to_html
-from drpt.analysis.probe_points import COLOURS, ENDS, Point, Probe, best_points, families, limits
+from drpt.analysis.probe_points import ENDS, Point, Probe, best_points, colour_of, families, limits
 
 _LINES = 8  # of equal mean squared error
 
@@ -37,7 +37,7 @@ def build_probe_page(probe: Probe) -> str:
         )
     return environment.from_string(template).render(
         title=probe.title,
-        target_norm=f"{probe.target_norm:.3g}",
+        target_size=probe.target_text,
         sketch=None
         if probe.sketch_stderr is None
         else f"{probe.sketch_width} rows a side; squared distances ±{probe.sketch_stderr:.1%}",
@@ -114,7 +114,7 @@ def _add_levels(figure: go.Figure, column: int, total: float) -> None:
 
 
 def _add_family(figure: go.Figure, column: int, name: str, members: Sequence[Point], *, is_first: bool) -> None:
-    colour = COLOURS[name]
+    colour = colour_of(name)
     plane = go.Scatter(
         x=[p.direction.bias_sq for p in members],
         y=[p.direction.variance for p in members],
@@ -156,7 +156,12 @@ def _add_auto(figure: go.Figure, column: int, point: Point) -> None:
             x=[x],
             y=[y],
             mode="markers",
-            marker={"symbol": "diamond", "size": 10, "color": COLOURS[point.rule.name], "line": {"color": "black", "width": 1}},
+            marker={
+                "symbol": "diamond",
+                "size": 10,
+                "color": colour_of(point.rule.name),
+                "line": {"color": "black", "width": 1},
+            },
             name=point.label,
             legendgroup=point.rule.name,
             showlegend=False,

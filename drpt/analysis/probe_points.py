@@ -82,7 +82,7 @@ class Probe:
 
     title: str
     points: list[Point]
-    target_norm: float  # ‖v*‖
+    target_size: tuple[float, float]  # ‖v*‖² and its standard error
     sketch_width: int | None  # None = exact gradients
     sketch_stderr: float | None  # relative, of a squared distance
     seconds: dict[str, float] = field(default_factory=dict)
@@ -96,6 +96,11 @@ class Probe:
     def partitions(self) -> list[str]:
         """Coarse to fine."""
         return list(dict.fromkeys(point.rule.partition for point in self.points if point.target == "unseen"))
+
+    @property
+    def target_text(self) -> str:
+        """``‖v*‖²`` in words."""
+        return f"‖v*‖² = {self.target_size[0]:.3g} ± {self.target_size[1]:.2g}"
 
     def of(self, size: tuple[int, int] | None, *, partition: str | None = None, target: str = "unseen") -> list[Point]:
         """Points of one batch size, and those seen in one partition's panel: its own and all that depend on none.
@@ -120,7 +125,7 @@ class Probe:
         """Plain values for JSON; the oracle v* is the point that all errors are distances from."""
         return {
             "title": self.title,
-            "target_norm": self.target_norm,
+            "target_size": {"square": self.target_size[0], "stderr": self.target_size[1]},
             "sketch": {"width": self.sketch_width, "relative_stderr_of_squares": self.sketch_stderr},
             "seconds": self.seconds,
             "oracle": {"bias_sq": 0.0, "variance": 0.0, "mse": 0.0},
@@ -135,6 +140,11 @@ class Probe:
                 for point in self.points
             ],
         }
+
+
+def colour_of(name: str) -> str:
+    """A family's colour; black for a regularizer of one's own."""
+    return COLOURS.get(name, "#000000")
 
 
 def best_points(points: Sequence[Point], *, over_partitions: bool = False) -> list[Point]:

@@ -58,7 +58,9 @@ class Updates:
 
 
 def draw(pool: Pool, *, num_draws: int, general_rows: int, target_rows: int, seed: int) -> tuple[Draws, Draws]:
-    """Draw examples with replacement from each half.
+    """Draw the examples of steps from each half, no example twice in a step.
+
+    Each draw by itself is then a step of independent examples, as in training; draws share examples with each other.
 
     Args:
         pool: Where from.
@@ -69,14 +71,25 @@ def draw(pool: Pool, *, num_draws: int, general_rows: int, target_rows: int, see
 
     Returns:
         Draws from the first and from the second half.
+
+    Raises:
+        ValueError: A half has fewer examples than a step needs.
     """
     generator = torch.Generator().manual_seed(seed)
 
-    def take(examples: Tensor, count: int) -> Tensor:
-        return examples[torch.randint(len(examples), (num_draws, count), generator=generator)]
+    def take(examples: Tensor, count: int, kind: str) -> Tensor:
+        if count > len(examples):
+            raise ValueError(
+                f"a step takes {count} {kind} examples, but half of the pool has {len(examples)}: raise --pool or lower --rows."
+            )
+        return examples[torch.rand(num_draws, len(examples), generator=generator).argsort(dim=1)[:, :count]]
 
     first, second = (
-        Draws(general=take(pool.general[half], general_rows), target=take(pool.target[half], target_rows)) for half in (0, 1)
+        Draws(
+            general=take(pool.general[half], general_rows, "general"),
+            target=take(pool.target[half], target_rows, "target"),
+        )
+        for half in (0, 1)
     )
     return first, second
 
@@ -116,7 +129,8 @@ def _chunks(pool: Pool, draws: Draws) -> Iterator[_Chunk]:
     num_blocks = pool.gramian.shape[0]
     num_draws, num_rows = draws.rows.shape
     n = draws.general.shape[1]
-    size = max(1, _CHUNK_ELEMENTS // (num_blocks * num_rows**2))
+    # Automatic strengths leave out one target example after another: m times the gramians.
+    size = max(1, _CHUNK_ELEMENTS // (num_blocks * num_rows**2 * draws.target.shape[1]))
     for start in range(0, num_draws, size):
         rows = draws.rows[start : start + size]
         chosen = _small_gramians(pool.choosing, rows)

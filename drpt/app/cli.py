@@ -133,7 +133,8 @@ def _add_probe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="One pass over a pool of general and target examples, then bias², variance and mean squared error of the "
         "update against the gradient of a disjoint target population: every family, strength and partition. The model is that "
         "of a configuration, as for drpt train, or a trained one: run=FOLDER checkpoint=first, last (default), best, or a step "
-        "that trainer.keep_steps named. Writes probe.html, probe.png and probe.json.",
+        "that trainer.keep_steps named. A regularizer that is named, regularizer=…, is measured besides the families. Writes "
+        "probe.html, probe.png and probe.json.",
     )
     probe.add_argument(
         "--rows", type=_rows, nargs="+", metavar="NxM", help="n and m a step, such as 8x2 8x4; default: the data's"
@@ -157,6 +158,7 @@ def _add_probe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     probe.add_argument("--partitions", nargs="+", choices=PARTITIONS, default=list(PARTITIONS), help="default: all four")
     probe.add_argument("--batch-tokens", type=_positive, default=1024, help="tokens a pass; default: 1024")
+    probe.add_argument("--seed", type=int, default=0, help="of the draws; default: 0")
     probe.add_argument("--runs", type=Path, default=Path("runs"), help="where results go; default: runs")
     probe.add_argument("--out", type=Path, help="folder of the results; default: a new one under --runs")
     probe.set_defaults(run_command=_probe)
@@ -260,16 +262,16 @@ def _outcome(options: argparse.Namespace) -> int:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdigit() else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} must be at least 1")
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number of at least 1")
     return value
 
 
 def _even(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdigit() else 0
     if value < 4 or value % 2:
-        raise argparse.ArgumentTypeError(f"{value} must be even, at least 4: one half is independent of the other")
+        raise argparse.ArgumentTypeError(f"{text} must be even, at least 4: one half is independent of the other")
     return value
 
 

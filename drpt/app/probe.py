@@ -4,25 +4,24 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from torch import Tensor
 
-from drpt.analysis.bias_variance import measure
+from drpt.analysis.bias_variance import measure, target_size
 from drpt.analysis.gramians import ParameterGramians, parameter_gramians, sketch_error
 from drpt.analysis.probe_chart import draw_probe
 from drpt.analysis.probe_grid import PARTITIONS, rules
 from drpt.analysis.probe_page import build_probe_page
-from drpt.analysis.probe_points import Point, Probe, best_points
+from drpt.analysis.probe_points import ALIKE, Point, Probe, best_points
 from drpt.analysis.resampling import Pool, draw
 from drpt.analysis.run import ResultsError
 from drpt.app.compose import compose_run
@@ -31,12 +30,12 @@ from drpt.app.probe_subject import collect_gradients, prepare
 from drpt.app.run_config import read_config
 from drpt.app.schema import RunSpec
 from drpt.files import write_atomically
-from drpt.geometry.catalogue import Partition
+from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Partition
 from drpt.geometry.regularizer import build_regularizer
 from drpt.geometry.spec import RegularizerSpec
 from drpt.memory import keep_freed_memory, release_memory
 
-_ENDS = ("target_only", "full", "mix")  # what is measured on the examples that training has used, apart
+_FIXED = {"seed", "data", "data.num_target", "data.num_general", "data.split_seed"}  # what a run was trained on
 
 
 def run_probe(options: argparse.Namespace, console: Console) -> int:
@@ -54,9 +53,11 @@ def run_probe(options: argparse.Namespace, console: Console) -> int:
         ValueError: A value breaks its rule, or the source has too few examples.
     """
     start = time.perf_counter()
-    spec, run, checkpoint = _subject_of(options)
+    spec, run, checkpoint, own = _subject_of(options)
     folder = options.out or Path(options.runs) / f"probe-{datetime.now():%Y-%m-%d_%H-%M-%S}"
     sizes = options.rows or [(spec.data.general_rows, spec.data.target_rows)]
+    plan = _Plan(options=options, base_weights=spec.regularizer.base_weights, own=own, seed=options.seed)
+    plan.check(sizes)
     keep_freed_memory()
     subject = prepare(spec, pool=options.pool, run=run, checkpoint=checkpoint)
     prepared = time.perf_counter()
@@ -68,13 +69,13 @@ def run_probe(options: argparse.Namespace, console: Console) -> int:
     probed = _Probed(halves=halves, num_tokens=num_tokens, gramians=gramians)
     release_memory()
     collected = time.perf_counter()
-    points = _measure_all(probed, sizes, options, spec)
+    points = _measure_all(probed, sizes, plan)
     measured = time.perf_counter()
     state = f", {checkpoint} of {run.name}" if run else ""
     probe = Probe(
         title=f"{spec.model.label}, {spec.finetune.method}{state}: {options.draws} draws, {options.pool} examples of each kind",
         points=points,
-        target_norm=probed.target_norm(),
+        target_size=target_size(probed.pool("global")),
         sketch_width=options.width,
         sketch_stderr=probed.sketch_stderr(),
         seconds={"preparation": prepared - start, "pool": collected - prepared, "resampling": measured - collected},
@@ -84,30 +85,96 @@ def run_probe(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _subject_of(options: argparse.Namespace) -> tuple[RunSpec, Path | None, str]:
-    """``run=`` and ``checkpoint=`` say which model; the other words are overrides of its configuration."""
-    own = {"run": "", "checkpoint": ""}
+def _subject_of(options: argparse.Namespace) -> tuple[RunSpec, Path | None, str, RegularizerSpec | None]:
+    """``run=`` and ``checkpoint=`` say which model; the other words are overrides of its configuration.
+
+    Returns:
+        Configuration, run, checkpoint, and the regularizer that the words name, which is measured besides the families.
+
+    Raises:
+        ResultsError: A word is given twice or does not fit the others, or the run is not there.
+    """
+    own: dict[str, str] = {}
     words = []
     for word in options.overrides:
         key, _, value = word.partition("=")
-        if key in own:
-            own[key] = value
-        else:
+        if key not in {"run", "checkpoint"}:
             words.append(word)
-    if own["checkpoint"] and not own["run"]:
-        raise ResultsError(f"checkpoint={own['checkpoint']}: of which run? Add run=FOLDER.")
-    if not own["run"]:
-        return check_config(compose_run([*words, "sweep=probe"])), None, "first"
-    checkpoint = own["checkpoint"] or "last"
+        elif key in own or not value:
+            raise ResultsError(f"{word}: give {key}= once, with a value.")
+        else:
+            own[key] = value
+    composed = compose_run([*words, "sweep=probe"])  # names and values are checked here, whatever they are applied to
+    is_named = any(word.lstrip("+").startswith("regularizer") for word in words)
+    if "run" not in own:
+        if "checkpoint" in own:
+            raise ResultsError(f"checkpoint={own['checkpoint']}: of which run? Add run=FOLDER.")
+        spec = check_config(composed)
+        return spec, None, "first", spec.regularizer if is_named else None
+    checkpoint = own.get("checkpoint", "last")
     if checkpoint not in {"first", "last", "best"} and not checkpoint.isdigit():
         raise ResultsError(f"checkpoint={checkpoint} must be first, last, best or the number of a step.")
     run = Path(own["run"])
     config = read_config(run)
     config["sweep"] = "probe"
     for word in words:
-        key, _, value = word.partition("=")
-        OmegaConf.update(config, key.lstrip("+"), yaml.safe_load(value))
-    return check_config(config), run, checkpoint
+        key = word.partition("=")[0].lstrip("+")
+        if key in _FIXED or key.startswith("data.source"):
+            raise ResultsError(f"{word}: decides what run={run} was trained on. Leave it out; --seed gives other draws.")
+        OmegaConf.update(config, key, OmegaConf.select(composed, key), force_add=True)
+    spec = check_config(config)
+    return spec, run, checkpoint, spec.regularizer if is_named else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """Which rules are measured where."""
+
+    options: argparse.Namespace
+    base_weights: str
+    own: RegularizerSpec | None
+    seed: int
+
+    @property
+    def partitions(self) -> list[str]:
+        """Coarse to fine; that of the user's own regularizer among them."""
+        wanted = {*self.options.partitions, *([self.own.partition] if self.own else [])}
+        return [name for name in PARTITIONS if name in wanted]
+
+    def rules(self, partition: str, target_rows: int) -> list[RegularizerSpec]:
+        """One a point."""
+        found = list(
+            rules(
+                partition,
+                families=self.options.families,
+                target_rows=target_rows,
+                base_weights=self.base_weights,
+                has_alike=partition == self.partitions[0],
+            )
+        )
+        if self.own is not None and self.own.partition == partition and not (self.own.is_auto and target_rows < 2):
+            # Draws are no sequence of steps: an automatic strength has none to remember.
+            found.append(replace(self.own, name=f"own.{self.own.name}", auto_memory=0.0))
+        return found
+
+    def check(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Refuse what would fail after the pass over the pool.
+
+        Raises:
+            ResultsError: A step has more examples than half the pool, or than a set can enumerate.
+        """
+        for n, m in sizes:
+            if max(n, m) > self.options.pool // 2:
+                raise ResultsError(
+                    f"--rows {n}x{m}: a step takes its examples from one half of the pool, {self.options.pool // 2} of each "
+                    "kind. Raise --pool."
+                )
+            sets = {rule.set for partition in self.partitions for rule in self.rules(partition, m)}
+            if "exact_subset" in sets and n > MAX_EXACT_SUBSET:
+                raise ResultsError(
+                    f"--rows {n}x{m}: the set 'exact_subset' compares all subsets of at most {MAX_EXACT_SUBSET} examples. "
+                    "Leave it out of --families, or lower n."
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,12 +198,6 @@ class _Probed:
             population=(first["population"], second["population"]),
         )
 
-    def target_norm(self) -> float:
-        """``‖v*‖``, without the population's own noise."""
-        weights = [self._mean_of("population", half) for half in (0, 1)]
-        square = torch.einsum("kij,i,j->", self.gramians[0].values, weights[0], weights[1])
-        return max(float(square), 0.0) ** 0.5
-
     def sketch_stderr(self) -> float | None:
         """Relative error of a squared distance, that from the general mean to v*."""
         if len(self.gramians) == 1:
@@ -151,38 +212,33 @@ class _Probed:
         return weights
 
 
-def _measure_all(probed: _Probed, sizes: Sequence[tuple[int, int]], options: argparse.Namespace, spec: RunSpec) -> list[Point]:
-    partitions = [name for name in PARTITIONS if name in options.partitions]
-    weights = spec.regularizer.base_weights
-
-    def plan(partition: str, m: int) -> list[RegularizerSpec]:
-        return list(rules(partition, families=options.families, target_rows=m, base_weights=weights))
-
+def _measure_all(probed: _Probed, sizes: Sequence[tuple[int, int]], plan: _Plan) -> list[Point]:
     points: list[Point] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        total = 2 * sum(len(plan(partition, m)) for partition in partitions for _, m in sizes)
+        total = 2 * sum(len(plan.rules(partition, m)) for partition in plan.partitions for _, m in sizes)
         task = progress.add_task("rules", total=total)
 
-        def run(pool: Pool, specs: Sequence[RegularizerSpec], n: int, m: int, target: str) -> None:
-            draws = draw(pool, num_draws=options.draws // 2, general_rows=n, target_rows=m, seed=spec.seed)
-            built = [build_regularizer(rule, seed=spec.seed) for rule in specs]
+        def run(pool: Pool, specs: Sequence[RegularizerSpec], size: tuple[int, int], target: str) -> None:
+            n, m = size
+            draws = draw(pool, num_draws=plan.options.draws // 2, general_rows=n, target_rows=m, seed=plan.seed)
+            built = [build_regularizer(rule, seed=plan.seed) for rule in specs]
             found = measure(built, pool, draws, advance=lambda: progress.advance(task))
             points.extend(
                 Point(rule=rule, general_rows=n, target_rows=m, target=target, direction=direction)
                 for rule, direction in zip(specs, found, strict=True)
             )
 
-        for partition in partitions:
+        for partition in plan.partitions:
             pool = probed.pool(partition)
-            for n, m in sizes:
-                run(pool, plan(partition, m), n, m, "unseen")
-        if "used" in probed.halves[0]:
-            pool = probed.pool("global", "used")
-            for n, m in sizes:
-                apart = [rule for rule in plan("global", m) if rule.name in _ENDS]
+            for size in sizes:
+                run(pool, plan.rules(partition, size[1]), size, "unseen")
+        num_used = len(probed.halves[0].get("used", ()))
+        for size in sizes:
+            if num_used >= max(2, size[1]):
+                apart = [rule for rule in plan.rules(plan.partitions[0], size[1]) if rule.name in ALIKE and not rule.is_auto]
                 progress.update(task, total=(total := total + 2 * len(apart)))
-                run(pool, apart, n, m, "used")
+                run(probed.pool("global", "used"), apart, size, "used")
     return points
 
 
@@ -215,7 +271,8 @@ def _show(folder: Path, probe: Probe, console: Console) -> None:
         else f"a squared distance is off by ±{probe.sketch_stderr:.1%} for the sketch"
     )
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in probe.seconds.items())
-    console.print(f"‖v*‖ = {probe.target_norm:.3g}; {error}; {seconds}")
+    console.print(f"{probe.target_text}; {error}; {seconds}")
+    console.print("the best of each family was chosen on the draws that it is quoted from, which flatters it a little")
     for name in ("probe.html", "probe.png", "probe.json"):
         console.print(f"{name}: {folder / name}", soft_wrap=True)
 

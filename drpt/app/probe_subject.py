@@ -16,7 +16,7 @@ from drpt.capture.pool import GradientPool
 from drpt.data.batch import pad_rows
 from drpt.data.build_source import build_source
 from drpt.data.chat import EncodedExample, encode_examples
-from drpt.data.example import Example
+from drpt.data.example import Example, Message
 from drpt.data.pools import draw_pools
 from drpt.memory import release_memory
 from drpt.models.load import apply_finetune, load_model
@@ -39,8 +39,8 @@ class Subject:
 def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> Subject:
     """Load the model, draw and encode the examples.
 
-    On a trained model, target examples and population are ones that training never saw; those that it was trained on come
-    apart, as ``used``.
+    No conversation begins alike in two kinds or halves. On a trained model, target examples and population are ones that
+    training never saw, as general or as target examples; the target examples that it was trained on come apart, as ``used``.
 
     Args:
         spec: The run's configuration, or that of a model before training.
@@ -69,8 +69,9 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
         wanted = 2 * (len(usable) // 2) if name == "used" else pool
         if len(usable) < wanted:
             raise ValueError(
-                f"--pool {pool}: of the {name} examples only {len(usable)} fit into data.max_length={spec.data.max_length}, "
-                f"and {pool} are needed. Lower --pool, or raise data.max_length."
+                f"--pool {pool}: there are only {len(usable)} {name} examples that fit into "
+                f"data.max_length={spec.data.max_length} and begin as none of another kind does"
+                f"{', nor as any that training saw' if run is not None else ''}. Lower --pool, or raise data.max_length."
             )
         places = torch.arange(len(encoded), len(encoded) + wanted)
         halves[0][name], halves[1][name] = places[: wanted // 2], places[wanted // 2 :]
@@ -79,18 +80,26 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
 
 
 def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[Example]]:
+    """Examples by kind, more than are needed of some."""
     source = build_source(spec.data.source)
-    sizes = replace(spec.data, num_general=pool, num_target=pool, num_eval=pool)
-    if not is_trained:
-        pools = draw_pools(source, sizes, seed=spec.seed, stopping_share=0.0)
-        return {"general": pools.general, "target": pools.target, "population": pools.evaluation}
-    used = draw_pools(source, spec.data, seed=spec.seed, stopping_share=0.0).target
-    seen = {example.beginning for example in used}
-    spare = spec.data.num_target
-    sizes = replace(sizes, num_target=pool + spare, num_eval=pool + spare)
-    pools = draw_pools(source, sizes, seed=spec.seed + _NEW_TARGETS, stopping_share=0.0)
-    target, population = ([e for e in drawn if e.beginning not in seen] for drawn in (pools.target, pools.evaluation))
-    return {"general": pools.general, "target": target, "population": population, "used": used}
+    seen: set[tuple[Message, ...]] = set()
+    kinds: dict[str, Sequence[Example]] = {}
+    spare, seed = 0, spec.seed
+    if is_trained:
+        trained = draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+        kinds["used"] = trained.target
+        seen = {example.beginning for example in (*trained.general, *trained.target, *trained.stopping)}
+        spare, seed = spec.data.num_target, spec.seed + _NEW_TARGETS
+    sizes = replace(spec.data, num_target=pool + spare, num_eval=pool + spare)
+    # A finite pool is taken whole, so that enough is left when what another kind has is taken out.
+    sizes = replace(sizes, num_general=2 * pool if source.is_endless else None)
+    drawn = draw_pools(source, sizes, seed=seed, stopping_share=0.0)
+    for name, examples in (("population", drawn.evaluation), ("target", drawn.target)):
+        kinds[name] = [example for example in examples if example.beginning not in seen][:pool]
+        seen |= {example.beginning for example in kinds[name]}
+    own = {example.beginning for name in ("population", "target") for example in kinds[name]}
+    kinds["general"] = [example for example in drawn.general if example.beginning not in own]
+    return kinds
 
 
 def _checkpoint(folder: Path, which: str) -> Path | None:

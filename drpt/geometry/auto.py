@@ -10,8 +10,11 @@ and the right-hand side can be estimated without knowing v*: with ``d_j = v_j �
     V ≈ Σ_j ‖d_j‖² / (m (m−1))                                    the spread among the target examples
     Cov(u, v) ≈ Σ_j <u(v) − u(v − d_j/(m−1)), d_j> / m             each example left out in turn (jackknife)
 
-The second is exactly unbiased where u is affine in v (ball, span, any face of a hull) and a difference quotient at the scale
-of the noise elsewhere; a set that jumps with v (top-k) has no such quotient. ρ has a closed form: with ``D = ‖P(v) − v‖²`` and
+For any u the mean of the last is ``(m−1)/m`` of what the covariance is with m − 1 target examples. Where u is affine in v
+(ball, span, any face of a hull) that is the covariance itself; elsewhere it is a little small where m is: by 15 % for a hull
+and 26 % for top-k at m = 2 in a trial on Gaussians, by nothing to speak of at m = 8.
+
+ρ has a closed form: with ``D = ‖P(v) − v‖²`` and
 ``C = Cov(P(v), v)`` the error ``(1−ρ)² D − 2 (1−ρ) (V − C) + V`` is smallest at ``1 − ρ = (V − C)/D``, cut to [0, 1]. For the
 ball, P(v) = ḡ and C = 0, this is James and Stein's shrinkage of v towards ḡ by V/D (1961). λ is taken from a grid.
 
@@ -92,6 +95,7 @@ class AutoStrength:
             ],
             dim=1,
         )
+        require_finite(torch.cat([distances, covariances], dim=1), "estimates of the error")
         estimates = self._averaged(torch.cat([distances, covariances, noise[:, None]], dim=1), blocks)
         count = len(self._candidates)
         share, risk = estimated_risk(

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products, require_finite
-from drpt.geometry.quadratic_program import Solution, kkt_residual, solve
+from drpt.geometry.quadratic_program import Solution, kkt_residual, solve, without_rounding
 
 _STEPS = 60
 _SHORTEST = 1e-7  # of the largest gradient: a shorter mixture has no direction
@@ -17,8 +17,9 @@ class CAGrad(FeasibleSet):
 
     By duality ``u = v + λ‖v‖ g_w/‖g_w‖``, ``g_w = Σ w_i g_i``, where w on the simplex minimises
     ``<g_w, v> + λ‖v‖ ‖g_w‖``. For a fixed length ρ the minimiser of ``<g_w, v> + λ‖v‖ (‖g_w‖²/ρ + ρ)/2`` is a quadratic
-    program, and the ρ that equals its own ``‖g_w‖`` is found between two brackets. Where g_w vanishes, no direction near v
-    is better for the worst example, and u = v. Departure: CAGrad's centre is the mean of all tasks; here it is the target.
+    program, and the ρ that equals its own ``‖g_w‖`` is found between two brackets. Where g_w vanishes, the best worst case
+    is ``<u, g_i> ≥ 0`` with equality for some i, and of the directions that reach it the one closest to v is taken: the
+    projection onto the `dual_cone`. Departure: CAGrad's centre is the mean of all tasks; here it is the target.
 
     Args:
         strength: λ in [0, 1]; checked in `drpt.geometry.spec`.
@@ -32,15 +33,21 @@ class CAGrad(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
-        gramian, alignment = finite_products(products)
+        rough, rough_alignment = finite_products(products)
         assert products is not None
         require_finite(products.target_sq, "inner products")
-        target_norm = products.target_sq.double().clamp(min=0).sqrt()
-        solved, length = _worst_mixture(gramian, alignment, self.strength * target_norm)
-        share = torch.where(length > 0, self.strength * target_norm / torch.where(length > 0, length, 1.0), 0.0)
+        gramian, alignment = without_rounding(rough), rough_alignment.double()
+        radius = self.strength * products.target_sq.double().clamp(min=0).sqrt()
+        solved, length = _worst_mixture(gramian, alignment, radius)
+        share = torch.where(length > 0, radius / torch.where(length > 0, length, 1.0), 0.0)
+        general = share[:, None] * solved.coefficients
+        has_no_length = (length == 0) & (radius > 0)
+        if bool(has_no_length.any()):
+            nearest = solve(gramian, -alignment, cap=None, sums_to_one=False)
+            general = torch.where(has_no_length[:, None], nearest.coefficients, general)
+            solved = _choose(has_no_length, nearest, solved)
         weights = rows.weights(num_blocks)
-        general = (share[:, None] * solved.coefficients).to(weights)
-        return Coefficients(general=general, target=weights.new_ones(num_blocks), solved=solved)
+        return Coefficients(general=general.to(weights), target=weights.new_ones(num_blocks), solved=solved)
 
 
 def _worst_mixture(gramian: Tensor, alignment: Tensor, radius: Tensor) -> tuple[Solution, Tensor]:
@@ -57,12 +64,12 @@ def _worst_mixture(gramian: Tensor, alignment: Tensor, radius: Tensor) -> tuple[
         The mixture, and its length.
     """
     cap = torch.ones_like(alignment[:1])
-    size = torch.diagonal(gramian, dim1=1, dim2=2).amax(dim=1).double().clamp(min=0).sqrt()
+    size = torch.diagonal(gramian, dim1=1, dim2=2).amax(dim=1).clamp(min=0).sqrt()
     pull = torch.where(radius > 0, 1.0 / torch.where(radius > 0, radius, 1.0), 0.0)
 
     def mixture(length: Tensor) -> tuple[Solution, Tensor]:
         found = solve(gramian, -(length * pull)[:, None] * alignment, cap=cap, sums_to_one=True)
-        square = torch.einsum("bi,bij,bj->b", found.coefficients, gramian.double(), found.coefficients)
+        square = torch.einsum("bi,bij,bj->b", found.coefficients, gramian, found.coefficients)
         return found, square.clamp(min=0).sqrt()
 
     low, high = _SHORTEST * size, size
@@ -96,7 +103,7 @@ def _worst_mixture(gramian: Tensor, alignment: Tensor, radius: Tensor) -> tuple[
 def _with_own_residual(gramian: Tensor, alignment: Tensor, radius: Tensor, found: Solution, length: Tensor) -> Solution:
     """How far w is from the conditions of the problem itself; where g_w vanishes or radius does, nothing depends on w."""
     share = torch.where(length > 0, radius / torch.where(length > 0, length, 1.0), 0.0)
-    K, s = share[:, None, None] * gramian.double(), -alignment.double()
+    K, s = share[:, None, None] * gramian, -alignment
     scale = torch.maximum(torch.diagonal(K, dim1=1, dim2=2).amax(dim=1), s.abs().amax(dim=1))
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     cap = torch.ones_like(s)

@@ -67,7 +67,7 @@ class SetEntry:
     strength: Strength | None = None
     takes_score: bool = False
     takes_step_size: bool = False
-    auto_grid: tuple[float, ...] = ()  # strengths that `auto` chooses from; none where u jumps with v
+    auto_grid: tuple[float, ...] = ()  # strengths that `auto` chooses from
     is_auto_closed: bool = False  # the best strength has a closed form instead
 
 
@@ -90,6 +90,7 @@ _SHARE_KEPT = Strength(
     at_low="only the best example",
     at_high="all examples: the same as `mean`",
 )
+_SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 _RIDGES = (0.0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 
 SETS: dict[str, SetEntry] = {
@@ -115,6 +116,7 @@ SETS: dict[str, SetEntry] = {
         relatives="its convex relaxation is `hull`; the point of it closest to v is `exact_subset`; score=random: the baseline",
         strength=_SHARE_KEPT,
         takes_score=True,
+        auto_grid=_SHARES,
     ),
     "greedy_greats": SetEntry(
         target="drpt.geometry.greedy_greats.GreedyGreats",
@@ -130,8 +132,9 @@ SETS: dict[str, SetEntry] = {
         formula="{ω-mean of S : |S| = k}",
         update="k examples chosen one by one so that their mean comes closest to v",
         source="greedy projection onto `subset`'s points",
-        relatives="never closer to v than `exact_subset`, which is never closer than `hull` with the same λ and uniform ω",
+        relatives="never closer to v than `exact_subset`, which for λn = k and uniform ω is never closer than `hull`",
         strength=_SHARE_KEPT,
+        auto_grid=_SHARES,
     ),
     "exact_subset": SetEntry(
         target="drpt.geometry.exact_subset.ExactSubset",
@@ -155,6 +158,7 @@ SETS: dict[str, SetEntry] = {
             at_high="all examples: the same as `mean`",
         ),
         takes_score=True,
+        auto_grid=(0.0, 0.25, 0.5, 0.75, 1.0),
     ),
     "hull": SetEntry(
         target="drpt.geometry.hull.Hull",
@@ -170,7 +174,7 @@ SETS: dict[str, SetEntry] = {
             at_low="the whole hull (from 1/n on, with uniform ω)",
             at_high="the same as `mean`",
         ),
-        auto_grid=(0.0625, 0.125, 0.1875, 0.25, 0.375, 0.5, 0.75, 1.0),
+        auto_grid=(0.125, 0.1875, 0.25, 0.375, 0.5, 0.75, 1.0),
     ),
     "cone": SetEntry(
         target="drpt.geometry.cone.Cone",
@@ -239,7 +243,7 @@ SETS: dict[str, SetEntry] = {
             is_low_included=True,
             meaning="margin: u goes at least λ ḡ beyond v (GEM's bound on the multipliers, d_i ≥ λ ω_i)",
             at_low="no margin: the projection itself",
-            at_high="towards multiples of ḡ",
+            at_high="towards multiples of the direction closest to ḡ that goes against no general example",
         ),
     ),
     "ball": SetEntry(

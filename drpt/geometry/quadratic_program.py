@@ -4,9 +4,10 @@
 
 K is positive semi-definite and may be singular (repeated or vanishing gradients are everyday input). Most problems are done
 after a few Newton steps on the optimality conditions (the primal-dual active set method; Hintermüller, Ito and Kunisch 2002),
-which need not converge. What is left takes accelerated projected gradient steps (FISTA with restarts; Beck and Teboulle 2009,
-O'Donoghue and Candès 2015), which find out which bounds hold, and a direct solve on the coordinates between them, which gives
-all digits. Blocks that are done are left alone.
+which need not converge and are tried from three starts: no bound holds; those of one gradient step do; those of a corner,
+where the linear term alone counts. What is left takes accelerated projected gradient steps (FISTA with restarts; Beck and
+Teboulle 2009, O'Donoghue and Candès 2015), which find out which bounds hold, and a direct solve on the coordinates between
+them, which gives all digits. Blocks that are done are left alone.
 
 Axes: block = problems, general = coordinates.
 """
@@ -18,11 +19,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 _NEWTON_STEPS = 12
+_FAR = 1e3  # where, in units of the problem, only the linear term counts
 _NEWTON_RIDGE = 1e-13  # relative; a singular system gets a solution, and its optimality is checked afterwards
 _ROUNDS = 60
 _STEPS_A_ROUND = 50
 _SOLVES_A_ROUND = 6
-_ROUGH_RIDGE = 2.0**-19  # of the largest diagonal entry: a few roundings of float32
+_ROUGH_RIDGE = 2.0**-19  # of each diagonal entry: a few roundings of float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,10 @@ def solve(
 ) -> Solution:
     """Solve the programs in float64; products that were summed in float32 get a ridge of their rounding's size.
 
+    Without bounds from above and a sum, the coordinates have no scale of their own and are brought to one: the solution is
+    as good for small gradients as for large ones. With them, it is good relative to the largest gradient: where the rows
+    differ by more than about 10⁴ in length, the smaller ones' share of u may be off by more than the tolerance says.
+
     Args:
         gramian: K, symmetric positive semi-definite up to rounding; not checked.
         linear: s.
@@ -55,33 +61,46 @@ def solve(
     Returns:
         The coefficients, with residual and status; a block that did not converge keeps its best iterate and says so.
     """
-    is_rough = gramian.dtype is not torch.float64
-    gramian, linear = gramian.double(), linear.double()
-    gramian = (gramian + gramian.mT) / 2
-    size = torch.diagonal(gramian, dim1=1, dim2=2).amax(dim=1)
-    if is_rough:
-        # Eigenvalues below the rounding of such products may be negative, and no solution follows from them.
-        gramian = gramian + _ROUGH_RIDGE * size[:, None, None] * torch.eye(
-            gramian.shape[1], dtype=gramian.dtype, device=size.device
-        )
-    if sums_to_one:  # c has a scale of its own; only the objective can be brought to size
-        scale = torch.maximum(size, linear.abs().amax(dim=1))
-        unit = torch.ones_like(size)
-    else:  # c is linear in s, and inverse in K
-        scale = size
-        unit = linear.abs().amax(dim=1) / torch.where(size > 0, size, torch.ones_like(size))
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    unit = torch.where(unit > 0, unit, torch.ones_like(unit))
-    K = gramian / scale[:, None, None]
-    s = linear / (scale * unit)[:, None]
-    bounds = None if cap is None else (cap.double() / unit[:, None]).expand_as(s)
-    solution = _iterate(K, s, bounds, sums_to_one, tolerance)
+    gramian, linear = without_rounding(gramian), linear.double()
+    own_sq = torch.diagonal(gramian, dim1=1, dim2=2).clamp(min=0)
+    if cap is None and not sums_to_one:  # c is inverse in the gradients' lengths, and linear in s
+        root = torch.where(own_sq > 0, own_sq, 1.0).sqrt()
+        aligned = linear / root
+        size = aligned.abs().amax(dim=1, keepdim=True)
+        size = torch.where(size > 0, size, 1.0)
+        solution = _iterate(gramian / (root[:, :, None] * root[:, None, :]), aligned / size, None, False, tolerance)
+        unit = size / root
+    else:  # c has a scale of its own; only the objective can be brought to size
+        scale = torch.maximum(own_sq.amax(dim=1), linear.abs().amax(dim=1))
+        scale = torch.where(scale > 0, scale, 1.0)
+        bounds = None if cap is None else cap.double().expand_as(linear)
+        solution = _iterate(gramian / scale[:, None, None], linear / scale[:, None], bounds, sums_to_one, tolerance)
+        unit = torch.ones_like(linear)
     return Solution(
-        coefficients=solution.coefficients * unit[:, None],
+        coefficients=solution.coefficients * unit,
         residual=solution.residual,
         num_steps=solution.num_steps,
         is_converged=solution.is_converged,
     )
+
+
+def without_rounding(gramian: Float[Tensor, "block general general"]) -> Float[Tensor, "block general general"]:
+    """Symmetric and in float64; what was summed in float32 gets a ridge of its rounding's size, row by row.
+
+    Eigenvalues below the rounding of such products may be negative, and no solution follows from them. Rounding in K_ij is a
+    share of ``‖g_i‖ ‖g_j‖``, so the ridge is a share of each K_ii.
+
+    Args:
+        gramian: K in any dtype.
+
+    Returns:
+        K, ready to be solved with.
+    """
+    exact = gramian.double()
+    exact = (exact + exact.mT) / 2
+    if gramian.dtype is torch.float64:
+        return exact
+    return exact + torch.diag_embed(_ROUGH_RIDGE * torch.diagonal(exact, dim1=1, dim2=2))
 
 
 def _iterate(K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool, tolerance: float) -> Solution:
@@ -91,10 +110,14 @@ def _iterate(K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool, tolera
     c = _project(torch.zeros_like(s), cap, sums_to_one)
     residual = kkt_residual(K, s, c, cap=cap, sums_to_one=sums_to_one)
     num_steps = torch.zeros(len(s), dtype=torch.long, device=s.device)
-    todo = (residual > tolerance).nonzero().squeeze(1)
-    if len(todo):
+    for start in (None, c - step * (torch.einsum("bij,bj->bi", K, c) - s), c + _FAR * s):
+        todo = (residual > tolerance).nonzero().squeeze(1)
+        if len(todo) == 0:
+            break
         part = None if cap is None else cap[todo]
-        found, num_steps[todo] = _newton_steps(K[todo], s[todo], part, sums_to_one)
+        near = None if start is None else _project(start[todo], part, sums_to_one)
+        found, steps = _newton_steps(K[todo], s[todo], part, sums_to_one, near)
+        num_steps[todo] += steps
         reached = kkt_residual(K[todo], s[todo], found, cap=part, sums_to_one=sums_to_one)
         is_better = reached < residual[todo]  # false for NaN
         c[todo] = torch.where(is_better[:, None], found, c[todo])
@@ -114,7 +137,7 @@ def _iterate(K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool, tolera
     return Solution(coefficients=c, residual=residual, num_steps=num_steps, is_converged=residual <= tolerance)
 
 
-def _newton_steps(K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool) -> tuple[Tensor, Tensor]:
+def _newton_steps(K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool, start: Tensor | None) -> tuple[Tensor, Tensor]:
     """Guess which coordinates are at which bound, solve for the others, correct the guess by the signs; repeat.
 
     A coordinate beyond a bound goes to it; one at a bound is let go where its multiplier has the wrong sign. A guess that
@@ -125,12 +148,14 @@ def _newton_steps(K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool) -
         s: Linear terms.
         cap: Upper bounds.
         sums_to_one: Whether the coefficients sum to 1.
+        start: Feasible points whose bounds are the first guess; None guesses that none holds.
 
     Returns:
         Feasible points, of any quality, and the steps taken.
     """
     num_blocks = len(s)
-    is_low, is_high = torch.zeros_like(s, dtype=torch.bool), torch.zeros_like(s, dtype=torch.bool)
+    is_low = torch.zeros_like(s, dtype=torch.bool) if start is None else start <= 0
+    is_high = torch.zeros_like(is_low) if start is None or cap is None else start >= cap
     c = torch.zeros_like(s)
     num_steps = torch.zeros(num_blocks, dtype=torch.long, device=s.device)
     todo = torch.arange(num_blocks, device=s.device)
@@ -169,9 +194,20 @@ def _solve_guess(
         system = bordered
         right = torch.cat([right, 1 - at_bound.sum(dim=1, keepdim=True)], dim=1)
     solved = torch.linalg.solve_ex(system, right)[0]
-    c = at_bound + unit * solved[:, :n]
+    c = at_bound + torch.where(free > 0, unit * solved[:, :n], 0.0)
     slope = torch.einsum("bij,bj->bi", K, c) - s
-    return c, slope + solved[:, n:] if sums_to_one else slope
+    if not sums_to_one:
+        return c, slope
+    is_corner = ~(is_low | is_high).logical_not().any(dim=1, keepdim=True)
+    return c, slope + torch.where(is_corner, _corner_multiplier(slope, is_low, is_high), solved[:, n:])
+
+
+def _corner_multiplier(slope: Tensor, is_low: Tensor, is_high: Tensor) -> Tensor:
+    """With nothing free the multiplier lies between two bounds, if the corner is optimal; the middle, else, frees most."""
+    least = torch.where(is_low, -slope, -torch.inf).amax(dim=1, keepdim=True)
+    most = torch.where(is_high, -slope, torch.inf).amin(dim=1, keepdim=True)
+    least, most = torch.where(least.isinf(), most, least), torch.where(most.isinf(), least, most)
+    return (least + most) / 2
 
 
 def _accelerated_steps(K: Tensor, s: Tensor, c: Tensor, cap: Tensor | None, sums_to_one: bool, step: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
 
-# Eigenvalues below this share of the largest are rounding, not directions: float32 products have seven digits.
-_RANK_TOLERANCE = 1e-7
+# Eigenvalues below this share of the largest are rounding, not directions.
+_RANK_TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-6}
 
 
 class Span(FeasibleSet):
@@ -18,7 +18,7 @@ class Span(FeasibleSet):
 
     λ = 0 projects onto the subspace; as λ grows, u shrinks towards a multiple of ``Σ ω_i s_i g_i``. The ridge is relative to
     the gradients' size, so scaling them scales u, and weighted, so that an example given twice with half its weight changes
-    nothing. Examples of weight 0 get none.
+    nothing. With λ > 0, examples of weight 0 get none.
 
     Args:
         strength: λ, at least 0; checked in `drpt.geometry.spec`.
@@ -33,12 +33,28 @@ class Span(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
-        directions = principal_directions(rows, products, num_blocks)
-        size = directions.values.sum(dim=1, keepdim=True)
-        ridged = torch.where(directions.is_real, directions.values, 1.0) + self.strength * size
         weights = rows.weights(num_blocks)
-        general = directions.combine(torch.where(directions.is_real, directions.alignment / ridged, 0.0))
+        if self.strength == 0.0:
+            general = _combination(products)
+        else:
+            directions = principal_directions(rows, products, num_blocks)
+            values = directions.values.clamp(min=0)
+            ridged = values + self.strength * values.sum(dim=1, keepdim=True)
+            general = directions.combine(
+                torch.where(ridged > 0, directions.alignment / torch.where(ridged > 0, ridged, 1.0), 0.0)
+            )
         return Coefficients(general=general.to(weights), target=weights.new_zeros(num_blocks))
+
+
+def _combination(products: Products | None) -> Tensor:
+    """The shortest coefficients of the projection onto the subspace, every gradient being brought to length one first."""
+    gramian, alignment = finite_products(products)
+    tolerance = _tolerance(gramian)
+    gramian, alignment = gramian.double(), alignment.double()
+    own_sq = torch.diagonal(gramian, dim1=1, dim2=2)
+    unit = torch.where(own_sq > 0, 1.0 / torch.where(own_sq > 0, own_sq, 1.0).sqrt(), 0.0)
+    inverse = torch.linalg.pinv(unit[:, :, None] * gramian * unit[:, None, :], hermitian=True, rtol=tolerance)
+    return unit * torch.einsum("bij,bj->bi", inverse, unit * alignment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +85,8 @@ def principal_directions(rows: GeneralRows, products: Products | None, num_block
     Returns:
         One direction an example, those of no length among them.
     """
-    gramian, alignment = (t.double() for t in finite_products(products))
+    rough, rough_alignment = finite_products(products)
+    gramian, alignment = rough.double(), rough_alignment.double()
     root = rows.weights(num_blocks).double().sqrt()
     values, vectors = torch.linalg.eigh(root[:, :, None] * gramian * root[:, None, :])
     return PrincipalDirections(
@@ -77,5 +94,9 @@ def principal_directions(rows: GeneralRows, products: Products | None, num_block
         vectors=vectors,
         alignment=torch.einsum("bik,bi->bk", vectors, root * alignment),
         root_weights=root,
-        is_real=values > _RANK_TOLERANCE * values.amax(dim=1, keepdim=True),
+        is_real=values > _tolerance(rough) * values.amax(dim=1, keepdim=True),
     )
+
+
+def _tolerance(products: Tensor) -> float:
+    return _RANK_TOLERANCE.get(products.dtype, _RANK_TOLERANCE[torch.float32])

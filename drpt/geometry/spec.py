@@ -133,9 +133,8 @@ class RegularizerSpec:
         if not (entry.is_auto_closed or entry.auto_grid):
             able = [name for name, other in SETS.items() if other.is_auto_closed or other.auto_grid]
             raise ValueError(
-                f"regularizer.strength=auto: the update of the set {self.set!r} jumps or leans on v in a way that its error "
-                f"cannot be estimated from. Give a number in {entry.strength}, choose one of {', '.join(able)}, or set "
-                "regularizer.relaxation=auto."
+                f"regularizer.strength=auto is not offered for the set {self.set!r}. Give a number in {entry.strength}, choose "
+                f"one of {', '.join(able)}, or set regularizer.relaxation=auto."
             )
 
     def _check_step_size(self, is_taken: bool) -> None:

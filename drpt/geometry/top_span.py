@@ -13,7 +13,7 @@ class TopSpan(FeasibleSet):
     """``F = span of the r directions along which Σ ω_i g_i g_iᵀ is largest``, ``r = max(1, round((1−λ) n))``.
 
     λ = 0 is the whole subspace of the general gradients (`span` without a ridge). The ridge shrinks weak directions, the rank
-    cuts them off. Directions that are rounding are left out, whatever r.
+    cuts them off. Directions that are rounding are left out, whatever r; among equally large ones the choice is arbitrary.
 
     Args:
         strength: λ = 1 − r/n in [0, 1], at 1 one direction is left; checked in `drpt.geometry.spec`.

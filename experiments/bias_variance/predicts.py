@@ -3,8 +3,9 @@
     python -m experiments.bias_variance.predicts PROBE.json SWEEP_FOLDER [--rows 8x2]
 
 Prints a table and Spearman's rank correlations with 95 % intervals, and writes ``predicts.json`` and ``predicts.png`` beside
-the probe. The interval resamples seeds, all rules' alike, since a seed's target examples are common to them, and draws each
-probed error anew within its standard error.
+the probe. The interval is a bootstrap over rules and over seeds, all rules' alike, since a seed's target examples are common
+to them: it speaks of other rules of these kinds and other draws of the target. Probed figures are taken as they are; their
+errors are shown, but they share draws and pool, so that most of them moves all rules together.
 """
 
 import argparse
@@ -22,12 +23,13 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from drpt.analysis.probe_points import COLOURS
+from drpt.analysis.probe_points import colour_of
 from drpt.analysis.run import Run, read_sweep
 from drpt.files import write_atomically
+from drpt.geometry.catalogue import AUTO
 
 _RESAMPLES = 4000
-_ALIKE = {"whole_space", "mean", "ball"}  # sets whose update does not depend on the partition
+_ALIKE = {"whole_space", "mean", "ball"}  # sets whose update does not depend on the partition, with a fixed strength
 _PLAIN = {"cone", "dual_cone"}  # once had no strength: that is 0
 Floats = npt.NDArray[np.float64]
 
@@ -59,8 +61,10 @@ def rule_of(regularizer: Mapping[str, Any]) -> tuple[Any, ...]:
     name, score = regularizer["set"], regularizer["score"]
     strength = 0.0 if name in _PLAIN and regularizer["strength"] is None else regularizer["strength"]
     has_score = name in {"subset", "filter", "pcgrad"}
-    partition = "" if name in _ALIKE else regularizer["partition"]
-    return name, partition, score if has_score else "", strength, regularizer["relaxation"]
+    is_alike = name in _ALIKE and strength != AUTO and regularizer["relaxation"] != AUTO
+    partition = "" if is_alike else regularizer["partition"]
+    weights = regularizer["base_weights"]
+    return name, partition, score if has_score else "", strength, regularizer["relaxation"], weights
 
 
 def pair(points: Sequence[Mapping[str, Any]], runs: Sequence[Run], size: tuple[int, int]) -> list[Pair]:
@@ -72,22 +76,27 @@ def pair(points: Sequence[Mapping[str, Any]], runs: Sequence[Run], size: tuple[i
         size: (n, m) of the probe.
 
     Returns:
-        By probed error.
+        By probed error; automatic dials are left out, since those of training remember past steps.
+
+    Raises:
+        ValueError: Fewer than three rules were both probed and trained with.
     """
     by_rule: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         if run.is_finished and run.config["regularizer"]["stopping_share"] == 0.0:
             by_rule.setdefault(rule_of(run.config["regularizer"]), []).append(run)
-    common = set.intersection(*({int(run.config["seed"]) for run in members} for members in by_rule.values()))
-    pairs = []
+    shared = []
     for point in points:
-        members = (
-            by_rule.pop(rule_of(point["rule"]), None)
-            if point["target"] == "unseen" and (point["n"], point["m"]) == size
-            else None
+        rule = rule_of(point["rule"])
+        if point["target"] == "unseen" and (point["n"], point["m"]) == size and AUTO not in rule and rule in by_rule:
+            shared.append((point, by_rule.pop(rule)))
+    if len(shared) < 3:
+        raise ValueError(
+            f"{len(shared)} rules were both probed at n={size[0]}, m={size[1]} and trained with; at least 3 are needed."
         )
-        if members is None:
-            continue
+    common = set.intersection(*({int(run.config["seed"]) for run in members} for _, members in shared))
+    pairs = []
+    for point, members in shared:
         losses = {int(run.config["seed"]): float(run.summary["final"]["target/loss/mean"]) for run in members}
         direction = point["direction"]
         pairs.append(
@@ -123,15 +132,12 @@ def correlate(pairs: Sequence[Pair], figure: str, *, seed: int = 0) -> dict[str,
     losses = np.array([list(found.losses.values()) for found in pairs])  # [rule, seed]
     sign = -1.0 if figure == "cosine" else 1.0
     probed = sign * np.array([getattr(found, figure) for found in pairs])
-    stderr = np.array([found.mse_stderr if figure == "mse" else 0.0 for found in pairs])
-    resampled = [
-        spearman(
-            probed + stderr * generator.standard_normal(len(pairs)),
-            losses[:, generator.integers(losses.shape[1], size=losses.shape[1])].mean(axis=1),
-        )
-        for _ in range(_RESAMPLES)
-    ]
-    low, high = np.quantile(resampled, [0.025, 0.975])
+    resampled = []
+    for _ in range(_RESAMPLES):
+        rules = generator.integers(len(pairs), size=len(pairs))
+        seeds = generator.integers(losses.shape[1], size=losses.shape[1])
+        resampled.append(spearman(probed[rules], losses[rules][:, seeds].mean(axis=1)))
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
     return {"rho": spearman(probed, losses.mean(axis=1)), "low": float(low), "high": float(high)}
 
 
@@ -148,7 +154,7 @@ def draw(pairs: Sequence[Pair], title: str) -> bytes:
                 xerr=[found.mse_stderr],
                 yerr=[found.loss_stderr],
                 fmt="o",
-                color=COLOURS[found.name],
+                color=colour_of(found.name),
                 elinewidth=0.8,
             )
             axes.annotate(found.label, (found.mse, found.loss), xytext=(5, 4), textcoords="offset points", fontsize=8)

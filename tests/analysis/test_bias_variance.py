@@ -5,41 +5,40 @@ from dataclasses import fields
 import pytest
 import torch
 
-from drpt.analysis.bias_variance import measure
+from drpt.analysis.bias_variance import TargetGradientError, measure
 from drpt.analysis.resampling import Pool, draw, resample
+from drpt.geometry.products import GeneralRows, Products
 from tests.geometry.test_identities import regularizer
 
 DIM, N_POOL, N, M = 30, 64, 8, 2
 
 
-def gaussian_pool(seed, *, num_blocks=2):
+def gaussian_pool(seed, *, num_blocks=2, size=N_POOL):
     """Examples of two kinds with known means and covariance; the explicit gradients are returned too."""
     generator = torch.Generator().manual_seed(seed)
     mean_general = torch.randn(num_blocks, DIM, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     mean_target = mean_general + torch.randn(num_blocks, DIM, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    noise = torch.randn(num_blocks, 6 * N_POOL, DIM, generator=generator, dtype=torch.float64)
-    means = torch.cat(
-        [mean_general[:, None].expand(-1, 2 * N_POOL, -1), mean_target[:, None].expand(-1, 4 * N_POOL, -1)], dim=1
-    )
+    noise = torch.randn(num_blocks, 6 * size, DIM, generator=generator, dtype=torch.float64)
+    means = torch.cat([mean_general[:, None].expand(-1, 2 * size, -1), mean_target[:, None].expand(-1, 4 * size, -1)], dim=1)
     gradients = means + noise
-    places = torch.arange(6 * N_POOL)
-    general, target, population = places[: 2 * N_POOL], places[2 * N_POOL : 4 * N_POOL], places[4 * N_POOL :]
+    places = torch.arange(6 * size)
+    general, target, population = places[: 2 * size], places[2 * size : 4 * size], places[4 * size :]
     pool = Pool(
         gramian=gradients @ gradients.mT,
         choosing=gradients @ gradients.mT,
-        num_tokens=torch.arange(6 * N_POOL) % 5 + 1,
-        general=(general[:N_POOL], general[N_POOL:]),
-        target=(target[:N_POOL], target[N_POOL:]),
-        population=(population[:N_POOL], population[N_POOL:]),
+        num_tokens=torch.arange(6 * size) % 5 + 1,
+        general=(general[:size], general[size:]),
+        target=(target[:size], target[size:]),
+        population=(population[:size], population[size:]),
     )
     return pool, gradients, mean_general, mean_target
 
 
-def average(name, strength=None, num_pools=24):
+def average(name, strength=None, num_pools=24, size=N_POOL):
     """Figures over fresh pools, times ‖v*‖² so that they can be held against closed forms, with their standard errors."""
     bias, variance = [], []
     for seed in range(num_pools):
-        pool, *_ = gaussian_pool(seed)
+        pool, *_ = gaussian_pool(seed, size=size)
         draws = draw(pool, num_draws=100, general_rows=N, target_rows=M, seed=seed)
         (found,) = measure([regularizer(name, strength=strength)], pool, draws)
         truths = [pool.population_weights(half) for half in (0, 1)]
@@ -84,8 +83,8 @@ def test_estimates_equal_explicit_gradients(name, strength):
     means = [update.mean(dim=1) for update in updates]
     scale = float((truths[0] * truths[1]).sum())
     bias = float(((means[0] - truths[0]) * (means[1] - truths[1])).sum()) / scale
-    within = [update.var(dim=1).sum() for update in updates]
-    variance = float((within[0] + within[1]) / 2) / scale * N_POOL / (N_POOL - 1)
+    squares = [update.square().sum(dim=(0, 2)).mean() for update in updates]
+    variance = float((squares[0] + squares[1]) / 2 - (means[0] * means[1]).sum()) / scale
     assert found.bias_sq == pytest.approx(bias, rel=1e-9)
     assert found.variance == pytest.approx(variance, rel=1e-9)
     assert found.mse == pytest.approx(bias + variance, rel=1e-9)
@@ -136,6 +135,61 @@ def test_standard_errors_contain_the_pool(name, strength):
     # The scatter of 60 is known to about 9 %; the jackknife is right to first order.
     assert (ratio > 0.7).all(), ratio
     assert (ratio < 1.6).all(), ratio  # too large where bias vanishes: there it is of second order
+
+
+@pytest.mark.parametrize(
+    ("name", "strength"), [("span", 0.0), ("hull", 0.25), ("subset", 0.25), ("cone", None), ("ball", "auto"), ("filter", 0.0)]
+)
+def test_rules_that_are_not_linear_have_no_finite_pool_error(name, strength):
+    """A pool of 16 a half against steps of fresh examples: bias² and variance agree within four standard errors."""
+    rule = regularizer(name, strength=strength)
+    _, _, mean_general, mean_target = gaussian_pool(0)
+    generator = torch.Generator().manual_seed(99)
+    count = 4000
+    general = mean_general[:, None, None] + torch.randn(2, count, N, DIM, generator=generator, dtype=torch.float64)
+    target = mean_target[:, None, None] + torch.randn(2, count, M, DIM, generator=generator, dtype=torch.float64)
+    rows = torch.cat([general, target], dim=2).flatten(0, 1)
+    joint = rows @ rows.mT
+    products = Products(
+        alignment=joint[:, :N, N:].mean(dim=2),
+        target_sq=joint[:, N:, N:].mean(dim=(1, 2)),
+        gramian=joint[:, :N, :N],
+        cross=joint[:, :N, N:],
+        target_gramian=joint[:, N:, N:],
+    )
+    weights = torch.full((N,), 1 / N, dtype=torch.float64)
+    chosen = rule.coefficients(
+        GeneralRows(base_weights=weights, example_ids=torch.arange(N), draw=0), products, range(2 * count)
+    )
+    coefficients = torch.cat([chosen.general, (chosen.target / M)[:, None].expand(-1, M)], dim=1)
+    updates = torch.einsum("br,brd->bd", coefficients, rows).view(2, count, DIM)
+    bias = float((updates.mean(dim=1) - mean_target).square().sum()) - float(updates.var(dim=1).sum()) / count
+    variance = float(updates.var(dim=1).sum())
+    found, stderr = average(name, strength, num_pools=60, size=16)
+    assert abs(float(found[0]) - bias) <= 4 * float(stderr[0]) + 0.01 * bias
+    assert abs(float(found[1]) - variance) <= 4 * float(stderr[1]) + 0.01 * variance
+
+
+def test_a_target_gradient_within_noise_is_refused():
+    pool, gradients, *_ = gaussian_pool(1)
+    noise = gradients - gradients.mean(dim=1, keepdim=True)
+    noise[:, pool.population[0]] -= noise[:, pool.population[0]].mean(dim=1, keepdim=True)
+    quiet = Pool(
+        gramian=noise @ noise.mT,
+        choosing=noise @ noise.mT,
+        num_tokens=pool.num_tokens,
+        general=pool.general,
+        target=pool.target,
+        population=pool.population,
+    )
+    with pytest.raises(TargetGradientError, match="cannot be told from noise"):
+        measure([regularizer("mean")], quiet, draw(quiet, num_draws=20, general_rows=N, target_rows=M, seed=0))
+
+
+def test_a_step_larger_than_half_the_pool_is_refused():
+    pool, *_ = gaussian_pool(1)
+    with pytest.raises(ValueError, match=r"a step takes 65 general examples, but half of the pool has 64: raise --pool"):
+        draw(pool, num_draws=20, general_rows=65, target_rows=M, seed=0)
 
 
 def test_token_weights_are_those_of_the_draw():

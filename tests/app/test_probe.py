@@ -66,23 +66,89 @@ def test_probe_of_a_trained_run(drpt):
         assert [p["rule"]["name"] for p in apart] == ["target_only", "full"]
         directions[checkpoint] = record["points"][0]["direction"]["mse"]
     assert len(set(directions.values())) == 4
+    status, text = drpt("probe", f"run={folder}", "seed=3", *SMALL)
+    assert status == 2
+    assert "seed=3: decides what run=" in " ".join(text.split())
     status, text = drpt("probe", f"run={folder}", "checkpoint=3", *SMALL)
     assert status == 2
     assert "this run has first, 2, 5, last" in text
 
 
-def test_probe_of_a_run_on_other_data_than_the_default(drpt, tmp_path):
-    lines = [json.dumps({"prompt": f"{i} + {i} =", "response": str(2 * i)}) for i in range(200)]
-    (tmp_path / "pool.jsonl").write_text("\n".join(lines))
+def write_sums(path, operator, count):
+    lines = [json.dumps({"prompt": f"{i} {operator} {i} =", "response": str(2 * i)}) for i in range(count)]
+    Path(path).write_text("\n".join(lines))
+
+
+def test_probe_of_a_run_on_other_data_than_the_default(drpt):
+    write_sums("pool.jsonl", "plus", 60)
+    write_sums("target.jsonl", "+", 90)
     words = [word for word in TINY if "data.source" not in word and "num_general" not in word]
-    words += ["data=jsonl", "data.source.general=pool.jsonl", "data.source.target=pool.jsonl", "sweep=jsonl"]
-    status, text = drpt("train", *words)
+    words += ["data=jsonl", "data.source.general=pool.jsonl", "sweep=jsonl"]
+    status, text = drpt("train", *words, "data.source.target=target.jsonl")
     assert status == 0, text
     (folder,) = (path.parent for path in Path("runs/jsonl").glob("*/summary.json"))
     status, text = drpt("probe", f"run={folder}", *SMALL, "--families", "full")
     assert status == 0, text
     config = json.loads(Path("out/probe.json").read_text())["config"]
     assert config["data"]["source"]["_target_"] == "drpt.data.jsonl.JsonlSource"
+
+
+def test_what_training_saw_is_no_unseen_target(drpt):
+    write_sums("both.jsonl", "+", 150)
+    words = [word for word in TINY if "data.source" not in word and "num_general" not in word]
+    words += ["data=jsonl", "data.source.general=both.jsonl", "data.source.target=both.jsonl", "sweep=both"]
+    status, text = drpt("train", *words)
+    assert status == 0, text
+    (folder,) = (path.parent for path in Path("runs/both").glob("*/summary.json"))
+    status, text = drpt("probe", f"run={folder}", *SMALL)
+    assert status == 2
+    assert "nor as any that training saw" in " ".join(text.split())
+    status, text = drpt("probe", *words[:-1], *SMALL, "--families", "full")  # kinds that share a file share no example
+    assert status == 0, text
+
+
+def test_a_regularizer_of_ones_own_is_measured_too(drpt):
+    words = ("regularizer=layerwise_subset", "regularizer.strength=0.3", "regularizer.relaxation=0.5")
+    status, text = drpt(
+        "probe",
+        *TINY,
+        *words,
+        "--pool",
+        "16",
+        "--draws",
+        "20",
+        "--partitions",
+        "global",
+        "--out",
+        "out",
+        "--families",
+        "target_only",
+        "full",
+    )
+    assert status == 0, text
+    (own,) = (p["rule"] for p in points() if p["rule"]["name"] == "own.layerwise_subset")
+    assert (own["partition"], own["strength"], own["relaxation"]) == ("layer", 0.3, 0.5)
+
+
+def test_ends_are_there_whatever_the_partitions(drpt):
+    status, text = drpt(
+        "probe",
+        *TINY,
+        "--pool",
+        "16",
+        "--draws",
+        "20",
+        "--partitions",
+        "layer",
+        "--out",
+        "out",
+        "--families",
+        "target_only",
+        "full",
+        "mix",
+    )
+    assert status == 0, text
+    assert {p["rule"]["name"] for p in points()} == {"target_only", "full", "mix"}
 
 
 def test_gradients_are_those_of_every_example_alone():
@@ -123,6 +189,14 @@ def test_exact_probe_is_near_the_sketched_one(drpt):
         (("run=nowhere",), "give the folder of one run"),
         (("checkpoint=last",), "of which run? Add run=FOLDER"),
         (("run=.", "checkpoint=lst"), "must be first, last, best or the number of a step"),
+        (("run=",), "run=: give run= once, with a value"),
+        (("run=.", "data.max_lenght=30"), "Did you mean 'max_length'"),
+        (
+            ("--rows", "8x40", "--pool", "64"),
+            "--rows 8x40: a step takes its examples from one half of the pool, 32 of each kind",
+        ),
+        (("--rows", "20x2", "--families", "exact_subset"), "'exact_subset' compares all subsets of at most 16 examples"),
+        (("--draws", "many"), "many must be even"),
         (("--families", "hul"), "Did you mean 'hull'"),
         (("--rows", "8"), "such as 8x2"),
         (("--pool", "3"), "must be even, at least 4"),

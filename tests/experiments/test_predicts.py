@@ -20,7 +20,7 @@ def test_rank_correlation_by_hand():
 
 def test_interval_holds_the_estimate_and_shrinks_with_agreement():
     sure = correlate(pairs([0.1, 0.4, 0.7, 1.0], [[1, 1.1, 1.2], [2, 2.1, 2.2], [3, 3.1, 3.2], [4, 4.1, 4.2]]), "mse")
-    assert sure == {"rho": 1.0, "low": 1.0, "high": 1.0}
+    assert sure == pytest.approx({"rho": 1.0, "low": 1.0, "high": 1.0})
     unsure = correlate(pairs([0.1, 0.4, 0.7, 1.0], [[1, 4, 1], [2, 1, 3], [3, 2, 1], [4, 1, 4]]), "mse")
     assert unsure["low"] <= unsure["rho"] <= unsure["high"]
     assert unsure["high"] - unsure["low"] > 0.3
@@ -28,8 +28,17 @@ def test_interval_holds_the_estimate_and_shrinks_with_agreement():
 
 
 def test_a_rule_is_what_decides_its_update():
-    mix = {"set": "ball", "partition": "global", "score": "alignment", "strength": 0.5, "relaxation": 0.0}
+    mix = {
+        "set": "ball",
+        "partition": "global",
+        "score": "alignment",
+        "strength": 0.5,
+        "relaxation": 0.0,
+        "base_weights": "token",
+    }
     assert rule_of(mix) == rule_of(mix | {"partition": "layer", "score": "random"})
+    assert rule_of(mix | {"strength": "auto"}) != rule_of(mix | {"strength": "auto", "partition": "layer"})
+    assert rule_of(mix) != rule_of(mix | {"base_weights": "example"})
     subset = mix | {"set": "subset"}
     assert rule_of(subset) != rule_of(subset | {"score": "random"})
     assert rule_of(subset) != rule_of(subset | {"partition": "layer"})

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from drpt.geometry.auto import estimated_risk
 from drpt.geometry.catalogue import SETS
-from drpt.geometry.products import GeneralRows, Products
+from drpt.geometry.products import GeneralRows, NonFiniteProductsError, Products
 from tests.geometry.test_identities import SEEDS, regularizer
 
 DIM, N = 300, 8  # noise in 300 directions: the choice itself costs little
@@ -161,6 +161,35 @@ def test_past_steps_are_remembered_and_travel_in_a_checkpoint():
     other = regularizer("ball", strength="auto", auto_memory=0.9)
     other.auto.load_state_dict(resumed.auto.state_dict())
     assert [float(coefficients_of(other, *step, blocks=[7]).strength) for step in steps[3:]] == strengths[3:]
+
+
+@pytest.mark.parametrize("name", ["ball", "hull", "subset"])
+def test_a_step_that_is_not_finite_leaves_no_trace(name):
+    _, general, targets = gaussians(2, distance=0.5, spread=2.0, count=2)
+    rule = regularizer(name, strength="auto", auto_memory=0.9)
+    coefficients_of(rule, general[:1], targets[:1], blocks=[0])
+    before = rule.auto.state_dict()["0"].clone()
+    broken = general[1:].clone()
+    broken[0, 0, 0] = float("nan")
+    with pytest.raises(NonFiniteProductsError, match="NaN or infinite"):
+        coefficients_of(rule, broken, targets[1:], blocks=[0])
+    assert torch.equal(rule.auto.state_dict()["0"], before)
+
+
+@pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize(("name", "strength"), [("subset", 0.5), ("hull", 0.25)])
+def test_covariance_of_any_rule_is_that_of_one_example_less(name, strength, m):
+    """The mean of the leave-one-out estimate is (m−1)/m of Cov(u, v) with m − 1 target examples, smooth or not."""
+    truth, general, targets = gaussians(m, distance=0.5, spread=1.0, count=3000)
+    rule = regularizer(name, strength=strength, relaxation="auto")
+    estimates = []
+    rule.auto._averaged = lambda found, blocks: estimates.append(found) or found
+    coefficients_of(rule, general, targets)
+    fewer = targets[:, : m - 1]
+    noise = fewer.mean(dim=1) - truth
+    expected = (update_of(regularizer(name, strength=strength), general, fewer) * noise).sum(dim=1) * (m - 1) / m
+    gap = estimates[0][:, 1] - expected
+    assert abs(float(gap.mean())) <= 4 * float(gap.std()) / len(gap) ** 0.5
 
 
 def test_one_target_example_has_no_spread():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drpt.geometry.catalogue import SETS
-from drpt.geometry.products import GeneralRows, NonFiniteProductsError
+from drpt.geometry.products import GeneralRows, NonFiniteProductsError, Products
 from drpt.geometry.subset import best_first, num_kept
 from tests.geometry.test_identities import BLOCKS, SEEDS, Problem, assert_same, regularizer
 from tests.reference import sets
@@ -100,8 +100,6 @@ def test_ridged_cone_meets_its_conditions(seed, ridge):
 
 
 def coefficients(problem, rule, num_blocks=BLOCKS):
-    from drpt.geometry.products import Products
-
     products = Products(
         alignment=torch.einsum("bnd,bd->bn", problem.general, problem.target),
         target_sq=problem.target.square().sum(dim=1),
@@ -256,6 +254,49 @@ def test_finer_partition_comes_no_less_near(name, strength, seed):
         update = torch.einsum("bn,bnd->bd", found, problem.general)
         distances.append(float((update - problem.target).norm()))
     assert distances[0] <= distances[1] + 1e-8
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("exponent", [-1, -4, -9])
+@pytest.mark.parametrize(("name", "strength"), [("cone", 0.0), ("dual_cone", 0.0), ("span", 0.0)])
+@given(seed=SEEDS)
+@settings(max_examples=10)
+def test_length_of_an_example_does_not_matter(name, strength, exponent, dtype, seed):
+    """A cone or subspace is that of directions: a short gradient counts as a long one, in the products' own precision too."""
+    problem, shrunk = Problem(seed, n=4), Problem(seed, n=4)
+    shrunk.general[:, 1] *= 10.0**exponent
+    updates = []
+    for each in (problem, shrunk):
+        rows = GeneralRows(base_weights=each.weights, example_ids=each.ids, draw=0)
+        products = Products(
+            alignment=torch.einsum("bnd,bd->bn", each.general, each.target).to(dtype),
+            target_sq=each.target.square().sum(dim=1).to(dtype),
+            gramian=torch.einsum("bnd,bmd->bnm", each.general, each.general).to(dtype),
+        )
+        found = regularizer(name, strength=strength).coefficients(rows, products, range(BLOCKS))
+        if found.solved is not None:
+            assert found.solved.is_converged.all()
+        updates.append(torch.einsum("bn,bnd->bd", found.general, each.general) + found.target[:, None] * each.target)
+    # Float32 products of random directions: their rounding, times the condition of four of them in seven dimensions.
+    tolerance = 1e-7 if dtype is torch.float64 else 2e-3
+    torch.testing.assert_close(updates[0], updates[1], rtol=tolerance, atol=tolerance)
+
+
+@given(seed=SEEDS, n=st.integers(2, 40))
+@settings(max_examples=30)
+def test_most_corners_of_the_hull_need_no_gradient_steps(seed, n):
+    """λn whole: k examples at their caps and nothing between is a corner, and Newton's steps recognise it."""
+    from drpt.geometry.quadratic_program import solve
+
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(20, n, 50, generator=generator, dtype=torch.float64) + 3.0
+    aligned = torch.einsum("bnd,bd->bn", rows, 100 * torch.randn(20, 50, generator=generator, dtype=torch.float64))
+    k = max(1, n // 2)
+    solved = solve(rows @ rows.mT, aligned, cap=torch.full((1, n), 1.0 / k, dtype=torch.float64), sums_to_one=True)
+    assert solved.is_converged.all()
+    at_corner = ((solved.coefficients < 1e-12) | (solved.coefficients > 1.0 / k - 1e-12)).all(dim=1)
+    assert at_corner.float().mean() > 0.5
+    assert (solved.num_steps[at_corner] < 50).float().mean() > 0.6
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -35,7 +35,10 @@ GOOD = {
         ({"set": "mean"}, r"regularizer\.strength=0\.5: the set 'mean' has no strength.*subset, .*ball"),
         ({"relaxation": 1.5}, r"regularizer\.relaxation=1\.5 must lie in \[0, 1\]"),
         ({"strength": "much"}, r"regularizer\.strength='much' must be a number or auto"),
-        ({"strength": "auto"}, r"strength=auto: the update of the set 'subset' .*one of hull, .*relaxation=auto"),
+        (
+            {"set": "gradmatch", "strength": "auto"},
+            r"strength=auto is not offered for the set 'gradmatch'.*\(0, 1\].*subset, .*hull, .*relaxation=auto",
+        ),
         (
             {"set": "ball", "strength": "auto", "relaxation": 0.5},
             r"relaxation=0\.5: with regularizer\.strength=auto the set 'ball'",
