@@ -21,7 +21,7 @@ examples:
   drpt table --format latex                                            the newest sweep's table for a paper
   drpt outcome runs/first                                              what of each loss is bias and what is variance over seeds
   drpt probe data.source.target=gcd data.target_rows=2                 the bias–variance chart of one model
-  drpt explain regularizer=layerwise_hull                              formula, relatives, cost, ends of its strength
+  drpt explain layerwise_hull                                          formula, relatives, cost, ends of its strength
   drpt doctor                                                          what this machine can run, and what is missing
 
 `drpt COMMAND --help` tells more; `drpt train --help` lists every group and option.
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[:1] in (["probe"], ["explain"]):  # options and overrides in any order
         overrides = [word for word in words if "=" in word and not word.startswith("-")]
         words = [word for word in words if word not in overrides]
+    if words[:1] == ["explain"]:  # a bare name is a regularizer's
+        overrides = [f"regularizer={word}" for word in words[1:] if not word.startswith("-")] + overrides
+        words = ["explain", *(word for word in words[1:] if word.startswith("-"))]
     options = _parser().parse_args(words, argparse.Namespace(overrides=overrides))
     sys.exit(_guard(lambda: options.run_command(options)))
 
@@ -110,8 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "explain",
         help="what a regularizer is, what it costs, and where its strength leads",
         description="Formula, relatives, source, products needed and what the ends of the strength lead to, for a preset and "
-        "overrides as for drpt train (drpt explain regularizer=layerwise_hull regularizer.strength=0.25); without any, all "
-        "sets in short.",
+        "overrides as for drpt train (drpt explain layerwise_hull regularizer.strength=0.25); without any, all sets in short.",
     )
     explain.set_defaults(run_command=_explain)
     doctor = commands.add_parser(

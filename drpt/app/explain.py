@@ -51,7 +51,7 @@ def _print_all(console: Console) -> None:
         strength = "–" if entry.strength is None else f"{entry.strength}".replace("[", "\\[")
         table.add_row(name, entry.formula, entry.update, strength)
     console.print(table)
-    console.print("drpt explain regularizer=layerwise_hull tells more of one; drpt train --help lists the presets.")
+    console.print("drpt explain layerwise_hull tells more of one; drpt train --help lists the presets.")
 
 
 def _facts(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:

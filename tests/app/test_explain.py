@@ -10,7 +10,7 @@ PRESETS = sorted(path.stem for path in config_folder().glob("regularizer/*.yaml"
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_explained(drpt, name):
-    status, text = drpt("explain", f"regularizer={name}")
+    status, text = drpt("explain", name)
     assert status == 0, text
     assert text.startswith(name)
     for heading in ("set ", "update ", "from ", "blocks ", "relaxation ", "rows ", "costs "):
