@@ -33,7 +33,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from drpt.analysis.resampling import Draws, Pool, Updates, resample
+from drpt.analysis.resampling import Draws, Pool, Resampled, Updates
 from drpt.geometry.regularizer import Regularizer
 
 
@@ -61,7 +61,7 @@ def measure(
         rules: Their partition must be that of the pool's blocks.
         pool: Gramians and halves.
         draws: One a half; at least two in each.
-        advance: Called after each rule and half, to show progress.
+        advance: Called after each rule, to show progress.
 
     Returns:
         The figures of each rule.
@@ -71,14 +71,12 @@ def measure(
     """
     truth = _Truth(pool)
     truth.require_length()
-    halves = []
-    for taken in draws:
-        updates = []
-        for found in resample(rules, pool, taken):
-            updates.append(found)
-            advance()
-        halves.append(updates)
-    return [_direction(pool, truth, draws, pair) for pair in zip(*halves, strict=True)]
+    halves = [Resampled(pool, taken) for taken in draws]
+    directions = []
+    for rule in rules:
+        directions.append(_direction(pool, truth, draws, [half.updates(rule) for half in halves]))
+        advance()
+    return directions
 
 
 class TargetGradientError(ValueError):

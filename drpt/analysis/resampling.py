@@ -3,7 +3,7 @@
 Axes: block = blocks of parameters, pool = all examples, draw = resampled steps, row = a draw's n general and m target rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -94,21 +94,21 @@ def draw(pool: Pool, *, num_draws: int, general_rows: int, target_rows: int, see
     return first, second
 
 
-def resample(rules: Sequence[Regularizer], pool: Pool, draws: Draws) -> Iterator[Updates]:
-    """Every rule's updates over the same draws.
+class Resampled:
+    """The draws of one half with all that rules look at, laid out once for all rules.
 
     Args:
-        rules: Their partition must be that of the pool's blocks.
         pool: Rules choose by ``choosing``; squares are measured with ``gramian``.
         draws: From one half.
-
-    Yields:
-        One a rule, in order.
     """
-    chunks = list(_chunks(pool, draws))
-    for rule in rules:
-        parts = [_apply(rule, chunk) for chunk in chunks]
-        yield Updates(
+
+    def __init__(self, pool: Pool, draws: Draws) -> None:
+        self._chunks = list(_chunks(pool, draws))
+
+    def updates(self, rule: Regularizer) -> Updates:
+        """One rule's updates; its partition must be that of the pool's blocks."""
+        parts = [_apply(rule, chunk) for chunk in self._chunks]
+        return Updates(
             coefficients=torch.cat([part[0] for part in parts], dim=1),
             squares=torch.cat([part[1] for part in parts]),
             num_failures=sum(part[2] for part in parts),

@@ -216,7 +216,7 @@ def _measure_all(probed: _Probed, sizes: Sequence[tuple[int, int]], plan: _Plan)
     points: list[Point] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        total = 2 * sum(len(plan.rules(partition, m)) for partition in plan.partitions for _, m in sizes)
+        total = sum(len(plan.rules(partition, m)) for partition in plan.partitions for _, m in sizes)
         task = progress.add_task("rules", total=total)
 
         def run(pool: Pool, specs: Sequence[RegularizerSpec], size: tuple[int, int], target: str) -> None:
@@ -237,7 +237,7 @@ def _measure_all(probed: _Probed, sizes: Sequence[tuple[int, int]], plan: _Plan)
         for size in sizes:
             if num_used >= max(2, size[1]):
                 apart = [rule for rule in plan.rules(plan.partitions[0], size[1]) if rule.name in ALIKE and not rule.is_auto]
-                progress.update(task, total=(total := total + 2 * len(apart)))
+                progress.update(task, total=(total := total + len(apart)))
                 run(probed.pool("global", "used"), apart, size, "used")
     return points
 

@@ -23,6 +23,7 @@ from drpt.models.load import apply_finetune, load_model
 from drpt.modules.checkpoints import BEST, LAST, load_trained, step_file
 from drpt.objectives.language_modeling import sample_losses
 
+_SURPLUS = 4  # times the examples that are needed are drawn from a source that never ends
 _NEW_TARGETS = 1_000_003  # added to the seed: on a trained model the target examples are others than it was trained on
 
 
@@ -90,12 +91,12 @@ def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[E
         kinds["used"] = trained.target
         seen = {example.beginning for example in (*trained.general, *trained.target, *trained.stopping)}
         spare, seed = spec.data.num_target, spec.seed + _NEW_TARGETS
-    sizes = replace(spec.data, num_target=pool + spare, num_eval=pool + spare)
-    # A finite pool is taken whole, so that enough is left when what another kind has is taken out.
-    sizes = replace(sizes, num_general=2 * pool if source.is_endless else None)
+    # More than are needed, where there are: some will be too long, or begin as one of another kind does.
+    count = _SURPLUS * pool if source.is_endless else pool + spare
+    sizes = replace(spec.data, num_target=count, num_eval=count, num_general=count if source.is_endless else None)
     drawn = draw_pools(source, sizes, seed=seed, stopping_share=0.0)
     for name, examples in (("population", drawn.evaluation), ("target", drawn.target)):
-        kinds[name] = [example for example in examples if example.beginning not in seen][:pool]
+        kinds[name] = [example for example in examples if example.beginning not in seen]
         seen |= {example.beginning for example in kinds[name]}
     own = {example.beginning for name in ("population", "target") for example in kinds[name]}
     kinds["general"] = [example for example in drawn.general if example.beginning not in own]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from drpt.analysis.bias_variance import TargetGradientError, measure
-from drpt.analysis.resampling import Pool, draw, resample
+from drpt.analysis.resampling import Pool, Resampled, draw
 from drpt.geometry.products import GeneralRows, Products
 from tests.geometry.test_identities import regularizer
 
@@ -76,7 +76,7 @@ def test_estimates_equal_explicit_gradients(name, strength):
     (found,) = measure([rule], pool, draws)
     updates = []
     for taken in draws:
-        (chosen,) = resample([rule], pool, taken)
+        chosen = Resampled(pool, taken).updates(rule)
         updates.append(torch.einsum("bdr,bdrp->bdp", chosen.coefficients, gradients[:, taken.rows]))
         torch.testing.assert_close(chosen.squares, updates[-1].square().sum(dim=(0, 2)), rtol=1e-9, atol=1e-9)
     truths = [gradients[:, population].mean(dim=1) for population in pool.population]
@@ -196,7 +196,7 @@ def test_token_weights_are_those_of_the_draw():
     pool, *_ = gaussian_pool(3)
     (taken, _) = draw(pool, num_draws=20, general_rows=N, target_rows=M, seed=1)
     rule = regularizer("mean", base_weights="token")
-    (found,) = resample([rule], pool, taken)
+    found = Resampled(pool, taken).updates(rule)
     counts = pool.num_tokens[taken.general].double()
     expected = (counts / counts.sum(dim=1, keepdim=True))[None].expand(2, -1, -1)
     torch.testing.assert_close(found.coefficients[:, :, :N], expected)
