@@ -44,7 +44,8 @@ def draw_chart(rows: Sequence[Row], title: str) -> bytes:
         A PNG.
     """
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # its stub wants a literal type for each key
-        figure = Figure(figsize=(12.5, 5.8), dpi=150)
+        # A sweep of many points needs room below for all their names.
+        figure = Figure(figsize=(12.5, 5.4 + 0.085 * len(rows)), dpi=150)
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1.0))
         _draw_curves(left, rows)
@@ -109,5 +110,6 @@ def _draw_strengths(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def _legend_below(axes: Axes) -> None:
-    """Outside the axes: with a dozen lines there is no free corner."""
-    axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+    """Outside the axes: with a dozen lines there is no free corner. Columns are as many as fit beside each other."""
+    longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
+    axes.legend(fontsize=8, ncols=max(1, min(3, 96 // (longest + 6))), loc="upper center", bbox_to_anchor=(0.5, -0.13))

@@ -141,15 +141,19 @@ def _group(runs: Sequence[Run], settings: Callable[[Run], dict[str, object]]) ->
     return list(groups.values())
 
 
+# Where results go and what is kept of a run: replicates may differ in them.
+_OF_NO_RESULT = ("sweep", "runs_folder", "logger.", "trainer.keep_steps", "trainer.checkpoint_every_steps")
+
+
 def _settings(run: Run) -> dict[str, object]:
-    """What two replicates have in common, flattened: all but the seed and where results go."""
+    """What two replicates have in common, flattened: all but the seed and what changes no result."""
     flat: dict[str, object] = {}
 
     def add(prefix: str, value: object) -> None:
         if isinstance(value, dict):
             for key, inner in value.items():
                 add(f"{prefix}.{key}" if prefix else str(key), inner)
-        elif prefix != "seed" and not prefix.startswith(("sweep", "runs_folder", "logger.")):
+        elif prefix != "seed" and not prefix.startswith(_OF_NO_RESULT):
             flat[prefix] = value
 
     add("", run.config)
