@@ -43,6 +43,7 @@ class Strength:
     meaning: str
     at_low: str
     at_high: str
+    is_optional: bool = False  # null stands for ``low``: neither ridge nor margin
 
     def admits(self, value: float) -> bool:
         """Whether ``value`` lies in the domain; NaN and infinity do not."""
@@ -189,6 +190,7 @@ SETS: dict[str, SetEntry] = {
             meaning="ridge on the coefficients, relative to the gradients' mean square",
             at_low="the whole cone",
             at_high="towards a vanishing update along Σ ω_i max(s_i, 0) g_i",
+            is_optional=True,
         ),
         auto_grid=_RIDGES,
     ),
@@ -244,6 +246,7 @@ SETS: dict[str, SetEntry] = {
             meaning="margin: u goes at least λ ḡ beyond v (GEM's bound on the multipliers, d_i ≥ λ ω_i)",
             at_low="no margin: the projection itself",
             at_high="towards multiples of the direction closest to ḡ that goes against no general example",
+            is_optional=True,
         ),
     ),
     "ball": SetEntry(

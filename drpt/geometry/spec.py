@@ -113,6 +113,8 @@ class RegularizerSpec:
                     f"{', '.join(name for name, entry in SETS.items() if entry.strength)}."
                 )
             return
+        if self.strength is None and domain.is_optional:
+            self.strength = domain.low
         if self.strength is None:
             raise ValueError(f"regularizer.strength=null: the set {self.set!r} needs a strength in {domain}, {domain.meaning}.")
         if self.strength == AUTO:

@@ -86,6 +86,11 @@ def test_paths_that_lead_elsewhere_are_refused():
         build_regularizer(RegularizerSpec(**(GOOD | {"set": "no_such.module.Set", "strength": None})), seed=0)
 
 
+@pytest.mark.parametrize("name", ["cone", "dual_cone"])
+def test_ridge_and_margin_are_optional(name):
+    assert RegularizerSpec(**(GOOD | {"set": name, "strength": None})).strength == 0.0
+
+
 def test_label_shows_the_dials():
     assert RegularizerSpec(**GOOD).label == "test λ=0.5"
     assert RegularizerSpec(**(GOOD | {"strength": 1, "relaxation": "auto"})).label == "test λ=1 ρ=auto"
