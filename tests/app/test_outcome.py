@@ -224,7 +224,7 @@ def test_nowhere_and_nothing(drpt):
     assert "no sweep under runs/" in text
     status, text = drpt("outcome", "--logits-mib", "0")
     assert status == 2
-    assert "must be at least 1" in text
+    assert "must be a whole number of at least 1" in text
 
 
 def test_a_checkpoint_of_other_parameters_is_refused(sweep):
