@@ -159,7 +159,7 @@ def _add_probe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help=f"of {', '.join(FAMILIES)}; or all; default: all but the last five",
     )
     probe.add_argument("--partitions", nargs="+", choices=PARTITIONS, default=list(PARTITIONS), help="default: all four")
-    probe.add_argument("--batch-tokens", type=_positive, default=512, help="tokens a pass; default: 512")
+    probe.add_argument("--batch-tokens", type=_positive, default=384, help="tokens a pass; default: 384")
     probe.add_argument("--seed", type=int, default=0, help="of the draws; default: 0")
     probe.add_argument("--runs", type=Path, default=Path("runs"), help="where results go; default: runs")
     probe.add_argument("--out", type=Path, help="folder of the results; default: a new one under --runs")
