@@ -35,7 +35,7 @@ def test_probe_of_a_fresh_model(drpt):
     assert full["mse"] > 0
     for same in (("hull", "layer", 1.0), ("subset", "global", 1.0), ("random_subset", "layer", 1.0), ("filter", "layer", 1.0)):
         assert abs(found[same]["mse"] - full["mse"]) < 1e-6 * full["mse"], same
-    # Both halves of the same error at one example: the ends that do not look at general examples.
+    # All of n examples are one subset, whoever chooses them.
     assert found["exact_subset", "layer", 1.0]["mse"] == pytest.approx(full["mse"], rel=1e-6)
     assert found["mix", "global", 0.125]["variance"] < target_only["variance"]
     assert all(p["direction"]["num_failures"] == 0 for p in points())
