@@ -29,7 +29,7 @@ _ROUGH_RIDGE = 2.0**-19  # of each diagonal entry: a few roundings of float32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
-    """The best coefficients found, and how good they are; whoever uses them looks at ``is_converged``."""
+    """The coefficients found, and how good they are; whoever uses them looks at ``is_converged``."""
 
     coefficients: Float[Tensor, "block general"]
     residual: Float[Tensor, " block"]  # see `kkt_residual`
@@ -59,7 +59,7 @@ def solve(
         tolerance: Accepted `kkt_residual`, relative to the problem's own scale; dimensionless.
 
     Returns:
-        The coefficients, with residual and status; a block that did not converge keeps its best iterate and says so.
+        The coefficients, with residual and status; a block that did not converge keeps its last iterate and says so.
     """
     gramian, linear = without_rounding(gramian), linear.double()
     own_sq = torch.diagonal(gramian, dim1=1, dim2=2).clamp(min=0)
