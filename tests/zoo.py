@@ -12,6 +12,7 @@ from torch import nn
 from drpt.objectives.language_modeling import sample_losses
 
 TOKENS = 11
+LENGTH = 8  # of the longest row; not the number of rows of any test
 
 
 class TokenLosses(nn.Module):
@@ -78,7 +79,9 @@ class Float64RMSNorm(nn.Module):
 
 def _replace_norms(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if type(child).__name__.endswith("RMSNorm"):
+        if type(child).__name__.startswith("Gemma") and type(child).__name__.endswith("RMSNorm"):
+            setattr(module, name, ScaledRMSNorm(len(child.weight)))
+        elif type(child).__name__.endswith("RMSNorm"):
             setattr(module, name, Float64RMSNorm(child.weight))
         else:
             _replace_norms(child)
@@ -102,6 +105,69 @@ class PositionAndToken(nn.Module):
         losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), token_ids[:, 1:].flatten(), reduction="none")
         counts = places[:, 1:] < lengths[:, None]
         return (losses.view(counts.shape) * counts).sum(dim=1) / counts.sum(dim=1)
+
+
+class ValueHead(nn.Module):
+    """A language model's trunk with one number a token, as PPO's critic has."""
+
+    def __init__(self, trunk: nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.value_head = nn.Linear(8, 1)
+
+    def forward(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        token_ids, lengths = batch
+        counts = torch.arange(token_ids.shape[1]) < lengths[:, None]
+        hidden = self.trunk(input_ids=token_ids, attention_mask=counts.long(), use_cache=False).last_hidden_state
+        values = self.value_head(hidden).squeeze(-1)
+        return ((values - token_ids) * counts).square().sum(dim=1) / counts.sum(dim=1)
+
+
+class SharedPositions(PositionAndToken):
+    """Positions as one vector that all rows share."""
+
+    def forward(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        token_ids, lengths = batch
+        places = torch.arange(token_ids.shape[1])
+        logits = self.head(self.norm(self.token(token_ids) + self.position(places + 1)))
+        losses = F.cross_entropy(logits[:, :-1].flatten(0, 1), token_ids[:, 1:].flatten(), reduction="none")
+        counts = places[1:] < lengths[:, None]
+        return (losses.view(counts.shape) * counts).sum(dim=1) / counts.sum(dim=1)
+
+
+def family(name: str) -> nn.Module:
+    """Other architectures of transformers, each with what is its own."""
+    import transformers
+
+    sizes = {
+        "vocab_size": TOKENS,
+        "hidden_size": 8,
+        "intermediate_size": 12,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "attn_implementation": "sdpa",
+    }
+    grouped = {"num_key_value_heads": 1, "head_dim": 4}
+    changes = {
+        "GPT2": {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "n_positions": 16},
+        "GPTNeoX": {"rotary_pct": 0.5, "hidden_dropout": 0.0, "attention_dropout": 0.0, "max_position_embeddings": 16},
+        "Gemma3": {"sliding_window": 4, "query_pre_attn_scalar": 4, **grouped},
+    }.get(name, grouped)
+    kind = {"Gemma3": "Gemma3Text"}.get(name, name)
+    config = getattr(transformers, f"{kind}Config")(**sizes, **changes)
+    lm = getattr(transformers, {"GPT2": "GPT2LMHeadModel"}.get(name, f"{name}ForCausalLM"))(config)
+    _replace_norms(lm)
+    with torch.no_grad():
+        for parameter in lm.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    return TokenLosses(lm.train())
+
+
+def value_head() -> nn.Module:
+    return ValueHead(llama(tied=False).lm.model)
 
 
 def llama(
@@ -157,6 +223,13 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "tied llama": lambda: llama(tied=True),
     "untied llama with biases": lambda: llama(tied=False, bias=True),
     "qwen3 (q and k norms)": lambda: llama(tied=False, norms="qwen3"),
+    "qwen2 (biases of q, k and v)": lambda: family("Qwen2"),
+    "gpt2 (conv1d, positions of all rows)": lambda: family("GPT2"),
+    "gpt-neox (parallel branches)": lambda: family("GPTNeoX"),
+    "gemma (scaled table)": lambda: family("Gemma"),
+    "gemma3 (windows, q and k norms)": lambda: family("Gemma3"),
+    "value head": value_head,
+    "positions without rows": SharedPositions,
     "checkpointed llama": lambda: llama(tied=True, checkpointed=True),
     "lora": lora_llama,
     "frozen in part": frozen_in_part,
@@ -180,7 +253,7 @@ def inputs_for(model: nn.Module, num_rows: int, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     if isinstance(model, VectorLosses):
         return torch.randn(num_rows, 4, 6, generator=generator, dtype=torch.float64)
-    token_ids = torch.randint(1, TOKENS, (num_rows, 7), generator=generator)
-    lengths = torch.randint(4, 8, (num_rows,), generator=generator)
-    lengths[0] = 7
-    return token_ids.masked_fill(torch.arange(7) >= lengths[:, None], 0), lengths
+    token_ids = torch.randint(1, TOKENS, (num_rows, LENGTH), generator=generator)
+    lengths = torch.randint(4, LENGTH + 1, (num_rows,), generator=generator)
+    lengths[0] = LENGTH
+    return token_ids.masked_fill(torch.arange(LENGTH) >= lengths[:, None], 0), lengths

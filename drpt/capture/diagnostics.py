@@ -1,10 +1,21 @@
 """What a step chose, in numbers worth watching."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 
 from drpt.geometry.products import Coefficients, Products
+from drpt.geometry.quadratic_program import Solution
+
+
+@dataclass(frozen=True, slots=True)
+class BlockGroup:
+    """Blocks whose coefficients were chosen in one go."""
+
+    blocks: tuple[int, ...]  # indices within the partition
+    coefficients: Coefficients  # a row a block
+    products: Products | None  # likewise; None when the choice did not depend on gradients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,14 +23,28 @@ class BlockReport:
     """One block's choice."""
 
     coefficients: Coefficients
-    products: Products | None  # None when the choice did not depend on gradients
+    products: Products | None
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """A step's blocks, by name, in the partition's order."""
+    """A step's choices, group by group."""
 
-    blocks: tuple[tuple[str, BlockReport], ...]
+    groups: tuple[BlockGroup, ...]
+    names: tuple[str, ...]  # of the blocks
+
+    @property
+    def blocks(self) -> tuple[tuple[str, BlockReport], ...]:
+        """The blocks one by one, with their names, in the partition's order."""
+        found = {
+            index: BlockReport(
+                coefficients=_row(group.coefficients, place),
+                products=None if group.products is None else _row(group.products, place),
+            )
+            for group in self.groups
+            for place, index in enumerate(group.blocks)
+        }
+        return tuple((self.names[index], found[index]) for index in sorted(found))
 
     def metrics(self, *, update_norm: float) -> dict[str, float]:
         """``‖u‖/‖v‖`` and ``cos(u, v)`` over all blocks, the mean share of general examples kept, and automatic dials.
@@ -33,26 +58,45 @@ class StepReport:
             Figures by name; the first two only when the choice depended on gradients.
         """
         metrics: dict[str, float] = {}
-        known = [(report.coefficients, report.products) for _, report in self.blocks if report.products is not None]
+        known = [(group.coefficients, group.products) for group in self.groups if group.products is not None]
         if known:
-            target_sq = torch.stack([p.target_sq[0] for _, p in known]).sum()
+            target_sq = torch.stack([p.target_sq.sum() for _, p in known]).sum()
             inner = torch.stack(
-                [(c.general[0].to(p.alignment) * p.alignment[0]).sum() + c.target[0] * p.target_sq[0] for c, p in known]
+                [
+                    (c.general.to(p.alignment) * p.alignment).sum() + (c.target.to(p.target_sq) * p.target_sq).sum()
+                    for c, p in known
+                ]
             ).sum()
             target_norm = float(target_sq) ** 0.5
             if target_norm > 0:
                 metrics["train/update_norm_ratio/mean"] = update_norm / target_norm
                 if update_norm > 0:
                     metrics["train/update_cosine/mean"] = float(inner) / (update_norm * target_norm)
-        solved = [report.coefficients.solved for _, report in self.blocks if report.coefficients.solved is not None]
+        chosen = [group.coefficients for group in self.groups]
+        solved = [coefficients.solved for coefficients in chosen if coefficients.solved is not None]
         if solved:
             metrics["train/solver_residual/max"] = float(torch.cat([solution.residual for solution in solved]).max())
             metrics["train/solver_failures/sum"] = float(sum(int((~solution.is_converged).sum()) for solution in solved))
         for name in ("strength", "relaxation"):
-            chosen = [dial for _, report in self.blocks if (dial := getattr(report.coefficients, name)) is not None]
-            if chosen and not bool(torch.isnan(torch.cat(chosen)).any()):
-                metrics[f"train/{name}/mean"] = float(torch.cat(chosen).mean())
-        if self.blocks and self.blocks[0][1].coefficients.general.shape[1]:
-            kept = torch.cat([report.coefficients.general for _, report in self.blocks]) != 0
+            dials = [dial for coefficients in chosen if (dial := getattr(coefficients, name)) is not None]
+            if dials and not bool(torch.isnan(torch.cat(dials)).any()):
+                metrics[f"train/{name}/mean"] = float(torch.cat(dials).mean())
+        if chosen and chosen[0].general.shape[1]:
+            kept = torch.cat([coefficients.general for coefficients in chosen]) != 0
             metrics["train/kept_share/mean"] = float(kept.float().mean())
         return metrics
+
+
+_Blocks = TypeVar("_Blocks", Coefficients, Products, Solution)
+
+
+def _row(of_blocks: _Blocks, place: int) -> _Blocks:
+    """One block's part of coefficients or products, still with an axis of blocks."""
+    changes: dict[str, Any] = {}  # Any: fields of several kinds
+    for name in of_blocks.__dataclass_fields__:
+        value = getattr(of_blocks, name)
+        if isinstance(value, torch.Tensor):
+            changes[name] = value[place : place + 1]
+        elif value is not None:
+            changes[name] = _row(value, place)
+    return replace(of_blocks, **changes)

@@ -1,4 +1,4 @@
-"""The rows of one step's batch: general examples first, then target examples."""
+"""The examples of one step: general examples first, then target examples."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from drpt.geometry.products import Coefficients, GeneralRows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRows:
-    """Which rows of the batch are general and which are target examples."""
+    """A step's general and target examples, over all its micro-batches and processes."""
 
     general: GeneralRows
     num_target: int  # m
@@ -21,22 +21,21 @@ class StepRows:
         return len(self.general.example_ids)
 
     @property
-    def num_rows(self) -> int:
-        """``B = n + m``, the leading axis of every activation."""
+    def num_examples(self) -> int:
+        """``n + m``."""
         return self.num_general + self.num_target
 
-    def coefficients_of_rows(self, coefficients: Coefficients, block: int) -> Float[Tensor, " batch"]:
-        """What each row's gradient is multiplied by in one block: ``c`` for general rows, ``a/m`` for target rows.
+    def coefficients_of_examples(self, coefficients: Coefficients) -> Float[Tensor, "block example"]:
+        """What each example's gradient is multiplied by: ``c`` for general examples, ``a/m`` for target examples.
 
         Args:
             coefficients: Of some blocks.
-            block: Index within ``coefficients``.
 
         Returns:
-            One number a row [batch].
+            One number a block and example.
         """
-        general = coefficients.general[block]
-        row = general.new_empty(self.num_rows)
-        row[: self.num_general] = general
-        row[self.num_general :] = coefficients.target[block] / max(self.num_target, 1)
-        return row
+        general = coefficients.general
+        out = general.new_empty(len(general), self.num_examples)
+        out[:, : self.num_general] = general
+        out[:, self.num_general :] = (coefficients.target / max(self.num_target, 1))[:, None]
+        return out

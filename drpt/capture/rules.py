@@ -4,6 +4,7 @@ A rule takes the module, its own forward and a `Site` (where uses are recorded) 
 outputs are the same; only the way in which the module's own parameters get their gradients differs.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -11,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from drpt.capture.embedding import CapturedEmbedding, EmbeddingUse
+from drpt.capture.embedding import CapturedEmbedding
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.linear import CapturedLinear, LinearUse
-from drpt.capture.rowwise import ExpandedParameter, RowwiseUse
-from drpt.capture.use import Use
+from drpt.capture.linear import CapturedLinear
+from drpt.capture.rowwise import ExpandedParameter
+from drpt.capture.segments import Layout
+from drpt.capture.tokens import RecentTokens, TokenVectors
+from drpt.capture.use import OuterUse, RowwiseUse, Use
 
 Forward: TypeAlias = Callable[..., Tensor]
 
@@ -26,11 +29,20 @@ class Site(Protocol):
 
     name: str  # qualified name of the module
     trained: frozenset[str]  # names of its own parameters that are trained: "weight", "bias"
-    num_rows: int  # leading axis of every activation
+    recent: RecentTokens  # knows activations that several modules share
     anchor: Tensor  # requires gradients; keeps nodes in the graph whose inputs do not
 
-    def announce(self, parameters: Sequence[str]) -> None:
-        """A use of these parameters has been put into the graph; its record will follow in the backward pass."""
+    @property
+    def layout(self) -> Layout:
+        """Where the examples are in the activations of now."""
+
+    def announce(self, parameters: Sequence[str], num_bytes: int) -> None:
+        """A use of these parameters has been put into the graph; its record will follow in the backward pass.
+
+        Args:
+            parameters: Names within the module.
+            num_bytes: What the use would keep alive: activations and output gradients.
+        """
 
     def record(self, uses: Sequence[tuple[str, Use]]) -> None:
         """The backward pass has reached the use."""
@@ -40,53 +52,75 @@ Rule: TypeAlias = Callable[[nn.Module, Forward, Site], Forward]
 
 
 def check_rows(x: Tensor, site: Site) -> None:
-    """Refuse activations whose first axis is not the batch's rows.
+    """Refuse activations in which the examples can no longer be found.
 
     Args:
         x: The module's input.
         site: The module's place.
 
     Raises:
-        UnsupportedModuleError: Rows have been merged or dropped before this module.
+        UnsupportedModuleError: Rows, or in a packed batch tokens, have been merged, moved or dropped before this module.
     """
-    if x.ndim < 2 or x.shape[0] != site.num_rows:
+    layout = site.layout
+    if x.ndim < 2 or x.shape[0] != layout.num_rows:
         raise UnsupportedModuleError(
-            f"{site.name}: input of shape {tuple(x.shape)}, but the step has {site.num_rows} rows. Its examples were merged "
+            f"{site.name}: input of shape {tuple(x.shape)}, but the batch has {layout.num_rows} rows. Its examples were merged "
             "or dropped before this layer (a mixture of experts does this), so that its gradients cannot be told apart. "
             "Freeze this layer, or train others through finetune=lora finetune.target_modules=[…]."
+        )
+    if layout.is_packed and not layout.has_tokens(x.shape):
+        raise UnsupportedModuleError(
+            f"{site.name}: input of shape {tuple(x.shape)}, but rows are packed with {layout.num_tokens} tokens, and axis 1 "
+            "must tell them apart. Train with one example a row (data.packing=false), or freeze this layer."
         )
 
 
 def linear_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
-    """`nn.Linear`: weight by products of (x, o), bias by its rows."""
+    """`nn.Linear`: weight by products of (x, o), bias by its examples' sums."""
     assert isinstance(module, nn.Linear)
-    weight, bias = module.weight, module.bias
+    return _matrix_forward(module, site, is_input_first=False)
+
+
+def conv1d_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
+    """GPT-2's ``Conv1D`` of transformers: a linear layer whose weight is [inputs, outputs]."""
+    return _matrix_forward(module, site, is_input_first=True)
+
+
+def _matrix_forward(module: nn.Module, site: Site, *, is_input_first: bool) -> Forward:
     parameters = sorted(site.trained)
 
     def record(x: Tensor, output_grad: Tensor) -> None:
-        x, output_grad = (t.reshape(site.num_rows, -1, t.shape[-1]) for t in (x, output_grad))
+        output_grads, segments = site.layout.flatten(output_grad)
         uses: dict[str, Use] = {}
         if "weight" in site.trained:
-            uses["weight"] = LinearUse(x, output_grad)
+            inputs, _ = site.recent.vectors(x, site.layout)
+            outputs = TokenVectors(output_grads)
+            left, right = (inputs, outputs) if is_input_first else (outputs, inputs)
+            uses["weight"] = OuterUse(left, right, segments, left.values.shape[1])
         if "bias" in site.trained:
-            uses["bias"] = RowwiseUse(output_grad.sum(dim=1))
+            uses["bias"] = RowwiseUse(segments.sums(output_grads), segments)
         site.record(list(uses.items()))
 
     def captured(x: Tensor) -> Tensor:
         check_rows(x, site)
-        site.announce(parameters)
-        operands = [x, weight.detach(), None if bias is None else bias.detach()]
+        # Looked up now: under FSDP the whole weight is there during the forward alone.
+        weight, bias = (None if p is None else p.detach() for p in (module._parameters["weight"], module._parameters["bias"]))
+        assert weight is not None
+        operands = [x, weight.T if is_input_first else weight, bias]
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
             operands = [None if t is None else t.to(dtype) for t in operands]
         output: Tensor = CapturedLinear.apply(*operands, site.anchor, record)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        site.announce(parameters, (output.numel() + x.numel()) * output.element_size())
         return output
 
     return captured
 
 
 def embedding_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
-    """`nn.Embedding`: gathered and scattered, never dense for each row.
+    """`nn.Embedding`: gathered and scattered, never dense for each example.
+
+    Ids that all rows share (positions, [1, token] or [token]) are repeated for every row; what is added to them has rows.
 
     Args:
         module: The table.
@@ -105,32 +139,68 @@ def embedding_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
             raise UnsupportedModuleError(f"{site.name}: an embedding with {option}={value} has no rule; turn it off.")
 
     def record(token_ids: Tensor, output_grad: Tensor) -> None:
-        token_ids = token_ids.reshape(site.num_rows, -1)
-        output_grad = output_grad.reshape(*token_ids.shape, -1)
+        ids, segments = site.layout.flatten(token_ids)
+        output_grads, _ = site.layout.flatten(output_grad)
         if module.padding_idx is not None:
-            output_grad = output_grad.masked_fill((token_ids == module.padding_idx).unsqueeze(-1), 0.0)
-        site.record([("weight", EmbeddingUse(token_ids, output_grad, module.num_embeddings))])
+            output_grads = output_grads.masked_fill((ids == module.padding_idx).unsqueeze(-1), 0.0)
+        use = OuterUse(TokenVectors(ids), TokenVectors(output_grads), segments, module.num_embeddings)
+        site.record([("weight", use)])
 
     def captured(token_ids: Tensor) -> Tensor:
+        token_ids = _for_every_row(token_ids, site)
         check_rows(token_ids, site)
-        site.announce(["weight"])
-        output: Tensor = CapturedEmbedding.apply(token_ids, module.weight.detach(), site.anchor, record)  # type: ignore[no-untyped-call]
+        weight = module.weight.detach()
+        output: Tensor = CapturedEmbedding.apply(token_ids, weight, site.anchor, record)  # type: ignore[no-untyped-call]
+        site.announce(["weight"], output.numel() * output.element_size())
         return output
 
     return captured
 
 
+def _for_every_row(token_ids: Tensor, site: Site) -> Tensor:
+    num_rows = site.layout.num_rows
+    if token_ids.ndim == 1:
+        if len(token_ids) == num_rows:
+            raise UnsupportedModuleError(
+                f"{site.name}: {num_rows} ids in one vector, for a batch of {num_rows} rows: one id a row, or one a token "
+                "that all rows share? Give the ids an axis of rows, [row, token]."
+            )
+        token_ids = token_ids[None]
+    if token_ids.ndim >= 2 and token_ids.shape[0] == 1:
+        return token_ids.expand(num_rows, *token_ids.shape[1:])
+    return token_ids
+
+
+def scaled_embedding_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
+    """The tables of Gemma in transformers: ``W[ids]`` times a fixed number."""
+    look_up = embedding_rule(module, forward, site)
+    scale, weight = module.get_buffer("embed_scale"), module.get_parameter("weight")
+
+    def captured(token_ids: Tensor) -> Tensor:
+        return look_up(token_ids) * scale.to(weight.dtype)
+
+    return captured
+
+
 def _expand_parameters(module: nn.Module, x: Tensor, site: Site) -> dict[str, Tensor]:
+    """Each trained parameter of the module, repeated for every row, or in a packed batch for every token."""
     check_rows(x, site)
-    site.announce(sorted(site.trained))
+    layout = site.layout
+    leading = tuple(x.shape[: 2 if layout.is_packed else 1])
     expanded: dict[str, Tensor] = {}
-    for name in site.trained:
+    for name in sorted(site.trained):
         parameter = module.get_parameter(name)
 
         def record(output_grad: Tensor, name: str = name, shape: torch.Size = parameter.shape) -> None:
-            site.record([(name, RowwiseUse(output_grad.reshape(site.num_rows, *shape)))])
+            grads = output_grad.reshape(*leading, *shape)
+            if len(leading) == 1:
+                site.record([(name, RowwiseUse(grads, layout.uniform(1)))])
+                return
+            per_token, segments = layout.flatten(grads.flatten(2))
+            site.record([(name, RowwiseUse(segments.sums(per_token).unflatten(1, shape), segments))])
 
-        expanded[name] = ExpandedParameter.apply(parameter.detach(), site.num_rows, x.ndim, site.anchor, record)  # type: ignore[no-untyped-call]
+        expanded[name] = ExpandedParameter.apply(parameter.detach(), leading, x.ndim, site.anchor, record)  # type: ignore[no-untyped-call]
+        site.announce([name], layout.num_rows * parameter.numel() * parameter.element_size())
     return expanded
 
 
@@ -198,10 +268,15 @@ def find_rule(module: nn.Module) -> Rule | None:
         nn.LayerNorm.forward: (normalization_rule, {"weight", "bias"}),
         nn.RMSNorm.forward: (normalization_rule, {"weight"}),
     }
+    conv1d = getattr(sys.modules.get("transformers.pytorch_utils"), "Conv1D", None)
+    if conv1d is not None:
+        rules[conv1d.forward] = (conv1d_rule, {"weight", "bias"})
     if forward in rules:
         rule, names = rules[forward]
         # Weight norm and the like make the weight of other parameters before each forward: no plain layer.
         is_plain = own.keys() <= names and not hasattr(module, "parametrizations")
         return rule if is_plain else None
+    if isinstance(module, nn.Embedding) and type(module).__name__.endswith("ScaledWordEmbedding"):
+        return scaled_embedding_rule
     is_norm = type(module).__name__.endswith("RMSNorm") and not list(module.children())
     return elementwise_rule if is_norm and all(parameter.ndim == 1 for parameter in own.values()) else None

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.rules import Rule, find_rule
+from drpt.capture.segments import Layout
+from drpt.capture.tokens import RecentTokens
 from drpt.capture.use import Use
 
 
@@ -16,11 +18,12 @@ from drpt.capture.use import Use
 class Recorder(Protocol):
     """Whoever is told of uses of parameters: when one enters the graph, and when the backward pass reaches it."""
 
-    num_rows: int  # leading axis of every activation
+    layout: Layout  # of the batch that is in the model
+    recent: RecentTokens  # knows activations that several modules share
     anchor: Tensor  # requires gradients; keeps nodes in the graph whose inputs do not
 
-    def announce(self, names: Sequence[str]) -> None:
-        """A use of these parameters has been put into the graph."""
+    def announce(self, names: Sequence[str], num_bytes: int) -> None:
+        """A use of these parameters has been put into the graph; so much would it keep alive."""
 
     def record(self, uses: Sequence[tuple[str, Use]]) -> None:
         """The backward pass has reached these uses."""
@@ -51,23 +54,35 @@ def find_sites(model: nn.Module) -> list[ModuleSite]:
         Sites in the model's order.
 
     Raises:
-        UnsupportedModuleError: A trained parameter belongs to a module without a rule.
+        UnsupportedModuleError: A trained parameter belongs to a module without a rule, or to one that is compiled.
     """
     first_name = {id(parameter): name for name, parameter in trained_parameters(model).items()}
+    compiled = [path for path, module in model.named_modules() if _is_compiled(module)]
     sites: list[ModuleSite] = []
     uncovered: list[str] = []
     for path, module in model.named_modules():
         own = {name: first_name[id(p)] for name, p in module.named_parameters(recurse=False) if id(p) in first_name}
         if not own:
             continue
+        for outer in compiled:
+            if path == outer or path.startswith(f"{outer}." if outer else ""):
+                raise UnsupportedModuleError(
+                    f"{outer or 'the model'} is compiled (torch.compile), and {path} in it is trained: compiled code does not "
+                    "pass through the forwards that the capture puts in their place. Give the model as it was before "
+                    "compiling; parts without trained parameters may stay compiled."
+                )
         rule = find_rule(module)
         if rule is None:
             uncovered += [f"{path}.{name} ({type(module).__name__})" for name in own]
         else:
             sites.append(ModuleSite(path, module, rule, own))
     if uncovered:
+        shown = ", ".join(uncovered[:8]) + (f" and {len(uncovered) - 8} more" if len(uncovered) > 8 else "")
+        dora = (
+            " DoRA's magnitudes scale rows of a merged weight: use plain LoRA (use_dora=False)." if _has_dora(uncovered) else ""
+        )
         raise UnsupportedModuleError(
-            f"no rule gives per-example products for {', '.join(uncovered)}. Freeze these parameters, train through "
+            f"no rule gives per-example products for {shown}.{dora} Freeze these parameters, train through "
             "finetune=lora with finetune.target_modules naming linear layers, or add a rule in drpt/capture/rules.py."
         )
     return sites
@@ -108,16 +123,28 @@ class _RecordedSite:
     def __init__(self, site: ModuleSite, recorder: Recorder) -> None:
         self.name = site.path
         self.trained = frozenset(site.own)
-        self.num_rows = recorder.num_rows
         self.anchor = recorder.anchor
+        self.recent = recorder.recent
         self._own = site.own
         self._recorder = recorder
 
-    def announce(self, parameters: Sequence[str]) -> None:
-        self._recorder.announce([self._own[name] for name in parameters])
+    @property
+    def layout(self) -> Layout:
+        return self._recorder.layout
+
+    def announce(self, parameters: Sequence[str], num_bytes: int) -> None:
+        self._recorder.announce([self._own[name] for name in parameters], num_bytes)
 
     def record(self, uses: Sequence[tuple[str, Use]]) -> None:
         self._recorder.record([(self._own[name], use) for name, use in uses])
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None
+
+
+def _has_dora(names: Sequence[str]) -> bool:
+    return any("lora_magnitude_vector" in name for name in names)
 
 
 def _refuse_stray_gradient(name: str) -> Callable[[Tensor | None], None]:

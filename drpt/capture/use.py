@@ -1,51 +1,136 @@
-"""One use of a parameter in one forward pass, and what every rule can compute from it.
+"""What the backward pass leaves of one use of a parameter: enough for products and updates, never n gradients.
 
-Axes: batch = rows (general first, then target), token = positions of a row.
+Axes: token = tokens of the examples, one example after another; left, right = the two axes of a matrix.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from drpt.capture.rows import StepRows
+from drpt.capture.segments import Segments
+from drpt.capture.tokens import TokenVectors
 
 
 @dataclass(frozen=True, slots=True)
-class TokenFactors:
-    """A row's gradient as a sum over its tokens of outer products, ``Σ_t left_t ⊗ right_t``, in the parameter's shape.
+class OuterUse:
+    """A matrix whose gradient is ``Σ_t left_t ⊗ right_t``, in the parameter's shape [left, right].
 
-    ``left`` may be integers: each stands for the unit vector with its one at that place, as the token ids of an embedding do.
+    A linear layer's weight has output gradients on the left and activations on the right, GPT-2's convolution the other way
+    round, and an embedding table token ids on the left, which stand for unit vectors.
     """
 
-    left: Float[Tensor, "batch token left"] | Int[Tensor, "batch token"]
-    right: Float[Tensor, "batch token right"]
-
-
-@runtime_checkable  # for the shape checker of the tests
-class Use(Protocol):
-    """What the backward pass left of one use of a parameter: enough for products and updates, never n gradients."""
-
-    @property
-    def factors(self) -> TokenFactors | None:
-        """The gradients as outer products, or None where a gradient a row is small enough to be there."""
+    left: TokenVectors
+    right: TokenVectors
+    segments: Segments
+    num_left: int  # size of the left axis
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the updates: what activations and output gradients were computed in."""
+        return self.right.values.dtype
 
-    def target_grad(self, rows: StepRows) -> Float[Tensor, "..."]:
-        """This use's share of ``v``: mean over target rows of the gradient, in the parameter's shape, in float32 or better."""
+    @property
+    def device(self) -> torch.device:
+        """Where the tokens are."""
+        return self.right.values.device
 
-    def alignment(self, target_grad: Float[Tensor, "..."], rows: StepRows) -> Float[Tensor, " general"]:
-        """``<g_i, V>`` of each general row's share of the gradient with a given ``V`` in the parameter's shape."""
+    @property
+    def num_bytes(self) -> int:
+        """Kept alive by this use."""
+        return sum(side.values.numel() * side.values.element_size() for side in (self.left, self.right))
 
-    def update(self, row_coefficients: Float[Tensor, " batch"], into: Float[Tensor, "..."] | None) -> Float[Tensor, "..."]:
-        """``Σ_i r_i g_i`` over all rows, added to ``into`` in place, or new where that is None."""
+    def gradient(self, tokens: slice) -> Float[Tensor, "left right"]:
+        """Sum over some tokens, of the factors' own dtype."""
+        left, right = self.left.values[tokens], self.right.values[tokens]
+        if self.left.is_ids:
+            return right.new_zeros(self.num_left, right.shape[1]).index_add_(0, left, right)
+        return left.T @ right
+
+    def update(self, coefficients: Sequence[float], into: Tensor | None) -> Float[Tensor, "left right"]:
+        """``Σ_i c_i g_i``: the ordinary weight-gradient product over the tokens of examples whose c_i is not zero.
+
+        Args:
+            coefficients: One a segment.
+            into: Added to in place, where given.
+
+        Returns:
+            ``into``, or a new matrix.
+        """
+        kept = [i for i, coefficient in enumerate(coefficients) if coefficient != 0.0]
+        left, right = self.left.values, self.right.values
+        segments = self.segments
+        is_copy = len(kept) < len(coefficients)
+        if is_copy:
+            left, right = (_take(values, segments, kept) for values in (left, right))
+            segments = Segments(tuple(segments.examples[i] for i in kept), tuple(segments.lengths[i] for i in kept))
+        # The smaller of the two factors is scaled; values that are not a copy belong to other layers too.
+        is_left = not self.left.is_ids and left.shape[1] <= right.shape[1]
+        scaled = _scale(left if is_left else right, [coefficients[i] for i in kept], segments, in_place=is_copy)
+        left, right = (scaled, right) if is_left else (left, scaled)
+        if self.left.is_ids:
+            table = right.new_zeros(self.num_left, right.shape[1]) if into is None else into
+            return table.index_add_(0, left, right)
+        return left.T @ right if into is None else into.addmm_(left.T, right)
+
+
+@dataclass(frozen=True, slots=True)
+class RowwiseUse:
+    """A small parameter (norm scale, bias): its gradient for each example is affordable, and exact."""
+
+    grads: Float[Tensor, "example ..."]
+    segments: Segments  # lengths do not matter
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `OuterUse.dtype`."""
+        return self.grads.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """See `OuterUse.device`."""
+        return self.grads.device
+
+    @property
+    def num_bytes(self) -> int:
+        """See `OuterUse.num_bytes`."""
+        return self.grads.numel() * self.grads.element_size()
+
+    def update(self, coefficients: Sequence[float], into: Tensor | None) -> Float[Tensor, "..."]:
+        """See `OuterUse.update`."""
+        kept = [i for i, coefficient in enumerate(coefficients) if coefficient != 0.0]
+        weights = self.grads.new_tensor([coefficients[i] for i in kept])
+        grads = self.grads if len(kept) == len(coefficients) else self.grads[kept]  # one left out may hold infinities
+        update = torch.tensordot(weights, grads, dims=1)
+        return update if into is None else into.add_(update)
+
+
+Use: TypeAlias = OuterUse | RowwiseUse
 
 
 def accumulating(tensor: Tensor) -> Tensor:
-    """The tensor in a dtype in which dot products may be summed: float32 or better."""
+    """The tensor in a dtype in which products may be summed: float32 or better."""
     return tensor.float() if tensor.dtype in {torch.float16, torch.bfloat16} else tensor
+
+
+def _take(values: Tensor, segments: Segments, kept: Sequence[int]) -> Tensor:
+    length = segments.uniform_length
+    if length is not None:
+        return values.unflatten(0, (-1, length))[list(kept)].flatten(0, 1)
+    slices = segments.slices()
+    parts = [values[slices[i]] for i in kept]
+    return torch.cat(parts) if parts else values[:0]
+
+
+def _scale(values: Tensor, coefficients: Sequence[float], segments: Segments, *, in_place: bool) -> Tensor:
+    scale = values.new_tensor(coefficients)
+    length = segments.uniform_length
+    if length is None:
+        shaped, scale = values, segments.spread(scale)[:, None] if coefficients else scale[:, None]
+    else:
+        shaped, scale = values.unflatten(0, (-1, length)), scale[:, None, None]
+    scaled = shaped.mul_(scale) if in_place else shaped * scale
+    return scaled if length is None else scaled.flatten(0, 1)

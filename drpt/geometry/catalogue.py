@@ -19,11 +19,13 @@ class Partition(Enum):
 
 
 class ProductsMethod(Enum):
-    """How inner products of per-example gradients are formed; all of these are exact."""
+    """How inner products of per-example gradients are formed; all but sketches are exact."""
 
-    AUTO = "auto"  # the cheaper of the two below for each layer, by counting operations
+    AUTO = "auto"  # the cheapest of the three below for each layer, by counting operations and bytes
     REDUCED = "reduced"  # form v's block, then <o_t, V x_t> for each general token
     PAIRWISE = "pairwise"  # token by token: <o_t, o_t'> <x_t, x_t'>; never forms v
+    DIRECT = "direct"  # form the examples' gradients, a slice of the parameter at a time
+    SKETCH = "sketch"  # of x and o made short by random matrices: unbiased, and almost free
 
 
 class BaseWeights(Enum):

@@ -62,7 +62,7 @@ def assert_equal_grads(actual, expected):
             torch.testing.assert_close(actual[name], grad, **CLOSE, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise"])
+@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct"])
 @pytest.mark.parametrize("partition", ["layer", "global"])
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_subset_equals_definition(name, partition, products):
@@ -113,13 +113,13 @@ def test_products_equal_definition(name):
         torch.testing.assert_close(figures.products.target_sq[0], target_sq, **CLOSE)
 
 
-@pytest.mark.parametrize("products", ["auto", "pairwise"])
+@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct"])
 @pytest.mark.parametrize("is_sliced", [False, True])
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_gramian_equals_definition(name, products, is_sliced, monkeypatch):
     if is_sliced:
-        monkeypatch.setattr("drpt.capture.products._SLICE_ELEMENTS", 60)
-        monkeypatch.setattr("drpt.capture.products._is_pairwise_gramian_cheaper", lambda factors: False)
+        monkeypatch.setattr("drpt.capture.methods.direct._HELD_ELEMENTS", 60)
+        monkeypatch.setattr("drpt.capture.methods.pairwise._HELD_PRODUCTS", 60)
     model = zoo.build(name)
     inputs = zoo.inputs_for(model, N + M)
     _, report = captured_grads(model, inputs, step_rows(), regularizer("cone", products=products))
@@ -131,7 +131,7 @@ def test_gramian_equals_definition(name, products, is_sliced, monkeypatch):
         torch.testing.assert_close(figures.products.gramian[0], torch.tensor(expected, dtype=torch.float64), **CLOSE)
 
 
-@pytest.mark.parametrize("products", ["auto", "pairwise"])
+@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct"])
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_target_spread_equals_definition(name, products):
     """Automatic strengths look at target examples one by one; the update is that of the strength they choose."""
@@ -319,12 +319,13 @@ def test_weights_made_of_other_parameters_are_refused(normed):
         GradientCapture(model, regularizer())
 
 
-def test_uncovered_conv1d_of_gpt2_is_named():
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=11, n_embd=8, n_layer=1, n_head=2, n_positions=16))
-    with pytest.raises(UnsupportedModuleError, match=r"transformer\.h\.0\.attn\.c_attn\.weight \(Conv1D\)"):
-        GradientCapture(model, regularizer())
+def test_ids_that_could_be_rows_or_tokens_are_refused():
+    model = zoo.build("positions without rows")
+    with (
+        pytest.raises(UnsupportedModuleError, match=r"position: 8 ids in one vector.*one id a row, or one a token"),
+        GradientCapture(model, regularizer()).step(step_rows(n=6)),
+    ):
+        model(zoo.inputs_for(model, 8))
 
 
 def test_use_outside_the_module_is_refused():

@@ -1,0 +1,126 @@
+"""The products of one parameter, by the method asked for or by the cheapest exact one."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from drpt.capture.cost import Need, ParameterShape, UseShape
+from drpt.capture.methods import direct, pairwise, reduced, sketched
+from drpt.capture.methods.extent import Extent
+from drpt.capture.sketch import Sketcher
+from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
+from drpt.geometry.catalogue import ProductsMethod
+from drpt.geometry.products import Products
+
+_METHODS = {ProductsMethod.REDUCED: reduced, ProductsMethod.PAIRWISE: pairwise, ProductsMethod.DIRECT: direct}
+
+
+class Measure:
+    """Computes what a regularizer needs of each parameter.
+
+    What it returns for a parameter is a tuple of tensors to be added up over a block's parameters: alignments [general] and
+    ``<v, v>``; these and the gramian [general, general]; or all inner products [example, example]. `products` makes
+    `Products` of the sums.
+
+    Args:
+        need: Which products.
+        method: How; parameters whose gradients are small vectors take their own, exact way.
+        sketcher: For the method `SKETCH`.
+        extent: Examples of the step.
+    """
+
+    def __init__(self, need: Need, method: ProductsMethod, sketcher: Sketcher | None, extent: Extent) -> None:
+        self.need = need
+        self.extent = extent
+        self._method = method
+        self._sketcher = sketcher
+
+    def __call__(self, uses: Sequence[Use]) -> tuple[Tensor, ...]:
+        """What one parameter adds to its block's sums; a tied or repeated one has all its uses, cross terms included.
+
+        Args:
+            uses: All uses of one parameter in the step that this process holds.
+
+        Returns:
+            See the class; in float32 or better.
+        """
+        if self.is_made_of_rows(uses):
+            return self.compare_rows(self.rows(uses))
+        outer = [use for use in uses if isinstance(use, OuterUse)]
+        method = self._method if self._method is not ProductsMethod.AUTO else self._cheapest(outer)
+        module, extent = _METHODS[method], self.extent
+        if self.need is Need.JOINT:
+            return (module.gramian(outer, extent, extent.num_examples),)
+        if self.need is Need.ALIGNMENT:
+            return module.alignment(outer, extent)
+        if module is direct:  # the gradients are formed once
+            return _split(direct.gramian(outer, extent, extent.num_examples), extent)
+        return (*module.alignment(outer, extent), module.gramian(outer, extent, extent.num_general))
+
+    def is_made_of_rows(self, uses: Sequence[Use]) -> bool:
+        """Whether a row of numbers an example, exact or a sketch, is all that is compared."""
+        return self._method is ProductsMethod.SKETCH or isinstance(uses[0], RowwiseUse)
+
+    def rows(self, uses: Sequence[Use]) -> Float[Tensor, "example number"]:
+        """These rows, of the examples that this process holds; zeros for others."""
+        if isinstance(uses[0], RowwiseUse):
+            parts = [
+                use.segments.scatter(accumulating(use.grads).flatten(1), self.extent.num_examples)
+                for use in uses
+                if isinstance(use, RowwiseUse)
+            ]
+            return sum(parts[1:], parts[0])
+        assert self._sketcher is not None
+        outer = [use for use in uses if isinstance(use, OuterUse)]
+        return sketched.rows(outer, self.extent.num_examples, self._sketcher)
+
+    def compare_rows(self, rows: Float[Tensor, "example number"]) -> tuple[Tensor, ...]:
+        """Products of the rows of all processes."""
+        rows = self.extent.exchange.add_up(rows)
+        n, m = self.extent.num_general, self.extent.num_target
+        if self.need is Need.JOINT:
+            return (rows @ rows.T,)
+        target = rows[n:].sum(dim=0) / max(m, 1)
+        pair = (rows[:n] @ target, target.square().sum())
+        return pair if self.need is Need.ALIGNMENT else (*pair, rows[:n] @ rows[:n].T)
+
+    def products(self, sums: Sequence[tuple[Tensor, ...]]) -> Products:
+        """`Products` of some blocks.
+
+        Args:
+            sums: One tuple a block, added up over its parameters.
+
+        Returns:
+            One row a block.
+        """
+        stacked = [torch.stack(column) for column in zip(*sums, strict=True)]
+        if self.need is Need.JOINT:
+            n, joint = self.extent.num_general, stacked[0]
+            cross, target_gramian = joint[:, :n, n:], joint[:, n:, n:]
+            return Products(
+                alignment=cross.mean(dim=2),
+                target_sq=target_gramian.mean(dim=(1, 2)),
+                gramian=joint[:, :n, :n],
+                cross=cross,
+                target_gramian=target_gramian,
+            )
+        gramian = stacked[2] if self.need is Need.GRAMIAN else None
+        return Products(alignment=stacked[0], target_sq=stacked[1], gramian=gramian)
+
+    def _cheapest(self, uses: Sequence[OuterUse]) -> ProductsMethod:
+        n = self.extent.num_general
+        tokens = [(use.segments.tokens_before(n), use.segments.num_tokens) for use in uses]
+        if self.extent.exchange.num_processes > 1:  # every process must come to the same choice
+            counts = torch.tensor(tokens, device=uses[0].right.values.device)
+            tokens = [(int(a), int(b)) for a, b in self.extent.exchange.add_up(counts).tolist()]
+        shapes = [UseShape(before, total - before, use.left.is_ids) for (before, total), use in zip(tokens, uses, strict=True)]
+        left, right = uses[0].num_left, uses[0].right.values.shape[1]
+        shape = ParameterShape(left, right, tuple(shapes), n, self.extent.num_target)
+        return shape.cheapest(self.need)
+
+
+def _split(joint: Tensor, extent: Extent) -> tuple[Tensor, Tensor, Tensor]:
+    n = extent.num_general
+    return joint[:n, n:].mean(dim=1), joint[n:, n:].mean(), joint[:n, :n]

@@ -1,0 +1,50 @@
+"""`sketch`: make both factors short with fixed random matrices first; a row of numbers an example is all that is compared.
+
+``row_i = Σ_t (left_it S) ⊗ (right_it R)``, so that ``E <row_i, row_j> = <g_i, g_j>``: unbiased alignments and gramian at
+almost no cost. The very same rows serve both, and every set.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from drpt.capture.sketch import Sketcher
+from drpt.capture.use import OuterUse, accumulating
+
+
+def rows(uses: Sequence[OuterUse], num_examples: int, sketcher: Sketcher, name: str = "") -> Float[Tensor, "example sketch"]:
+    """The examples' sketches, zero for those that are not here.
+
+    Args:
+        uses: Of one parameter.
+        num_examples: Of the step.
+        sketcher: Makes the random matrices.
+        name: Sets the matrices of this parameter apart; else all of one size share theirs.
+
+    Returns:
+        Summed in float32 or better.
+    """
+    total: Tensor | None = None
+    for use in uses:
+        part = use.segments.scatter(_segment_rows(use, sketcher, name), num_examples)
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _segment_rows(use: OuterUse, sketcher: Sketcher, name: str) -> Float[Tensor, "segment sketch"]:
+    sizes = (use.num_left, use.right.values.shape[1])
+    left, right = (
+        side.once(sketcher.key(axis, size, name), partial(sketcher.sketch, axis=axis, size=size, name=name))
+        for axis, (side, size) in enumerate(zip((use.left, use.right), sizes, strict=True))
+    )
+    right = accumulating(right)
+    left = left.to(right.dtype)
+    length = use.segments.uniform_length
+    if length is not None:
+        return (left.unflatten(0, (-1, length)).mT @ right.unflatten(0, (-1, length))).flatten(1)
+    sketches = [(left[tokens].T @ right[tokens]).flatten() for tokens in use.segments.slices()]
+    return torch.stack(sketches) if sketches else right.new_zeros(0, left.shape[1] * right.shape[1])

@@ -1,0 +1,87 @@
+"""Products of a step that comes in several batches whose activations are not kept: only numbers an example, or V, stay.
+
+Sketches add up to rows of numbers, which are compared in the end. Exact alignments need the target gradient's blocks first,
+so the target examples must come in the first batches. An exact gramian over several batches needs their activations.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from drpt.capture.cost import Need
+from drpt.capture.measure import Measure
+from drpt.capture.methods import reduced
+from drpt.capture.rows import StepRows
+from drpt.capture.use import OuterUse, Use
+
+
+class PartialProducts:
+    """Collects what the uses of one batch after another add to each parameter's products.
+
+    Args:
+        measure: What is needed, and how.
+        rows: Examples of the step.
+    """
+
+    def __init__(self, measure: Measure, rows: StepRows) -> None:
+        self._measure = measure
+        self._rows = rows
+        self._compared: dict[str, Tensor] = {}  # rows of numbers
+        self._target_grads: dict[str, Tensor] = {}  # V, summed over target examples
+        self._targets_seen: dict[str, set[int]] = {}
+        self._along: dict[str, Tensor] = {}  # <g_i, V>
+
+    def add(self, name: str, uses: Sequence[Use]) -> None:
+        """One batch's uses of a parameter.
+
+        Args:
+            name: Of the parameter.
+            uses: All of them in this batch.
+
+        Raises:
+            ValueError: These products cannot be had without keeping activations, or target examples come too late.
+        """
+        measure = self._measure
+        if measure.is_made_of_rows(uses):
+            found = measure.rows(uses)
+            self._compared[name] = self._compared[name] + found if name in self._compared else found
+            return
+        if measure.need is not Need.ALIGNMENT:
+            raise ValueError(
+                "the step's batches together keep more alive than retain_mib allows, and this regularizer compares general "
+                "examples of different batches with each other: raise retain_mib, or take products=sketch."
+            )
+        self._add_alignment(name, [use for use in uses if isinstance(use, OuterUse)])
+
+    def _add_alignment(self, name: str, uses: Sequence[OuterUse]) -> None:
+        extent = self._measure.extent
+        n, m = extent.num_general, extent.num_target
+        seen = self._targets_seen.setdefault(name, set())
+        here = {example for use in uses for example in use.segments.examples}
+        targets = {example for example in here if example >= n}
+        if extent.exchange.num_processes > 1:
+            mark = torch.zeros(m, device=uses[0].right.values.device)
+            mark[[example - n for example in targets]] = 1
+            targets = {n + place for place, found in enumerate(extent.exchange.add_up(mark).tolist()) if found}
+        if targets:
+            grad = reduced.sum_of_gradients(uses, extent, n, n + m)
+            self._target_grads[name] = self._target_grads[name] + grad if name in self._target_grads else grad
+            seen |= targets
+        if len(targets) < len(here) and len(seen) < m:
+            raise ValueError(
+                "the step's batches together keep more alive than retain_mib allows, so that alignments are taken batch by "
+                "batch: put the target examples into the first batches, raise retain_mib, or take products=sketch."
+            )
+        if len(seen) == m:
+            along = reduced.along(uses, self._target_grads[name] / m, n, extent)[:n]
+            self._along[name] = self._along[name] + along if name in self._along else along
+
+    def products(self) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
+        """What each parameter adds to its block's sums; see `Measure`."""
+        for name, rows in self._compared.items():
+            yield name, self._measure.compare_rows(rows)
+        extent = self._measure.extent
+        for name, along in self._along.items():
+            target_grad = self._target_grads[name] / extent.num_target
+            yield name, (extent.exchange.add_up(along), target_grad.square().sum())

@@ -1,0 +1,155 @@
+"""Which tokens belong to which example, once a batch's activations are laid out token after token.
+
+Axes: segment = the tokens of one example, token = all tokens of the batch, row = rows of the batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Tokens of some of a step's examples, one example after another."""
+
+    examples: tuple[int, ...]  # ascending places in the step: general examples first, then target examples
+    lengths: tuple[int, ...]  # tokens of each
+
+    @property
+    def num_tokens(self) -> int:
+        """Of all segments."""
+        return sum(self.lengths)
+
+    @property
+    def uniform_length(self) -> int | None:
+        """The segments' length, if they have the same."""
+        return self.lengths[0] if len(set(self.lengths)) == 1 else None
+
+    def tokens_before(self, example: int) -> int:
+        """Tokens of the examples before ``example``: general ones come first, so that a slice takes them apart."""
+        return sum(length for place, length in zip(self.examples, self.lengths, strict=True) if place < example)
+
+    def before(self, example: int) -> "Segments":
+        """The segments of the examples before ``example``."""
+        count = sum(place < example for place in self.examples)
+        return Segments(self.examples[:count], self.lengths[:count])
+
+    def from_(self, example: int) -> "Segments":
+        """The segments of ``example`` and those behind it."""
+        count = sum(place < example for place in self.examples)
+        return Segments(self.examples[count:], self.lengths[count:])
+
+    def slices(self) -> list[slice]:
+        """Where each segment's tokens are."""
+        ends = [sum(self.lengths[: i + 1]) for i in range(len(self.lengths))]
+        return [slice(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
+
+    def sums(self, per_token: Float[Tensor, "token ..."]) -> Float[Tensor, "segment ..."]:
+        """Sum over each segment's tokens."""
+        length = self.uniform_length
+        if length is not None:
+            return per_token.unflatten(0, (len(self.lengths), length)).sum(dim=1)
+        sums = per_token.new_zeros(len(self.lengths), *per_token.shape[1:])
+        return sums.index_add_(0, self._segment_of_token(per_token.device), per_token)
+
+    def spread(self, per_segment: Shaped[Tensor, " segment"]) -> Shaped[Tensor, " token"]:
+        """Each segment's number, repeated for its tokens."""
+        return per_segment[self._segment_of_token(per_segment.device)]
+
+    def scatter(self, per_segment: Float[Tensor, "segment ..."], num_examples: int) -> Float[Tensor, "example ..."]:
+        """Each segment's numbers at its example's place, zeros for examples that have no segment here."""
+        if self.examples == tuple(range(num_examples)):
+            return per_segment
+        places = torch.tensor(self.examples, dtype=torch.long, device=per_segment.device)
+        out = per_segment.new_zeros(num_examples, *per_segment.shape[1:])
+        return out.index_copy_(0, places, per_segment)
+
+    def _segment_of_token(self, device: torch.device) -> Int[Tensor, " token"]:
+        lengths = torch.tensor(self.lengths, dtype=torch.long, device=device)
+        return torch.repeat_interleave(lengths, output_size=self.num_tokens)
+
+
+class Layout:
+    """Where the examples of one batch are in its activations [row, token, …].
+
+    Args:
+        examples: The example of each row; used where ``example_of_token`` is None: a row is one example, all of it.
+        example_of_token: Place of each token's example in the step, −1 for padding; padding is left out of every product.
+    """
+
+    def __init__(self, examples: Sequence[int], example_of_token: Int[Tensor, "row token"] | None = None) -> None:
+        self._rows = tuple(examples)
+        self._places: Tensor | None = None
+        self._segments: Segments | None = None
+        self._uniform: dict[int, Segments] = {}
+        self._is_packed = False
+        self.num_rows = len(self._rows)
+        self.num_tokens: int | None = None  # axis 1 of activations, where it is known
+        if example_of_token is not None:
+            self.num_rows, self.num_tokens = example_of_token.shape
+            self._read(example_of_token)
+        if list(self._rows) != sorted(set(self._rows)):
+            raise ValueError(f"examples={list(self._rows)} must be ascending places in the step, each at most once.")
+
+    @property
+    def examples(self) -> tuple[int, ...]:
+        """Places in the step of the examples that are here, ascending."""
+        return self._rows
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether a row holds several examples."""
+        return self._is_packed
+
+    def flatten(self, activations: Tensor) -> tuple[Tensor, Segments]:
+        """Activations token after token, example after example, without padding; and which are whose.
+
+        Args:
+            activations: [row, token, …, width], or token ids [row, token]; axes between token and width count as tokens.
+
+        Returns:
+            [token, width] or [token], and the segments.
+        """
+        is_ids = not activations.is_floating_point()
+        width = () if is_ids else activations.shape[-1:]
+        if self._places is not None and self.has_tokens(activations.shape):
+            assert self._segments is not None
+            per_token = activations.reshape(self.num_rows * activations.shape[1], -1, *width)[self._places]
+            segments = self._segments
+            if per_token.shape[1] > 1:
+                segments = Segments(segments.examples, tuple(length * per_token.shape[1] for length in segments.lengths))
+            return per_token.flatten(0, 1), segments
+        flat = activations.reshape(-1, *width)
+        return flat, self.uniform(len(flat) // self.num_rows)
+
+    def has_tokens(self, shape: Sequence[int]) -> bool:
+        """Whether axis 1 of such activations is that of ``example_of_token``."""
+        return self.num_tokens is not None and len(shape) > 1 and shape[1] == self.num_tokens
+
+    def uniform(self, length: int) -> Segments:
+        """Segments of rows that are one example each, ``length`` tokens a row."""
+        if length not in self._uniform:
+            self._uniform[length] = Segments(self._rows, (length,) * len(self._rows))
+        return self._uniform[length]
+
+    def _read(self, example_of_token: Tensor) -> None:
+        flat = example_of_token.flatten()
+        kept = (flat >= 0).nonzero().squeeze(1)
+        # A stable sort keeps each example's tokens in their order.
+        order = torch.sort(flat[kept], stable=True).indices
+        found, lengths = torch.unique_consecutive(flat[kept][order], return_counts=True)
+        examples, counts = found.tolist(), lengths.tolist()
+        in_rows = example_of_token.cpu()
+        mixed = [len(set(row[row >= 0].tolist())) for row in in_rows]
+        self._is_packed = max(mixed, default=0) > 1 or self.num_rows != len(examples)
+        self._rows = tuple(examples)
+        is_whole = not self._is_packed and all(count == self.num_tokens for count in counts)
+        if is_whole and bool((in_rows[:, 0] == torch.tensor(examples)).all()):
+            return  # rows without padding, in order: nothing to gather
+        if not self._is_packed and [int(row.max()) for row in in_rows] != examples:
+            self._is_packed = True  # rows in another order: nothing may be read off a row's number
+        self._places = kept[order]
+        self._segments = Segments(tuple(examples), tuple(counts))
