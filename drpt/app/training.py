@@ -22,6 +22,7 @@ from drpt.geometry.regularizer import build_regularizer
 from drpt.memory import keep_freed_memory, release_memory
 from drpt.metrics import METRICS_FILE, read_metrics
 from drpt.models.load import apply_finetune, count_parameters, load_model
+from drpt.models.packing import check_packing
 from drpt.modules.checkpoints import LAST, Checkpoints
 from drpt.modules.evaluation import HeldOutEvaluation
 from drpt.modules.progress import TrainingProgress
@@ -46,6 +47,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
         What `summary.json` holds besides the status.
 
     Raises:
+        ValueError: ``data.packing`` with a model that would mix examples.
         KeyboardInterrupt: Training was interrupted from the keyboard.
         SystemExit: The process was told to end; checkpoints are as they were.
     """
@@ -56,6 +58,8 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
     regularizer = build_regularizer(spec.regularizer, seed=spec.seed)
     loaded = load_model(spec.model)
     model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
+    if spec.data.packing:
+        check_packing(model, label=spec.model.label)
     num_trained, num_parameters = count_parameters(model)
     data = PostTrainingData(
         pools,

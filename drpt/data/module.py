@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 
-from drpt.data.batch import StepBatch, pad_rows
+from drpt.data.batch import StepBatch, TokenBatch, pack_rows, pad_rows
 from drpt.data.chat import EncodedExample, EncodedPool, encode_examples
 from drpt.data.order import rows_of_step
 from drpt.data.pools import Pools
@@ -68,19 +68,24 @@ class PostTrainingData(LightningDataModule):
         self._target_rows = spec.target_rows if needs_target else 0
         self._num_steps = num_steps
         self._seed = seed
+        self._is_packing = spec.packing
+        self._max_length = spec.max_length
 
     def step_batch(self, step: int) -> StepBatch:
-        """The rows of one step: general examples first, then target examples."""
+        """The examples of one step: general ones first, then target ones."""
         general = self._rows(self.general, self._general_rows, step, "general")
         target = self._rows(self.target, self._target_rows, step, "target")
         return StepBatch(
-            tokens=pad_rows(
-                [self.general[i] for i in general] + [self.target[i] for i in target], pad_token_id=self.pad_token_id
-            ),
+            tokens=self._tokens([self.general[i] for i in general] + [self.target[i] for i in target]),
             example_ids=torch.tensor(general, dtype=torch.long),
             num_target=len(target),
             step=step,
         )
+
+    def _tokens(self, examples: list[EncodedExample]) -> TokenBatch:
+        if self._is_packing:
+            return pack_rows(examples, pad_token_id=self.pad_token_id, max_length=self._max_length)
+        return pad_rows(examples, pad_token_id=self.pad_token_id)
 
     def _rows(self, pool: list[EncodedExample], count: int, step: int, stream: str) -> list[int]:
         if count == 0:

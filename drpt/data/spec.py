@@ -18,6 +18,7 @@ class DataSpec:
     general_rows: int  # n, general examples a step
     target_rows: int  # m, target examples a step
     max_length: int  # tokens; longer conversations are cut at the end
+    packing: bool  # several examples a row, up to max_length tokens, each seen alone
     split_seed: int  # draws the general pool and the evaluation set; the run's seed draws the target examples
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from drpt.evaluation.cost import CostMeter
 from drpt.geometry.catalogue import BaseWeights
 from drpt.geometry.products import GeneralRows
 from drpt.geometry.regularizer import Regularizer
-from drpt.objectives.language_modeling import sample_losses
+from drpt.objectives.language_modeling import packed_sample_losses, sample_losses
 from drpt.optim.adamw import build_adamw
 from drpt.optim.spec import OptimizerSpec
 
@@ -92,7 +92,9 @@ class SupervisedFineTuning(LightningModule):
             metrics["train/target_loss/mean"] = float(losses[rows.num_general :].mean())
         metrics["train/learning_rate/value"] = float(learning_rate)
         metrics |= self.cost.metrics
-        metrics["train/tokens/sum"] = float(batch.tokens.attention_mask.sum())
+        num_tokens = batch.tokens.num_tokens
+        metrics["train/tokens/sum"] = float(num_tokens)
+        metrics["train/padding_share/value"] = 1.0 - num_tokens / batch.tokens.token_ids.numel()
         for logger in self.loggers:
             logger.log_metrics(metrics, step=batch.step + 1)
         # The progress bar reads it from the trainer's callback metrics.
@@ -125,7 +127,7 @@ class SupervisedFineTuning(LightningModule):
     def _rows(self, batch: StepBatch) -> StepRows:
         n = len(batch.example_ids)
         if self._regularizer.base_weights is BaseWeights.TOKEN and n:
-            counts = batch.tokens.loss_mask[:n, 1:].sum(dim=1).float()
+            counts = batch.tokens.loss_tokens(batch.num_examples)[:n].float()
             weights = counts / counts.sum()
         else:
             weights = torch.full((n,), 1.0 / max(n, 1), device=self.device)
@@ -134,8 +136,12 @@ class SupervisedFineTuning(LightningModule):
 
     def _sample_losses(self, batch: StepBatch) -> Tensor:
         tokens = batch.tokens
-        output = self.model(input_ids=tokens.token_ids, attention_mask=tokens.attention_mask, use_cache=False)
-        return sample_losses(output.logits, tokens.token_ids, tokens.loss_mask)
+        logits = self.model(**tokens.model_inputs(), use_cache=False).logits
+        if not tokens.is_packed:
+            return sample_losses(logits, tokens.token_ids, tokens.loss_mask)
+        return packed_sample_losses(
+            logits, tokens.token_ids, tokens.loss_mask, tokens.example_of_token, num_examples=batch.num_examples
+        )
 
     def _require_finite(self, losses: Tensor, step: int) -> None:
         if not bool(torch.isfinite(losses).all()):

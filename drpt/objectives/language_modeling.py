@@ -1,4 +1,4 @@
-"""Next-token losses. Axes: batch = rows, token = positions, V = vocabulary."""
+"""Next-token losses. Axes: batch = rows, token = positions, V = vocabulary, example = whole texts, several a row if packed."""
 
 import torch
 import torch.nn.functional as F
@@ -48,3 +48,31 @@ def sample_losses(
     """
     num_tokens = loss_mask[:, 1:].sum(dim=1).clamp(min=1)
     return token_losses(logits, token_ids, loss_mask).sum(dim=1) / num_tokens
+
+
+def packed_sample_losses(
+    logits: Float[Tensor, "batch token V"],
+    token_ids: Int[Tensor, "batch token"],
+    loss_mask: Bool[Tensor, "batch token"],
+    example_of_token: Int[Tensor, "batch token"],
+    *,
+    num_examples: int,
+) -> Float[Tensor, " example"]:
+    """Mean of each example's `token_losses` over its counted tokens, wherever they stand; 0 for one that has none.
+
+    Args:
+        logits: The model's output.
+        token_ids: Its input.
+        loss_mask: Which tokens count. Not checked: no example's first token does, since another text precedes it.
+        example_of_token: Which example each token belongs to, from 0; negative for padding.
+        num_examples: How many there are.
+
+    Returns:
+        Nats a token [example].
+    """
+    counts = loss_mask[:, 1:]
+    losses = token_losses(logits, token_ids, loss_mask)[:, 1:][counts]
+    # A table [example, counted token], far smaller than the logits: sums in a fixed order, which scattered additions on a
+    # GPU are not, and one example's infinite loss stays its own, which a product with zeros would spread.
+    is_own = example_of_token[:, 1:][counts] == torch.arange(num_examples, device=losses.device)[:, None]
+    return torch.where(is_own, losses, 0.0).sum(dim=1) / is_own.sum(dim=1).clamp(min=1)

@@ -183,6 +183,40 @@ def test_an_interrupted_run_goes_on_as_if_it_had_never_stopped(tmp_path, drpt, s
         assert all(0.0 <= value <= 1.0 for value in relaxations)
 
 
+def test_packed_rows_train_as_padded_ones_do(drpt):
+    """The update is the general mean, weighted by tokens; dropout would fall on other places."""
+    words = ["regularizer=full", "regularizer.base_weights=token", "finetune.dropout=0"]
+    found = {}
+    for packing in ("false", "true"):
+        status, text = drpt("train", *TINY, *words, f"data.packing={packing}", f"sweep=packing-{packing}")
+        assert status == 0, text
+        found[packing] = {(step, name): value for step, name, value in losses(only_run(f"packing-{packing}"))}
+    padded, packed = found["false"], found["true"]
+    assert padded.keys() == packed.keys()
+    for step in range(1, 7):
+        assert packed[step, "train/tokens/sum"] == padded[step, "train/tokens/sum"]
+        assert packed[step, "train/padding_share/value"] <= padded[step, "train/padding_share/value"]
+        for name in ("train/general_loss/mean", "train/update_norm/mean"):
+            # Rounding in float32, which Adam's first steps make larger: they divide small gradients by their own size.
+            assert packed[step, name] == pytest.approx(padded[step, name], rel=1e-6 if step == 1 else 1e-4)
+    assert packed[1, "train/padding_share/value"] < 0.5 * padded[1, "train/padding_share/value"]
+
+
+def test_packing_is_refused_for_a_model_that_mixes_examples(drpt, tmp_path):
+    from transformers import BloomConfig, BloomForCausalLM
+
+    from drpt.models.tiny import byte_tokenizer
+
+    tokenizer = byte_tokenizer()
+    tokenizer.save_pretrained(tmp_path / "bloom")
+    config = BloomConfig(vocab_size=len(tokenizer), hidden_size=16, n_layer=1, n_head=2)
+    BloomForCausalLM(config).save_pretrained(tmp_path / "bloom")
+    words = [word for word in TINY if word != "model=tiny"]
+    status, text = drpt("train", *words, "model=hub", f"model.name={tmp_path / 'bloom'}", "data.packing=true")
+    assert status == 1
+    assert "data.packing=true: bloom does not see each example of a packed row as if it were alone there" in text
+
+
 def test_one_failing_job_does_not_stop_the_others(drpt):
     words = ["regularizer=full", "optimizer.lr=1e-3,1e30", "sweep=fails", "finetune=full"]
     status, text = drpt("train", "-m", *TINY, *words)

@@ -20,6 +20,7 @@ def spec(**changes):
         "general_rows": 8,
         "target_rows": 2,
         "max_length": 128,
+        "packing": False,
         "split_seed": 0,
     }
     return DataSpec(**(defaults | changes))
