@@ -4,47 +4,54 @@ Axes: segment = the tokens of one example, token = all tokens of the batch, row 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True)
 class Segments:
-    """Tokens of some of a step's examples, one example after another."""
+    """Tokens of some of a step's examples, one example after another.
 
-    examples: tuple[int, ...]  # ascending places in the step: general examples first, then target examples
-    lengths: tuple[int, ...]  # tokens of each
+    The same object serves all layers of a batch, so that what it works out once is there for all of them.
 
-    @property
-    def num_tokens(self) -> int:
-        """Of all segments."""
-        return sum(self.lengths)
+    Args:
+        examples: Ascending places in the step: general examples first, then target examples.
+        lengths: Tokens of each.
+    """
 
-    @property
-    def uniform_length(self) -> int | None:
-        """The segments' length, if they have the same."""
-        return self.lengths[0] if len(set(self.lengths)) == 1 else None
+    def __init__(self, examples: tuple[int, ...], lengths: tuple[int, ...]) -> None:
+        self.examples = examples
+        self.lengths = lengths
+        self.num_tokens = sum(lengths)
+        self.uniform_length = lengths[0] if len(set(lengths)) == 1 else None  # if all are alike
+        self._parts: dict[tuple[int, int], Segments] = {}
+        self._tokens_before: dict[int, int] = {}
+        self._segment_of_token: dict[torch.device, Tensor] = {}
+        self._places: dict[torch.device, Tensor] = {}
 
     def tokens_before(self, example: int) -> int:
         """Tokens of the examples before ``example``: general ones come first, so that a slice takes them apart."""
-        return sum(length for place, length in zip(self.examples, self.lengths, strict=True) if place < example)
+        if example not in self._tokens_before:
+            before = (length for place, length in zip(self.examples, self.lengths, strict=True) if place < example)
+            self._tokens_before[example] = sum(before)
+        return self._tokens_before[example]
 
-    def before(self, example: int) -> "Segments":
-        """The segments of the examples before ``example``."""
-        count = sum(place < example for place in self.examples)
-        return Segments(self.examples[:count], self.lengths[:count])
+    def part(self, first: int, stop: int) -> "Segments":
+        """The segments of the examples from ``first`` to before ``stop``."""
+        if (first, stop) not in self._parts:
+            kept = [i for i, place in enumerate(self.examples) if first <= place < stop]
+            self._parts[first, stop] = self if len(kept) == len(self.examples) else self.pick(kept)
+        return self._parts[first, stop]
 
-    def from_(self, example: int) -> "Segments":
-        """The segments of ``example`` and those behind it."""
-        count = sum(place < example for place in self.examples)
-        return Segments(self.examples[count:], self.lengths[count:])
+    def pick(self, places: Sequence[int]) -> "Segments":
+        """Some of the segments, by their number."""
+        return Segments(tuple(self.examples[i] for i in places), tuple(self.lengths[i] for i in places))
 
     def slices(self) -> list[slice]:
         """Where each segment's tokens are."""
-        ends = [sum(self.lengths[: i + 1]) for i in range(len(self.lengths))]
+        ends = list(accumulate(self.lengths))
         return [slice(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
     def sums(self, per_token: Float[Tensor, "token ..."]) -> Float[Tensor, "segment ..."]:
@@ -53,23 +60,27 @@ class Segments:
         if length is not None:
             return per_token.unflatten(0, (len(self.lengths), length)).sum(dim=1)
         sums = per_token.new_zeros(len(self.lengths), *per_token.shape[1:])
-        return sums.index_add_(0, self._segment_of_token(per_token.device), per_token)
-
-    def spread(self, per_segment: Shaped[Tensor, " segment"]) -> Shaped[Tensor, " token"]:
-        """Each segment's number, repeated for its tokens."""
-        return per_segment[self._segment_of_token(per_segment.device)]
+        return sums.index_add_(0, self.of_token(per_token.device), per_token)
 
     def scatter(self, per_segment: Float[Tensor, "segment ..."], num_examples: int) -> Float[Tensor, "example ..."]:
         """Each segment's numbers at its example's place, zeros for examples that have no segment here."""
-        if self.examples == tuple(range(num_examples)):
+        if len(self.examples) == num_examples:
             return per_segment
-        places = torch.tensor(self.examples, dtype=torch.long, device=per_segment.device)
         out = per_segment.new_zeros(num_examples, *per_segment.shape[1:])
-        return out.index_copy_(0, places, per_segment)
+        return out.index_copy_(0, self.places(per_segment.device), per_segment)
 
-    def _segment_of_token(self, device: torch.device) -> Int[Tensor, " token"]:
-        lengths = torch.tensor(self.lengths, dtype=torch.long, device=device)
-        return torch.repeat_interleave(lengths, output_size=self.num_tokens)
+    def places(self, device: torch.device) -> Int[Tensor, " segment"]:
+        """The examples, on a device."""
+        if device not in self._places:
+            self._places[device] = torch.tensor(self.examples, dtype=torch.long, device=device)
+        return self._places[device]
+
+    def of_token(self, device: torch.device) -> Int[Tensor, " token"]:
+        """The number of each token's segment."""
+        if device not in self._segment_of_token:
+            lengths = torch.tensor(self.lengths, dtype=torch.long, device=device)
+            self._segment_of_token[device] = torch.repeat_interleave(lengths, output_size=self.num_tokens)
+        return self._segment_of_token[device]
 
 
 class Layout:
@@ -85,6 +96,7 @@ class Layout:
         self._places: Tensor | None = None
         self._segments: Segments | None = None
         self._uniform: dict[int, Segments] = {}
+        self._by_count: dict[int, Segments] = {}
         self._is_packed = False
         self.num_rows = len(self._rows)
         self.num_tokens: int | None = None  # axis 1 of activations, where it is known
@@ -116,12 +128,8 @@ class Layout:
         is_ids = not activations.is_floating_point()
         width = () if is_ids else activations.shape[-1:]
         if self._places is not None and self.has_tokens(activations.shape):
-            assert self._segments is not None
             per_token = activations.reshape(self.num_rows * activations.shape[1], -1, *width)[self._places]
-            segments = self._segments
-            if per_token.shape[1] > 1:
-                segments = Segments(segments.examples, tuple(length * per_token.shape[1] for length in segments.lengths))
-            return per_token.flatten(0, 1), segments
+            return per_token.flatten(0, 1), self._repeated(per_token.shape[1])
         flat = activations.reshape(-1, *width)
         return flat, self.uniform(len(flat) // self.num_rows)
 
@@ -134,6 +142,14 @@ class Layout:
         if length not in self._uniform:
             self._uniform[length] = Segments(self._rows, (length,) * len(self._rows))
         return self._uniform[length]
+
+    def _repeated(self, count: int) -> Segments:
+        """The tokens' segments where each token stands ``count`` times."""
+        assert self._segments is not None
+        if count not in self._by_count:
+            lengths = tuple(length * count for length in self._segments.lengths)
+            self._by_count[count] = Segments(self._segments.examples, lengths)
+        return self._by_count[count]
 
     def _read(self, example_of_token: Tensor) -> None:
         flat = example_of_token.flatten()

@@ -24,8 +24,8 @@ from drpt.geometry.regularizer import Regularizer
 
 # Blocks that are complete wait for each other, so that one call solves for several: a small quadratic program costs mostly
 # the calls. What they keep alive meanwhile is bounded.
-_WAITING_BLOCKS = 24
-_WAITING_BYTES = 64 * 2**20
+_WAITING_BLOCKS = 48
+_WAITING_BYTES = 128 * 2**20
 
 Losses = Float[Tensor, " example"]
 

@@ -66,7 +66,7 @@ class OuterUse:
         is_copy = len(kept) < len(coefficients)
         if is_copy:
             left, right = (_take(values, segments, kept) for values in (left, right))
-            segments = Segments(tuple(segments.examples[i] for i in kept), tuple(segments.lengths[i] for i in kept))
+            segments = segments.pick(kept)
         # The smaller of the two factors is scaled; values that are not a copy belong to other layers too.
         is_left = not self.left.is_ids and left.shape[1] <= right.shape[1]
         scaled = _scale(left if is_left else right, [coefficients[i] for i in kept], segments, in_place=is_copy)
@@ -119,7 +119,8 @@ def accumulating(tensor: Tensor) -> Tensor:
 def _take(values: Tensor, segments: Segments, kept: Sequence[int]) -> Tensor:
     length = segments.uniform_length
     if length is not None:
-        return values.unflatten(0, (-1, length))[list(kept)].flatten(0, 1)
+        places = torch.tensor(kept, dtype=torch.long, device=values.device)
+        return values.unflatten(0, (-1, length)).index_select(0, places).flatten(0, 1)
     slices = segments.slices()
     parts = [values[slices[i]] for i in kept]
     return torch.cat(parts) if parts else values[:0]
@@ -129,7 +130,7 @@ def _scale(values: Tensor, coefficients: Sequence[float], segments: Segments, *,
     scale = values.new_tensor(coefficients)
     length = segments.uniform_length
     if length is None:
-        shaped, scale = values, segments.spread(scale)[:, None] if coefficients else scale[:, None]
+        shaped, scale = values, scale[segments.of_token(values.device)][:, None]
     else:
         shaped, scale = values.unflatten(0, (-1, length)), scale[:, None, None]
     scaled = shaped.mul_(scale) if in_place else shaped * scale

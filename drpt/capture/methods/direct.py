@@ -47,7 +47,7 @@ def _slices(uses: Sequence[OuterUse], extent: Extent, count: int) -> Iterator[Fl
         stop = min(start + width, num_left)
         total: Tensor | None = None
         for use in uses:
-            segments = use.segments.before(count)
+            segments = use.segments.part(0, count)
             part = segments.scatter(accumulating(_gradients(use, count, start, stop)), count)
             total = part if total is None else total + part
         assert total is not None
@@ -56,14 +56,14 @@ def _slices(uses: Sequence[OuterUse], extent: Extent, count: int) -> Iterator[Fl
 
 def _gradients(use: OuterUse, count: int, start: int, stop: int) -> Float[Tensor, "segment left right"]:
     """Rows ``start`` to ``stop`` of the gradient of each segment's example."""
-    segments = use.segments.before(count)
+    segments = use.segments.part(0, count)
     num_segments, num_tokens = len(segments.lengths), segments.num_tokens
     left, right = use.left.values[:num_tokens], use.right.values[:num_tokens]
     if use.left.is_ids:
         grads = right.new_zeros(num_segments * (stop - start), right.shape[1])
         is_here = (left >= start) & (left < stop)
         numbers = torch.arange(num_segments, device=left.device)
-        rows = segments.spread(numbers)[is_here] * (stop - start) + left[is_here] - start
+        rows = segments.of_token(left.device)[is_here] * (stop - start) + left[is_here] - start
         return grads.index_add_(0, rows, right[is_here]).unflatten(0, (num_segments, -1))
     left, length = left[:, start:stop], segments.uniform_length
     if length is not None:

@@ -44,8 +44,10 @@ def _inner_products(uses: Sequence[OuterUse], extent: Extent, count: int, *, fir
             if row.segments.examples and column.segments.examples:
                 compared = _compare(row, column)
                 full = row.segments.scatter(compared, count)
-                places = torch.tensor(column.segments.examples, dtype=torch.long, device=some.device) - first
-                products.index_add_(1, places, full)
+                if len(column.segments.examples) == count - first:
+                    products += full
+                else:
+                    products.index_add_(1, column.segments.places(some.device) - first, full)
     return extent.exchange.add_up(products)
 
 
@@ -55,7 +57,7 @@ class _Part:
     def __init__(self, use: OuterUse, first: int, stop: int) -> None:
         self.use = use
         self.tokens = slice(use.segments.tokens_before(first), use.segments.tokens_before(stop))
-        self.segments = use.segments.before(stop).from_(first)
+        self.segments = use.segments.part(first, stop)
 
     def as_use(self) -> OuterUse:
         left, right = (TokenVectors(side.values[self.tokens]) for side in (self.use.left, self.use.right))
@@ -91,15 +93,15 @@ def _compare(row: _Part, column: _Part) -> Float[Tensor, "segment_of_row segment
 def _groups(part: _Part, num_tokens: int) -> list[tuple[slice, Segments]]:
     """The part's segments in groups of at most so many tokens, at least one segment each."""
     groups: list[tuple[slice, Segments]] = []
-    members: list[tuple[int, int]] = []
+    members: list[int] = []
     start = stop = part.tokens.start
-    for example, length in zip(part.segments.examples, part.segments.lengths, strict=True):
+    for number, length in enumerate(part.segments.lengths):
         if members and stop - start + length > num_tokens:
-            groups.append((slice(start, stop), Segments(tuple(e for e, _ in members), tuple(k for _, k in members))))
+            groups.append((slice(start, stop), part.segments.pick(members)))
             start, members = stop, []
-        members.append((example, length))
+        members.append(number)
         stop += length
-    groups.append((slice(start, stop), Segments(tuple(e for e, _ in members), tuple(k for _, k in members))))
+    groups.append((slice(start, stop), part.segments.pick(members)))
     return groups
 
 

@@ -74,7 +74,7 @@ def along(
     """
     total: Tensor | None = None
     for use in uses:
-        segments = use.segments.before(count)
+        segments = use.segments.part(0, count)
         tokens = slice(0, segments.num_tokens)
         left, right = use.left.values[tokens], use.right.values[tokens]
         rounded = direction.to(right.dtype)
