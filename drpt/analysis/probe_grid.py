@@ -94,5 +94,7 @@ def rules(
                 auto_memory=0.0,  # draws are no sequence of steps
                 products="auto",
                 base_weights=base_weights,
+                scope="all",
+                pool="step",
                 stopping_share=0.0,
             )

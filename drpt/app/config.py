@@ -16,7 +16,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from drpt.app.schema import RunSpec
-from drpt.geometry.catalogue import SETS
+from drpt.geometry.catalogue import SETS, ProductsMethod
 
 # Where results go and are shown: no part of what is computed.
 _NOT_IDENTITY = ("sweep", "runs_folder", "logger", "hydra")
@@ -97,6 +97,9 @@ def identity_of(config: Container) -> dict[str, Any]:
         for key, node in sections.items()
     }
     regularizer = identity["regularizer"]
+    if regularizer["products"] != ProductsMethod.SKETCH.value:
+        identity.pop("sketch", None)
+    identity["trainer"].pop("retain_mib", None)  # the result is the same
     for dial in ("strength", "relaxation"):  # a number or a word: 1 and 1.0 are the same number
         if isinstance(regularizer[dial], int):
             regularizer[dial] = float(regularizer[dial])

@@ -51,6 +51,9 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
     if OmegaConf.is_missing(config, "sweep"):
         overrides.append(f"sweep={datetime.now():%Y-%m-%d_%H-%M-%S}")
         config.sweep = overrides[-1].partition("=")[2]
+    is_sketching = any("sketch" in word for word in overrides if word.startswith("regularizer.products="))
+    if not is_sketching and (named := [word for word in overrides if word.startswith(("sketch=", "sketch."))]):
+        raise ConfigError(f"{named[0]} counts with regularizer.products=sketch alone: add that, or leave it out.")
     if not is_sweep:
         build_source(check_config(config).data.source)
     elif (plan := plan_sweep(overrides, config)) is not None:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from drpt.capture.sketch_spec import SketchSpec
 from drpt.checks import check_choice, check_interval
 from drpt.data.spec import DataSpec
 from drpt.evaluation.spec import EvaluationSpec
-from drpt.geometry.catalogue import MAX_EXACT_SUBSET
+from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Pool
 from drpt.geometry.spec import RegularizerSpec
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.modules.spec import TaskSpec, TrainerSpec
@@ -50,6 +51,7 @@ class RunSpec:
     finetune: FinetuneSpec
     data: DataSpec
     regularizer: RegularizerSpec
+    sketch: SketchSpec  # counts where regularizer.products is sketch
     optimizer: OptimizerSpec
     trainer: TrainerSpec
     evaluation: EvaluationSpec
@@ -66,6 +68,7 @@ class RunSpec:
             raise ValueError(f"sweep={self.sweep!r} must be a folder's name: no slash, no leading dot, not empty.")
         self._check_stopping()
         self._check_rows()
+        self._check_micro_batches()
         if self.evaluation.num_generate > self.data.num_eval:
             raise ValueError(
                 f"evaluation.num_generate={self.evaluation.num_generate} must be at most data.num_eval={self.data.num_eval}: "
@@ -80,6 +83,19 @@ class RunSpec:
                 f"regularizer.stopping_share={share} of data.num_target={num_target} holds out {num_stopping} examples; it "
                 f"must leave at least data.target_rows={rows} to train on and hold out at least one."
             )
+
+    def _check_micro_batches(self) -> None:
+        count = self.trainer.micro_batches
+        rows = {"data.general_rows": self.data.general_rows, "data.target_rows": self.data.target_rows}
+        if self.regularizer.pool == Pool.MICRO.value:
+            for option, value in rows.items():
+                if value % count:
+                    raise ValueError(
+                        f"{option}={value} must split into whole micro-batches of trainer.micro_batches={count} with "
+                        "regularizer.pool=micro, each of which chooses among its own; change one, or take pool=step."
+                    )
+        elif count > sum(rows.values()):
+            raise ValueError(f"trainer.micro_batches={count} is more than the step's {sum(rows.values())} examples.")
 
     def _check_rows(self) -> None:
         n, m = self.data.general_rows, self.data.target_rows

@@ -17,7 +17,9 @@ from drpt.app.tracking import start_tracking
 from drpt.data.module import PostTrainingData
 from drpt.data.pools import Pools
 from drpt.data.source import Source
+from drpt.data.split import StepSplit
 from drpt.files import write_atomically
+from drpt.geometry.catalogue import Pool
 from drpt.geometry.regularizer import build_regularizer
 from drpt.memory import keep_freed_memory, release_memory
 from drpt.metrics import METRICS_FILE, read_metrics
@@ -69,9 +71,18 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
         seed=spec.seed,
         needs_general=regularizer.needs_general,
         needs_target=regularizer.needs_target,
+        split=StepSplit(micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.pool is not Pool.STEP),
     )
     _report_counts(data.counts)
-    module = SupervisedFineTuning(model, regularizer, spec.optimizer, num_steps=num_steps, seed=spec.seed)
+    module = SupervisedFineTuning(
+        model,
+        regularizer,
+        spec.sketch,
+        spec.optimizer,
+        num_steps=num_steps,
+        seed=spec.seed,
+        retain_mib=spec.trainer.retain_mib,
+    )
     checkpoint = folder / CHECKPOINTS / LAST
     resume_step = _step_of(checkpoint)
     if resume_step:

@@ -26,12 +26,13 @@ from drpt.capture.measure import Measure
 from drpt.capture.methods.extent import Extent
 from drpt.capture.partition import partition_parameters
 from drpt.capture.rows import StepRows
+from drpt.capture.rules import is_linear
 from drpt.capture.segments import Layout
 from drpt.capture.sites import captured_forwards, find_sites, trained_parameters
 from drpt.capture.sketch import Sketcher
 from drpt.capture.sketch_spec import SketchKind, SketchSpec
 from drpt.capture.step import CaptureStep, StepPlan
-from drpt.geometry.catalogue import Partition, ProductsMethod
+from drpt.geometry.catalogue import Partition, Pool, ProductsMethod, Scope
 from drpt.geometry.regularizer import Regularizer
 
 _MIB = 2**20
@@ -51,8 +52,6 @@ class GradientCapture:
         retain_mib: What blocks of several layers, or steps of several batches, may keep of activations and output gradients
             until they are complete; beyond it a second pass computes them again. The result is the same.
         unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
-        is_pooled: With several processes, whether the choice is made over all of their examples; else each process chooses
-            among its own, which is cheaper.
 
     Raises:
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
@@ -67,11 +66,16 @@ class GradientCapture:
         sketch: SketchSpec | None = None,
         retain_mib: float = 4096,
         unregularized: Sequence[str] = (),
-        is_pooled: bool = True,
     ) -> None:
         self.regularizer = regularizer
         self.parameters = trained_parameters(model)
+        owners = _owners(model, self.parameters)
         free = _matching(self.parameters, unregularized)
+        if regularizer.scope is Scope.PAPER:
+            scored = {name for name, (module, own) in owners.items() if own == "weight" and is_linear(module)}
+            free = [name for name in self.parameters if name in free or name not in scored]
+            if len(free) == len(self.parameters):
+                raise ValueError("regularizer.scope=paper: no linear layer is trained, so that nothing would be regularized.")
         blocks = partition_parameters([name for name in self.parameters if name not in free], regularizer.partition)
         others = partition_parameters(free, Partition.LAYER)
         # Where one weighted loss gives the update, the model runs as it is.
@@ -84,13 +88,13 @@ class GradientCapture:
                 "parameters at a time, so that blocks of several layers cannot be formed. Take partition=layer, or DDP."
             )
         self._exchange = _exchange()
-        self._pool: Exchange = self._exchange if is_pooled else Alone()
+        self._pool: Exchange = self._exchange if regularizer.pool is Pool.STEP else Alone()
         self._plan = StepPlan(
             regularizer=regularizer,
             blocks=(*blocks, *others),
             num_regularized=len(blocks),
             is_plain=is_plain,
-            owners=_owners(model, self.parameters),
+            owners=owners,
             retain_bytes=int(retain_mib * _MIB),
             updates=self._exchange,
             is_sharded=is_sharded,
@@ -143,6 +147,11 @@ class GradientCapture:
                 yield step
         finally:
             step.forget()
+
+    @property
+    def unregularized(self) -> tuple[str, ...]:
+        """Trained parameters that get the ordinary general gradient."""
+        return tuple(name for block in self._plan.blocks[self._plan.num_regularized :] for name in block.parameters)
 
     def refresh_sketches(self, era: int) -> None:
         """Go over to other random matrices, those of ``era``; 0 are the first.

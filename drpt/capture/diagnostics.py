@@ -1,5 +1,6 @@
 """What a step chose, in numbers worth watching."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -7,6 +8,8 @@ import torch
 
 from drpt.geometry.products import Coefficients, Products
 from drpt.geometry.quadratic_program import Solution
+
+_OF_ONE_TARGET = ("train/update_norm_ratio/mean", "train/update_cosine/mean")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,9 @@ class StepReport:
             ).sum()
             target_norm = float(target_sq) ** 0.5
             if target_norm > 0:
-                metrics["train/update_norm_ratio/mean"] = update_norm / target_norm
+                metrics[_OF_ONE_TARGET[0]] = update_norm / target_norm
                 if update_norm > 0:
-                    metrics["train/update_cosine/mean"] = float(inner) / (update_norm * target_norm)
+                    metrics[_OF_ONE_TARGET[1]] = float(inner) / (update_norm * target_norm)
         chosen = [group.coefficients for group in self.groups]
         solved = [coefficients.solved for coefficients in chosen if coefficients.solved is not None]
         if solved:
@@ -85,6 +88,25 @@ class StepReport:
             kept = torch.cat([coefficients.general for coefficients in chosen]) != 0
             metrics["train/kept_share/mean"] = float(kept.float().mean())
         return metrics
+
+
+def merged_metrics(reports: Sequence[StepReport], *, update_norm: float) -> dict[str, float]:
+    """`StepReport.metrics` of a step that made several choices.
+
+    Their target gradients differ, so that what compares the update with the one is left out then.
+
+    Args:
+        reports: One a choice; at least one.
+        update_norm: ``‖u‖`` over all blocks.
+
+    Returns:
+        Figures by name.
+    """
+    if len(reports) == 1:
+        return reports[0].metrics(update_norm=update_norm)
+    merged = StepReport(tuple(group for report in reports for group in report.groups), reports[0].names)
+    metrics = merged.metrics(update_norm=update_norm)
+    return {name: value for name, value in metrics.items() if name not in _OF_ONE_TARGET}
 
 
 _Blocks = TypeVar("_Blocks", Coefficients, Products, Solution)

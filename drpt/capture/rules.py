@@ -248,6 +248,11 @@ def normalization_rule(module: nn.Module, forward: Forward, site: Site) -> Forwa
     return captured
 
 
+def is_linear(module: nn.Module) -> bool:
+    """Whether the module's weight is that of a linear layer."""
+    return find_rule(module) in {linear_rule, conv1d_rule}
+
+
 def find_rule(module: nn.Module) -> Rule | None:
     """The rule for a module's own parameters, or None.
 

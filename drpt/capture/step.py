@@ -107,12 +107,15 @@ class CaptureStep:
             raise ValueError("a part is described by examples=… or by example_of_token=…, one of the two.")
         self.layout = Layout(() if examples is None else examples, example_of_token)
 
-    def backward(self, sample_losses: Losses | Callable[[], Losses]) -> None:
+    def backward(self, sample_losses: Losses | Callable[[], Losses]) -> Losses:
         """Run the backward pass of one batch; the last one leaves the regularized update in ``.grad``, added to it.
 
         Args:
             sample_losses: Loss of each example of the batch, ascending; any scale of it is part of the example's gradient. Or a
                 function that computes them, which a step of several parts may have to call twice.
+
+        Returns:
+            The losses.
 
         Raises:
             ValueError: One loss an example was expected.
@@ -134,6 +137,7 @@ class CaptureStep:
         else:
             self._backward(losses, replay)
         self._parts_done += 1
+        return losses
 
     def report(self) -> StepReport:
         """What was chosen and how the update compares with the target gradient, block by block."""

@@ -51,48 +51,51 @@ class TokenBatch:
         given = {"attention_mask": self.attention_mask, "position_ids": self.position_ids}
         return {"input_ids": self.token_ids} | {name: value for name, value in given.items() if value is not None}
 
-    def loss_tokens(self, num_examples: int) -> Int[Tensor, " example"]:
-        """How many tokens count in the loss of each example.
-
-        Args:
-            num_examples: Of the step.
-
-        Returns:
-            Counts [example].
-        """
-        return torch.bincount(self.example_of_token[:, 1:][self.loss_mask[:, 1:]], minlength=num_examples)
+    @property
+    def examples(self) -> list[int]:
+        """Places in the step of the examples that are here, ascending."""
+        found: list[int] = self.example_of_token[self.example_of_token >= 0].unique().tolist()
+        return found
 
 
 @dataclass(slots=True, kw_only=True)
 class StepBatch:
-    """One step's general and target examples."""
+    """One step's general and target examples, in one micro-batch after another."""
 
-    tokens: TokenBatch
+    parts: list[TokenBatch]  # those of this process
     example_ids: Int[Tensor, " general"]  # place of each general example in its pool
+    loss_tokens: Int[Tensor, " general"]  # how many of its tokens count in its loss
     num_target: int
     step: int  # number of the optimizer step, from 0
 
     def to(self, device: torch.device) -> "StepBatch":
         """The same on another device."""
         return StepBatch(
-            tokens=self.tokens.to(device),
+            parts=[part.to(device) for part in self.parts],
             example_ids=self.example_ids.to(device),
+            loss_tokens=self.loss_tokens.to(device),
             num_target=self.num_target,
             step=self.step,
         )
 
     @property
+    def num_general(self) -> int:
+        """``n``, over all processes."""
+        return len(self.example_ids)
+
+    @property
     def num_examples(self) -> int:
-        """``n + m``."""
-        return len(self.example_ids) + self.num_target
+        """``n + m``, over all processes."""
+        return self.num_general + self.num_target
 
 
-def pad_rows(rows: Sequence[EncodedExample], *, pad_token_id: int) -> TokenBatch:
+def pad_rows(rows: Sequence[EncodedExample], *, pad_token_id: int, examples: Sequence[int] | None = None) -> TokenBatch:
     """Pad conversations to the longest of them, one a row.
 
     Args:
         rows: At least one example.
         pad_token_id: Fills the rest; masked everywhere.
+        examples: Place of each in the step, ascending; from 0 if left out.
 
     Returns:
         Tensors [row, token].
@@ -106,7 +109,7 @@ def pad_rows(rows: Sequence[EncodedExample], *, pad_token_id: int) -> TokenBatch
         token_ids[i, : len(row.token_ids)] = torch.tensor(row.token_ids)
         attention_mask[i, : len(row.token_ids)] = 1
         loss_mask[i, : len(row.token_ids)] = torch.tensor(row.loss_mask)
-        example_of_token[i, : len(row.token_ids)] = i
+        example_of_token[i, : len(row.token_ids)] = i if examples is None else examples[i]
     return TokenBatch(
         token_ids=token_ids,
         attention_mask=attention_mask,
@@ -116,7 +119,9 @@ def pad_rows(rows: Sequence[EncodedExample], *, pad_token_id: int) -> TokenBatch
     )
 
 
-def pack_rows(rows: Sequence[EncodedExample], *, pad_token_id: int, max_length: int) -> TokenBatch:
+def pack_rows(
+    rows: Sequence[EncodedExample], *, pad_token_id: int, max_length: int, examples: Sequence[int] | None = None
+) -> TokenBatch:
     """Put several conversations into a row, each whole, with little padding; never more of it than `pad_rows` needs.
 
     The first token of an example never counts in the loss: what stands before it is another example.
@@ -125,6 +130,7 @@ def pack_rows(rows: Sequence[EncodedExample], *, pad_token_id: int, max_length: 
         rows: At least one example; none empty.
         pad_token_id: Fills the end of a row, as a segment of its own.
         max_length: Most tokens of a row; the batch is as wide as its fullest row.
+        examples: Place of each in the step, ascending; from 0 if left out.
 
     Returns:
         Tensors [row, token]; which examples share a row depends on their lengths and order alone.
@@ -139,14 +145,14 @@ def pack_rows(rows: Sequence[EncodedExample], *, pad_token_id: int, max_length: 
     position_ids = torch.zeros(shape, dtype=torch.long)
     loss_mask = torch.zeros(shape, dtype=torch.bool)
     example_of_token = torch.full(shape, -1)
-    for i, examples in enumerate(layout):
+    for i, members in enumerate(layout):
         start = 0
-        for example in examples:
+        for example in members:
             place = slice(start, start + lengths[example])
             token_ids[i, place] = torch.tensor(rows[example].token_ids)
             position_ids[i, place] = torch.arange(lengths[example])
             loss_mask[i, place] = torch.tensor([False, *rows[example].loss_mask[1:]])
-            example_of_token[i, place] = example
+            example_of_token[i, place] = example if examples is None else examples[example]
             start = place.stop
         position_ids[i, start:] = torch.arange(shape[1] - start)
     return TokenBatch(

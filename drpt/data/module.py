@@ -1,6 +1,6 @@
 """The Lightning data module: every step's batch, as a pure function of seed and step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from drpt.data.chat import EncodedExample, EncodedPool, encode_examples
 from drpt.data.order import rows_of_step
 from drpt.data.pools import Pools
 from drpt.data.spec import DataSpec
+from drpt.data.split import StepSplit
 
 
 class NoUsableExampleError(ValueError):
@@ -28,6 +29,7 @@ class PostTrainingData(LightningDataModule):
         seed: Of the order of examples.
         needs_general: Whether the update looks at general rows; if not, they are left out of the batches.
         needs_target: Likewise for target rows.
+        split: Which examples of a step go into which micro-batch.
 
     Raises:
         NoUsableExampleError: Too few examples have an assistant token within ``data.max_length``.
@@ -43,6 +45,7 @@ class PostTrainingData(LightningDataModule):
         seed: int,
         needs_general: bool,
         needs_target: bool,
+        split: StepSplit,
     ) -> None:
         super().__init__()
         encoded: dict[str, EncodedPool] = {
@@ -70,22 +73,27 @@ class PostTrainingData(LightningDataModule):
         self._seed = seed
         self._is_packing = spec.packing
         self._max_length = spec.max_length
+        self._split = split
 
     def step_batch(self, step: int) -> StepBatch:
-        """The examples of one step: general ones first, then target ones."""
+        """The examples of one step: general ones first, then target ones; this process's share of them in micro-batches."""
         general = self._rows(self.general, self._general_rows, step, "general")
         target = self._rows(self.target, self._target_rows, step, "target")
+        examples = [self.general[i] for i in general] + [self.target[i] for i in target]
+        parts = self._split.parts(num_general=len(general), num_target=len(target))
+        counts = [sum(example.loss_mask[1:]) for example in examples[: len(general)]]
         return StepBatch(
-            tokens=self._tokens([self.general[i] for i in general] + [self.target[i] for i in target]),
+            parts=[self._tokens([examples[i] for i in part], part) for part in parts],
             example_ids=torch.tensor(general, dtype=torch.long),
+            loss_tokens=torch.tensor(counts, dtype=torch.long),
             num_target=len(target),
             step=step,
         )
 
-    def _tokens(self, examples: list[EncodedExample]) -> TokenBatch:
+    def _tokens(self, rows: list[EncodedExample], examples: Sequence[int]) -> TokenBatch:
         if self._is_packing:
-            return pack_rows(examples, pad_token_id=self.pad_token_id, max_length=self._max_length)
-        return pad_rows(examples, pad_token_id=self.pad_token_id)
+            return pack_rows(rows, pad_token_id=self.pad_token_id, max_length=self._max_length, examples=examples)
+        return pad_rows(rows, pad_token_id=self.pad_token_id, examples=examples)
 
     def _rows(self, pool: list[EncodedExample], count: int, step: int, stream: str) -> list[int]:
         if count == 0:

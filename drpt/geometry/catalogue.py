@@ -28,6 +28,21 @@ class ProductsMethod(Enum):
     SKETCH = "sketch"  # of x and o made short by random matrices: unbiased, and almost free
 
 
+class Scope(Enum):
+    """Which trained parameters are regularized; the others get the ordinary gradient of the general mean."""
+
+    ALL = "all"
+    PAPER = "paper"  # weights of linear layers alone: tables, norms and biases are left out, as the paper does
+
+
+class Pool(Enum):
+    """Among which examples of a step the choice is made."""
+
+    STEP = "step"  # all of them, over micro-batches and processes
+    RANK = "rank"  # each process's own: nothing but the update is sent
+    MICRO = "micro"  # each micro-batch's own: nothing is kept from one to the next
+
+
 class BaseWeights(Enum):
     """The weights ω of the general examples; they sum to 1."""
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from drpt.geometry.auto import AutoStrength
-from drpt.geometry.catalogue import AUTO, SCORES, SETS, BaseWeights, Partition, ProductsMethod
+from drpt.geometry.catalogue import AUTO, SCORES, SETS, BaseWeights, Partition, Pool, ProductsMethod, Scope
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.mean import Mean
 from drpt.geometry.products import Coefficients, GeneralRows, Products
@@ -24,6 +24,8 @@ class Regularizer:
     partition: Partition
     products: ProductsMethod
     base_weights: BaseWeights
+    scope: Scope
+    pool: Pool
     auto: AutoStrength | None = None  # chooses strength or relaxation; the set is then one of its candidates
 
     @property
@@ -134,6 +136,8 @@ def build_regularizer(spec: RegularizerSpec, *, seed: int) -> Regularizer:
         partition=Partition(spec.partition),
         products=ProductsMethod(spec.products),
         base_weights=BaseWeights(spec.base_weights),
+        scope=Scope(spec.scope),
+        pool=Pool(spec.pool),
         auto=auto,
     )
 

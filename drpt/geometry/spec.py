@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from drpt.checks import check_choice, check_interval
-from drpt.geometry.catalogue import AUTO, SCORES, SETS, BaseWeights, Partition, ProductsMethod, Strength
+from drpt.geometry.catalogue import AUTO, SCORES, SETS, BaseWeights, Partition, Pool, ProductsMethod, Scope, Strength
 
 
 def is_dotted_path(name: str) -> bool:
@@ -28,6 +28,8 @@ class RegularizerSpec:
     step_size: float | None  # η, for greedy_greats alone
     auto_memory: float  # of automatic dials: weight of past steps' average against the newest step's estimate
     products: str  # a value of ProductsMethod
+    scope: str  # a value of Scope
+    pool: str  # a value of Pool
     base_weights: str  # a value of BaseWeights
     stopping_share: float  # share of the target examples held out of training to choose when to stop; 0 = never
 
@@ -46,6 +48,8 @@ class RegularizerSpec:
             check_choice("regularizer.score", self.score, SCORES, own)
         check_choice("regularizer.partition", self.partition, [member.value for member in Partition])
         check_choice("regularizer.products", self.products, [member.value for member in ProductsMethod])
+        check_choice("regularizer.scope", self.scope, [member.value for member in Scope])
+        check_choice("regularizer.pool", self.pool, [member.value for member in Pool])
         check_choice("regularizer.base_weights", self.base_weights, [member.value for member in BaseWeights])
         self.strength = _number_or_auto("regularizer.strength", self.strength)
         relaxation = _number_or_auto("regularizer.relaxation", self.relaxation)

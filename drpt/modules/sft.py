@@ -7,12 +7,12 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.rows import StepRows
-from drpt.data.batch import StepBatch
+from drpt.capture.diagnostics import StepReport, merged_metrics
+from drpt.capture.sketch_spec import SketchSpec
+from drpt.data.batch import StepBatch, TokenBatch
 from drpt.evaluation.cost import CostMeter
-from drpt.geometry.catalogue import BaseWeights
-from drpt.geometry.products import GeneralRows
 from drpt.geometry.regularizer import Regularizer
+from drpt.modules.choices import Choice, choices_of_step
 from drpt.objectives.language_modeling import packed_sample_losses, sample_losses
 from drpt.optim.adamw import build_adamw
 from drpt.optim.spec import OptimizerSpec
@@ -31,20 +31,30 @@ class SupervisedFineTuning(LightningModule):
     Args:
         model: Causal language model whose trained parameters require gradients.
         regularizer: What decides the update.
+        sketch: The `sketch` config group.
         optimizer: The `optimizer` config group.
         num_steps: Optimizer steps of the whole run.
         seed: Of dropout.
+        retain_mib: See `GradientCapture`.
     """
 
     def __init__(
-        self, model: nn.Module, regularizer: Regularizer, optimizer: OptimizerSpec, *, num_steps: int, seed: int
+        self,
+        model: nn.Module,
+        regularizer: Regularizer,
+        sketch: SketchSpec,
+        optimizer: OptimizerSpec,
+        *,
+        num_steps: int,
+        seed: int,
+        retain_mib: float,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # gradients come from the capture
         self.strict_loading = False  # checkpoints hold the trained parameters alone
         self.model = model
         self.cost = CostMeter(torch.device("cpu"))
-        self._capture = GradientCapture(model, regularizer)
+        self._capture = GradientCapture(model, regularizer, sketch=sketch, retain_mib=retain_mib)
         self._regularizer = regularizer
         self._optimizer_spec = optimizer
         self._num_steps = num_steps
@@ -74,31 +84,25 @@ class SupervisedFineTuning(LightningModule):
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         with self.cost.step():
             optimizer.zero_grad(set_to_none=True)
-            rows = self._rows(batch)
-            with self._capture.step(rows) as step:
-                losses = self._sample_losses(batch)
-                self._require_finite(losses, batch.step)
-                step.backward(losses)
+            reports, losses = [], _Losses()
+            for choice in choices_of_step(batch, self._regularizer.pool, self._regularizer.base_weights):
+                reports.append(self._backward(choice, losses, batch.step))
             update_norm = self._clip()
-            metrics = step.report().metrics(update_norm=update_norm)
+            metrics = merged_metrics(reports, update_norm=update_norm)
             metrics["train/update_norm/mean"] = update_norm
             learning_rate = schedule.get_last_lr()[0]
             optimizer.step()
             schedule.step()
-        losses = losses.detach().float().cpu()
-        if rows.num_general:
-            metrics["train/general_loss/mean"] = float(losses[: rows.num_general].mean())
-        if rows.num_target:
-            metrics["train/target_loss/mean"] = float(losses[rows.num_general :].mean())
+        metrics |= losses.means()
         metrics["train/learning_rate/value"] = float(learning_rate)
         metrics |= self.cost.metrics
-        num_tokens = batch.tokens.num_tokens
+        num_tokens = sum(part.num_tokens for part in batch.parts)
         metrics["train/tokens/sum"] = float(num_tokens)
-        metrics["train/padding_share/value"] = 1.0 - num_tokens / batch.tokens.token_ids.numel()
+        metrics["train/padding_share/value"] = 1.0 - num_tokens / sum(part.token_ids.numel() for part in batch.parts)
         for logger in self.loggers:
             logger.log_metrics(metrics, step=batch.step + 1)
         # The progress bar reads it from the trainer's callback metrics.
-        shown = "general" if rows.num_general else "target"
+        shown = "general" if batch.num_general else "target"
         self.log("train_loss", metrics[f"train/{shown}_loss/mean"], logger=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -124,30 +128,36 @@ class SupervisedFineTuning(LightningModule):
         if self._regularizer.auto is not None:
             self._regularizer.auto.load_state_dict(checkpoint["auto_strength"])
 
-    def _rows(self, batch: StepBatch) -> StepRows:
-        n = len(batch.example_ids)
-        if self._regularizer.base_weights is BaseWeights.TOKEN and n:
-            counts = batch.tokens.loss_tokens(batch.num_examples)[:n].float()
-            weights = counts / counts.sum()
-        else:
-            weights = torch.full((n,), 1.0 / max(n, 1), device=self.device)
-        general = GeneralRows(base_weights=weights, example_ids=batch.example_ids, draw=batch.step)
-        return StepRows(general=general, num_target=batch.num_target)
+    def _backward(self, choice: Choice, losses: "_Losses", step_number: int) -> StepReport:
+        """One choice's share of the update, batch by batch."""
+        opened = self._capture.step(choice.rows, examples=(), num_parts=len(choice.parts), scale=choice.scale)
+        with opened as step:
+            for part in choice.parts:
+                step.part(example_of_token=part.example_of_token)
 
-    def _sample_losses(self, batch: StepBatch) -> Tensor:
-        tokens = batch.tokens
+                def compute(part: TokenBatch = part) -> Tensor:
+                    found = self._sample_losses(part, choice.rows.num_examples)
+                    self._require_finite(found, step_number)
+                    return found
+
+                losses.add(step.backward(compute), part.examples, choice.rows.num_general)
+        return step.report()
+
+    def _sample_losses(self, tokens: TokenBatch, num_examples: int) -> Tensor:
+        """Of the examples that are in the batch, in their order."""
         logits = self.model(**tokens.model_inputs(), use_cache=False).logits
         if not tokens.is_packed:
             return sample_losses(logits, tokens.token_ids, tokens.loss_mask)
-        return packed_sample_losses(
-            logits, tokens.token_ids, tokens.loss_mask, tokens.example_of_token, num_examples=batch.num_examples
+        losses = packed_sample_losses(
+            logits, tokens.token_ids, tokens.loss_mask, tokens.example_of_token, num_examples=num_examples
         )
+        return losses[tokens.examples]
 
     def _require_finite(self, losses: Tensor, step: int) -> None:
         if not bool(torch.isfinite(losses).all()):
             rows = (~torch.isfinite(losses)).nonzero().flatten().tolist()
             raise NonFiniteLossError(
-                f"step {step + 1}: the loss of rows {rows} is NaN or infinite. Lower optimizer.lr "
+                f"step {step + 1}: the loss of {len(rows)} examples is NaN or infinite. Lower optimizer.lr "
                 f"(now {self._optimizer_spec.lr:g}), set optimizer.clip_norm, or train with trainer.precision=32-true."
             )
 
@@ -158,3 +168,21 @@ class SupervisedFineTuning(LightningModule):
         if self._optimizer_spec.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(trained, self._optimizer_spec.clip_norm, norm)
         return float(norm)
+
+
+class _Losses:
+    """What the examples of a step lost, kept for the metrics."""
+
+    def __init__(self) -> None:
+        self._general: list[Tensor] = []
+        self._target: list[Tensor] = []
+
+    def add(self, losses: Tensor, examples: list[int], num_general: int) -> None:
+        count = sum(example < num_general for example in examples)
+        found = losses.detach().float()
+        self._general.append(found[:count])
+        self._target.append(found[count:])
+
+    def means(self) -> dict[str, float]:
+        kinds = {"general": torch.cat(self._general), "target": torch.cat(self._target)}
+        return {f"train/{kind}_loss/mean": float(losses.mean()) for kind, losses in kinds.items() if len(losses)}

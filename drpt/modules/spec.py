@@ -35,6 +35,8 @@ class TrainerSpec:
     max_steps: int  # optimizer steps
     accelerator: str  # one of ACCELERATORS
     precision: str  # a key of PRECISIONS
+    micro_batches: int  # batches that a step's examples are split into, one after another, to need less memory
+    retain_mib: float  # activations that blocks of several layers may keep; beyond it a second backward pass runs
     checkpoint_every_steps: int  # optimizer steps between two checkpoints
     keep_steps: list[int]  # steps after which the trained parameters are kept for good, for `drpt probe checkpoint=STEP`
 
@@ -47,6 +49,10 @@ class TrainerSpec:
         check_interval("trainer.max_steps", self.max_steps, low=1, meaning="optimizer steps of the run")
         check_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
         check_choice("trainer.precision", self.precision, PRECISIONS)
+        check_interval("trainer.micro_batches", self.micro_batches, low=1, meaning="batches that a step is split into")
+        check_interval(
+            "trainer.retain_mib", self.retain_mib, low=0, meaning="MiB of activations that may be kept; 0 recomputes always"
+        )
         check_interval(
             "trainer.checkpoint_every_steps",
             self.checkpoint_every_steps,

@@ -50,6 +50,8 @@ def regularizer(feasible_set: str, partition: str = "layer", products: str = "au
         auto_memory=0.9,
         products=products,
         base_weights="example",
+        scope="all",
+        pool="step",
         stopping_share=0.0,
     )
 

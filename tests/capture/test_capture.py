@@ -32,6 +32,8 @@ def regularizer(feasible_set="subset", *, strength=0.5, seed=0, **options):
         "auto_memory": 0.9,
         "products": "auto",
         "base_weights": "example",
+        "scope": "all",
+        "pool": "step",
         "stopping_share": 0.0,
     }
     if feasible_set in {"cone", "dual_cone"}:

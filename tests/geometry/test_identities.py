@@ -32,6 +32,8 @@ def regularizer(
         auto_memory=auto_memory,
         products="auto",
         base_weights=base_weights,
+        scope="all",
+        pool="step",
         stopping_share=0.0,
     )
     return build_regularizer(spec, seed=0)

@@ -17,6 +17,8 @@ GOOD = {
     "auto_memory": 0.9,
     "products": "auto",
     "base_weights": "token",
+    "scope": "all",
+    "pool": "step",
     "stopping_share": 0.0,
 }
 

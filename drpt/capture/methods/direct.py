@@ -62,7 +62,6 @@ def _gradients(use: OuterUse, count: int, start: int, stop: int) -> Float[Tensor
     if use.left.is_ids:
         grads = right.new_zeros(num_segments * (stop - start), right.shape[1])
         is_here = (left >= start) & (left < stop)
-        numbers = torch.arange(num_segments, device=left.device)
         rows = segments.of_token(left.device)[is_here] * (stop - start) + left[is_here] - start
         return grads.index_add_(0, rows, right[is_here]).unflatten(0, (num_segments, -1))
     left, length = left[:, start:stop], segments.uniform_length
