@@ -64,7 +64,7 @@ class GradientCapture:
         regularizer: Regularizer,
         *,
         sketch: SketchSpec | None = None,
-        retain_mib: float = 4096,
+        retain_mib: float = 4096.0,
         unregularized: Sequence[str] = (),
     ) -> None:
         self.regularizer = regularizer

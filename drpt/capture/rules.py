@@ -68,11 +68,35 @@ def check_rows(x: Tensor, site: Site) -> None:
             "or dropped before this layer (a mixture of experts does this), so that its gradients cannot be told apart. "
             "Freeze this layer, or train others through finetune=lora finetune.target_modules=[…]."
         )
-    if layout.is_packed and not layout.has_tokens(x.shape):
-        raise UnsupportedModuleError(
-            f"{site.name}: input of shape {tuple(x.shape)}, but rows are packed with {layout.num_tokens} tokens, and axis 1 "
-            "must tell them apart. Train with one example a row (data.packing=false), or freeze this layer."
-        )
+    if layout.is_packed and axis_of_tokens(x, site) != 1:
+        raise UnsupportedModuleError(_no_axis_of_tokens(x, site))
+
+
+def axis_of_tokens(x: Tensor, site: Site) -> int:
+    """Which axis of the activations of a packed batch counts tokens: 1, or 2 where heads come before them.
+
+    Args:
+        x: Activations, [row, token, …] or [row, head, token, …].
+        site: The module's place.
+
+    Returns:
+        The axis.
+
+    Raises:
+        UnsupportedModuleError: None has the batch's number of tokens, or two have.
+    """
+    found = [axis for axis in range(1, max(x.ndim - 1, 2)) if x.shape[axis] == site.layout.num_tokens]
+    if len(found) != 1:
+        raise UnsupportedModuleError(_no_axis_of_tokens(x, site))
+    return found[0]
+
+
+def _no_axis_of_tokens(x: Tensor, site: Site) -> str:
+    return (
+        f"{site.name}: input of shape {tuple(x.shape)}, but rows are packed with {site.layout.num_tokens} tokens, and one axis "
+        "alone, the first after the rows but for norms, must tell them apart. Train with one example a row "
+        "(data.packing=false), or freeze this layer."
+    )
 
 
 def linear_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
@@ -184,9 +208,11 @@ def scaled_embedding_rule(module: nn.Module, forward: Forward, site: Site) -> Fo
 
 def _expand_parameters(module: nn.Module, x: Tensor, site: Site) -> dict[str, Tensor]:
     """Each trained parameter of the module, repeated for every row, or in a packed batch for every token."""
-    check_rows(x, site)
     layout = site.layout
-    leading = tuple(x.shape[: 2 if layout.is_packed else 1])
+    kept = [0, axis_of_tokens(x, site)] if layout.is_packed else [0]
+    if not layout.is_packed:
+        check_rows(x, site)
+    leading = tuple(x.shape[axis] for axis in kept)
     expanded: dict[str, Tensor] = {}
     for name in sorted(site.trained):
         parameter = module.get_parameter(name)
@@ -199,9 +225,14 @@ def _expand_parameters(module: nn.Module, x: Tensor, site: Site) -> dict[str, Te
             per_token, segments = layout.flatten(grads.flatten(2))
             site.record([(name, RowwiseUse(segments.sums(per_token).unflatten(1, shape), segments))])
 
-        expanded[name] = ExpandedParameter.apply(parameter.detach(), leading, x.ndim, site.anchor, record)  # type: ignore[no-untyped-call]
+        expanded[name] = ExpandedParameter.apply(parameter.detach(), _repeats(x, kept, parameter), site.anchor, record)  # type: ignore[no-untyped-call]
         site.announce([name], layout.num_rows * parameter.numel() * parameter.element_size())
     return expanded
+
+
+def _repeats(x: Tensor, kept: Sequence[int], parameter: Tensor) -> tuple[int, ...]:
+    """How often the parameter stands along each axis of ``x`` before its own: once where no rows or tokens are told apart."""
+    return tuple(size if axis in kept else 1 for axis, size in enumerate(x.shape[: x.ndim - parameter.ndim]))
 
 
 def elementwise_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:

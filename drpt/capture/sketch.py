@@ -51,7 +51,12 @@ class Sketcher:
         return ("sketch", id(self), self._era, name, axis, size)
 
     def sketch(
-        self, values: Float[Tensor, "token size"] | Int[Tensor, " token"], axis: int, size: int, name: str = ""
+        self,
+        values: Float[Tensor, "token size"] | Int[Tensor, " token"],
+        axis: int,
+        size: int,
+        name: str = "",
+        dtype: torch.dtype = torch.float32,
     ) -> Float[Tensor, "token width"]:
         """``values S``; integers stand for unit vectors, and pick rows of S.
 
@@ -60,14 +65,15 @@ class Sketcher:
             axis: Of the parameter: 0 or 1.
             size: Of that axis.
             name: Sets a matrix apart; parameters of the same name and size share theirs.
+            dtype: Of the result for integers.
 
         Returns:
-            Of the values' dtype; float32 for integers.
+            Of the values' dtype.
         """
         if self.width(axis, size) == size:
-            return values if values.ndim == 2 else torch.nn.functional.one_hot(values, size).float()
+            return values if values.ndim == 2 else torch.nn.functional.one_hot(values, size).to(dtype)
         if values.ndim == 1:
-            return self._matrix(name, axis, size, torch.float32, values.device)[values]
+            return self._matrix(name, axis, size, dtype, values.device)[values]
         if self.kind is SketchKind.ROW_MASK:
             chosen = self._matrix(name, axis, size, torch.long, values.device)
             return values.index_select(1, chosen) * (size / len(chosen)) ** 0.5
@@ -88,7 +94,7 @@ class Sketcher:
         if self.kind is SketchKind.RADEMACHER:
             return _signs(size, width, generator) / width**0.5
         if self.kind is SketchKind.ROW_MASK:
-            matrix = torch.zeros(size, width)
+            matrix = torch.zeros(size, width, dtype=torch.float64)
             matrix[self._chosen(name, axis, size), torch.arange(width)] = (size / width) ** 0.5
             return matrix
         count = min(_SIGNS_A_COORDINATE, width)

@@ -1,7 +1,5 @@
 """The update that the capture leaves in ``.grad`` equals the definition, from one backward pass a row."""
 
-import copy
-
 import pytest
 import torch
 from torch import nn
@@ -9,59 +7,11 @@ from torch import nn
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.rows import StepRows
-from drpt.geometry.catalogue import SETS
 from drpt.geometry.products import GeneralRows
-from drpt.geometry.regularizer import build_regularizer
-from drpt.geometry.spec import RegularizerSpec
 from tests import zoo
+from tests.capture.helpers import CLOSE, M, N, assert_equal_grads, captured_grads, regularizer, step_rows
 from tests.reference import per_sample
 from tests.reference.quadratic_program import solve_by_enumeration
-
-N, M = 5, 2
-# Float64 throughout; sums over some hundred products in another order.
-CLOSE = {"rtol": 1e-9, "atol": 1e-11}
-
-
-def regularizer(feasible_set="subset", *, strength=0.5, seed=0, **options):
-    defaults = {
-        "name": "test",
-        "partition": "layer",
-        "score": "alignment",
-        "relaxation": 0.0,
-        "step_size": None,
-        "auto_memory": 0.9,
-        "products": "auto",
-        "base_weights": "example",
-        "scope": "all",
-        "pool": "step",
-        "stopping_share": 0.0,
-    }
-    if feasible_set in {"cone", "dual_cone"}:
-        strength = 0.0  # neither ridge nor margin
-    strength = strength if SETS[feasible_set].strength else None
-    return build_regularizer(RegularizerSpec(set=feasible_set, strength=strength, **(defaults | options)), seed=seed)
-
-
-def step_rows(n=N, m=M, weights=None):
-    weights = torch.full((n,), 1 / max(n, 1), dtype=torch.float64) if weights is None else weights
-    return StepRows(general=GeneralRows(base_weights=weights, example_ids=torch.arange(n), draw=0), num_target=m)
-
-
-def captured_grads(model, inputs, rows, reg):
-    model = copy.deepcopy(model)
-    capture = GradientCapture(model, reg)
-    with capture.step(rows) as step:
-        step.backward(model(inputs))
-    return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}, step.report()
-
-
-def assert_equal_grads(actual, expected):
-    assert actual.keys() == expected.keys()
-    for name, grad in expected.items():
-        if actual[name] is None:
-            assert not grad.any(), name
-        else:
-            torch.testing.assert_close(actual[name], grad, **CLOSE, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct"])

@@ -37,12 +37,12 @@ def rows(uses: Sequence[OuterUse], num_examples: int, sketcher: Sketcher, name: 
 
 def _segment_rows(use: OuterUse, sketcher: Sketcher, name: str) -> Float[Tensor, "segment sketch"]:
     sizes = (use.num_left, use.right.values.shape[1])
+    dtype = accumulating(use.right.values[:0]).dtype
     left, right = (
-        side.once(sketcher.key(axis, size, name), partial(sketcher.sketch, axis=axis, size=size, name=name))
+        side.once(sketcher.key(axis, size, name), partial(sketcher.sketch, axis=axis, size=size, name=name, dtype=dtype))
         for axis, (side, size) in enumerate(zip((use.left, use.right), sizes, strict=True))
     )
-    right = accumulating(right)
-    left = left.to(right.dtype)
+    left, right = left.to(dtype), right.to(dtype)
     length = use.segments.uniform_length
     if length is not None:
         return (left.unflatten(0, (-1, length)).mT @ right.unflatten(0, (-1, length))).flatten(1)

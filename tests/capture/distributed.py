@@ -1,0 +1,97 @@
+"""What the processes of `test_distributed` do: each its share of a step, whose result must be that of one process."""
+
+import os
+import sys
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from drpt.capture.capture import GradientCapture
+from drpt.capture.sketch_spec import SketchSpec
+from tests import zoo
+from tests.capture.helpers import M, N, regularizer, step_rows
+
+SHARES = ((0, 1, 2, 5), (3, 4, 6))  # examples of the processes, not equally many
+SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
+# name of a case -> regularizer, partition, products, retain_mib
+CASES = {
+    f"{feasible_set}-{partition}-{products}": (feasible_set, partition, products)
+    for feasible_set in ("subset", "hull", "mean")
+    for partition in ("layer", "global")
+    for products in ("auto", "reduced", "pairwise", "direct", "sketch")
+    if feasible_set != "mean" or products == "auto"
+}
+
+
+def part_of(inputs, examples):
+    if isinstance(inputs, tuple):
+        return tuple(tensor[list(examples)] for tensor in inputs)
+    return inputs[list(examples)]
+
+
+def grads_of(case, model, examples):
+    feasible_set, partition, products = CASES[case]
+    reg = regularizer(feasible_set, partition=partition, products=products)
+    capture = GradientCapture(model, reg, sketch=SKETCH if products == "sketch" else None)
+    model.zero_grad()
+    inputs = part_of(zoo.inputs_for(model, N + M), examples)
+    with capture.step(step_rows(), examples=examples) as step:
+        step.backward(model(inputs))
+    return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+
+
+class Tower(nn.Module):
+    """Layers that FSDP2 shards one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 6, bias=False)) for _ in range(2)
+        )
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = x + layer(x)
+        return x
+
+
+def tower():
+    torch.manual_seed(3)
+    return zoo.VectorLosses(Tower()).double()
+
+
+def sharded(model):
+    from torch.distributed.fsdp import fully_shard
+
+    for layer in model.net.layers:
+        fully_shard(layer)
+    fully_shard(model)
+    return model
+
+
+def run(rank, folder):
+    results = {}
+    for name in ("tied llama", "lora", "norms and biases"):
+        for case in CASES:
+            results[name, case] = grads_of(case, zoo.build(name), SHARES[rank])
+    for case in CASES:
+        if "layer" not in case:
+            continue
+        model = sharded(tower())
+        found = grads_of(case, model, SHARES[rank])
+        results["fsdp", case] = {key: grad.full_tensor() for key, grad in found.items() if grad is not None}
+    try:
+        GradientCapture(sharded(tower()), regularizer(partition="global"))
+    except ValueError as error:
+        results["refusal"] = str(error)
+    torch.save(results, f"{folder}/{rank}.pt")
+
+
+if __name__ == "__main__":
+    rank, folder = int(sys.argv[1]), sys.argv[2]
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    run(rank, folder)
+    dist.destroy_process_group()

@@ -1,0 +1,267 @@
+"""However a step's examples are laid out, in batches padded or packed, kept or computed again, the update is the same."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from drpt.capture.capture import GradientCapture
+from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.sketch_spec import SketchSpec
+from drpt.data.batch import pack_rows, pad_rows
+from drpt.objectives.language_modeling import packed_sample_losses
+from tests import zoo
+from tests.capture.helpers import CLOSE, M, N, assert_equal_grads, captured_grads, regularizer, step_rows
+from tests.reference import per_sample
+from tests.texts import encoded
+
+LENGTHS = (7, 3, 5, 8, 4, 6, 3)  # of N + M examples
+SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
+FAMILIES = ["tied llama", "qwen3 (q and k norms)", "gpt2 (conv1d, positions of all rows)", "gemma3 (windows, q and k norms)"]
+EVERYTHING = ["subset", "hull"]
+
+
+def texts():
+    generator = torch.Generator().manual_seed(1)
+    return [
+        encoded(torch.randint(1, zoo.TOKENS, (length,), generator=generator).tolist(), [i > length // 4 for i in range(length)])
+        for length in LENGTHS
+    ]
+
+
+def losses_of(model, tokens, num_examples):
+    logits = model.lm(**tokens.model_inputs(), use_cache=False).logits
+    return packed_sample_losses(logits, tokens.token_ids, tokens.loss_mask, tokens.example_of_token, num_examples=num_examples)
+
+
+def updates_of(model, reg, batches, num_parts=None, rows=None, as_functions=False, **options):
+    """What the capture leaves after these batches of one step."""
+    model = copy.deepcopy(model)
+    rows = rows or step_rows()
+    capture = GradientCapture(model, reg, **options)
+    with capture.step(rows, examples=(), num_parts=num_parts or len(batches)) as step:
+        for tokens in batches:
+            step.part(example_of_token=tokens.example_of_token)
+
+            def compute(tokens=tokens):
+                return losses_of(model, tokens, rows.num_examples)[tokens.examples]
+
+            step.backward(compute if as_functions else compute())
+    return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}, step.report()
+
+
+def one_batch(pack=False):
+    return pack_rows(texts(), pad_token_id=0, max_length=11) if pack else pad_rows(texts(), pad_token_id=0)
+
+
+def several_batches(*groups):
+    rows = texts()
+    return [pad_rows([rows[i] for i in group], pad_token_id=0, examples=group) for group in groups]
+
+
+def reference(model, partition):
+    rows = per_sample.per_sample_grads(model, losses_of(model, one_batch(), N + M))
+    return per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition=partition)
+
+
+@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct"])
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("name", [*FAMILIES, "lora", "checkpointed llama"])
+def test_padded_and_packed_batches_equal_definition(name, is_packed, products):
+    model = zoo.build(name)
+    batch = one_batch(is_packed)
+    assert len(batch.token_ids) == (5 if is_packed else N + M)
+    actual, _ = updates_of(model, regularizer(products=products), [batch])
+    assert_equal_grads(actual, reference(model, "layer"))
+
+
+@pytest.mark.parametrize("feasible_set", EVERYTHING)
+@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct", "sketch"])
+def test_rows_in_any_order(products, feasible_set):
+    """Places of examples are read from the tokens, not from the rows' numbers."""
+    model = zoo.build("tied llama")
+    batch, order = one_batch(), [3, 6, 0, 5, 2, 1, 4]
+    turned = copy.copy(batch)
+    for field in ("token_ids", "attention_mask", "loss_mask", "example_of_token"):
+        setattr(turned, field, getattr(batch, field)[order])
+    reg = regularizer(feasible_set, products=products)
+    options = {"sketch": SKETCH} if products == "sketch" else {}
+    expected, _ = updates_of(model, reg, [batch], **options)
+    actual, _ = updates_of(model, reg, [turned], **options)
+    assert_equal_grads(actual, expected)
+
+
+def test_padding_costs_nothing_in_products():
+    """Tokens of no example are not among those that are compared or added up."""
+    model = zoo.build("tied llama")
+    seen = []
+    capture = GradientCapture(model, regularizer())
+    with capture.step(step_rows(), example_of_token=one_batch().example_of_token) as step:
+        record = step.record
+        step.record = lambda uses: (seen.extend(uses), record(uses))
+        step.backward(losses_of(model, one_batch(), N + M))
+    tokens = {use.segments.num_tokens for name, use in seen if "proj" in name and "norm" not in name}
+    assert tokens == {sum(LENGTHS)}
+
+
+def test_packed_rows_need_axis_1():
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(6, 6)
+
+        def forward(self, x):
+            return self.linear(x[:, :2])
+
+    model = Turned().double()
+    example_of_token = torch.tensor([[0, 0, 1, 1], [2, 2, 2, -1]])
+    with (
+        pytest.raises(UnsupportedModuleError, match=r"rows are packed with 4 tokens, and one axis"),
+        GradientCapture(model, regularizer()).step(step_rows(n=2, m=1), example_of_token=example_of_token),
+    ):
+        model(torch.zeros(2, 4, 6, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("partition", ["layer", "kind", "global"])
+@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct", "sketch"])
+@pytest.mark.parametrize("feasible_set", EVERYTHING)
+@pytest.mark.parametrize("name", ["tied llama", "lora"])
+def test_several_batches_equal_one(name, feasible_set, products, partition):
+    """Accumulation with one choice over all of it: kept, and where that is possible computed again."""
+    model = zoo.build(name)
+    reg = regularizer(feasible_set, products=products, partition=partition)
+    options = {"sketch": SKETCH} if products == "sketch" else {}
+    expected, _ = updates_of(model, reg, [one_batch()], **options)
+    if feasible_set == "subset" and products != "sketch":
+        assert_equal_grads(expected, reference(model, partition)) if partition != "kind" else None
+    batches = several_batches((5, 6), (0, 3), (1, 2, 4))
+    kept, _ = updates_of(model, reg, batches, **options)
+    assert_equal_grads(kept, expected)
+    is_possible = feasible_set == "subset" or products == "sketch"
+    if is_possible:
+        again, _ = updates_of(model, reg, batches, as_functions=True, retain_mib=0.0, **options)
+        assert_equal_grads(again, expected)
+    else:
+        with pytest.raises(ValueError, match="raise retain_mib, or take products=sketch"):
+            updates_of(model, reg, batches, as_functions=True, retain_mib=0.0, **options)
+
+
+def test_a_second_pass_needs_functions_and_targets_first():
+    model = zoo.build("tied llama")
+    with pytest.raises(ValueError, match=r"hand step\.backward a function"):
+        updates_of(model, regularizer(), several_batches((5, 6), (0, 1, 2, 3, 4)), retain_mib=0.0)
+    with pytest.raises(ValueError, match="put the target examples into the first batches"):
+        updates_of(model, regularizer(), several_batches((0, 1, 2, 3, 4), (5, 6)), as_functions=True, retain_mib=0.0)
+
+
+def test_one_backward_pass_too_many():
+    model = zoo.build("tied llama")
+    with pytest.raises(RuntimeError, match="num_parts=1"):
+        updates_of(model, regularizer(), several_batches((0, 1, 2), (3, 4, 5, 6)), num_parts=1)
+
+
+@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct", "sketch"])
+@pytest.mark.parametrize("partition", ["block", "kind", "global"])
+@pytest.mark.parametrize("name", ["tied llama", "checkpointed llama", "lora", "value head", "used twice"])
+def test_recomputing_equals_retaining(name, partition, products):
+    model = zoo.build(name)
+    inputs = zoo.inputs_for(model, N + M)
+    options = {"sketch": SKETCH} if products == "sketch" else {}
+    reg = regularizer("hull", partition=partition, products=products)
+    expected, _ = captured_grads(model, inputs, step_rows(), reg, **options)
+    actual, report = captured_grads(model, inputs, step_rows(), reg, retain_mib=0.0, **options)
+    assert_equal_grads(actual, expected)
+    assert len(report.groups) == 1, "all blocks are solved together"
+
+
+def _count_uses_and_solve(step, counts):
+    counts.append(sum(len(uses) for block in step._blocks.values() for uses in block.uses.values()))
+    type(step)._solve(step)
+
+
+def test_recomputing_keeps_no_activations():
+    model = zoo.build("tied llama")
+    inputs = zoo.inputs_for(model, N + M)
+    kept = []
+    for retain_mib in (1000.0, 0.0):
+        capture = GradientCapture(model, regularizer(partition="global"), retain_mib=retain_mib)
+        with capture.step(step_rows()) as step:
+            step._solve = partial(_count_uses_and_solve, step, kept)
+            step.backward(model(inputs))
+    assert kept[0] > 20
+    assert kept[1] == 0
+
+
+@pytest.mark.parametrize("limits", [(1, 0), (2, 10**9), (10**6, 10**9)])
+def test_how_many_blocks_are_solved_at_once_does_not_matter(limits, monkeypatch):
+    model = zoo.build("qwen3 (q and k norms)")
+    inputs = zoo.inputs_for(model, N + M)
+    expected, _ = captured_grads(model, inputs, step_rows(), regularizer("hull"))
+    monkeypatch.setattr("drpt.capture.step._WAITING_BLOCKS", limits[0])
+    monkeypatch.setattr("drpt.capture.step._WAITING_BYTES", limits[1])
+    actual, report = captured_grads(model, inputs, step_rows(), regularizer("hull"))
+    assert_equal_grads(actual, expected)
+    assert len(report.blocks) == sum(len(group.blocks) for group in report.groups)
+
+
+def test_random_choice_needs_nothing_kept():
+    """Coefficients that do not depend on gradients are there before the backward pass, in every partition."""
+    model = zoo.build("tied llama")
+    inputs = zoo.inputs_for(model, N + M)
+    reg = regularizer(score="random", partition="block")
+    actual, report = captured_grads(model, inputs, step_rows(), reg, retain_mib=0.0)
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    for block, figures in report.blocks:
+        names = [name for name in actual if name.startswith(f"{block}.")]
+        expected = per_sample.combine(rows[:N], figures.coefficients.general[0].tolist(), names)
+        assert_equal_grads({name: actual[name] for name in names}, expected)
+
+
+@pytest.mark.parametrize("partition", ["layer", "global"])
+def test_unregularized_parameters_get_the_general_mean(partition):
+    model = zoo.build("value head")
+    inputs = zoo.inputs_for(model, N + M)
+    weights = torch.tensor([0.1, 0.3, 0.2, 0.15, 0.25], dtype=torch.float64)
+    options = {"unregularized": ["value_head.*", "*layers.0*"]}
+    actual, report = captured_grads(model, inputs, step_rows(weights=weights), regularizer(partition=partition), **options)
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    free = [name for name in actual if name.startswith("value_head") or "layers.0" in name]
+    assert free
+    expected = per_sample.combine(rows[:N], weights.tolist(), free)
+    assert_equal_grads({name: actual[name] for name in free}, expected)
+    others = {name: grad for name, grad in actual.items() if name not in free}
+    own = [{name: row[name] for name in others} for row in rows]
+    chosen = per_sample.updates(own, N, weights.tolist(), feasible_set="subset", strength=0.5, partition=partition)
+    assert_equal_grads(others, chosen)
+    assert all("layers.0" not in name and "value_head" not in name for name, _ in report.blocks)
+
+
+def test_scope_of_the_paper_leaves_tables_norms_and_biases_out():
+    model = zoo.build("untied llama with biases")
+    capture = GradientCapture(model, regularizer(scope="paper"))
+    left_out = {name.split(".")[-2] + "." + name.split(".")[-1] for name in capture.unregularized}
+    assert left_out == {
+        "embed_tokens.weight",
+        "input_layernorm.weight",
+        "post_attention_layernorm.weight",
+        "norm.weight",
+        *(f"{layer}.bias" for layer in ("q_proj", "k_proj", "v_proj", "o_proj")),
+    }
+
+
+def test_pattern_that_matches_nothing_is_named():
+    with pytest.raises(ValueError, match=r"unregularized='value_haed\.\*' matches no trained parameter"):
+        GradientCapture(zoo.build("value head"), regularizer(), unregularized=["value_haed.*"])
+
+
+def test_scale_multiplies_the_update():
+    model = zoo.build("tied llama")
+    once, _ = updates_of(model, regularizer(), [one_batch()])
+    capture = GradientCapture(model, regularizer())
+    for share in (0.25, 0.75):
+        with capture.step(step_rows(), example_of_token=one_batch().example_of_token, scale=share) as step:
+            step.backward(losses_of(model, one_batch(), N + M))
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, once[name], **CLOSE)

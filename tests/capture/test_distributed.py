@@ -1,0 +1,50 @@
+"""Two processes with half of a step's examples each choose and update as one process with all of them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests import zoo
+from tests.capture import distributed
+from tests.capture.helpers import M, N, assert_equal_grads
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.capture.distributed", str(rank), str(folder)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    texts = [process.communicate(timeout=240)[0] for process in processes]
+    assert all(process.returncode == 0 for process in processes), "\n".join(texts)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("case", distributed.CASES)
+@pytest.mark.parametrize("name", ["tied llama", "lora", "norms and biases"])
+def test_two_processes_equal_one(results, name, case):
+    expected = distributed.grads_of(case, zoo.build(name), tuple(range(N + M)))
+    for found in results:
+        assert_equal_grads(found[name, case], expected)
+
+
+@pytest.mark.parametrize("case", [case for case in distributed.CASES if "layer" in case])
+def test_sharded_model_equals_one_process(results, case):
+    expected = distributed.grads_of(case, distributed.tower(), tuple(range(N + M)))
+    for found in results:
+        assert_equal_grads(found["fsdp", case], expected)
+
+
+def test_sharded_model_refuses_blocks_of_several_layers(results):
+    assert "regularizer.partition=global" in results[0]["refusal"]
