@@ -1,3 +1,29 @@
 """drpt: data-regularized post-training of language models."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from drpt.app.api import regularizer, rows
+    from drpt.capture.capture import GradientCapture
+    from drpt.capture.sketch_spec import SketchSpec
+    from drpt.objectives.language_modeling import sample_losses
+
+__all__ = ["GradientCapture", "SketchSpec", "regularizer", "rows", "sample_losses"]
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "GradientCapture": "drpt.capture.capture",
+    "SketchSpec": "drpt.capture.sketch_spec",
+    "regularizer": "drpt.app.api",
+    "rows": "drpt.app.api",
+    "sample_losses": "drpt.objectives.language_modeling",
+}
+
+
+def __getattr__(name: str) -> Any:  # Any: classes and functions
+    # Imported when asked for: `drpt --help` and the checks of a command line need no torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'drpt' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

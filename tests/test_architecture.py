@@ -36,6 +36,8 @@ def test_there_is_something_to_look_at():
 def test_imports_point_one_way():
     for path in FILES:
         place = path.relative_to(ROOT)
+        if str(place) == "__init__.py":  # names of all rooms, for whoever imports drpt; loaded when asked for
+            continue
         for name in imports(path):
             if not name.startswith("drpt."):
                 continue

@@ -1,0 +1,82 @@
+"""The capture for any training loop of torch, without Lightning, Hydra or a data module: see the README's example."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
+from torch import Tensor
+
+from drpt.app.paths import config_folder
+from drpt.capture.rows import StepRows
+from drpt.checks import check_choice
+from drpt.geometry.products import GeneralRows
+from drpt.geometry.regularizer import Regularizer, build_regularizer
+from drpt.geometry.spec import RegularizerSpec
+
+
+def regularizer(preset: str, *, seed: int = 0, **changes: Any) -> Regularizer:  # Any: keys have values of several kinds
+    """A preset of ``conf/regularizer``, with changes.
+
+    Args:
+        preset: Its name, such as ``layerwise_hull``; `drpt train --help` lists them.
+        seed: Of random scores.
+        changes: Keys of the `regularizer` config group: ``strength=0.25``, ``partition="global"``, ``products="sketch"``, …
+
+    Returns:
+        For `drpt.GradientCapture`.
+
+    Raises:
+        ValueError: The preset or a key does not exist, a value breaks its rule, or one that belongs to a whole run
+            (``step_size``, usually the learning rate) is not given.
+    """
+    folder = config_folder() / "regularizer"
+    check_choice("preset", preset, sorted(path.stem for path in folder.glob("*.yaml")))
+    config = OmegaConf.load(folder / f"{preset}.yaml")
+    assert isinstance(config, DictConfig)
+    for key, value in changes.items():
+        check_choice("key", key, [str(known) for known in config])
+        config[key] = value
+    try:
+        values = OmegaConf.to_container(config, resolve=True)
+    except InterpolationKeyError as error:
+        raise ValueError(f"{error.full_key} of the preset {preset!r} is the run's own: give {error.full_key}=….") from error
+    assert isinstance(values, dict)
+    return build_regularizer(RegularizerSpec(**{str(key): value for key, value in values.items()}), seed=seed)
+
+
+def rows(
+    *,
+    num_general: int,
+    num_target: int,
+    base_weights: Float[Tensor, " general"] | None = None,
+    example_ids: Sequence[int] | None = None,
+    draw: int = 0,
+) -> StepRows:
+    """The examples of one step; in a batch, general ones come first.
+
+    Args:
+        num_general: n.
+        num_target: m.
+        base_weights: ω of the general examples, of sum 1; 1/n each if left out.
+        example_ids: Names of the general examples, by which ties break; 0 to n − 1 if left out.
+        draw: Number of the step: random scores and refreshed sketches depend on it.
+
+    Returns:
+        For `GradientCapture.step`.
+
+    Raises:
+        ValueError: Lengths differ, or the weights do not sum to 1.
+    """
+    ids = torch.arange(num_general) if example_ids is None else torch.tensor(example_ids, dtype=torch.long)
+    weights = torch.full((num_general,), 1.0 / max(num_general, 1)) if base_weights is None else base_weights
+    for name, values in (("example_ids", ids), ("base_weights", weights)):
+        if len(values) != num_general:
+            raise ValueError(f"{name} has {len(values)} entries for num_general={num_general} examples.")
+    if num_general and not (bool((weights >= 0).all()) and abs(float(weights.sum()) - 1) < 1e-4):
+        raise ValueError(f"base_weights must be at least 0 and sum to 1; they sum to {float(weights.sum()):g}.")
+    return StepRows(
+        general=GeneralRows(base_weights=weights, example_ids=ids.to(weights.device), draw=draw), num_target=num_target
+    )
