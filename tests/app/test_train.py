@@ -202,6 +202,42 @@ def test_packed_rows_train_as_padded_ones_do(drpt):
     assert packed[1, "train/padding_share/value"] < 0.5 * padded[1, "train/padding_share/value"]
 
 
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        (["regularizer=layerwise_subset"], ["trainer.micro_batches=3"]),
+        (["regularizer=global_hull"], ["trainer.micro_batches=2", "data.packing=true"]),
+        (["regularizer=global_subset"], ["trainer.retain_mib=0"]),
+        (["regularizer=global_subset"], ["trainer.micro_batches=3", "trainer.retain_mib=0"]),
+        (["regularizer=layerwise_hull", "regularizer.products=sketch", "sketch.left_width=8"], ["trainer.micro_batches=3"]),
+        (["regularizer=mix"], ["trainer.micro_batches=2"]),
+    ],
+)
+def test_how_a_step_is_split_does_not_matter(drpt, words, change):
+    """One choice over the whole step: the same losses, clipped norms and updates whatever is kept, split or packed."""
+    words = [*words, "finetune.dropout=0.0", "optimizer.clip_norm=0.5"]  # dropout's draws depend on the batches
+    found = []
+    for i, more in enumerate(([], change)):
+        status, text = drpt("train", *TINY, *words, *more, f"sweep=split-{i}")
+        assert status == 0, text
+        found.append({(step, name): value for step, name, value in losses(only_run(f"split-{i}"))})
+    whole, split = found
+    for step in range(1, 7):
+        for name in ("train/general_loss/mean", "train/target_loss/mean", "train/update_norm/mean"):
+            # Rounding in float32, which Adam's first steps make larger: they divide small gradients by their own size.
+            assert split[step, name] == pytest.approx(whole[step, name], rel=1e-5 if step == 1 else 1e-3)
+    assert split[6, "target/loss/mean"] == pytest.approx(whole[6, "target/loss/mean"], rel=1e-4)
+
+
+def test_each_micro_batch_may_choose_for_itself(drpt):
+    words = ["trainer.micro_batches=2", "regularizer.pool=micro", "sweep=micro"]
+    status, text = drpt("train", *TINY, *words)
+    assert status == 0, text
+    names = {name for _, name, _ in losses(only_run("micro"))}
+    assert "train/kept_share/mean" in names
+    assert "train/update_cosine/mean" not in names, "the batches have target gradients of their own"
+
+
 def test_packing_is_refused_for_a_model_that_mixes_examples(drpt, tmp_path):
     from transformers import BloomConfig, BloomForCausalLM
 

@@ -65,13 +65,7 @@ def test_products_equal_definition(name):
         torch.testing.assert_close(figures.products.target_sq[0], target_sq, **CLOSE)
 
 
-@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct"])
-@pytest.mark.parametrize("is_sliced", [False, True])
-@pytest.mark.parametrize("name", zoo.MODELS)
-def test_gramian_equals_definition(name, products, is_sliced, monkeypatch):
-    if is_sliced:
-        monkeypatch.setattr("drpt.capture.methods.direct._HELD_ELEMENTS", 60)
-        monkeypatch.setattr("drpt.capture.methods.pairwise._HELD_PRODUCTS", 60)
+def assert_gramians_equal_definition(name, products):
     model = zoo.build(name)
     inputs = zoo.inputs_for(model, N + M)
     _, report = captured_grads(model, inputs, step_rows(), regularizer("cone", products=products))
@@ -84,6 +78,20 @@ def test_gramian_equals_definition(name, products, is_sliced, monkeypatch):
 
 
 @pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct"])
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_gramian_equals_definition(name, products):
+    assert_gramians_equal_definition(name, products)
+
+
+@pytest.mark.parametrize("products", ["pairwise", "direct"])
+@pytest.mark.parametrize("name", ["tied llama", "lora", "tied with padding_idx and head bias"])
+def test_gramian_within_a_budget_equals_definition(name, products, monkeypatch):
+    monkeypatch.setattr("drpt.capture.methods.direct._HELD_ELEMENTS", 60)
+    monkeypatch.setattr("drpt.capture.methods.pairwise._HELD_PRODUCTS", 60)
+    assert_gramians_equal_definition(name, products)
+
+
+@pytest.mark.parametrize("products", ["auto", "direct"])
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_target_spread_equals_definition(name, products):
     """Automatic strengths look at target examples one by one; the update is that of the strength they choose."""
@@ -269,6 +277,67 @@ def test_weights_made_of_other_parameters_are_refused(normed):
     model = zoo.VectorLosses(nn.Sequential(normed(nn.Linear(6, 6)), nn.Linear(6, 6)))
     with pytest.raises(UnsupportedModuleError, match=r"net\.0\.(weight_g|bias|parametrizations)"):
         GradientCapture(model, regularizer())
+
+
+def test_dora_is_named():
+    from peft import LoraConfig, get_peft_model
+
+    model = zoo.llama(tied=True)
+    config = LoraConfig(task_type="CAUSAL_LM", r=2, use_dora=True, target_modules=["q_proj"])
+    model.lm = get_peft_model(model.lm, config)
+    with pytest.raises(UnsupportedModuleError, match=r"lora_magnitude_vector.*DoRA's magnitudes.*use plain LoRA"):
+        GradientCapture(model, regularizer())
+
+
+@pytest.mark.parametrize("place", ["model", "part"])
+def test_compiled_modules_with_trained_parameters_are_refused(place):
+    model = zoo.build("norms and biases")
+    if place == "model":
+        model = torch.compile(model)
+    else:
+        model.net[1].compile()
+    with pytest.raises(UnsupportedModuleError, match=r"is compiled \(torch\.compile\).*as it was before"):
+        GradientCapture(model, regularizer())
+    GradientCapture(model, regularizer("mean"))  # one weighted loss: any model will do
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # raised inside torch.compile
+def test_compiled_modules_without_trained_parameters_are_fine():
+    model = zoo.build("norms and biases")
+    model.net.insert(1, nn.Tanh())
+    inputs = zoo.inputs_for(model, N + M)
+    expected, _ = captured_grads(model, inputs, step_rows(), regularizer())
+    model.net[1] = torch.compile(model.net[1], backend="eager")
+    actual, _ = captured_grads(model, inputs, step_rows(), regularizer())
+    assert_equal_grads(actual, {name.replace("1._orig_mod", "1"): grad for name, grad in expected.items()})
+
+
+def test_reentrant_checkpointing_is_refused():
+    model = zoo.llama(tied=False).double()
+    model.lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+    model.lm.enable_input_require_grads()
+    with (
+        pytest.raises(
+            UnsupportedModuleError, match=r"reentrant gradient checkpointing is not covered \(use_reentrant=False is\)"
+        ),
+        GradientCapture(model, regularizer()).step(step_rows()) as step,
+    ):
+        step.backward(model(zoo.inputs_for(model, N + M)))
+
+
+def test_clipped_update_equals_definition():
+    model = zoo.build("tied llama")
+    inputs = zoo.inputs_for(model, N + M)
+    grads, _ = captured_grads(model, inputs, step_rows(), regularizer())
+    for name, parameter in model.named_parameters():
+        parameter.grad = grads[name]
+    norm = nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition="layer")
+    exact = sum(grad.square().sum() for grad in expected.values()).sqrt()
+    torch.testing.assert_close(norm, exact, **CLOSE)
+    share = 0.1 / (exact + 1e-6)  # torch's own small number
+    assert_equal_grads({n: p.grad for n, p in model.named_parameters()}, {n: share * g for n, g in expected.items()})
 
 
 def test_ids_that_could_be_rows_or_tokens_are_refused():
