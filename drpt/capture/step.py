@@ -162,7 +162,8 @@ class CaptureStep:
             if not self._is_second_pass:
                 self._count_down(name, block)
             if block.coefficients is not None:
-                self._add_update(name, [use], block.coefficients)
+                if self._is_second_pass or not self._is_recomputing:
+                    self._add_update(name, [use], block.coefficients)
                 continue
             block.uses.setdefault(name, []).append(use)
             if self._outstanding[name] == 0:
@@ -181,7 +182,7 @@ class CaptureStep:
     def _backward(self, losses: Tensor, replay: "_Replay") -> None:
         if self._parts_done == 0:
             self._choose_without_products()
-            self._is_recomputing = self._must_recompute()
+            self._is_recomputing = self._must_recompute(losses.device)
             if self._is_recomputing and self._num_parts > 1:
                 self._partial = PartialProducts(self._measure, self._rows)
         is_single = self._num_parts == 1
@@ -215,11 +216,15 @@ class CaptureStep:
             self._groups.append(BlockGroup(tuple(blocks), chosen, None))
             self._apply(blocks, chosen)
 
-    def _must_recompute(self) -> bool:
+    def _must_recompute(self, device: torch.device) -> bool:
         plan = self._plan
         is_kept = self._num_parts > 1 or plan.regularizer.partition is not Partition.LAYER
-        is_more = self._announced_bytes * self._num_parts > plan.retain_bytes
-        return plan.regularizer.needs_products and is_kept and is_more
+        if not (plan.regularizer.needs_products and is_kept):
+            return False
+        num_bytes = torch.tensor(float(self._announced_bytes * self._num_parts), device=device)
+        # All processes must come to the same decision.
+        mean = float(plan.updates.add_up(num_bytes)) / plan.updates.num_processes
+        return mean > plan.retain_bytes
 
     def _count_down(self, name: str, block: _Progress) -> None:
         if self._outstanding[name] < 1:

@@ -30,10 +30,10 @@ def part_of(inputs, examples):
     return inputs[list(examples)]
 
 
-def grads_of(case, model, examples):
+def grads_of(case, model, examples, retain_mib=1000.0):
     feasible_set, partition, products = CASES[case]
     reg = regularizer(feasible_set, partition=partition, products=products)
-    capture = GradientCapture(model, reg, sketch=SKETCH if products == "sketch" else None)
+    capture = GradientCapture(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib)
     model.zero_grad()
     inputs = part_of(zoo.inputs_for(model, N + M), examples)
     with capture.step(step_rows(), examples=examples) as step:
@@ -75,6 +75,8 @@ def run(rank, folder):
     for name in ("tied llama", "lora", "norms and biases"):
         for case in CASES:
             results[name, case] = grads_of(case, zoo.build(name), SHARES[rank])
+            if "global" in case:
+                results[name, case, "again"] = grads_of(case, zoo.build(name), SHARES[rank], retain_mib=0.0)
     for case in CASES:
         if "layer" not in case:
             continue

@@ -219,12 +219,13 @@ def test_random_choice_needs_nothing_kept():
         assert_equal_grads({name: actual[name] for name in names}, expected)
 
 
+@pytest.mark.parametrize("retain_mib", [1000.0, 0.0])
 @pytest.mark.parametrize("partition", ["layer", "global"])
-def test_unregularized_parameters_get_the_general_mean(partition):
+def test_unregularized_parameters_get_the_general_mean(partition, retain_mib):
     model = zoo.build("value head")
     inputs = zoo.inputs_for(model, N + M)
     weights = torch.tensor([0.1, 0.3, 0.2, 0.15, 0.25], dtype=torch.float64)
-    options = {"unregularized": ["value_head.*", "*layers.0*"]}
+    options = {"unregularized": ["value_head.*", "*layers.0*"], "retain_mib": retain_mib}
     actual, report = captured_grads(model, inputs, step_rows(weights=weights), regularizer(partition=partition), **options)
     rows = per_sample.per_sample_grads(model, model(inputs))
     free = [name for name in actual if name.startswith("value_head") or "layers.0" in name]

@@ -37,6 +37,8 @@ def test_two_processes_equal_one(results, name, case):
     expected = distributed.grads_of(case, zoo.build(name), tuple(range(N + M)))
     for found in results:
         assert_equal_grads(found[name, case], expected)
+        if "global" in case:
+            assert_equal_grads(found[name, case, "again"], expected)
 
 
 @pytest.mark.parametrize("case", [case for case in distributed.CASES if "layer" in case])
