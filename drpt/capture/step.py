@@ -25,7 +25,7 @@ from drpt.geometry.regularizer import Regularizer
 # Blocks that are complete wait for each other, so that one call solves for several: a small quadratic program costs mostly
 # the calls. What they keep alive meanwhile is bounded.
 _WAITING_BLOCKS = 48
-_WAITING_BYTES = 128 * 2**20
+WAITING_BYTES = 128 * 2**20
 
 Losses = Float[Tensor, " example"]
 
@@ -42,6 +42,11 @@ class StepPlan:
     retain_bytes: int  # what blocks of several layers may keep alive until they are complete
     updates: Exchange  # sums updates over processes
     is_sharded: bool  # FSDP2: it sums updates itself
+
+    def must_recompute(self, announced_bytes: int, num_parts: int) -> bool:
+        """Whether uses wait for coefficients and are too many to be kept, of all batches: a second pass meets them again."""
+        is_kept = num_parts > 1 or self.regularizer.partition is not Partition.LAYER
+        return self.regularizer.needs_products and is_kept and announced_bytes * num_parts > self.retain_bytes
 
 
 @dataclass(slots=True)
@@ -181,7 +186,7 @@ class CaptureStep:
     def _backward(self, losses: Tensor, replay: "_Replay") -> None:
         if self._parts_done == 0:
             self._choose_without_products()
-            self._is_recomputing = self._must_recompute()
+            self._is_recomputing = self._plan.must_recompute(self._announced_bytes, self._num_parts)
             if self._is_recomputing and self._num_parts > 1:
                 self._partial = PartialProducts(self._measure, self._rows)
         is_single = self._num_parts == 1
@@ -214,12 +219,6 @@ class CaptureStep:
             chosen = plan.regularizer.coefficients(self._rows.general, None, blocks)
             self._groups.append(BlockGroup(tuple(blocks), chosen, None))
             self._apply(blocks, chosen)
-
-    def _must_recompute(self) -> bool:
-        plan = self._plan
-        is_kept = self._num_parts > 1 or plan.regularizer.partition is not Partition.LAYER
-        is_more = self._announced_bytes * self._num_parts > plan.retain_bytes
-        return plan.regularizer.needs_products and is_kept and is_more
 
     def _count_down(self, name: str, block: _Progress) -> None:
         if self._outstanding[name] < 1:
@@ -264,7 +263,7 @@ class CaptureStep:
         self._waiting_bytes += sum(use.num_bytes for uses in block.uses.values() for use in uses)
         is_full = self._plan.is_sharded or len(self._waiting) >= _WAITING_BLOCKS
         # Processes take the same turns: with several, only what is alike in all decides.
-        is_heavy = self._plan.updates.num_processes == 1 and self._waiting_bytes > _WAITING_BYTES
+        is_heavy = self._plan.updates.num_processes == 1 and self._waiting_bytes > WAITING_BYTES
         if is_full or is_heavy:
             self._solve()
 
