@@ -112,8 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser(
         "explain",
         help="what a regularizer is, what it costs, and where its strength leads",
-        description="Formula, relatives, source, products needed and what the ends of the strength lead to, for a preset and "
-        "overrides as for drpt train (drpt explain layerwise_hull regularizer.strength=0.25); without any, all sets in short.",
+        description="Formula, relatives, source, products needed, what the ends of the strength lead to, and what each kind of "
+        "layer costs, for a preset and overrides as for drpt train (drpt explain layerwise_hull finetune=full "
+        "data.max_length=1024); without any, all sets in short.",
     )
     explain.set_defaults(run_command=_explain)
     doctor = commands.add_parser(

@@ -1,4 +1,4 @@
-"""`drpt explain`: what a regularizer is, what it is related to, what it costs, and where its strength leads."""
+"""`drpt explain`: what a regularizer is, what it is related to, where its strength leads, and what it costs layer by layer."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +7,8 @@ from rich.table import Table
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
-from drpt.geometry.catalogue import SCORES, SETS, Partition, SetEntry
+from drpt.app.schema import RunSpec
+from drpt.geometry.catalogue import AUTO, SCORES, SETS, Partition, ProductsMethod, Scope, SetEntry
 from drpt.geometry.spec import RegularizerSpec
 
 _PARTITIONS = {
@@ -22,7 +23,7 @@ def explain_regularizer(overrides: Sequence[str], console: Console) -> int:
     """Print the explanation of the regularizer that the overrides describe; without any, of all sets in short.
 
     Args:
-        overrides: As for ``drpt train``; those that are not about the regularizer count where it refers to them.
+        overrides: As for ``drpt train``; model, fine-tuning, rows and lengths decide what it costs.
         console: Where to.
 
     Returns:
@@ -31,8 +32,8 @@ def explain_regularizer(overrides: Sequence[str], console: Console) -> int:
     if not overrides:
         _print_all(console)
         return 0
-    # Two target rows, so that automatic strengths can be asked about without saying so.
-    spec = check_config(compose_run(["data.target_rows=2", *overrides, "sweep=explain"])).regularizer
+    run = _checked(overrides)
+    spec = run.regularizer
     console.print(f"[bold]{spec.label}[/]", markup=True)
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -40,7 +41,19 @@ def explain_regularizer(overrides: Sequence[str], console: Console) -> int:
     for heading, text in _facts(spec):
         table.add_row(heading, text.replace("[", "\\["))
     console.print(table)
+    from drpt.app.explain_plan import print_plan  # torch and transformers: only now that the words are out
+
+    print_plan(run, console)
     return 0
+
+
+def _checked(overrides: Sequence[str]) -> RunSpec:
+    config = compose_run([*overrides, "sweep=explain"])
+    is_auto = AUTO in {config.regularizer.strength, config.regularizer.relaxation}
+    if is_auto and not any(word.startswith("data.target_rows=") for word in overrides):
+        # So that automatic strengths, which look at a spread, can be asked about without saying so.
+        config.data.target_rows = max(2, config.data.target_rows)
+    return check_config(config)
 
 
 def _print_all(console: Console) -> None:
@@ -100,6 +113,9 @@ def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
     rule = build_regularizer(spec, seed=0)
     rows = [name for name, is_needed in (("general", rule.needs_general), ("target", rule.needs_target)) if is_needed]
     yield "rows", f"{' and '.join(rows)} rows in every step"
+    if rule.is_constant and rule.needs_target and rule.scope is Scope.PAPER:
+        yield "costs", "no products: weights of linear layers get one weighted mean, all other parameters the general mean"
+        return
     if rule.is_constant:
         yield "costs", "nothing: one weighted loss gives the update, and the model runs as it is"
         return
@@ -111,8 +127,16 @@ def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
         products.append("the gramian <g_i, g_j> [n, n]")
     if rule.needs_spread:
         products.append("target products <g_i, v_j> [n, m] and <v_j, v_k> [m, m]")
-    yield "products", ", ".join(products) + ": exact, from the step's one forward and one backward pass"
-    yield "costs", _cost(spec, needs_gramian=rule.needs_gramian)
+    is_sketch = rule.products is ProductsMethod.SKETCH
+    kind = "unbiased, of random matrices" if is_sketch else "exact"
+    yield "products", ", ".join(products) + f": {kind}, from the step's one forward and one backward pass"
+    if not is_sketch:
+        yield "costs", _cost(spec, needs_gramian=rule.needs_gramian)
+        return
+    yield (
+        "costs",
+        "N (O a + I b) + N a b for a linear layer [O, I] with N = (n + m) T tokens and random matrices of a and b columns",
+    )
 
 
 def _cost(spec: RegularizerSpec, *, needs_gramian: bool) -> str:

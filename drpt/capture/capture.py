@@ -28,7 +28,7 @@ from drpt.capture.partition import partition_parameters
 from drpt.capture.rows import StepRows
 from drpt.capture.rules import is_linear
 from drpt.capture.segments import Layout
-from drpt.capture.sites import captured_forwards, find_sites, trained_parameters
+from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, trained_parameters
 from drpt.capture.sketch import Sketcher
 from drpt.capture.sketch_spec import SketchKind, SketchSpec
 from drpt.capture.step import CaptureStep, StepPlan
@@ -140,13 +140,23 @@ class GradientCapture:
         everyone = range(rows.num_examples)
         layout = Layout(everyone if examples is None else examples, example_of_token)
         extent = Extent(rows.num_general, rows.num_target, self._pool)
-        measure = Measure(_need(regularizer), regularizer.products, self._sketcher, extent)
+        measure = Measure(need_of(regularizer), regularizer.products, self._sketcher, extent)
         step = CaptureStep(self._plan, measure, rows, layout, num_parts=num_parts, scale=scale)
         try:
             with captured_forwards(self._sites, self.parameters, step):
                 yield step
         finally:
             step.forget()
+
+    @property
+    def plan(self) -> StepPlan:
+        """What does not change from step to step."""
+        return self._plan
+
+    @property
+    def sites(self) -> Sequence[ModuleSite]:
+        """Modules whose forwards are replaced during a step; none where one weighted loss gives the update."""
+        return self._sites
 
     @property
     def unregularized(self) -> tuple[str, ...]:
@@ -167,7 +177,8 @@ class GradientCapture:
         self._sketcher.refresh(era)
 
 
-def _need(regularizer: Regularizer) -> Need:
+def need_of(regularizer: Regularizer) -> Need:
+    """Which products the regularizer asks for, if any."""
     if regularizer.needs_spread:
         return Need.JOINT
     return Need.GRAMIAN if regularizer.needs_gramian else Need.ALIGNMENT

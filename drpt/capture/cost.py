@@ -7,8 +7,9 @@ N tokens of all examples, N_t of the target examples, a matrix [L, R]. In multip
                 direct     N L R + k L R                                     direct     N L R + k² L R
     sketch, for both: N (L a + R b) + N a b + k² a b, with widths a and b
 
-An axis that integers stand for (an embedding's vocabulary) costs no multiplication by its length. Bytes written count at a
-nominal rate, so that what moves memory and hardly computes is not taken for free.
+An axis that integers stand for (an embedding's vocabulary) costs no multiplication by its length; of a table that is tied to
+a head, pairs of the head's tokens cost it all the same. What several parameters share (the inputs of q, k and v) is counted
+for each of them. Bytes written count at a nominal rate, so that what moves memory and hardly computes is not taken for free.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,33 +78,35 @@ class ParameterShape:
         area = self.left * self.right
         if method is ProductsMethod.REDUCED:
             mapped = sum(use.general_tokens for use in self.uses) * min(self.left, self.right)
-            return Cost(self._mapped(n + m), _BYTES * (2 * area + mapped))
+            # The sum over each use and with those before it, the mean, its square.
+            return Cost(self._mapped(n + m), _BYTES * ((2 * len(self.uses) + 1) * area + mapped))
         if method is ProductsMethod.PAIRWISE:
-            return Cost(tokens * targets * self._pair(), 3 * _BYTES * tokens * targets)
+            return Cost(self._pairs(n + m, targets_alone=True), 3 * _BYTES * tokens * targets)
         held = (n + m) * self._rows() * self.right
-        return Cost(self._mapped(n + m) + held, 2 * _BYTES * held)
+        return Cost(self._mapped(n + m) + held, 2 * len(self.uses) * _BYTES * held)
 
     def gramian(self, method: ProductsMethod, count: int) -> Cost:
         """Cost of ``<g_i, g_j>`` of the first ``count`` examples by an exact method."""
         tokens = self._tokens(count)
         if method is ProductsMethod.REDUCED:
             area = self.left * self.right
-            return Cost((count + 1) * self._mapped(count), _BYTES * count * (2 * area + tokens * min(self.left, self.right)))
+            formed = (2 * len(self.uses) - 1) * area
+            return Cost((count + 1) * self._mapped(count), _BYTES * count * (formed + tokens * min(self.left, self.right)))
         if method is ProductsMethod.PAIRWISE:
-            return Cost(tokens**2 * self._pair(), 3 * _BYTES * tokens**2)
+            return Cost(self._pairs(count, targets_alone=False), 3 * _BYTES * tokens**2)
         held = count * self._rows() * self.right
-        return Cost(self._mapped(count) + count * held, 2 * _BYTES * held)
+        return Cost(self._mapped(count) + count * held, 2 * len(self.uses) * _BYTES * held)
 
     def sketch(self, left_width: int, right_width: int) -> Cost:
         """Cost of sketches, which serve every need."""
         count = self.num_general + self.num_target
         tokens = self._tokens(count)
-        is_ids = all(use.is_ids for use in self.uses)
-        by_left = 0 if is_ids or left_width == self.left else self.left * left_width
+        by_left = 0 if left_width == self.left else self.left * left_width
         by_right = 0 if right_width == self.right else self.right * right_width
         area = left_width * right_width
         made = tokens * (left_width + right_width) + count * area
-        return Cost(tokens * (by_left + by_right + area) + count**2 * area, _BYTES * made)
+        multiplications = self._tokens(count, dense=True) * by_left + tokens * (by_right + area) + count**2 * area
+        return Cost(multiplications, _BYTES * made)
 
     def cost(self, method: ProductsMethod, need: Need) -> Cost:
         """Cost of what is needed by one exact method."""
@@ -133,9 +136,11 @@ class ParameterShape:
         update = int(general * kept_examples / max(1, self.num_general))
         return 3 * general * area, (2 * tokens + update) * area
 
-    def _tokens(self, count: int) -> int:
+    def _tokens(self, count: int, *, dense: bool = False) -> int:
+        """Of all uses, or of those alone whose left factors are vectors."""
         is_all = count > self.num_general
-        return sum(use.general_tokens + (use.target_tokens if is_all else 0) for use in self.uses)
+        uses = [use for use in self.uses if not (dense and use.is_ids)]
+        return sum(use.general_tokens + (use.target_tokens if is_all else 0) for use in uses)
 
     def _mapped(self, count: int) -> int:
         """All tokens through the matrix, or rows of it added up where integers pick them."""
@@ -146,15 +151,36 @@ class ParameterShape:
             total += tokens * self.right * (1 if use.is_ids else self.left)
         return total
 
-    def _pair(self) -> int:
-        """Multiplications of one pair of tokens."""
-        is_dense = all(not use.is_ids for use in self.uses)
-        return self.right + (self.left if is_dense else 0)
+    def _pairs(self, count: int, *, targets_alone: bool) -> int:
+        """All tokens with all, or with those of the target examples; integers are compared with anything for nothing."""
+        multiplications = 0
+        for size, dense in ((self.right, False), (self.left, True)):
+            tokens = self._tokens(count, dense=dense)
+            others = tokens - self._tokens(self.num_general, dense=dense) if targets_alone else tokens
+            multiplications += tokens * others * size
+        return multiplications
 
     def _rows(self) -> int:
         """Rows of a gradient that can differ from zero."""
         is_ids = all(use.is_ids for use in self.uses)
         return min(self.left, self._tokens(self.num_general + self.num_target)) if is_ids else self.left
+
+
+def compared_rows(size: int, need: Need, *, num_general: int, num_target: int) -> Cost:
+    """Cost of products of one row of ``size`` numbers an example: of a small vector, which is exact.
+
+    Args:
+        size: Numbers in a row.
+        need: Which products.
+        num_general: ``n``.
+        num_target: ``m``.
+
+    Returns:
+        ``n + 1`` inner products for the alignments, ``n²`` more for the gramian, ``(n + m)²`` for all; the rows are written.
+    """
+    n, count = num_general, num_general + num_target
+    inner = {Need.ALIGNMENT: n + 1, Need.GRAMIAN: n + 1 + n**2, Need.JOINT: count**2}[need]
+    return Cost(inner * size, _BYTES * count * size)
 
 
 def totals(costs: Mapping[str, Cost] | Sequence[Cost]) -> Cost:

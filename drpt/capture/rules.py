@@ -279,6 +279,16 @@ def normalization_rule(module: nn.Module, forward: Forward, site: Site) -> Forwa
     return captured
 
 
+RULE_NAMES: dict[Rule, str] = {
+    linear_rule: "linear",
+    conv1d_rule: "conv1d",
+    embedding_rule: "embedding",
+    scaled_embedding_rule: "embedding",
+    elementwise_rule: "norm",
+    normalization_rule: "norm",
+}
+
+
 def is_linear(module: nn.Module) -> bool:
     """Whether the module's weight is that of a linear layer."""
     return find_rule(module) in {linear_rule, conv1d_rule}

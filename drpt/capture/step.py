@@ -25,7 +25,7 @@ from drpt.geometry.regularizer import Regularizer
 # Blocks that are complete wait for each other, so that one call solves for several: a small quadratic program costs mostly
 # the calls. What they keep alive meanwhile is bounded.
 _WAITING_BLOCKS = 48
-_WAITING_BYTES = 128 * 2**20
+WAITING_BYTES = 128 * 2**20
 
 Losses = Float[Tensor, " example"]
 
@@ -42,6 +42,11 @@ class StepPlan:
     retain_bytes: int  # what blocks of several layers may keep alive until they are complete
     updates: Exchange  # sums updates over processes
     is_sharded: bool  # FSDP2: it sums updates itself
+
+    def must_recompute(self, announced_bytes: int, num_parts: int) -> bool:
+        """Whether uses wait for coefficients and are too many to be kept, of all batches: a second pass meets them again."""
+        is_kept = num_parts > 1 or self.regularizer.partition is not Partition.LAYER
+        return self.regularizer.needs_products and is_kept and announced_bytes * num_parts > self.retain_bytes
 
 
 @dataclass(slots=True)
@@ -182,7 +187,7 @@ class CaptureStep:
     def _backward(self, losses: Tensor, replay: "_Replay") -> None:
         if self._parts_done == 0:
             self._choose_without_products()
-            self._is_recomputing = self._must_recompute(losses.device)
+            self._is_recomputing = self._plan.must_recompute(self._mean_announced_bytes(losses.device), self._num_parts)
             if self._is_recomputing and self._num_parts > 1:
                 self._partial = PartialProducts(self._measure, self._rows)
         is_single = self._num_parts == 1
@@ -216,15 +221,10 @@ class CaptureStep:
             self._groups.append(BlockGroup(tuple(blocks), chosen, None))
             self._apply(blocks, chosen)
 
-    def _must_recompute(self, device: torch.device) -> bool:
-        plan = self._plan
-        is_kept = self._num_parts > 1 or plan.regularizer.partition is not Partition.LAYER
-        if not (plan.regularizer.needs_products and is_kept):
-            return False
-        num_bytes = torch.tensor(float(self._announced_bytes * self._num_parts), device=device)
-        # All processes must come to the same decision.
-        mean = float(plan.updates.add_up(num_bytes)) / plan.updates.num_processes
-        return mean > plan.retain_bytes
+    def _mean_announced_bytes(self, device: torch.device) -> float:
+        """Over processes, so that all come to the same decision."""
+        updates = self._plan.updates
+        return float(updates.add_up(torch.tensor(float(self._announced_bytes), device=device))) / updates.num_processes
 
     def _count_down(self, name: str, block: _Progress) -> None:
         if self._outstanding[name] < 1:
@@ -269,7 +269,7 @@ class CaptureStep:
         self._waiting_bytes += sum(use.num_bytes for uses in block.uses.values() for use in uses)
         is_full = self._plan.is_sharded or len(self._waiting) >= _WAITING_BLOCKS
         # Processes take the same turns: with several, only what is alike in all decides.
-        is_heavy = self._plan.updates.num_processes == 1 and self._waiting_bytes > _WAITING_BYTES
+        is_heavy = self._plan.updates.num_processes == 1 and self._waiting_bytes > WAITING_BYTES
         if is_full or is_heavy:
             self._solve()
 

@@ -65,10 +65,7 @@ def _load_pretrained(name: str, revision: str | None) -> tuple[Any, Any]:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    # A name that begins like a path is a folder, and a missing folder must not become a question to the hub.
-    if name.startswith((".", "/", "~")) and not (Path(name).expanduser() / "config.json").is_file():
-        raise ValueError(f"model.name={name}: no such folder, or no config.json in it.")
-    place = str(Path(name).expanduser()) if name.startswith("~") else name
+    place = pretrained_place(name)
     revision = revision or "main"
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
@@ -83,6 +80,24 @@ def _load_pretrained(name: str, revision: str | None) -> tuple[Any, Any]:
             "model.safetensors and tokenizer files."
         ) from error
     return model, tokenizer
+
+
+def pretrained_place(name: str) -> str:
+    """What transformers is asked for.
+
+    Args:
+        name: Hub name or local folder.
+
+    Returns:
+        The same, without a tilde.
+
+    Raises:
+        ValueError: There is no such folder, or no model in it.
+    """
+    # A name that begins like a path is a folder, and a missing folder must not become a question to the hub.
+    if name.startswith((".", "/", "~")) and not (Path(name).expanduser() / "config.json").is_file():
+        raise ValueError(f"model.name={name}: no such folder, or no config.json in it.")
+    return str(Path(name).expanduser()) if name.startswith("~") else name
 
 
 def apply_finetune(model: nn.Module, spec: FinetuneSpec, *, seed: int) -> nn.Module:

@@ -1,0 +1,199 @@
+"""The capture's plan as `drpt explain` prints it: a line for each kind of layer, then what the whole step costs and keeps."""
+
+import re
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from drpt.app.schema import RunSpec
+from drpt.capture.cost import EXACT, Need
+from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.plan import CostPlan, plan_of
+from drpt.capture.plan_lines import Handling, PlanLine, StepSize
+from drpt.capture.step import WAITING_BYTES
+from drpt.geometry.catalogue import Partition, Pool, ProductsMethod
+from drpt.geometry.regularizer import Regularizer, build_regularizer
+from drpt.models.shapes import meta_model
+
+_MIB = 2**20
+_WIDE = 110  # columns of a console that has room for the methods that were not chosen
+_EXACT_UNIT = f"{', '.join(method.value for method in EXACT)}: each way's work in such steps, bytes written included"
+_NEEDS = {
+    None: "no products",
+    Need.ALIGNMENT: "alignments alone",
+    Need.GRAMIAN: "alignments and gramian",
+    Need.JOINT: "all products of general and target examples",
+}
+
+
+def print_plan(run: RunSpec, console: Console) -> None:
+    """Print what the run's regularizer costs on the run's model; or one line that says why that is not known.
+
+    Args:
+        run: A checked configuration.
+        console: Where to.
+    """
+    regularizer = build_regularizer(run.regularizer, seed=0)
+    size = _step_size(run, regularizer)
+    try:
+        model = meta_model(run.model, run.finetune)
+        plan = plan_of(model, regularizer, run.sketch, size, retain_mib=run.trainer.retain_mib)
+    except (ValueError, UnsupportedModuleError) as error:
+        console.print(f"no plan: {error}", markup=False, soft_wrap=True)
+        return
+    if not plan.lines:
+        return  # one weighted loss, which has been said
+    console.print()
+    console.print(_table(plan, run, console.width))
+    console.print()
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for heading, text in _summary(plan, run, regularizer, has_exact=_shows_exact(plan, run, console.width)):
+        grid.add_row(heading, text.replace("[", "\\["))
+    console.print(grid)
+
+
+def _step_size(run: RunSpec, regularizer: Regularizer) -> StepSize:
+    """Of one choice: with ``pool=micro`` each micro-batch makes its own."""
+    parts = run.trainer.micro_batches
+    is_own = Pool(run.regularizer.pool) is Pool.MICRO
+    share = parts if is_own else 1
+    return StepSize(
+        num_general=run.data.general_rows // share if regularizer.needs_general else 0,
+        num_target=run.data.target_rows // share if regularizer.needs_target else 0,
+        row_tokens=run.data.max_length,
+        num_parts=1 if is_own else parts,
+        product_bytes=4 if run.trainer.precision == "32-true" else 2,
+        other_bytes=2 if run.trainer.precision == "bf16-true" else 4,
+    )
+
+
+def _table(plan: CostPlan, run: RunSpec, width: int) -> Table:
+    is_layer = run.regularizer.partition == Partition.LAYER.value
+    has_exact = _shows_exact(plan, run, width)
+    blocks = "a block each layer" if is_layer else f"partition={run.regularizer.partition}"
+    title = f"plan of {run.model.label}, finetune={run.finetune.method}, {blocks}: {_NEEDS[plan.need]}"
+    table = Table(box=None, padding=(0, 1, 0, 0), title=title, title_justify="left", collapse_padding=True)
+    for heading in ("layers", "rule", *(() if is_layer else ("blocks",)), "products by"):
+        table.add_column(heading, vertical="bottom")
+    for heading in ("step G", "extra G", "share", "written", "kept"):
+        table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")
+    for method in EXACT if has_exact else ():
+        table.add_column(method.value, justify="right", no_wrap=True, style="dim", vertical="bottom")
+    for line in plan.lines:
+        cells = [
+            f"{line.kind} {'×'.join(map(str, line.shape))} ×{line.count}".replace("  ", " "),
+            "tied" if "+" in line.rule else line.rule,
+            *([] if is_layer else [_spelled(line)]),
+            _method(line),
+            _giga(line.standard),
+            _giga(line.products.multiplications),
+            _percent(line.products.multiplications, line.standard),
+            _mib(line.products.bytes_written),
+            _mib(line.kept_bytes),
+        ]
+        table.add_row(*cells, *(_alternatives(line) if has_exact else []))
+    return table
+
+
+def _shows_exact(plan: CostPlan, run: RunSpec, width: int) -> bool:
+    return run.regularizer.products == ProductsMethod.AUTO.value and plan.need is not None and width >= _WIDE
+
+
+def _method(line: PlanLine) -> str:
+    if line.widths is not None:
+        return f"sketch {'×'.join(map(str, line.widths))}"
+    if line.method is not None:
+        return line.method.value
+    return {Handling.ROWS: "exact rows", Handling.KNOWN: "none", Handling.FREE: "not regularized"}.get(line.handling, "–")
+
+
+def _alternatives(line: PlanLine) -> list[str]:
+    """Each exact method's work, bytes included, in standard steps of the line's layers; in G where these have no product."""
+    ratios = [cost.total / (line.standard or 10**9) for cost in line.exact]
+    unit = "" if line.standard else " G"
+    return [f"{ratio:.2g}{unit}" if ratio < 10 else f"{ratio:.0f}{unit}" for ratio in ratios] or ["–"] * len(EXACT)
+
+
+def _spelled(line: PlanLine) -> str:
+    blocks = line.blocks
+    if not blocks or line.handling is Handling.FREE:
+        return "–"
+    if len(blocks) == 1:
+        return re.sub(r"^(base_model\.)?(model\.)*", "", blocks[0])
+    first, last = (re.search(r"\d+", block) for block in (blocks[0], blocks[-1]))
+    return f"{len(blocks)}: {first.group()} to {last.group()}" if first and last else str(len(blocks))
+
+
+def _summary(plan: CostPlan, run: RunSpec, regularizer: Regularizer, *, has_exact: bool) -> Iterator[tuple[str, str]]:
+    size = plan.size
+    n, m = size.num_general, size.num_target
+    yield (
+        "counted",
+        f"n = {n} general and m = {m} target rows of T = {size.row_tokens} tokens each (data.max_length: the worst case), and "
+        f"an update over {plan.kept_examples} rows (k of n where the strength is k/n, else all that may have a coefficient)",
+    )
+    yield (
+        "",
+        "G: 10⁹ multiplications; step: a standard one over n rows, forward, activations' and weights' gradients, attention and "
+        "elementwise work apart; written, kept: MiB" + (f"; {_EXACT_UNIT}" if has_exact else ""),
+    )
+    if regularizer.pool is Pool.MICRO and run.trainer.micro_batches > 1:
+        yield "", f"one of {run.trainer.micro_batches} micro-batches: each chooses among its own rows (regularizer.pool=micro)"
+    yield "extra", _products_total(plan)
+    if plan.standard:
+        total = plan.own + plan.products.multiplications
+        yield (
+            "step",
+            f"{total / plan.standard:.2f} times a standard step over n rows: forward and activations' gradients over n + m rows"
+            f"{', again in a second pass,' if plan.is_recomputing else ''} and the update make {plan.own / plan.standard:.2f}"
+            f"{'' if plan.need is None else ', products the rest'}",
+        )
+    if run.model.gradient_checkpointing:
+        yield "", "model.gradient_checkpointing adds a forward pass to either side, which is not counted"
+    yield "memory", _memory(plan, regularizer)
+    if plan.sketch_bytes:
+        yield "sketches", f"{_mib(plan.sketch_bytes)} MiB of random matrices"
+
+
+def _products_total(plan: CostPlan) -> str:
+    if plan.need is None:
+        return "none: the coefficients depend on no gradient"
+    extra = plan.products
+    share = f", {_percent(extra.multiplications, plan.standard)} of a standard step" if plan.standard else ""
+    return f"{_giga(extra.multiplications)} G multiplications{share}; {_mib(extra.bytes_written)} MiB written"
+
+
+def _memory(plan: CostPlan, regularizer: Regularizer) -> str:
+    budget = f"trainer.retain_mib={plan.retain_bytes / _MIB:g}"
+    if plan.need is None:
+        return "nothing is kept: every layer's update is formed in its own backward"
+    if plan.is_refused:
+        return (
+            f"up to {_mib(plan.announced_bytes)} MiB would be kept, more than {budget}, and examples of different batches are "
+            "compared: the run would stop. Raise trainer.retain_mib, or take products=sketch"
+        )
+    if plan.is_recomputing:
+        return (
+            f"up to {_mib(plan.announced_bytes)} MiB of activations and output gradients would be kept, more than {budget}: "
+            "a second pass forms the update instead"
+        )
+    waiting = f"up to {WAITING_BYTES // _MIB} MiB of layers that are solved together"
+    if regularizer.partition is Partition.LAYER and plan.size.num_parts == 1:
+        tied = f"{_mib(plan.kept_bytes)} MiB for tied parameters until their last use, and " if plan.kept_bytes else ""
+        return f"layers are done in their own backward; kept are {tied}{waiting}; trainer.retain_mib does not count here"
+    return f"up to {_mib(plan.kept_bytes)} MiB of activations and output gradients are kept, within {budget}: no second pass"
+
+
+def _giga(count: int) -> str:
+    return f"{count / 1e9:.3g}" if count else "–"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2g} %" if part and whole else "–"
+
+
+def _mib(count: int) -> str:
+    return f"{count / _MIB:.3g}" if 0 < count < 100 * _MIB else f"{count / _MIB:.0f}" if count else "–"

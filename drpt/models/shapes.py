@@ -1,0 +1,54 @@
+"""A model's layers and shapes without its weights, on torch's meta device: what costs are counted from, in a second."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from drpt.models.embedded import embedded_model_folder
+from drpt.models.load import apply_finetune, pretrained_place
+from drpt.models.spec import FinetuneSpec, ModelSpec
+from drpt.models.tiny import tiny_model
+
+
+def meta_model(spec: ModelSpec, finetune: FinetuneSpec) -> nn.Module:
+    """The model that a run would train: the same modules, ties and trained parameters, and no numbers.
+
+    Args:
+        spec: The `model` config group. Of a model on the hub the configuration alone is fetched, or found in the cache.
+        finetune: The `finetune` config group.
+
+    Returns:
+        All parameters are on the meta device.
+
+    Raises:
+        ValueError: There is no such model here or on the hub, it needs code of its own, or ``finetune.target_modules``
+            names none of its layers.
+    """
+    if spec.source == "tiny":
+        with torch.device("meta"):
+            model = tiny_model()
+    else:
+        name = str(embedded_model_folder()) if spec.source == "embedded" else pretrained_place(str(spec.name))
+        model = _from_config(name, spec)
+    with torch.device("meta"):
+        return apply_finetune(model, finetune, seed=0)
+
+
+def _from_config(place: str, spec: ModelSpec) -> Any:  # Any: transformers has no types
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    def read(*, is_local: bool) -> Any:
+        revision = spec.revision or "main"
+        return AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False, local_files_only=is_local)
+
+    try:
+        try:
+            config = read(is_local=True)  # without a network, the hub's retries take half a minute
+        except OSError:
+            config = read(is_local=False)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"model.name={spec.name}: its configuration cannot be had ({reason})") from error
