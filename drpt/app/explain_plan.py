@@ -192,7 +192,8 @@ def _giga(count: int) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.2g} %" if part and whole else "–"
+    percent = 100 * part / whole if whole else 0.0
+    return "–" if percent == 0 else f"{percent:.2g} %" if percent < 10 else f"{percent:.0f} %"
 
 
 def _mib(count: int) -> str:

@@ -221,10 +221,10 @@ class CaptureStep:
             self._groups.append(BlockGroup(tuple(blocks), chosen, None))
             self._apply(blocks, chosen)
 
-    def _mean_announced_bytes(self, device: torch.device) -> float:
+    def _mean_announced_bytes(self, device: torch.device) -> int:
         """Over processes, so that all come to the same decision."""
         updates = self._plan.updates
-        return float(updates.add_up(torch.tensor(float(self._announced_bytes), device=device))) / updates.num_processes
+        return int(updates.add_up(torch.tensor(self._announced_bytes, device=device))) // updates.num_processes
 
     def _count_down(self, name: str, block: _Progress) -> None:
         if self._outstanding[name] < 1:
