@@ -142,7 +142,14 @@ def _group(runs: Sequence[Run], settings: Callable[[Run], dict[str, object]]) ->
 
 
 # Where results go and what is kept of a run: replicates may differ in them.
-_OF_NO_RESULT = ("sweep", "runs_folder", "logger.", "trainer.keep_steps", "trainer.checkpoint_every_steps")
+_OF_NO_RESULT = (
+    "sweep",
+    "runs_folder",
+    "logger.",
+    "trainer.keep_steps",
+    "trainer.checkpoint_every_steps",
+    "trainer.score_check_steps",
+)
 
 
 def _settings(run: Run) -> dict[str, object]:

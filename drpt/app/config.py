@@ -99,7 +99,8 @@ def identity_of(config: Container) -> dict[str, Any]:
     regularizer = identity["regularizer"]
     if regularizer["products"] != ProductsMethod.SKETCH.value:
         identity.pop("sketch", None)
-    identity["trainer"].pop("retain_mib", None)  # the result is the same
+    for option in ("retain_mib", "score_check_steps"):  # the result is the same
+        identity["trainer"].pop(option, None)
     for dial in ("strength", "relaxation"):  # a number or a word: 1 and 1.0 are the same number
         if isinstance(regularizer[dial], int):
             regularizer[dial] = float(regularizer[dial])

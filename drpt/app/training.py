@@ -79,9 +79,8 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
         regularizer,
         spec.sketch,
         spec.optimizer,
-        num_steps=num_steps,
+        spec.trainer,
         seed=spec.seed,
-        retain_mib=spec.trainer.retain_mib,
     )
     checkpoint = folder / CHECKPOINTS / LAST
     resume_step = _step_of(checkpoint)

@@ -52,10 +52,12 @@ class GradientCapture:
         retain_mib: What blocks of several layers, or steps of several batches, may keep of activations and output gradients
             until they are complete; beyond it a second pass computes them again. The result is the same.
         unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
+        leaves_update: False to choose coefficients alone, leaving ``.grad`` as it is.
 
     Raises:
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
-        ValueError: The sketch is missing, a pattern matches nothing, or a sharded model has another partition than layers.
+        ValueError: The sketch is missing, a pattern matches nothing, a sharded model has another partition than layers, or
+            nothing but the update is asked of this regularizer.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class GradientCapture:
         sketch: SketchSpec | None = None,
         retain_mib: float = 4096.0,
         unregularized: Sequence[str] = (),
+        leaves_update: bool = True,
     ) -> None:
         self.regularizer = regularizer
         self.parameters = trained_parameters(model)
@@ -80,6 +83,8 @@ class GradientCapture:
         others = partition_parameters(free, Partition.LAYER)
         # Where one weighted loss gives the update, the model runs as it is.
         is_plain = regularizer.is_constant and (not free or not regularizer.needs_target)
+        if is_plain and not leaves_update:
+            raise ValueError("this regularizer's coefficients do not depend on gradients: there is nothing to choose.")
         self._sites = [] if is_plain else find_sites(model)
         is_sharded = any(isinstance(parameter, DTensor) for parameter in self.parameters.values())
         if is_sharded and not is_plain and regularizer.partition is not Partition.LAYER:
@@ -98,6 +103,7 @@ class GradientCapture:
             retain_bytes=int(retain_mib * _MIB),
             updates=self._exchange,
             is_sharded=is_sharded,
+            leaves_update=leaves_update,
         )
         self._sketch = sketch
         self._sketcher = _sketcher(regularizer.products, sketch)

@@ -18,7 +18,7 @@ from drpt.capture.linear import CapturedLinear
 from drpt.capture.rowwise import ExpandedParameter
 from drpt.capture.segments import Layout
 from drpt.capture.tokens import RecentTokens, TokenVectors
-from drpt.capture.use import OuterUse, RowwiseUse, Use
+from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
 
 Forward: TypeAlias = Callable[..., Tensor]
 
@@ -122,7 +122,7 @@ def _matrix_forward(module: nn.Module, site: Site, *, is_input_first: bool) -> F
             left, right = (inputs, outputs) if is_input_first else (outputs, inputs)
             uses["weight"] = OuterUse(left, right, segments, left.values.shape[1])
         if "bias" in site.trained:
-            uses["bias"] = RowwiseUse(segments.sums(output_grads), segments)
+            uses["bias"] = RowwiseUse(segments.sums(accumulating(output_grads)), segments)
         site.record(list(uses.items()))
 
     def captured(x: Tensor) -> Tensor:
@@ -220,10 +220,11 @@ def _expand_parameters(module: nn.Module, x: Tensor, site: Site) -> dict[str, Te
         def record(output_grad: Tensor, name: str = name, shape: torch.Size = parameter.shape) -> None:
             grads = output_grad.reshape(*leading, *shape)
             if len(leading) == 1:
-                site.record([(name, RowwiseUse(grads, layout.uniform(1)))])
+                site.record([(name, RowwiseUse(accumulating(grads), layout.uniform(1)))])
                 return
             per_token, segments = layout.flatten(grads.flatten(2))
-            site.record([(name, RowwiseUse(segments.sums(per_token).unflatten(1, shape), segments))])
+            sums = segments.sums(accumulating(per_token))
+            site.record([(name, RowwiseUse(sums.unflatten(1, shape), segments))])
 
         expanded[name] = ExpandedParameter.apply(parameter.detach(), _repeats(x, kept, parameter), site.anchor, record)  # type: ignore[no-untyped-call]
         site.announce([name], layout.num_rows * parameter.numel() * parameter.element_size())

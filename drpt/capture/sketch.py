@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from drpt.capture.sketch_spec import SketchKind
+from drpt.capture.use import accumulated_product, accumulating
 
 _SIGNS_A_COORDINATE = 4  # of the sparse kind
 
@@ -68,7 +69,7 @@ class Sketcher:
             dtype: Of the result for integers.
 
         Returns:
-            Of the values' dtype.
+            In float32 or better; values that are not made shorter as they are.
         """
         if self.width(axis, size) == size:
             return values if values.ndim == 2 else torch.nn.functional.one_hot(values, size).to(dtype)
@@ -76,8 +77,8 @@ class Sketcher:
             return self._matrix(name, axis, size, dtype, values.device)[values]
         if self.kind is SketchKind.ROW_MASK:
             chosen = self._matrix(name, axis, size, torch.long, values.device)
-            return values.index_select(1, chosen) * (size / len(chosen)) ** 0.5
-        return values @ self._matrix(name, axis, size, values.dtype, values.device)
+            return accumulating(values.index_select(1, chosen)) * (size / len(chosen)) ** 0.5
+        return accumulated_product(values, self._matrix(name, axis, size, values.dtype, values.device))
 
     def _matrix(self, name: str, axis: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         """S; for the row mask and integers asked for, the coordinates that are kept."""
@@ -88,9 +89,10 @@ class Sketcher:
         return self._matrices[key]
 
     def _draw(self, name: str, axis: int, size: int) -> Tensor:
+        # In float32 whatever torch's default is: Lightning makes it bfloat16 during a step of bf16-true.
         width, generator = self.width(axis, size), self._generator(name, axis, size)
         if self.kind is SketchKind.GAUSSIAN:
-            return torch.randn(size, width, generator=generator) / width**0.5
+            return torch.randn(size, width, generator=generator, dtype=torch.float32) / width**0.5
         if self.kind is SketchKind.RADEMACHER:
             return _signs(size, width, generator) / width**0.5
         if self.kind is SketchKind.ROW_MASK:
@@ -98,8 +100,8 @@ class Sketcher:
             matrix[self._chosen(name, axis, size), torch.arange(width)] = (size / width) ** 0.5
             return matrix
         count = min(_SIGNS_A_COORDINATE, width)
-        places = torch.rand(size, width, generator=generator).topk(count, dim=1).indices
-        return torch.zeros(size, width).scatter_(1, places, _signs(size, count, generator) / count**0.5)
+        places = torch.rand(size, width, generator=generator, dtype=torch.float32).topk(count, dim=1).indices
+        return torch.zeros(size, width, dtype=torch.float32).scatter_(1, places, _signs(size, count, generator) / count**0.5)
 
     def _chosen(self, name: str, axis: int, size: int) -> Int[Tensor, " width"]:
         return torch.randperm(size, generator=self._generator(name, axis, size))[: self.width(axis, size)]
@@ -111,4 +113,4 @@ class Sketcher:
 
 
 def _signs(size: int, width: int, generator: torch.Generator) -> Tensor:
-    return torch.randint(0, 2, (size, width), generator=generator) * 2.0 - 1.0
+    return torch.randint(0, 2, (size, width), generator=generator).float() * 2.0 - 1.0

@@ -14,6 +14,7 @@ from drpt.capture.exchange import Exchange
 from drpt.capture.measure import Measure
 from drpt.capture.partial import PartialProducts
 from drpt.capture.partition import Block
+from drpt.capture.replay import Replay
 from drpt.capture.rows import StepRows
 from drpt.capture.segments import Layout
 from drpt.capture.tokens import RecentTokens
@@ -42,6 +43,7 @@ class StepPlan:
     retain_bytes: int  # what blocks of several layers may keep alive until they are complete
     updates: Exchange  # sums updates over processes
     is_sharded: bool  # FSDP2: it sums updates itself
+    leaves_update: bool  # in .grad; else the step chooses coefficients, and that is all
 
     def must_recompute(self, announced_bytes: int, num_parts: int) -> bool:
         """Whether uses wait for coefficients and are too many to be kept, of all batches: a second pass meets them again."""
@@ -94,7 +96,7 @@ class CaptureStep:
         self._is_last_part = num_parts == 1
         self._is_second_pass = False  # of a recomputation: coefficients are known
         self._partial: PartialProducts | None = None  # several parts whose uses are not kept
-        self._replays: list[_Replay] = []
+        self._replays: list[Replay] = []
         self._is_recomputing = False
         self._groups: list[BlockGroup] = []
 
@@ -128,7 +130,7 @@ class CaptureStep:
         """
         if self._parts_done == self._num_parts:
             raise RuntimeError(f"this step was opened for num_parts={self._num_parts}, and another backward pass followed.")
-        replay = _Replay(sample_losses, self.layout)
+        replay = Replay(sample_losses, self.layout)
         losses = replay.first()
         if losses.shape != (len(self.layout.examples),):
             raise ValueError(
@@ -137,10 +139,14 @@ class CaptureStep:
                 f"({len(self.layout.examples)},) was expected."
             )
         self._is_last_part = self._parts_done == self._num_parts - 1
-        if self._plan.is_plain:
-            self._backward_of_mean(losses)
-        else:
-            self._backward(losses, replay)
+        # Autocast is for forward passes: here it would round sums, gramians and what solvers make of them.
+        with torch.autocast(losses.device.type, enabled=False):
+            if self._plan.is_plain:
+                self._backward_of_mean(losses)
+            else:
+                self._backward(losses, replay)
+        if self._is_last_part and self._is_recomputing and self._plan.leaves_update:
+            self._second_pass(losses)
         self._parts_done += 1
         return losses
 
@@ -184,7 +190,7 @@ class CaptureStep:
 
     # A parameter is measured when all its uses are there, a block solved when all its parameters are measured.
 
-    def _backward(self, losses: Tensor, replay: "_Replay") -> None:
+    def _backward(self, losses: Tensor, replay: Replay) -> None:
         if self._parts_done == 0:
             self._choose_without_products()
             self._is_recomputing = self._plan.must_recompute(self._mean_announced_bytes(losses.device), self._num_parts)
@@ -196,19 +202,24 @@ class CaptureStep:
             self._replays.append(replay)
         if self._is_last_part:
             self._measure_what_is_left()  # of earlier parts, and not used in this one
-        losses.sum().backward(retain_graph=self._is_recomputing and is_single)
+        losses.sum().backward(retain_graph=self._is_recomputing and is_single and self._plan.leaves_update)
         self._drop_unreached()
         if not self._is_last_part:
             return
         with torch.no_grad():
             self._finish()
-        if self._is_recomputing:
-            self._is_second_pass = True
-            if is_single:
+
+    def _second_pass(self, losses: Tensor) -> None:
+        """Form the update of all batches, now that coefficients are known."""
+        self._is_second_pass = True
+        for known in self._replays:
+            self.layout = known.layout
+            again = known.again()
+            with torch.autocast(again.device.type, enabled=False):
+                again.sum().backward()
+        if self._num_parts == 1:
+            with torch.autocast(losses.device.type, enabled=False):
                 losses.sum().backward()
-            for known in self._replays:
-                self.layout = known.layout
-                known.again().sum().backward()
 
     def _choose_without_products(self) -> None:
         """Coefficients that do not depend on gradients are there from the start, and each use is applied as it comes."""
@@ -245,9 +256,7 @@ class CaptureStep:
                 self._block_is_measured(self._block_of[name])
 
     def _measure_parameter(self, name: str, block: _Progress) -> None:
-        uses = block.uses[name]
-        with torch.autocast(uses[0].device.type, enabled=False):
-            self._add_sums(block, self._measure(uses))
+        self._add_sums(block, self._measure(block.uses[name]))
         block.measured.add(name)
         if self._is_recomputing:
             del block.uses[name]
@@ -313,6 +322,8 @@ class CaptureStep:
     def _add_update(self, name: str, uses: Sequence[Use], coefficients: Sequence[float]) -> None:
         """Add the uses' updates to ``.grad``, in place where that is allowed."""
         plan = self._plan
+        if not plan.leaves_update:
+            return
         parameter = _own_parameter(*plan.owners[name])
         gradient = parameter.grad
         if plan.is_sharded:  # FSDP2 averages what processes leave here
@@ -362,39 +373,6 @@ def ordinary_coefficients(rows: StepRows, num_blocks: int) -> Coefficients:
     weights = rows.general.weights(num_blocks)
     is_target = 0.0 if rows.num_general else 1.0
     return Coefficients(general=weights, target=weights.new_full((num_blocks,), is_target))
-
-
-class _Replay:
-    """The losses of one batch, and how to compute them once more with the same random numbers."""
-
-    def __init__(self, sample_losses: Tensor | Callable[[], Tensor], layout: Layout) -> None:
-        self.layout = layout
-        self._losses = sample_losses
-        self._random_state: tuple[Tensor, Tensor | None] | None = None
-
-    def first(self) -> Tensor:
-        if isinstance(self._losses, Tensor):
-            return self._losses
-        is_cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-        self._random_state = (torch.get_rng_state(), torch.cuda.get_rng_state() if is_cuda else None)
-        return self._losses()
-
-    def require_function(self) -> None:
-        if isinstance(self._losses, Tensor):
-            raise ValueError(
-                "the step's batches together keep more alive than retain_mib allows, so that each must run twice: hand "
-                "step.backward a function that computes the sample losses, or raise retain_mib."
-            )
-
-    def again(self) -> Tensor:
-        assert not isinstance(self._losses, Tensor)
-        assert self._random_state is not None
-        cpu, cuda = self._random_state
-        with torch.random.fork_rng(devices=[] if cuda is None else [torch.cuda.current_device()]):
-            torch.set_rng_state(cpu)
-            if cuda is not None:
-                torch.cuda.set_rng_state(cuda)
-            return self._losses()
 
 
 def _own_parameter(module: nn.Module, name: str) -> nn.Parameter:

@@ -44,9 +44,10 @@ class OuterUse:
         return sum(side.values.numel() * side.values.element_size() for side in (self.left, self.right))
 
     def gradient(self, tokens: slice) -> Float[Tensor, "left right"]:
-        """Sum over some tokens, of the factors' own dtype."""
+        """Sum over some tokens: a product rounded once to the factors' own dtype; of ids in float32 or better."""
         left, right = self.left.values[tokens], self.right.values[tokens]
         if self.left.is_ids:
+            right = accumulating(right)
             return right.new_zeros(self.num_left, right.shape[1]).index_add_(0, left, right)
         return left.T @ right
 
@@ -73,7 +74,7 @@ class OuterUse:
         left, right = (scaled, right) if is_left else (left, scaled)
         if self.left.is_ids:
             table = right.new_zeros(self.num_left, right.shape[1]) if into is None else into
-            return table.index_add_(0, left, right)
+            return _add_rows(table, left, right)
         return left.T @ right if into is None else into.addmm_(left.T, right)
 
 
@@ -81,7 +82,7 @@ class OuterUse:
 class RowwiseUse:
     """A small parameter (norm scale, bias): its gradient for each example is affordable, and exact."""
 
-    grads: Float[Tensor, "example ..."]
+    grads: Float[Tensor, "example ..."]  # summed in float32 or better
     segments: Segments  # lengths do not matter
 
     @property
@@ -108,12 +109,39 @@ class RowwiseUse:
         return update if into is None else into.add_(update)
 
 
+_HALVES = {torch.float16, torch.bfloat16}
+
 Use: TypeAlias = OuterUse | RowwiseUse
 
 
 def accumulating(tensor: Tensor) -> Tensor:
     """The tensor in a dtype in which products may be summed: float32 or better."""
-    return tensor.float() if tensor.dtype in {torch.float16, torch.bfloat16} else tensor
+    return tensor.float() if tensor.dtype in _HALVES else tensor
+
+
+def accumulated_product(a: Float[Tensor, "row inner"], b: Float[Tensor, "inner column"]) -> Float[Tensor, "row column"]:
+    """``a b``, summed and left in float32 or better: where the terms of later sums cancel, a rounded product is noise.
+
+    Args:
+        a: In any floating dtype.
+        b: Likewise, of that or another.
+
+    Returns:
+        The product.
+    """
+    if a.is_cuda and a.dtype == b.dtype and a.dtype in _HALVES:
+        return torch.mm(a, b, out_dtype=torch.float32)  # no copy of the factors, and at their speed
+    return accumulating(a) @ accumulating(b)
+
+
+def _add_rows(table: Tensor, ids: Tensor, rows: Tensor) -> Tensor:
+    """Add rows to those of the table that ``ids`` name."""
+    if rows.dtype in _HALVES:
+        # What a token that comes often adds up to is rounded once: in bfloat16 a sum of equal terms stops growing at 256.
+        ids, places = torch.unique(ids, return_inverse=True)
+        rows = accumulating(rows)
+        rows = rows.new_zeros(len(ids), rows.shape[1]).index_add_(0, places, rows).to(table.dtype)
+    return table.index_add_(0, ids, rows)
 
 
 def _take(values: Tensor, segments: Segments, kept: Sequence[int]) -> Tensor:
@@ -127,11 +155,12 @@ def _take(values: Tensor, segments: Segments, kept: Sequence[int]) -> Tensor:
 
 
 def _scale(values: Tensor, coefficients: Sequence[float], segments: Segments, *, in_place: bool) -> Tensor:
-    scale = values.new_tensor(coefficients)
+    # The coefficients themselves are not rounded to bfloat16: their error would be that of all tokens, and not average out.
+    scale = accumulating(values[:0]).new_tensor(coefficients)
     length = segments.uniform_length
     if length is None:
         shaped, scale = values, scale[segments.of_token(values.device)][:, None]
     else:
         shaped, scale = values.unflatten(0, (-1, length)), scale[:, None, None]
-    scaled = shaped.mul_(scale) if in_place else shaped * scale
+    scaled = shaped.mul_(scale) if in_place else torch.mul(shaped, scale, out=torch.empty_like(shaped))
     return scaled if length is None else scaled.flatten(0, 1)

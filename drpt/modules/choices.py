@@ -49,7 +49,8 @@ def _base_weights(batch: StepBatch, base_weights: BaseWeights) -> Float[Tensor, 
     if base_weights is BaseWeights.TOKEN and n:
         counts = batch.loss_tokens.float()
         return counts / counts.sum()
-    return torch.full((n,), 1.0 / max(n, 1), device=batch.example_ids.device)
+    # Said, since Lightning makes bfloat16 torch's default during a step of bf16-true.
+    return torch.full((n,), 1.0 / max(n, 1), dtype=torch.float32, device=batch.example_ids.device)
 
 
 def _choice(batch: StepBatch, examples: Sequence[int], parts: Sequence[TokenBatch], weights: Tensor) -> Choice:

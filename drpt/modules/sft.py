@@ -1,5 +1,6 @@
 """Supervised fine-tuning under a regularizer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,11 +9,14 @@ from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.diagnostics import StepReport, merged_metrics
+from drpt.capture.meter import ScoreMeter
 from drpt.capture.sketch_spec import SketchSpec
 from drpt.data.batch import StepBatch, TokenBatch
 from drpt.evaluation.cost import CostMeter
 from drpt.geometry.regularizer import Regularizer
+from drpt.memory import release_memory
 from drpt.modules.choices import Choice, choices_of_step
+from drpt.modules.spec import TrainerSpec
 from drpt.objectives.language_modeling import packed_sample_losses, sample_losses
 from drpt.optim.adamw import build_adamw
 from drpt.optim.spec import OptimizerSpec
@@ -33,9 +37,8 @@ class SupervisedFineTuning(LightningModule):
         regularizer: What decides the update.
         sketch: The `sketch` config group.
         optimizer: The `optimizer` config group.
-        num_steps: Optimizer steps of the whole run.
+        trainer: The `trainer` config group.
         seed: Of dropout.
-        retain_mib: See `GradientCapture`.
     """
 
     def __init__(
@@ -44,26 +47,28 @@ class SupervisedFineTuning(LightningModule):
         regularizer: Regularizer,
         sketch: SketchSpec,
         optimizer: OptimizerSpec,
+        trainer: TrainerSpec,
         *,
-        num_steps: int,
         seed: int,
-        retain_mib: float,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # gradients come from the capture
         self.strict_loading = False  # checkpoints hold the trained parameters alone
         self.model = model
         self.cost = CostMeter(torch.device("cpu"))
-        self._capture = GradientCapture(model, regularizer, sketch=sketch, retain_mib=retain_mib)
+        self._capture = GradientCapture(model, regularizer, sketch=sketch, retain_mib=trainer.retain_mib)
+        self._meter: ScoreMeter | None = None
+        if trainer.checks_scores and regularizer.needs_products:
+            self._meter = ScoreMeter(model, regularizer, sketch=sketch, retain_mib=trainer.retain_mib)
         self._regularizer = regularizer
         self._optimizer_spec = optimizer
-        self._num_steps = num_steps
+        self._trainer_spec = trainer
         self._seed = seed
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over the trained parameters; the schedule is stepped by `training_step`."""
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        optimizer, schedule = build_adamw(trained, self._optimizer_spec, num_steps=self._num_steps)
+        optimizer, schedule = build_adamw(trained, self._optimizer_spec, num_steps=self._trainer_spec.max_steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_fit_start(self) -> None:
@@ -82,11 +87,13 @@ class SupervisedFineTuning(LightningModule):
         """
         torch.manual_seed((self._seed * 1_000_003 + batch.step) % 2**63)
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        choices = choices_of_step(batch, self._regularizer.pool, self._regularizer.base_weights)
+        exact = self._exact_reports(choices, batch.step)  # no part of what a step costs
         with self.cost.step():
             optimizer.zero_grad(set_to_none=True)
             reports, losses = [], _Losses()
-            for choice in choices_of_step(batch, self._regularizer.pool, self._regularizer.base_weights):
-                reports.append(self._backward(choice, losses, batch.step))
+            for choice in choices:
+                reports.append(self._backward(self.model, self._capture, choice, losses, batch.step))
             update_norm = self._clip()
             metrics = merged_metrics(reports, update_norm=update_norm)
             metrics["train/update_norm/mean"] = update_norm
@@ -94,6 +101,8 @@ class SupervisedFineTuning(LightningModule):
             optimizer.step()
             schedule.step()
         metrics |= losses.means()
+        if exact and self._meter is not None:
+            metrics |= self._meter.compare([choice.rows for choice in choices], reports, exact).metrics()
         metrics["train/learning_rate/value"] = float(learning_rate)
         metrics |= self.cost.metrics
         num_tokens = sum(part.num_tokens for part in batch.parts)
@@ -128,30 +137,33 @@ class SupervisedFineTuning(LightningModule):
         if self._regularizer.auto is not None:
             self._regularizer.auto.load_state_dict(checkpoint["auto_strength"])
 
-    def _backward(self, choice: Choice, losses: "_Losses", step_number: int) -> StepReport:
+    def _exact_reports(self, choices: Sequence[Choice], step_number: int) -> list[StepReport]:
+        """What the step would choose in float32; of a step that is not checked, nothing."""
+        every = self._trainer_spec.score_check_steps
+        if self._meter is None or every is None or step_number % every:
+            return []
+        with self._meter.exact() as (twin, capture):
+            found = [self._backward(twin, capture, choice, _Losses(), step_number) for choice in choices]
+        del twin, capture
+        release_memory()  # the process's peak is reported with the step's cost
+        return found
+
+    def _backward(
+        self, model: nn.Module, capture: GradientCapture, choice: Choice, losses: "_Losses", step_number: int
+    ) -> StepReport:
         """One choice's share of the update, batch by batch."""
-        opened = self._capture.step(choice.rows, examples=(), num_parts=len(choice.parts), scale=choice.scale)
+        opened = capture.step(choice.rows, examples=(), num_parts=len(choice.parts), scale=choice.scale)
         with opened as step:
             for part in choice.parts:
                 step.part(example_of_token=part.example_of_token)
 
                 def compute(part: TokenBatch = part) -> Tensor:
-                    found = self._sample_losses(part, choice.rows.num_examples)
+                    found = _sample_losses(model, part, choice.rows.num_examples)
                     self._require_finite(found, step_number)
                     return found
 
                 losses.add(step.backward(compute), part.examples, choice.rows.num_general)
         return step.report()
-
-    def _sample_losses(self, tokens: TokenBatch, num_examples: int) -> Tensor:
-        """Of the examples that are in the batch, in their order."""
-        logits = self.model(**tokens.model_inputs(), use_cache=False).logits
-        if not tokens.is_packed:
-            return sample_losses(logits, tokens.token_ids, tokens.loss_mask)
-        losses = packed_sample_losses(
-            logits, tokens.token_ids, tokens.loss_mask, tokens.example_of_token, num_examples=num_examples
-        )
-        return losses[tokens.examples]
 
     def _require_finite(self, losses: Tensor, step: int) -> None:
         if not bool(torch.isfinite(losses).all()):
@@ -168,6 +180,17 @@ class SupervisedFineTuning(LightningModule):
         if self._optimizer_spec.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(trained, self._optimizer_spec.clip_norm, norm)
         return float(norm)
+
+
+def _sample_losses(model: nn.Module, tokens: TokenBatch, num_examples: int) -> Tensor:
+    """Of the examples that are in the batch, in their order."""
+    logits = model(**tokens.model_inputs(), use_cache=False).logits
+    if not tokens.is_packed:
+        return sample_losses(logits, tokens.token_ids, tokens.loss_mask)
+    losses = packed_sample_losses(
+        logits, tokens.token_ids, tokens.loss_mask, tokens.example_of_token, num_examples=num_examples
+    )
+    return losses[tokens.examples]
 
 
 class _Losses:

@@ -37,8 +37,14 @@ class TrainerSpec:
     precision: str  # a key of PRECISIONS
     micro_batches: int  # batches that a step's examples are split into, one after another, to need less memory
     retain_mib: float  # activations that blocks of several layers may keep; beyond it a second backward pass runs
+    score_check_steps: int | None  # optimizer steps between two comparisons of bfloat16 scores with float32's; None = never
     checkpoint_every_steps: int  # optimizer steps between two checkpoints
     keep_steps: list[int]  # steps after which the trained parameters are kept for good, for `drpt probe checkpoint=STEP`
+
+    @property
+    def checks_scores(self) -> bool:
+        """Whether the scores have rounding errors to look at, and it is asked for."""
+        return self.precision != "32-true" and self.score_check_steps is not None
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -53,6 +59,13 @@ class TrainerSpec:
         check_interval(
             "trainer.retain_mib", self.retain_mib, low=0, meaning="MiB of activations that may be kept; 0 recomputes always"
         )
+        if self.score_check_steps is not None:
+            check_interval(
+                "trainer.score_check_steps",
+                self.score_check_steps,
+                low=1,
+                meaning="optimizer steps between two comparisons of scores; null = never",
+            )
         check_interval(
             "trainer.checkpoint_every_steps",
             self.checkpoint_every_steps,

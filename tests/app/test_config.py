@@ -57,6 +57,7 @@ def test_every_preset_has_a_first_line_that_explains_it():
         (["regularizer=full", "regularizer.strength=0.5"], r"the set 'mean' has no strength"),
         (["evaluation.num_generate=999"], r"evaluation\.num_generate=999 must be at most data\.num_eval=128"),
         (["trainer.precision=16-mixed"], r"trainer\.precision='16-mixed' is not known.*bf16-mixed"),
+        (["trainer.score_check_steps=0"], r"trainer\.score_check_steps=0 must be at least 1: .*null = never"),
         (["finetune=full", "finetune.rank=8"], r"finetune\.rank belongs to finetune=lora"),
         (["finetune.rank=0"], r"finetune\.rank=0 must be at least 1"),
         (
@@ -99,6 +100,7 @@ def test_a_run_is_known_by_what_can_change_its_result():
 
     assert re.fullmatch(r"layerwise_subset-0\.5-seed0-[0-9a-f]{10}", name())
     assert name() == name("sweep=other", "logger=off", "runs_folder=elsewhere")
+    assert name() == name("trainer.score_check_steps=null") == name("trainer.score_check_steps=1")
     assert name() != name("optimizer.lr=1e-3")
     assert name("seed=1").startswith("layerwise_subset-0.5-seed1-")
     assert name("regularizer.relaxation=0.25").startswith("layerwise_subset-0.5-rho0.25-seed0-")

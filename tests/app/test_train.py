@@ -125,11 +125,43 @@ def test_other_precisions_and_full_finetuning_run(drpt, finetune, precision):
     assert json.loads((only_run("bf16") / "summary.json").read_text())["final"]["target/loss/mean"] < 7
 
 
-LONG = ("trainer.max_steps=30", "evaluation.every_steps=10", "trainer.checkpoint_every_steps=4", "sweep=long")
-
-
 # An automatic strength remembers past steps.
 AUTO = ("regularizer=layerwise_hull", "regularizer.strength=auto", "regularizer.relaxation=auto")
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_scores_in_bfloat16_are_compared_with_float32(drpt, precision):
+    words = ["trainer.score_check_steps=2", "trainer.max_steps=4", f"trainer.precision={precision}", "sweep=checked"]
+    status, text = drpt("train", *TINY, *words)
+    assert status == 0, text
+    metrics = read_metrics(only_run("checked") / "metrics.jsonl")
+    found = {(line["step"], line["name"]): line["value"] for line in metrics if "/score_" in line["name"]}
+    assert {step for step, _ in found} == {1, 3}  # steps are counted from 1 in the metrics
+    for step in (1, 3):
+        assert 0.5 < found[step, "train/score_choice_agreement/mean"] <= 1
+        assert -1 <= found[step, "train/score_rank_agreement/min"] <= found[step, "train/score_rank_agreement/mean"] <= 1
+        assert 0 < found[step, "train/score_relative_error/mean"] < 1
+
+
+def test_comparing_scores_changes_nothing(drpt):
+    found = {}
+    for every in ("1", "null"):
+        words = [f"trainer.score_check_steps={every}", "trainer.precision=bf16-mixed", "data.general_rows=5", *AUTO]
+        status, text = drpt("train", *TINY, *words, "trainer.max_steps=3", f"sweep=every-{every}")
+        assert status == 0, text
+        found[every] = [line for line in losses(only_run(f"every-{every}")) if "/score_" not in line[1]]
+    assert found["1"] == found["null"]
+
+
+@pytest.mark.parametrize("words", [("trainer.precision=32-true",), ("trainer.precision=bf16-true", "regularizer=full")])
+def test_what_has_no_rounded_scores_is_not_compared(drpt, words):
+    status, text = drpt("train", *TINY, *words, "trainer.score_check_steps=1", "trainer.max_steps=1", "sweep=unchecked")
+    assert status == 0, text
+    names = {line["name"] for line in read_metrics(only_run("unchecked") / "metrics.jsonl")}
+    assert not [name for name in names if "/score_" in name]
+
+
+LONG = ("trainer.max_steps=30", "evaluation.every_steps=10", "trainer.checkpoint_every_steps=4", "sweep=long")
 
 
 def start(folder, words):

@@ -60,6 +60,7 @@ def _gradients(use: OuterUse, count: int, start: int, stop: int) -> Float[Tensor
     num_segments, num_tokens = len(segments.lengths), segments.num_tokens
     left, right = use.left.values[:num_tokens], use.right.values[:num_tokens]
     if use.left.is_ids:
+        right = accumulating(right)
         grads = right.new_zeros(num_segments * (stop - start), right.shape[1])
         is_here = (left >= start) & (left < stop)
         rows = segments.of_token(left.device)[is_here] * (stop - start) + left[is_here] - start

@@ -1,7 +1,7 @@
 """`pairwise`: token by token, ``<g_i, g_j> = Σ_{t,t'} (left_it · left_jt') (right_it · right_jt')``; no gradient is formed.
 
-Cheap where T² is small beside the parameter. Token products are rounded once to the factors' dtype and summed in float32 or
-better.
+Cheap where T² is small beside the parameter. Token products are formed and summed in float32 or
+better: where an example's output gradients cancel, rounded ones would leave noise.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from drpt.capture.methods.extent import Extent
 from drpt.capture.segments import Segments
 from drpt.capture.tokens import TokenVectors
-from drpt.capture.use import OuterUse, accumulating
+from drpt.capture.use import OuterUse, accumulated_product, accumulating
 
 _HELD_PRODUCTS = 2**24  # token products held at once: 64 MiB in float32
 
@@ -111,7 +111,7 @@ def _token_products(a: Tensor, b: Tensor) -> Tensor:
         return a[:, None] == b[None, :]
     if a.ndim == 1:
         return b[:, a].T
-    return a[:, b] if b.ndim == 1 else a @ b.T
+    return a[:, b] if b.ndim == 1 else accumulated_product(a, b.T)
 
 
 def _sums(left: Tensor, right: Tensor, rows: Segments, columns: Segments) -> Tensor:
