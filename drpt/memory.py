@@ -1,7 +1,7 @@
 """Holding on to freed memory while a run works on a CPU, and giving it back between runs (Linux with glibc; elsewhere nothing).
 
 By default glibc asks the kernel for every large tensor anew and returns it at once, and the kernel clears each page each time.
-What that costs is measured in experiments/overhead (with and without ``--glibc-defaults``).
+What that costs stands in experiments/overhead.
 """
 
 import ctypes

@@ -1,0 +1,139 @@
+"""What the measured figures were meant to stay below, on two CPU cores in full float32 fine-tuning."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from experiments.overhead.settings import (
+    BREAKDOWN_SIDES,
+    FIRST,
+    FOUR_TARGETS,
+    GLOBAL_AUTO,
+    GLOBAL_SKETCH,
+    HULL_SKETCH,
+    MEMORY_SETTINGS,
+    STANDARD,
+    SUBSET_AUTO,
+    SUBSET_SKETCH,
+    WIDER,
+    Setting,
+    Side,
+)
+from experiments.overhead.store import Record
+from experiments.overhead.timing import Ratio, ratio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """One bound, and what was found."""
+
+    text: str
+    bound: float
+    found: Ratio | None  # None: not measured, or it could not be run
+    limit: float | None = None  # of the operation count, products free
+
+    @property
+    def verdict(self) -> str:
+        """In a word: by the median."""
+        if self.found is None:
+            return "not measured"
+        return "met" if self.found.median <= self.bound else "missed"
+
+
+STEP_GOALS: tuple[tuple[Setting, Side, float], ...] = (
+    (FIRST, SUBSET_SKETCH, 1.00),
+    (FOUR_TARGETS, SUBSET_SKETCH, 1.20),
+    (FIRST, SUBSET_AUTO, 1.15),
+    (FIRST, GLOBAL_SKETCH, 1.10),
+    (FIRST, GLOBAL_AUTO, 1.25),
+)
+PRODUCTS_BOUND = 1.05  # of hull, cone and span, over subset's
+MEMORY_BOUND = 1.05
+
+
+def check(results: Mapping[str, Record]) -> list[Goal]:
+    """All goals.
+
+    Args:
+        results: Records by name.
+
+    Returns:
+        Goals in the order in which they were set.
+    """
+    return [
+        *(_step_goal(results, setting, side, bound) for setting, side, bound in STEP_GOALS),
+        *_product_goals(results),
+        *_memory_goals(results),
+    ]
+
+
+def step_bound(setting: Setting, side: str) -> float | None:
+    """What the time of a side was meant to stay below."""
+    return next((bound for own, other, bound in STEP_GOALS if own == setting and other.name == side), None)
+
+
+def _step_goal(results: Mapping[str, Record], setting: Setting, side: Side, bound: float) -> Goal:
+    text = f"step time, {side.name}, {setting.shape}, over a standard step on n rows"
+    record = results.get(f"steps-{setting.key}")
+    if record is None or side.name not in record["sides"]:
+        return Goal(text=text, bound=bound, found=None)
+    sides, counted = record["sides"], record["operations"][side.name]
+    found = ratio(sides[side.name]["seconds"], sides[STANDARD.name]["seconds"])
+    return Goal(text=text, bound=bound, found=found, limit=counted["free"] / counted["standard"])
+
+
+def _product_goals(results: Mapping[str, Record]) -> list[Goal]:
+    record = results.get(f"breakdown-{FIRST.key}")
+    goals = []
+    for side in BREAKDOWN_SIDES:
+        if side.feasible_set == "subset":
+            continue
+        base = SUBSET_AUTO if side.sketch is None else SUBSET_SKETCH
+        found = None
+        if record is not None:
+            own, other = (choice_seconds(record["sides"][name]) for name in (side.name, base.name))
+            found = ratio(own, other)
+        goals.append(
+            Goal(text=f"products and solve, {side.name}, {FIRST.shape}, over subset's", bound=PRODUCTS_BOUND, found=found)
+        )
+    return goals
+
+
+def choice_seconds(side: Record) -> list[float]:
+    """Products and solve of each counted round."""
+    return [parts.get("products", 0.0) + parts.get("solve", 0.0) for parts in side["parts"]]
+
+
+def _memory_goals(results: Mapping[str, Record]) -> list[Goal]:
+    goals = []
+    for setting in MEMORY_SETTINGS:
+        record = results.get(f"memory-{setting.key}")
+        for side in (SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH):
+            value = None if record is None else memory_ratio(record["sides"], side.name, "held")
+            text = f"peak memory, {side.name}, {setting.label}, over a standard step on n + m rows"
+            goals.append(Goal(text=text, bound=MEMORY_BOUND, found=None if value is None else Ratio(value, value, value)))
+    return goals
+
+
+def memory_ratio(sides: Mapping[str, Record], name: str, above: str) -> float | None:
+    """Peak of a side over that of a standard step on n + m rows.
+
+    Args:
+        sides: Of one setting.
+        name: Of the side.
+        above: What is subtracted from both: ``held`` before the first step (gradients, activations and AdamW's moments are
+            left), or ``held_between`` steps (gradients and activations are).
+
+    Returns:
+        None where one of them could not be run.
+    """
+    own, base = sides[name], sides[WIDER.name]
+    if own.get("error") or base.get("error"):
+        return None
+    return float((own["peak"] - own[above]) / (base["peak"] - base[above]))
+
+
+def median_parts(side: Record) -> dict[str, float]:
+    """Median seconds of each part over the counted rounds."""
+    names = {name for parts in side["parts"] for name in parts}
+    return {name: median(parts.get(name, 0.0) for parts in side["parts"]) for name in names}

@@ -1,0 +1,212 @@
+"""All that the measurement consists of: one job a file of results, with the seconds that it should take."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+
+from experiments.overhead.breakdown import FLOORS, measure_breakdown
+from experiments.overhead.layers import LAYER_SETTINGS, TINY_LAYER_SETTINGS, LayerSetting, measure_layer
+from experiments.overhead.memory import measure_memory
+from experiments.overhead.operations import Operations, count
+from experiments.overhead.settings import (
+    BREAKDOWN_SETTINGS,
+    FIRST,
+    FOUR_TARGETS,
+    GROWTH,
+    GROWTH_SIDES,
+    MEMORY_SETTINGS,
+    MEMORY_SIDES,
+    STANDARD,
+    STEP_SETTINGS,
+    WIDER,
+    Setting,
+    Side,
+    parts_of,
+    sides_of,
+)
+from experiments.overhead.sides import ModelName, Subject, make_step
+from experiments.overhead.store import Record
+from experiments.overhead.timing import as_record, interleave
+
+Part = Literal["steps", "breakdown", "memory", "layers", "growth"]
+PARTS: tuple[Part, ...] = ("steps", "breakdown", "memory", "layers", "growth")
+_TOKENS_A_SECOND = 310.0  # of a standard step in full float32 on two cores; estimates alone depend on it
+_FACTORS = {("full", "fp32"): 1.0, ("full", "bf16"): 0.6, ("lora", "fp32"): 0.7, ("lora", "bf16"): 0.45}
+_LONG_STEP_TOKENS = 3000  # of the growing sizes: beyond, one counted round is enough
+_SECONDS_A_PROCESS = 9.0  # to import, load and tokenize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How often everything is measured."""
+
+    warm_ups: int
+    rounds: int  # of the settings that goals are about
+    rounds_elsewhere: int
+    rounds_of_growth: int
+    warm_ups_of_growth: int
+
+
+def effort(rounds: int) -> Effort:
+    """What ``--rounds`` stands for; the growing sizes are long steps whose ratios hardly vary."""
+    return Effort(
+        warm_ups=2,
+        rounds=rounds,
+        rounds_elsewhere=max(1, rounds // 2),
+        rounds_of_growth=(rounds + 2) // 3,
+        warm_ups_of_growth=1,
+    )
+
+
+QUICK = Effort(warm_ups=1, rounds=1, rounds_elsewhere=1, rounds_of_growth=1, warm_ups_of_growth=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One file of results."""
+
+    name: str
+    part: Part
+    steps: int  # calls of ``after_step``
+    estimated_seconds: float
+    run: Callable[[Callable[[], None]], Record]
+
+
+class Subjects:
+    """The model that was asked for last: two at once would share the memory that is measured.
+
+    Args:
+        model: Its name.
+    """
+
+    def __init__(self, model: ModelName) -> None:
+        self.model: ModelName = model
+        self._latest: Subject | None = None
+
+    def get(self, finetune: str) -> Subject:
+        """Loaded if it is another one than before."""
+        if self._latest is None or self._latest.key != (self.model, finetune):
+            self._latest = None
+            self._latest = Subject(self.model, finetune)
+        self._latest.forget_gradients()
+        return self._latest
+
+
+def all_jobs(subjects: Subjects, effort: Effort) -> list[Job]:
+    """In the order of measuring.
+
+    Args:
+        subjects: Gives models.
+        effort: Rounds.
+
+    Returns:
+        Jobs; nothing has been loaded.
+    """
+    step_jobs = [_step_job(subjects, setting, effort) for setting in STEP_SETTINGS]
+    breakdown_jobs = [_breakdown_job(subjects, setting, effort) for setting in BREAKDOWN_SETTINGS]
+    memory_jobs = [_memory_job(subjects, setting) for setting in MEMORY_SETTINGS]
+    is_tiny = subjects.model == "tiny"
+    layer_jobs = [_layer_job(setting, effort) for setting in (TINY_LAYER_SETTINGS if is_tiny else LAYER_SETTINGS)]
+    points = {setting for line in GROWTH.values() for setting in line} - set(STEP_SETTINGS)
+    # The largest first: the others then find memory that has been touched.
+    ordered = sorted(points, key=lambda s: ((s.num_general + s.num_target) * s.num_tokens, s.num_tokens), reverse=True)
+    growth_jobs = [_growth_job(subjects, setting, effort) for setting in ordered]
+    return [*step_jobs, *breakdown_jobs, *memory_jobs, *layer_jobs, *growth_jobs]
+
+
+def _seconds(setting: Setting, sides: Sequence[Side]) -> float:
+    """Of one round."""
+    n, m = setting.num_general, setting.num_target
+    factor = _FACTORS[setting.finetune, setting.precision] * setting.num_tokens / _TOKENS_A_SECOND
+    return sum(factor * n if side.feasible_set == "mean" and not side.sees_all else factor * (n + m) for side in sides)
+
+
+def _timed_job(subjects: Subjects, setting: Setting, sides: Sequence[Side], *, part: Part, warm_ups: int, rounds: int) -> Job:
+    def run(after_step: Callable[[], None]) -> Record:
+        subject = subjects.get(setting.finetune)
+        steps = {side.name: make_step(subject, setting, side) for side in sides}
+        timed = interleave(steps, warm_ups=warm_ups, rounds=rounds, prepare=subject.forget_gradients, after_step=after_step)
+        counts = {side.name: _plain(count(subject.model, setting, side)) for side in sides}
+        return _record(part, asdict(setting), warm_ups, rounds, {"sides": as_record(timed), "operations": counts})
+
+    total = warm_ups + rounds
+    return Job(
+        name=f"{part}-{setting.key}",
+        part=part,
+        steps=total * len(sides),
+        estimated_seconds=total * _seconds(setting, sides),
+        run=run,
+    )
+
+
+def _step_job(subjects: Subjects, setting: Setting, effort: Effort) -> Job:
+    is_aimed_at = setting in {FIRST, FOUR_TARGETS}
+    rounds = effort.rounds if is_aimed_at else effort.rounds_elsewhere
+    return _timed_job(subjects, setting, sides_of(setting), part="steps", warm_ups=effort.warm_ups, rounds=rounds)
+
+
+def _growth_job(subjects: Subjects, setting: Setting, effort: Effort) -> Job:
+    is_long = setting.num_general * setting.num_tokens > _LONG_STEP_TOKENS
+    warm_ups, rounds = effort.warm_ups_of_growth, 1 if is_long else effort.rounds_of_growth
+    return _timed_job(subjects, setting, GROWTH_SIDES, part="growth", warm_ups=warm_ups, rounds=rounds)
+
+
+def _breakdown_job(subjects: Subjects, setting: Setting, effort: Effort) -> Job:
+    warm_ups, rounds = effort.warm_ups, effort.rounds_elsewhere
+    sides = (STANDARD, WIDER, *parts_of(setting))
+    num_sides = len(sides) + len(FLOORS)
+
+    def run(after_step: Callable[[], None]) -> Record:
+        subject = subjects.get(setting.finetune)
+        found = measure_breakdown(subject, setting, warm_ups=warm_ups, rounds=rounds, after_step=after_step)
+        return _record("breakdown", asdict(setting), warm_ups, rounds, {"sides": found})
+
+    total = warm_ups + rounds
+    seconds = total * _seconds(setting, sides) * num_sides / len(sides)
+    return Job(name=f"breakdown-{setting.key}", part="breakdown", steps=total * num_sides, estimated_seconds=seconds, run=run)
+
+
+def _memory_job(subjects: Subjects, setting: Setting) -> Job:
+    def run(after_step: Callable[[], None]) -> Record:
+        sides = {}
+        for side in MEMORY_SIDES:
+            sides[side.name] = measure_memory(subjects.model, setting, side, num_threads=torch.get_num_threads())
+            after_step()
+        return _record("memory", asdict(setting), 0, 1, {"sides": sides})
+
+    # Two steps, and half as much time again for memory that is given back at once.
+    seconds = 3 * _seconds(setting, MEMORY_SIDES) + _SECONDS_A_PROCESS * len(MEMORY_SIDES)
+    return Job(name=f"memory-{setting.key}", part="memory", steps=len(MEMORY_SIDES), estimated_seconds=seconds, run=run)
+
+
+def _layer_job(setting: LayerSetting, effort: Effort) -> Job:
+    warm_ups, rounds = min(1, effort.warm_ups), effort.rounds_elsewhere
+
+    def run(after_step: Callable[[], None]) -> Record:
+        found = measure_layer(setting, warm_ups=warm_ups, rounds=rounds, after_step=after_step)
+        return _record("layers", asdict(setting), warm_ups, rounds, found)
+
+    num_items = 16 if setting.num_target == 1 else 13
+    # Multiplications of a round, at the 80 · 10⁹ a second of two cores (float32).
+    rate = 8e10 * (4.0 if setting.precision == "bf16" else 1.0)
+    standard = setting.num_general * setting.num_tokens * setting.outputs * setting.inputs / rate
+    seconds = (warm_ups + rounds) * standard * (14 if setting.num_target == 1 else 10) + (
+        12 if num_items == 16 else 0
+    ) * standard
+    return Job(
+        name=f"layers-{setting.key}",
+        part="layers",
+        steps=(warm_ups + rounds) * num_items,
+        estimated_seconds=seconds,
+        run=run,
+    )
+
+
+def _plain(found: Operations) -> dict[str, int]:
+    return asdict(found)
+
+
+def _record(part: Part, setting: dict[str, Any], warm_ups: int, rounds: int, found: Record) -> Record:
+    return {"part": part, "setting": setting, "warm_ups": warm_ups, "rounds": rounds, **found}

@@ -1,0 +1,165 @@
+"""One linear layer by itself, at shapes of Llama-3.2-1B: each product of a step, alone, beside the standard step's three."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from drpt.capture.cost import Need, ParameterShape, UseShape
+from drpt.capture.methods import direct, pairwise, reduced, sketched
+from drpt.capture.methods.extent import Extent
+from drpt.capture.segments import Segments
+from drpt.capture.sketch import Sketcher
+from drpt.capture.sketch_spec import SketchKind
+from drpt.capture.tokens import TokenVectors
+from drpt.capture.use import OuterUse
+from drpt.geometry.catalogue import ProductsMethod
+from experiments.overhead.timing import as_record, interleave
+
+# Items of several seconds are for seeing that `auto` is right not to take them: one counted round is enough.
+_ONCE_ABOVE_SECONDS = 2.0
+_EXACT = {"reduced": reduced, "pairwise": pairwise, "direct": direct}
+_SKETCHES = (("gaussian", 64), ("gaussian", 32), ("row_mask", 64))
+STANDARD_ITEMS = ("forward, n rows", "activation backward, n rows", "weight gradient, n rows")
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSetting:
+    """A layer and the rows that pass through it."""
+
+    outputs: int
+    inputs: int
+    num_general: int = 8
+    num_target: int = 1
+    num_tokens: int = 512
+    precision: str = "fp32"
+
+    @property
+    def key(self) -> str:
+        """Names files."""
+        return f"{self.outputs}x{self.inputs}-m{self.num_target}-{self.precision}"
+
+    @property
+    def label(self) -> str:
+        """In tables."""
+        shape = f"{self.outputs}×{self.inputs}"
+        return f"{shape}, n={self.num_general}, m={self.num_target}, T={self.num_tokens}, {self.precision}"
+
+
+LAYER_SETTINGS = tuple(
+    LayerSetting(outputs=outputs, inputs=inputs, num_target=m, precision=precision)
+    for precision in ("fp32", "bf16")
+    for m in (1, 4)
+    for outputs, inputs in ((2048, 2048), (2048, 8192), (8192, 2048))
+)
+TINY_LAYER_SETTINGS = (LayerSetting(outputs=32, inputs=48, num_tokens=16),)
+
+
+def measure_layer(setting: LayerSetting, *, warm_ups: int, rounds: int, after_step: Callable[[], None]) -> dict[str, Any]:
+    """Time each product of one layer, interleaved.
+
+    Args:
+        setting: Shapes.
+        warm_ups: Rounds before the counted ones.
+        rounds: Counted ones.
+        after_step: Told of every product.
+
+    Returns:
+        `Timed` records by item, each with its multiplications, and the method that `auto` takes.
+    """
+    items = make_items(setting)
+    with torch.no_grad():
+        timed = interleave(
+            items, warm_ups=warm_ups, rounds=rounds, after_step=after_step, once_above_seconds=_ONCE_ABOVE_SECONDS
+        )
+    records = as_record(timed)
+    shape = _shape(setting)
+    return {
+        "items": records,
+        "operations": {name: _operations(setting, shape, name) for name in items},
+        "auto": {need.value: shape.cheapest(need).value for need in _needs(setting)},
+    }
+
+
+def make_items(setting: LayerSetting) -> dict[str, Callable[[], object]]:
+    """The products by name. A gramian is of the general rows alone and does not depend on m: only m = 1 has it."""
+    generator = torch.Generator().manual_seed(0)
+    dtype = _DTYPES[setting.precision]
+    n, m, length = setting.num_general, setting.num_target, setting.num_tokens
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(dtype)
+
+    x, o = drawn((n + m) * length, setting.inputs), drawn((n + m) * length, setting.outputs)
+    weight = drawn(setting.outputs, setting.inputs)
+    general = slice(0, n * length)
+    extent = Extent(n, m)
+    segments = Segments(tuple(range(n + m)), (length,) * (n + m))
+
+    def uses() -> Sequence[OuterUse]:  # new ones every time: nothing is remembered from the round before
+        return [OuterUse(TokenVectors(o), TokenVectors(x), segments, setting.outputs)]
+
+    half = [1.0 / (n // 2) if i < n // 2 else 0.0 for i in range(n + m)]
+    whole = [1.0 / n if i < n else 0.0 for i in range(n + m)]
+    items: dict[str, Callable[[], object]] = {
+        "forward, n rows": lambda: x[general] @ weight.T,
+        "activation backward, n rows": lambda: o[general] @ weight,
+        "weight gradient, n rows": lambda: o[general].T @ x[general],
+        "forward, n + m rows": lambda: x @ weight.T,
+        "activation backward, n + m rows": lambda: o @ weight,
+        "update, half of the rows": lambda: uses()[0].update(half, None),
+        "update, all general rows": lambda: uses()[0].update(whole, None),
+    }
+    for need in _needs(setting):
+        for name, method in _EXACT.items():
+            items[f"{need.value}, {name}"] = _exact(method, need, uses, extent)
+    for kind, width in _SKETCHES:
+        sketcher = Sketcher(SketchKind(kind), left_width=width, right_width=width, seed=0)
+        items[f"alignment and gramian, {kind} {width}"] = _sketched(uses, extent, sketcher)
+    return items
+
+
+def _needs(setting: LayerSetting) -> tuple[Need, ...]:
+    return (Need.ALIGNMENT, Need.GRAMIAN) if setting.num_target == 1 else (Need.ALIGNMENT,)
+
+
+def _exact(method: Any, need: Need, uses: Callable[[], Sequence[OuterUse]], extent: Extent) -> Callable[[], object]:
+    if need is Need.ALIGNMENT:
+        return lambda: method.alignment(uses(), extent)
+    if method is direct:  # the gradients are formed once for both
+        return lambda: method.gramian(uses(), extent, extent.num_examples)
+    return lambda: (method.alignment(uses(), extent), method.gramian(uses(), extent, extent.num_general))
+
+
+def _sketched(uses: Callable[[], Sequence[OuterUse]], extent: Extent, sketcher: Sketcher) -> Callable[[], object]:
+    def run() -> Tensor:
+        rows = sketched.rows(uses(), extent.num_examples, sketcher)
+        return rows @ rows.T
+
+    return run
+
+
+def _shape(setting: LayerSetting) -> ParameterShape:
+    general, target = setting.num_general * setting.num_tokens, setting.num_target * setting.num_tokens
+    use = UseShape(general, target, is_ids=False)
+    return ParameterShape(setting.outputs, setting.inputs, (use,), setting.num_general, setting.num_target)
+
+
+def _operations(setting: LayerSetting, shape: ParameterShape, item: str) -> int:
+    n, m = setting.num_general, setting.num_target
+    area = setting.num_tokens * setting.outputs * setting.inputs  # of one row
+    kind, _, rest = item.partition(", ")
+    if kind in {"forward", "activation backward", "weight gradient"}:
+        return area * (n if rest == "n rows" else n + m)
+    if kind == "update":
+        return area * (n // 2 if rest.startswith("half") else n)
+    if kind == "alignment and gramian":
+        sketch, width = rest.split()
+        columns = int(width)
+        if sketch == SketchKind.ROW_MASK.value:
+            return ((n + m) * setting.num_tokens + (n + m) ** 2) * columns**2
+        return shape.sketch(min(columns, setting.outputs), min(columns, setting.inputs)).multiplications
+    return shape.cost(ProductsMethod(rest), Need(kind)).multiplications

@@ -1,0 +1,105 @@
+"""How many multiplications a step takes: what no implementation can go below, and what the products add.
+
+Matrices alone are counted: attention, norms, the loss and AdamW are left out on both sides. A trained matrix takes three
+products over the tokens of a standard step; here two over all tokens, and the update over the rows that are kept. A frozen one
+takes two.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from drpt.capture.cost import Need, ParameterShape, UseShape
+from drpt.capture.sketch_spec import SketchKind
+from drpt.geometry.catalogue import ProductsMethod
+from experiments.overhead.settings import STRENGTHS, Setting, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Multiplications of one step."""
+
+    standard: int  # of the standard step on the general rows
+    free: int  # of this one, were products free
+    products: int
+
+    @property
+    def limit(self) -> float:
+        """The ratio that no implementation can go below."""
+        return self.free / self.standard
+
+    @property
+    def ratio(self) -> float:
+        """The ratio with the products."""
+        return (self.free + self.products) / self.standard
+
+    def __add__(self, other: "Operations") -> "Operations":
+        """Both."""
+        return Operations(self.standard + other.standard, self.free + other.free, self.products + other.products)
+
+
+def count(model: nn.Module, setting: Setting, side: Side) -> Operations:
+    """Of all linear layers and tables of a model, tied ones once.
+
+    Args:
+        model: Trained parameters are those that require gradients.
+        setting: Rows and tokens.
+        side: How the step is made.
+
+    Returns:
+        The model's sum.
+    """
+    uses: dict[int, list[nn.Module]] = {}
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            uses.setdefault(id(module.weight), []).append(module)
+    total = Operations(0, 0, 0)
+    for modules in uses.values():
+        total += count_matrix(modules, setting, side)
+    return total
+
+
+def count_matrix(modules: Sequence[nn.Module], setting: Setting, side: Side) -> Operations:
+    """Of one matrix and the modules that use it."""
+    weight = modules[0].get_parameter("weight")
+    general, target = setting.num_general * setting.num_tokens, setting.num_target * setting.num_tokens
+    shape = ParameterShape(
+        left=weight.shape[0],
+        right=weight.shape[1],
+        uses=tuple(UseShape(general, target, isinstance(module, nn.Embedding)) for module in modules),
+        num_general=setting.num_general,
+        num_target=setting.num_target,
+    )
+    num_dense = sum(isinstance(module, nn.Linear) for module in modules)
+    per_pass = num_dense * weight.numel()  # of one token through all uses
+    seen = general if side.need is None and not (side.sees_all or side.feasible_set == "ball") else general + target
+    if not weight.requires_grad:
+        passes = 3 if side.is_recomputing else 2
+        return Operations(2 * general * per_pass, passes * seen * per_pass, 0)
+    if side.need is None:
+        return Operations(3 * general * per_pass, 3 * seen * per_pass, 0)
+    standard, free = shape.step(kept_examples=float(kept_examples(setting, side)))
+    again = seen * per_pass if side.is_recomputing else 0
+    return Operations(standard, free + again, _products(shape, side, side.need))
+
+
+def kept_examples(setting: Setting, side: Side) -> int:
+    """Rows that the update is taken over: a subset's; of other sets all general ones, though some weights may vanish."""
+    is_subset = side.feasible_set == "subset"
+    return max(1, round(STRENGTHS["subset"] * setting.num_general)) if is_subset else setting.num_general
+
+
+def _products(shape: ParameterShape, side: Side, need: Need) -> int:
+    if side.width is not None:
+        left, right = min(side.width, shape.left), min(side.width, shape.right)
+        found = shape.sketch(left, right)
+        if side.sketch != SketchKind.ROW_MASK.value:
+            return found.multiplications
+        # Coordinates are picked, not multiplied: what is left is the comparison of what was picked.
+        examples = shape.num_general + shape.num_target
+        tokens = sum(use.general_tokens + use.target_tokens for use in shape.uses)
+        return (tokens + examples**2) * left * right
+    method = ProductsMethod(side.products)
+    method = shape.cheapest(need) if method is ProductsMethod.AUTO else method
+    return shape.cost(method, need).multiplications

@@ -1,0 +1,62 @@
+"""Results on disk: one JSON file a setting, whole or not there."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from drpt.app.environment import describe_environment
+from drpt.files import write_atomically
+
+RESULTS = Path(__file__).parent / "results"
+Record = dict[str, Any]
+
+
+def environment() -> Record:
+    """Machine, versions, commit, threads, and how busy the machine is."""
+    described = describe_environment(["python", "-m", "experiments.overhead.measure", *sys.argv[1:]])
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    threads = torch.get_num_threads()
+    return described | {"commit": _commit(), "cpu": _cpu_name(), "threads": threads, "load_before": load}
+
+
+def save(folder: Path, name: str, record: Record) -> None:
+    """Beside the others."""
+    write_atomically(folder / f"{name}.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def load_all(folder: Path) -> dict[str, Record]:
+    """Every result, by name."""
+    return {path.stem: cast("Record", json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))}
+
+
+def _commit() -> str | None:
+    """The checkout's, with ``+changes`` when files other than results differ from it."""
+    folder = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changes = git(
+            "status",
+            "--porcelain",
+            "--",
+            ":/",
+            f":(exclude){RESULTS}",
+            f":(exclude){folder / 'README.md'}",
+            f":(exclude){folder}/*.png",
+        )
+        return git("rev-parse", "--short=10", "HEAD") + ("+changes" if changes else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _cpu_name() -> str | None:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)

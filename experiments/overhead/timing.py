@@ -1,0 +1,112 @@
+"""Seconds of several sides, interleaved: round by round, in an order that is shuffled anew, after rounds to warm up."""
+
+import random
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median, quantiles
+from typing import Any
+
+
+@dataclass(slots=True, kw_only=True)
+class Timed:
+    """What was measured of one side, nothing left out."""
+
+    warm_up: list[float] = field(default_factory=list)  # seconds, not counted
+    seconds: list[float] = field(default_factory=list)  # one a counted round
+    page_faults: list[int] = field(default_factory=list)  # minor ones of the same rounds: memory touched for the first time
+    error: str | None = None  # why it could not be run
+
+
+def interleave(
+    sides: Mapping[str, Callable[[], object]],
+    *,
+    warm_ups: int,
+    rounds: int,
+    prepare: Callable[[], None] = lambda: None,
+    after_step: Callable[[], None] = lambda: None,
+    once_above_seconds: float | None = None,
+) -> dict[str, Timed]:
+    """Time all sides.
+
+    Args:
+        sides: Each makes one step.
+        warm_ups: Rounds before the counted ones.
+        rounds: Counted ones.
+        prepare: Called before every step, untimed.
+        after_step: Told of every step.
+        once_above_seconds: Sides whose last warm-up took longer are counted in the first round alone.
+
+    Returns:
+        By the sides' names. One that raises is left out from then on, and its error is kept.
+    """
+    timed = {name: Timed() for name in sides}
+    generator = random.Random(0)
+    for round_ in range(warm_ups + rounds):
+        names = list(sides)
+        generator.shuffle(names)
+        for name in names:
+            record = timed[name]
+            is_slow = once_above_seconds is not None and bool(record.warm_up) and record.warm_up[-1] > once_above_seconds
+            if record.error is None and not (is_slow and record.seconds):
+                _time(sides[name], record, prepare, is_counted=round_ >= warm_ups)
+            after_step()
+    return timed
+
+
+def _time(step: Callable[[], object], record: Timed, prepare: Callable[[], None], *, is_counted: bool) -> None:
+    prepare()
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    start = time.perf_counter()
+    try:
+        step()
+    except Exception as error:  # the other sides' figures are worth having
+        record.error = f"{type(error).__name__}: {error}".splitlines()[0]
+        record.seconds.clear()
+        record.page_faults.clear()
+        return
+    seconds = time.perf_counter() - start
+    if is_counted:
+        record.seconds.append(seconds)
+        record.page_faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults)
+    else:
+        record.warm_up.append(seconds)
+
+
+def as_record(timed: Mapping[str, Timed]) -> dict[str, dict[str, Any]]:
+    """Plain values."""
+    return {name: asdict(record) for name, record in timed.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """The median over rounds of the ratio within a round, and its quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+
+def ratio(seconds: Sequence[float], base: Sequence[float]) -> Ratio | None:
+    """Of a side to another, round by round.
+
+    Args:
+        seconds: Of the side.
+        base: Of the other, in the same rounds.
+
+    Returns:
+        None where one of them has no counted round.
+    """
+    ratios = [own / other for own, other in zip(seconds, base, strict=False)]  # a slow side may have fewer rounds
+    if not ratios:
+        return None
+    if len(ratios) == 1:
+        return Ratio(ratios[0], ratios[0], ratios[0])
+    low, middle, high = quantiles(ratios, n=4, method="inclusive")
+    return Ratio(middle, low, high)
+
+
+def median_or_none(values: Sequence[float]) -> float | None:
+    """None of no values."""
+    return median(values) if values else None
