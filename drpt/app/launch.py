@@ -42,6 +42,11 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
     if not _QUESTIONS.isdisjoint(words):
         _run_hydra(list(words))
         return None
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: drpt train is one process, and several would write the same folders. Start "
+            "it without torchrun; several processes are for training loops of your own (drpt.GradientCapture)."
+        )
     flags = [word for word in words if word.startswith("-")]
     if unknown := set(flags) - _MULTIRUN:
         raise ConfigError(f"{sorted(unknown)[0]} is not an option of drpt train. Options: -m, {', '.join(sorted(_QUESTIONS))}.")

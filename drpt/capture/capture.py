@@ -18,9 +18,11 @@ from fnmatch import fnmatchcase
 import torch.distributed as dist
 from jaxtyping import Int
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.tensor import DTensor
 
 from drpt.capture.cost import Need
+from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.exchange import AcrossProcesses, Alone, Exchange
 from drpt.capture.measure import Measure
 from drpt.capture.methods.extent import Extent
@@ -70,6 +72,7 @@ class GradientCapture:
         unregularized: Sequence[str] = (),
         leaves_update: bool = True,
     ) -> None:
+        _refuse_wrappers(model)
         self.regularizer = regularizer
         self.parameters = trained_parameters(model)
         owners = _owners(model, self.parameters)
@@ -188,6 +191,16 @@ def need_of(regularizer: Regularizer) -> Need:
     if regularizer.needs_spread:
         return Need.JOINT
     return Need.GRAMIAN if regularizer.needs_gramian else Need.ALIGNMENT
+
+
+def _refuse_wrappers(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel | FullyShardedDataParallel):
+            raise UnsupportedModuleError(
+                f"{path or 'the model'} is wrapped in {type(module).__name__}, which would send gradients that the capture has "
+                "taken the place of. Give the model inside it: the capture sums updates over processes by itself; for sharding "
+                "take FSDP2 (torch.distributed.fsdp.fully_shard)."
+            )
 
 
 def _exchange() -> Exchange:

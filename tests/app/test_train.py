@@ -285,6 +285,13 @@ def test_packing_is_refused_for_a_model_that_mixes_examples(drpt, tmp_path):
     assert "data.packing=true: bloom does not see each example of a packed row as if it were alone there" in text
 
 
+def test_several_processes_are_refused(drpt, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    status, text = drpt("train", *TINY)
+    assert status == 2
+    assert "WORLD_SIZE=2: drpt train is one process" in text
+
+
 def test_one_failing_job_does_not_stop_the_others(drpt):
     words = ["regularizer=full", "optimizer.lr=1e-3,1e30", "sweep=fails", "finetune=full"]
     status, text = drpt("train", "-m", *TINY, *words)

@@ -8,6 +8,7 @@ import torch.distributed as dist
 from torch import nn
 
 from drpt.capture.capture import GradientCapture
+from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.sketch_spec import SketchSpec
 from tests import zoo
 from tests.capture.helpers import M, N, regularizer, step_rows
@@ -22,6 +23,22 @@ CASES = {
     for products in ("auto", "reduced", "pairwise", "direct", "sketch")
     if feasible_set != "mean" or products == "auto"
 }
+
+
+POOLED = ((0, 1, 2, 5), (3, 4, 6))  # each process has general and target examples of its own
+
+
+def grads_of_ranks(model, shares):
+    """`pool=rank`: each share chooses among its own examples, for its share of the update."""
+    reg = regularizer("hull", pool="rank")
+    capture = GradientCapture(model, reg)
+    model.zero_grad()
+    for examples in shares:
+        general = [example for example in examples if example < N]
+        rows = step_rows(n=len(general), m=len(examples) - len(general))
+        with capture.step(rows, scale=len(general) / N) as step:
+            step.backward(model(part_of(zoo.inputs_for(model, N + M), examples)))
+    return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
 
 
 def part_of(inputs, examples):
@@ -77,6 +94,11 @@ def run(rank, folder):
             results[name, case] = grads_of(case, zoo.build(name), SHARES[rank])
             if "global" in case:
                 results[name, case, "again"] = grads_of(case, zoo.build(name), SHARES[rank], retain_mib=0.0)
+    results["rank"] = grads_of_ranks(zoo.build("tied llama"), [POOLED[rank]])
+    try:
+        GradientCapture(nn.parallel.DistributedDataParallel(zoo.build("one layer")), regularizer())
+    except UnsupportedModuleError as error:
+        results["wrapper"] = str(error)
     for case in CASES:
         if "layer" not in case:
             continue

@@ -48,5 +48,16 @@ def test_sharded_model_equals_one_process(results, case):
         assert_equal_grads(found["fsdp", case], expected)
 
 
+def test_each_process_may_choose_among_its_own(results):
+    expected = distributed.grads_of_ranks(zoo.build("tied llama"), distributed.POOLED)
+    for found in results:
+        assert_equal_grads(found["rank"], expected)
+
+
+def test_wrapped_model_is_refused(results):
+    assert "is wrapped in DistributedDataParallel" in results[0]["wrapper"]
+    assert "Give the model inside it" in results[0]["wrapper"]
+
+
 def test_sharded_model_refuses_blocks_of_several_layers(results):
     assert "regularizer.partition=global" in results[0]["refusal"]
