@@ -44,8 +44,8 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
         return None
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(
-            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: drpt train is one process, and several would write the same folders. Start "
-            "it without torchrun; several processes are for training loops of your own (drpt.GradientCapture)."
+            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: drpt train is one process, and several would write the same folders. "
+            "Start it without torchrun; several processes are for training loops of your own (drpt.GradientCapture)."
         )
     flags = [word for word in words if word.startswith("-")]
     if unknown := set(flags) - _MULTIRUN:
