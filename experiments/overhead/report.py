@@ -160,7 +160,7 @@ def _steps(record: Record) -> str:
                 f"{count_ratio:.3f}",
                 "–" if over_n is None else f"{over_n.median / count_ratio:.2f}",
                 str(max(side["page_faults"], default="–")),
-                str(max(side["preemptions"], default="–")),
+                str(max(side.get("preemptions", ()), default="–")),
             )
         )
     head = (
@@ -189,7 +189,7 @@ def _other_steps(records: Sequence[Record]) -> str:
             counted = counts[side.name]
             found = " / ".join("–" if one is None else f"{one.median:.2f}" for one in over)
             row.append(f"{found} ({(counted['free'] + counted['products']) / counted['standard']:.2f})")
-        worst = [[c for side in sides.values() for c in side[what]] for what in ("page_faults", "preemptions")]
+        worst = [[c for side in sides.values() for c in side.get(what, ())] for what in ("page_faults", "preemptions")]
         rows.append([*row, *(str(max(counts, default="–")) for counts in worst)])
     if not rows:
         return ""
