@@ -23,6 +23,7 @@ from experiments.overhead.jobs import PARTS, QUICK, Job, Subjects, all_jobs, eff
 from experiments.overhead.report import write_report
 from experiments.overhead.store import RESULTS, environment, save
 
+_QUIET_LOAD = 0.5
 _QUICK_RESULTS = Path("runs/overhead_quick")
 
 
@@ -51,6 +52,13 @@ def main(arguments: list[str] | None = None) -> None:
         + (f"; {kept} are there already (--again measures them anew)" if kept else ""),
         highlight=False,
     )
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if missing and load > _QUIET_LOAD:
+        console.print(
+            f"the machine is busy (load average {load:.1f}): two threads that share a core with other work can take twenty "
+            "times as long, and ratios mean nothing; wait until it is quiet",
+            highlight=False,
+        )
     _run(missing, folder, options.model, console)
 
 

@@ -114,13 +114,10 @@ def _provenance(results: Mapping[str, Record]) -> str:
 
     models = ", ".join(dict.fromkeys(record["model"] for record in results.values()))
     commits = ", ".join(f"`{commit}`" for commit in every("commit").split(", "))
-    loads = [record["environment"].get("load_before") for record in results.values()]
-    highest = max((load for load in loads if load is not None), default=None)
     minutes = sum(record["took_seconds"] for record in results.values()) / 60
-    busy = "" if highest is None else f"; highest load average before a setting {highest:.1f}"
     return (
         f"{models}; {every('cpu')}, {every('cpus')} CPUs, {every('threads')} threads; torch {every('packages', 'torch')}, "
-        f"transformers {every('packages', 'transformers')}; commit {commits}; {minutes:.0f} minutes{busy}."
+        f"transformers {every('packages', 'transformers')}; commit {commits}; {minutes:.0f} minutes."
     )
 
 
@@ -163,9 +160,19 @@ def _steps(record: Record) -> str:
                 f"{count_ratio:.3f}",
                 "–" if over_n is None else f"{over_n.median / count_ratio:.2f}",
                 str(max(side["page_faults"], default="–")),
+                str(max(side.get("preemptions", ()), default="–")),
             )
         )
-    head = ("step", "median s", "over `full`, n rows", "over n + m rows", "count", "found / count", "most page faults")
+    head = (
+        "step",
+        "median s",
+        "over `full`, n rows",
+        "over n + m rows",
+        "count",
+        "found / count",
+        "most page faults",
+        "most preemptions",
+    )
     return f"### Step time: {_label(record)}\n\n{_rounds(record)}\n\n{_table(head, rows)}"
 
 
@@ -182,11 +189,17 @@ def _other_steps(records: Sequence[Record]) -> str:
             counted = counts[side.name]
             found = " / ".join("–" if one is None else f"{one.median:.2f}" for one in over)
             row.append(f"{found} ({(counted['free'] + counted['products']) / counted['standard']:.2f})")
-        faults = [count for side in sides.values() for count in side["page_faults"]]
-        rows.append([*row, str(max(faults, default="–"))])
+        worst = [[c for side in sides.values() for c in side.get(what, ())] for what in ("page_faults", "preemptions")]
+        rows.append([*row, *(str(max(counts, default="–")) for counts in worst)])
     if not rows:
         return ""
-    head = ("over n rows / over n + m rows (count)", "`full`, n rows: s", *(s.name for s in CORE_SIDES[2:]), "most page faults")
+    head = (
+        "over n rows / over n + m rows (count)",
+        "`full`, n rows: s",
+        *(s.name for s in CORE_SIDES[2:]),
+        "most page faults",
+        "most preemptions",
+    )
     return f"### Step time, other settings\n\n{_table(head, rows)}"
 
 

@@ -16,6 +16,7 @@ class Timed:
     warm_up: list[float] = field(default_factory=list)  # seconds, not counted
     seconds: list[float] = field(default_factory=list)  # one a counted round
     page_faults: list[int] = field(default_factory=list)  # minor ones of the same rounds: memory touched for the first time
+    preemptions: list[int] = field(default_factory=list)  # likewise: how often other work took a core from a thread
     error: str | None = None  # why it could not be run
 
 
@@ -57,7 +58,7 @@ def interleave(
 
 def _time(step: Callable[[], object], record: Timed, prepare: Callable[[], None], *, is_counted: bool) -> None:
     prepare()
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    before = resource.getrusage(resource.RUSAGE_SELF)
     start = time.perf_counter()
     try:
         step()
@@ -65,11 +66,14 @@ def _time(step: Callable[[], object], record: Timed, prepare: Callable[[], None]
         record.error = f"{type(error).__name__}: {error}".splitlines()[0]
         record.seconds.clear()
         record.page_faults.clear()
+        record.preemptions.clear()
         return
     seconds = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_SELF)
     if is_counted:
         record.seconds.append(seconds)
-        record.page_faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults)
+        record.page_faults.append(after.ru_minflt - before.ru_minflt)
+        record.preemptions.append(after.ru_nivcsw - before.ru_nivcsw)
     else:
         record.warm_up.append(seconds)
 

@@ -127,7 +127,10 @@ def test_measures_resumes_and_reports(tmp_path, capsys):
 def test_verdicts_follow_the_figures():
     seconds = {side.name: [1.5, 3.0, 6.0] for side in CORE_SIDES}
     seconds |= {STANDARD.name: [1.0, 2.0, 4.0], WIDER.name: [1.1, 2.2, 4.4], SUBSET_SKETCH.name: [0.9, 1.9, 4.4]}
-    sides = {name: {"seconds": own, "page_faults": [0, 0, 0], "error": None} for name, own in seconds.items()}
+    sides = {
+        name: {"seconds": own, "page_faults": [0, 0, 0], "preemptions": [0, 0, 0], "error": None}
+        for name, own in seconds.items()
+    }
     counts = {name: {"standard": 24, "free": 22, "products": 0} for name in seconds}
     record = {
         "part": "steps",
