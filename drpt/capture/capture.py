@@ -44,8 +44,8 @@ class GradientCapture:
     """Gives a model's trained parameters the update of a regularizer instead of their gradient.
 
     Where `torch.distributed` runs with several processes, the choice is made over the examples of all of them, and every
-    process is left with the same update: no wrapper (DDP) is needed around the model. A model sharded by FSDP2 works with
-    the layer partition.
+    process is left with the same update: no wrapper (DDP) may be around the model, and the processes must have met before
+    this object is made. A model sharded by FSDP2 works with the layer partition.
 
     Args:
         model: Any module; the parameters that require gradients now are the trained ones.
@@ -93,7 +93,8 @@ class GradientCapture:
         if is_sharded and not is_plain and regularizer.partition is not Partition.LAYER:
             raise ValueError(
                 f"regularizer.partition={regularizer.partition.value}: a model sharded by FSDP2 holds one layer's "
-                "parameters at a time, so that blocks of several layers cannot be formed. Take partition=layer, or DDP."
+                "parameters at a time, so that blocks of several layers cannot be formed. Take partition=layer, or a "
+                "whole model in every process."
             )
         self._exchange = _exchange()
         self._pool: Exchange = self._exchange if regularizer.pool is Pool.STEP else Alone()
