@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drpt.capture.diagnostics import BlockReport, StepReport
+from drpt.capture.diagnostics import BlockGroup, StepReport
 from drpt.geometry.products import GeneralRows, NonFiniteProductsError, Products
 from drpt.geometry.quadratic_program import kkt_residual, project_onto_capped_simplex, solve
 from drpt.geometry.subset import num_kept
@@ -224,7 +224,8 @@ def test_failure_is_told(monkeypatch):
     found = regularizer("hull", strength=0.4).coefficients(rows, products, range(BLOCKS))
     assert not found.solved.is_converged.any()
     assert (found.solved.residual > 1e-3).all()
-    report = StepReport((("all", BlockReport(coefficients=found, products=products)),))
+    names = tuple(str(block) for block in range(BLOCKS))
+    report = StepReport((BlockGroup(tuple(range(BLOCKS)), found, products),), names)
     metrics = report.metrics(update_norm=1.0)
     assert metrics["train/solver_failures/sum"] == BLOCKS
     assert metrics["train/solver_residual/max"] == float(found.solved.residual.max())
