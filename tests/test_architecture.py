@@ -5,14 +5,29 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "drpt"
 # Each room may import itself and the rooms before it.
-ORDER = ("geometry", "capture", "objectives", "optim", "models", "data", "evaluation", "modules", "analysis", "app")
+ORDER = (
+    "geometry",
+    "capture",
+    "objectives",
+    "optim",
+    "models",
+    "data",
+    "rollouts",
+    "rewards",
+    "evaluation",
+    "modules",
+    "analysis",
+    "app",
+)
 FREE = {"checks", "files", "memory", "metrics"}  # single modules that import nothing of ours but each other
 ONLY_IN = {
     "lightning": {"modules", "app/training.py", "app/tracking.py", "data/module.py"},
     "hydra": {"app"},
     "omegaconf": {"app"},
     "peft": {"models"},
-    "reasoning_gym": {"data/reasoning.py"},
+    "math_verify": {"rewards/math.py"},
+    "reasoning_gym": {"data/reasoning.py", "rewards/reasoning.py"},
+    "vllm": {"rollouts/vllm_engine.py"},
     "wandb": {"app"},
 }
 

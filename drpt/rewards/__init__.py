@@ -1,0 +1,1 @@
+"""What a response is worth: verifiers, format, and weighted sums of them."""

@@ -1,0 +1,75 @@
+"""The `rollout` config group: its keys and rules, without torch."""
+
+from dataclasses import dataclass
+
+from drpt.checks import check_choice, check_interval
+
+ENGINES = {
+    "vllm": "vLLM in this process, on the CPU or a GPU",
+    "vllm_server": "a vLLM server that `rollout.url` names, in another process or machine",
+    "transformers": "transformers' generate with the trainer's own model: slow, needs nothing more",
+}
+DTYPES = {"float32": "log-probs equal the trainer's to rounding", "bfloat16": "faster, log-probs are off by up to tenths"}
+
+
+@dataclass(kw_only=True)
+class RolloutSpec:
+    """How responses are generated."""
+
+    engine: str  # a key of ENGINES
+    dtype: str  # a key of DTYPES: what the engine computes in
+    num_prompts: int  # general prompts of one rollout phase; the engine takes over the policy's weights before each
+    num_responses: int  # responses to each prompt: the group whose rewards are compared
+    max_tokens: int  # longest response
+    temperature: float  # training sees log-probs under it, too
+    top_p: float  # share of the probability that is drawn from; 1 = all
+    top_k: int  # tokens that are drawn from; 0 = all
+    probe_every: int  # phases between two comparisons of the engine's log-probs with the trainer's
+    probe_responses: int  # responses that are compared
+    probe_bound: float | None  # largest mean difference in nats before the run stops; null = the dtype's own
+    kv_cache_mib: int  # memory of vLLM's cache of keys and values
+    threads: int  # of a vLLM engine on the CPU
+    url: str | None  # of the server, for engine=vllm_server
+    token_variable: str | None  # name of the environment variable that holds the server's token
+    weights_folder: str | None  # where weights are left for the server: a folder that both can reach
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: A value breaks its rule.
+        """
+        check_choice("rollout.engine", self.engine, ENGINES)
+        check_choice("rollout.dtype", self.dtype, DTYPES)
+        counts = {
+            "num_prompts": "general prompts of one rollout phase",
+            "num_responses": "responses to each prompt",
+            "max_tokens": "tokens of the longest response",
+            "probe_every": "phases between two probes",
+            "probe_responses": "responses that are compared",
+            "kv_cache_mib": "MiB of vLLM's cache",
+            "threads": "threads of a vLLM engine on the CPU",
+        }
+        for key, meaning in counts.items():
+            check_interval(f"rollout.{key}", getattr(self, key), low=1, meaning=meaning)
+        meaning = "what logits are divided by when responses are drawn"
+        check_interval("rollout.temperature", self.temperature, low=0, is_low_included=False, meaning=meaning)
+        meaning = "the share of the probability that is drawn from; 1 = all"
+        check_interval("rollout.top_p", self.top_p, low=0, high=1, is_low_included=False, meaning=meaning)
+        check_interval("rollout.top_k", self.top_k, low=0, meaning="the tokens that are drawn from; 0 = all")
+        if self.probe_bound is not None:
+            meaning = "nats of mean difference before the run stops"
+            check_interval("rollout.probe_bound", self.probe_bound, low=0, is_low_included=False, meaning=meaning)
+        if (self.engine == "vllm_server") != (self.url is not None):
+            raise ValueError(
+                f"rollout.url={self.url!r}: rollout=vllm_server needs the address of a server, such as "
+                "http://127.0.0.1:8000; the other engines take none."
+            )
+        for key in ("token_variable", "weights_folder"):
+            if getattr(self, key) is not None and self.engine != "vllm_server":
+                raise ValueError(f"rollout.{key}={getattr(self, key)!r} goes with rollout=vllm_server alone; leave it null.")
+
+    @property
+    def truncates(self) -> bool:
+        """Whether some tokens are never drawn, so that the engine's log-probs are not the policy's."""
+        return self.top_p < 1.0 or self.top_k > 0
