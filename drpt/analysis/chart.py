@@ -1,25 +1,24 @@
 """The sweep's picture for a README or a paper."""
 
 import io
-import math
 from collections.abc import Sequence
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
-from drpt.analysis.curves import (
-    ENDS,
-    axis_range,
-    colours_of,
-    loss_curves,
-    reference_losses,
-    strength_families,
-    strength_shades,
-    strongest,
+from drpt.analysis.chart_panels import (
+    columns_within,
+    draw_dots,
+    draw_held_out,
+    draw_strengths,
+    draw_training,
+    legend_below,
 )
-from drpt.analysis.table import Row
+from drpt.analysis.curves import are_swept, is_measured, not_drawn, strength_families
+from drpt.analysis.table import Row, by_task
+from drpt.analysis.yardstick import Yardstick
+from drpt.analysis.yardsticks import yardstick_of
 
 _STYLE = {
     "font.size": 10,
@@ -30,86 +29,71 @@ _STYLE = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
 }
-_MARKERS = ("o", "s", "D", "^", "v", "P")
+_WIDTH = 12.5  # inches
 
 
 def draw_chart(rows: Sequence[Row], title: str) -> bytes:
-    """Held-out loss over steps beside final loss against strength.
+    """The primary quantity over steps beside its final value against strength.
+
+    For tasks that declare more to be shown, a second row holds it, and where no strength was swept the final values stand
+    side by side. Where tasks are mixed, the pictures of all stand one below the other.
 
     Args:
         rows: See `drpt.analysis.table.tabulate`.
-        title: Above both.
+        title: Above all.
 
     Returns:
         A PNG.
     """
+    parts = by_task(rows)
+    yardsticks = [yardstick_of(part[0].task) for part in parts]
+    heights = [_height(part, yardstick) for part, yardstick in zip(parts, yardsticks, strict=True)]
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # its stub wants a literal type for each key
-        # A sweep of many points needs room below for all their names.
-        figure = Figure(figsize=(12.5, 5.4 + 0.085 * len(rows)), dpi=150)
+        figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=150)
         FigureCanvasAgg(figure)
-        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1.0))
-        _draw_curves(left, rows)
-        _draw_strengths(right, rows)
+        is_mixed = len(parts) > 1
+        places = figure.subfigures(len(parts), 1, height_ratios=heights, squeeze=False).flat if is_mixed else [figure]
+        for place, part, yardstick in zip(places, parts, yardsticks, strict=True):
+            draw = _draw_four if yardstick.has_companions else _draw_two
+            draw(place, part, yardstick)
+            if is_mixed:
+                place.suptitle(f"task={yardstick.task}", fontsize=11, fontweight="bold")
         figure.suptitle(title, fontsize=12)
         image = io.BytesIO()
         figure.savefig(image, format="png")
     return image.getvalue()
 
 
-def _draw_curves(axes: Axes, rows: Sequence[Row]) -> None:
-    curves = loss_curves(rows)
-    colours = colours_of([curve.name for curve in curves])
-    for curve in curves:
-        alpha = strength_shades(curves, curve.name)[curve.label]
-        means = [loss.mean for loss in curve.losses]
-        style = "--" if curve.name == "target_only_stopped" else "-"
-        colour = colours[curve.name]
-        axes.plot(curve.steps, means, style, color=colour, alpha=alpha, label=curve.label, marker=".", linewidth=1.6)
-        errors = [0.0 if math.isnan(loss.stderr) else loss.stderr for loss in curve.losses]
-        if any(errors):
-            lower = [mean - error for mean, error in zip(means, errors, strict=True)]
-            upper = [mean + error for mean, error in zip(means, errors, strict=True)]
-            axes.fill_between(curve.steps, lower, upper, color=colour, alpha=0.12, linewidth=0)
-    if (bounds := axis_range(curves)) is not None:
-        axes.set_ylim(*bounds)
-    axes.set_title("Held-out loss during training", fontsize=11)
-    axes.set_xlabel("optimizer step")
-    axes.set_ylabel("held-out target loss (nats per token)")
-    _legend_below(axes)
+def _height(rows: Sequence[Row], yardstick: Yardstick) -> float:
+    """Inches: a sweep of many points needs room below for all their names."""
+    return 8.4 + 0.12 * len(rows) if yardstick.has_companions else 5.4 + 0.085 * len(rows)
 
 
-def _draw_strengths(axes: Axes, rows: Sequence[Row]) -> None:
-    families = strength_families(rows)
-    colours = colours_of([row.name for row in rows])
-    for i, family in enumerate(families):
-        errors = [0.0 if math.isnan(loss.stderr) else loss.stderr for loss in family.losses]
-        axes.errorbar(
-            family.strengths,
-            [loss.mean for loss in family.losses],
-            yerr=errors if any(errors) else None,
-            color=colours[family.name.split(" ")[0]],
-            marker=_MARKERS[i % len(_MARKERS)],
-            markersize=6,
-            linewidth=1.6,
-            capsize=3,
-            label=family.name,
-        )
-    for label, loss in reference_losses(rows).items():
-        colour = colours[label.split(" ")[0]]
-        axes.axhline(loss.mean, color=colour, linestyle="--", linewidth=1.2, label=label)
-        if (end := ENDS.get(label.split(" ")[0])) is not None:
-            axes.plot([end], [loss.mean], marker="*", markersize=15, color=colour, clip_on=False)
-        if not math.isnan(loss.stderr):
-            axes.axhspan(loss.mean - loss.stderr, loss.mean + loss.stderr, color=colour, alpha=0.1, linewidth=0)
-    axes.set_xlim(-0.03, strongest(families) + 0.03)
-    axes.set_title("Final loss against strength (stars: the two ends of the spectrum)", fontsize=11)
-    axes.set_xlabel("strength λ   (weak → strong regularization)")
-    axes.set_ylabel("final held-out target loss (nats per token)")
-    if families or reference_losses(rows):
-        _legend_below(axes)
+def _draw_two(figure: Figure | SubFigure, rows: Sequence[Row], yardstick: Yardstick) -> None:
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1.0))
+    draw_held_out(left, rows, yardstick.primary, yardstick)
+    legend_below(left)
+    draw_strengths(right, rows, yardstick.primary)
+    legend_below(right)
 
 
-def _legend_below(axes: Axes) -> None:
-    """Outside the axes: with a dozen lines there is no free corner. Columns are as many as fit beside each other."""
-    longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
-    axes.legend(fontsize=8, ncols=max(1, min(3, 96 // (longest + 6))), loc="upper center", bbox_to_anchor=(0.5, -0.13))
+def _draw_four(figure: Figure | SubFigure, rows: Sequence[Row], yardstick: Yardstick) -> None:
+    """Curves share one legend, below; a panel that no run has figures for stays empty."""
+    (held_out, final), (training, second) = figure.subplots(2, 2, width_ratios=(1.1, 1.0))
+    draw_held_out(held_out, rows, yardstick.primary, yardstick)
+    if are_swept(strength_families(rows)):
+        draw_strengths(final, rows, yardstick.primary)
+        legend_below(final, depth=0.2 if not_drawn(rows) else 0.15)
+    else:
+        draw_dots(final, rows, yardstick.primary)
+    if yardstick.training is not None and is_measured(rows, yardstick.training):
+        draw_training(training, rows, yardstick.training)
+    else:
+        training.set_axis_off()
+    if yardstick.second is not None and is_measured(rows, yardstick.second):
+        draw_held_out(second, rows, yardstick.second, yardstick)
+    else:
+        second.set_axis_off()
+    handles, labels = held_out.get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, fontsize=8, ncols=min(6, columns_within(190, labels)), loc="outside lower center")

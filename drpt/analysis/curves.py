@@ -1,13 +1,17 @@
-"""What charts show: held-out loss over steps, and final loss against strength."""
+"""What charts show: held-out figures over steps, and their final values against strength."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from drpt.analysis.table import ZERO_SHOT, Estimate, Row, estimate
+from drpt.analysis.yardstick import Quantity, Yardstick
+from drpt.analysis.yardsticks import yardstick_of
 
-LOSS = "target/loss/mean"
 ENDS = {"target_only": 0.0, "full": 1.0}  # of the spectrum, and the strength they stand for: none, and nothing else
+
+_MOST_WINDOWS = 25
 
 # Okabe and Ito's palette: distinguishable with any colour vision. The ends have their own colours everywhere.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -16,34 +20,93 @@ _COLOURS = {"target_only": "#222222", "target_only_stopped": "#7a7a7a", "full": 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Held-out loss of one point over steps."""
+    """One metric of one point over steps."""
 
     label: str
     name: str
-    steps: list[int]
-    losses: list[Estimate]
+    steps: list[float]
+    values: list[Estimate]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Final loss of one regularizer over its strengths."""
+    """Final value of one regularizer over its strengths."""
 
     name: str
     strengths: list[float]
-    losses: list[Estimate]
+    values: list[Estimate]
 
 
-def loss_curves(rows: Sequence[Row]) -> list[Curve]:
-    """One curve a trained point, at the steps that all its seeds were measured at."""
+def curves_of(rows: Sequence[Row], metric: str) -> list[Curve]:
+    """One curve a trained point, at the steps that all its seeds were measured at.
+
+    Args:
+        rows: See `drpt.analysis.table.tabulate`.
+        metric: Of held-out examples.
+
+    Returns:
+        Means over seeds; points without the metric are left out.
+    """
     curves = []
     for row in rows:
         if row.name == ZERO_SHOT:
             continue
-        by_seed = [dict(zip(*run.curve(LOSS), strict=True)) for run in row.runs]
+        by_seed = [dict(zip(*run.curve(metric), strict=True)) for run in row.runs]
         steps = sorted(set.intersection(*(set(values) for values in by_seed)))
-        losses = [estimate([values[step] for values in by_seed]) for step in steps]
-        curves.append(Curve(label=row.label, name=row.name, steps=steps, losses=losses))
-    return curves
+        values = [estimate([values[step] for values in by_seed]) for step in steps]
+        curves.append(Curve(label=row.label, name=row.name, steps=[*steps], values=values))
+    return [curve for curve in curves if curve.steps]
+
+
+def is_measured(rows: Sequence[Row], quantity: Quantity) -> bool:
+    """Whether some run has a curve of a quantity."""
+    return any(run.curve(quantity.metric)[0] for row in rows for run in row.runs)
+
+
+def window_of(rows: Sequence[Row], metric: str) -> int:
+    """Steps that a curve of a training metric averages over: so many that each run has a value in nearly every window.
+
+    Args:
+        rows: See `drpt.analysis.table.tabulate`.
+        metric: Logged every step, or once for several.
+
+    Returns:
+        At least 1; such that no curve has more than `_MOST_WINDOWS` points.
+    """
+    found = [run.curve(metric)[0] for row in rows if row.name != ZERO_SHOT for run in row.runs]
+    return max([1, *(math.ceil(max(steps) / min(_MOST_WINDOWS, len(set(steps)))) for steps in found if steps)])
+
+
+def windowed_curves(rows: Sequence[Row], metric: str, window: int) -> list[Curve]:
+    """One curve a trained point of a metric too noisy, or logged at too different steps, to be shown step by step.
+
+    Args:
+        rows: See `drpt.analysis.table.tabulate`.
+        metric: Of training.
+        window: Steps that are averaged over, see `window_of`.
+
+    Returns:
+        Means over seeds of each seed's mean over a window, drawn at its middle; windows in which a seed has no value are
+        left out.
+    """
+    curves = []
+    for row in rows:
+        if row.name == ZERO_SHOT:
+            continue
+        by_seed = [_window_means(run.curve(metric), window) for run in row.runs]
+        places = sorted(set.intersection(*(set(means) for means in by_seed)))
+        steps = [place * window + (window + 1) / 2 for place in places]
+        values = [estimate([means[place] for means in by_seed]) for place in places]
+        curves.append(Curve(label=row.label, name=row.name, steps=steps, values=values))
+    return [curve for curve in curves if curve.steps]
+
+
+def _window_means(curve: tuple[list[int], list[float]], window: int) -> dict[int, float]:
+    """By the number of the window; step 1 is the first of window 0."""
+    values: dict[int, list[float]] = {}
+    for step, value in zip(*curve, strict=True):
+        values.setdefault((step - 1) // window, []).append(value)
+    return {place: fmean(found) for place, found in values.items()}
 
 
 def strength_families(rows: Sequence[Row]) -> list[Family]:
@@ -58,15 +121,47 @@ def strength_families(rows: Sequence[Row]) -> list[Family]:
         Family(
             name=name,
             strengths=[float(row.strength or 0.0) for row in members],
-            losses=[row.values["loss"] for row in members],
+            values=[row.primary for row in members],
         )
         for name, members in families.items()
     ]
 
 
-def reference_losses(rows: Sequence[Row]) -> dict[str, Estimate]:
-    """Final losses of the points without a strength, which charts mark as lines, by label."""
-    return {row.label: row.values["loss"] for row in rows if row.strength is None and row.name != ZERO_SHOT}
+def are_swept(families: Sequence[Family]) -> bool:
+    """Whether some regularizer has several strengths, so that there is a line to draw."""
+    return any(len(set(family.strengths)) > 1 for family in families)
+
+
+def reference_values(rows: Sequence[Row]) -> dict[str, Estimate]:
+    """Final values of the points without a strength that are drawn, which charts mark as lines, by label."""
+    return {row.label: row.primary for row in within_reach(rows)[0] if row.strength is None}
+
+
+def within_reach(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Points whose final values are drawn, and untrained models that would squeeze all others into a corner.
+
+    Args:
+        rows: Of one task.
+
+    Returns:
+        Those drawn: all trained points, and where the task's charts show the start the untrained models that are no further
+        from them than they are from each other; and those that are to be named instead.
+    """
+    trained = [row for row in rows if row.name != ZERO_SHOT]
+    starts = [row for row in rows if row.name == ZERO_SHOT and yardstick_of(row.task).shows_start and row.primary.count]
+    values = [row.primary.mean for row in trained if math.isfinite(row.primary.mean)]
+    if len(values) < 2:  # with nothing else to be compared with
+        return [*starts, *trained], []
+    low, high = min(values), max(values)
+    inside = [row for row in starts if 2 * low - high <= row.primary.mean <= 2 * high - low]
+    return [*inside, *trained], [row for row in starts if row not in inside]
+
+
+def not_drawn(rows: Sequence[Row]) -> str:
+    """Words about the points that charts of final values leave out; empty if there are none."""
+    final = yardstick_of(rows[0].task).final
+    outside = [f"{row.label} {row.primary.show(final.digits)}" for row in within_reach(rows)[1]]
+    return f"not drawn: {', '.join(outside)}" if outside else ""
 
 
 def strongest(families: Sequence[Family]) -> float:
@@ -86,19 +181,21 @@ def strength_shades(curves: Sequence[Curve], name: str) -> dict[str, float]:
     return {label: 1.0 if len(labels) == 1 else 0.45 + 0.55 * i / (len(labels) - 1) for i, label in enumerate(labels)}
 
 
-def axis_range(curves: Sequence[Curve]) -> tuple[float, float] | None:
+def axis_range(curves: Sequence[Curve], yardstick: Yardstick) -> tuple[float, float] | None:
     """Bounds of the loss axis that show where curves differ: from the lowest value to the highest after the start.
 
     The start is the same for all and often far above; it is left to run out of the picture.
 
     Args:
         curves: What is drawn.
+        yardstick: What counts in the runs' task.
 
     Returns:
-        Lowest and highest loss to show; None when there is no finite loss after the start.
+        Lowest and highest loss to show; None when there is no finite loss after the start, and where the start is to be
+        shown.
     """
-    values = [loss.mean for curve in curves for loss in curve.losses[1:] if math.isfinite(loss.mean)]
-    if not values:
+    values = [value.mean for curve in curves for value in curve.values[1:] if math.isfinite(value.mean)]
+    if not values or yardstick.shows_start:
         return None
     low, high = min(values), max(values)
     margin = 0.08 * (high - low) or 0.05 * abs(high) or 0.05

@@ -10,6 +10,7 @@ from drpt.analysis.chart import draw_chart
 from drpt.analysis.page import build_page
 from drpt.analysis.run import COMMANDS_FILE, ResultsError, Run, read_sweep
 from drpt.analysis.table import ZERO_SHOT, Row, as_csv, tabulate
+from drpt.analysis.yardsticks import yardstick_of
 from drpt.files import write_atomically
 
 
@@ -39,13 +40,18 @@ def write_report(folder: Path) -> Report:
     rows = tabulate(runs)
     if not rows:
         raise ResultsError(f"{folder}: none of its {len(runs)} runs is finished yet. {_why(runs)}")
-    num_points = sum(row.name != ZERO_SHOT for row in rows)
-    title = f"{folder.resolve().name}: held-out loss under {num_points} regularizers"
+    title = _title(folder.resolve().name, rows)
     table, chart, page = (folder / name for name in ("table.csv", "chart.png", "report.html"))
     write_atomically(table, as_csv(rows))
     write_atomically(chart, draw_chart(rows, title))
     write_atomically(page, build_page(rows, runs, title=title, command=commands_of(folder, runs)))
     return Report(rows=rows, table=table, chart=chart, page=page)
+
+
+def _title(name: str, rows: Sequence[Row]) -> str:
+    num_points = sum(row.name != ZERO_SHOT for row in rows)
+    quantities = dict.fromkeys(yardstick_of(row.task).primary.name for row in rows)
+    return f"{name}: {' and '.join(quantities)} under {num_points} regularizers"
 
 
 def commands_of(folder: Path, runs: Sequence[Run]) -> str:

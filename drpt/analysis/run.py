@@ -2,18 +2,21 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 import yaml
 
+from drpt.analysis.yardstick import STATISTICS, Yardstick
+from drpt.analysis.yardsticks import SFT
 from drpt.metrics import METRICS_FILE, read_metrics
 
 SUMMARY_FILE = "summary.json"
 CONFIG_FILE = "config.yaml"
 SAMPLES_FILE = "samples.json"
+OUTCOMES_FILE = "outcomes.json"
 ENVIRONMENT_FILE = "environment.json"
 COMMANDS_FILE = "commands.jsonl"
 DATA_FILE = "data.json"
@@ -32,7 +35,8 @@ class Run:
     config: dict[str, Any]
     summary: dict[str, Any]
     metrics: list[dict[str, Any]]  # see read_metrics
-    samples: list[dict[str, Any]]  # prompt, expected, answer, is_correct
+    samples: list[dict[str, Any]]  # prompt, expected, answer, is_correct; reward where there is one
+    outcomes: list[dict[str, Any]] = field(default_factory=list)  # of verifiers: step, term, outcome, count, share
 
     @property
     def is_finished(self) -> bool:
@@ -43,6 +47,11 @@ class Run:
     def label(self) -> str:
         """The regularizer's name and dials."""
         return str(self.summary["label"])
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return str(self.config["task"]["name"])
 
     @property
     def regularizer(self) -> dict[str, Any]:
@@ -68,16 +77,21 @@ def read_run(folder: Path) -> Run:
         ResultsError: A file is missing or unreadable.
     """
     try:
-        samples = folder / SAMPLES_FILE
         return Run(
             folder=folder,
             config=yaml.safe_load((folder / CONFIG_FILE).read_text()),
             summary=json.loads((folder / SUMMARY_FILE).read_text()),
             metrics=read_metrics(folder / METRICS_FILE),
-            samples=json.loads(samples.read_text()) if samples.exists() else [],
+            samples=_read_list(folder / SAMPLES_FILE),
+            outcomes=_read_list(folder / OUTCOMES_FILE),
         )
     except (OSError, ValueError) as error:
         raise ResultsError(f"{folder} is no run's folder: {error}") from error
+
+
+def _read_list(path: Path) -> list[dict[str, Any]]:
+    """What a run may leave and need not."""
+    return list(json.loads(path.read_text())) if path.exists() else []
 
 
 def read_sweep(folder: Path) -> list[Run]:
@@ -118,33 +132,48 @@ def newest_sweep(runs_folder: Path) -> Path:
     return max(summaries, key=lambda path: path.stat().st_mtime).parent.parent
 
 
-def summarize(metrics: Sequence[dict[str, Any]], selected_step: int) -> dict[str, dict[str, float]]:
+def summarize(metrics: Sequence[dict[str, Any]], selected_step: int, yardstick: Yardstick = SFT) -> dict[str, dict[str, float]]:
     """Figures of a run that tables are made of.
 
     Args:
         metrics: See `read_metrics`.
         selected_step: The step whose model counts: the last, or where the run was stopped early.
+        yardstick: What counts in the run's task.
 
     Returns:
         ``start``: held-out figures before training; ``final``: those at ``selected_step`` and the costs (median seconds
-        a step, largest memory, sums); ``best``: the lowest held-out loss of all evaluations and its step, which was
-        looked at afterwards and chose nothing.
+        a step, largest memory, sums, and what else the task declares); ``best``: the primary metric's best value of all
+        evaluations and its step, which was looked at afterwards and chose nothing.
     """
     held_out = [line for line in metrics if line["name"].startswith(("target/", "stopping/"))]
     start = {line["name"]: line["value"] for line in held_out if line["step"] == 0}
     final = {line["name"]: line["value"] for line in held_out if line["step"] <= selected_step}
-    for name, statistic, reduce in (
-        ("train/step_seconds", "median", median),
-        ("train/peak_memory_bytes", "max", max),
-        ("train/tokens", "sum", sum),
-        ("evaluation/seconds", "sum", sum),
-    ):
-        values = [line["value"] for line in metrics if line["name"].rpartition("/")[0] == name]
-        if values:
-            final[f"{name}/{statistic}"] = float(reduce(values))
-    losses = [(line["value"], line["step"]) for line in held_out if line["name"] == "target/loss/mean"]
+    values = _values_by_metric(metrics)
+    for reduction in yardstick.reductions:
+        if found := values.get(reduction.metric):
+            final[f"{reduction.metric}/{reduction.statistic}"] = float(STATISTICS[reduction.statistic](found))
+    for name, found in _values_by_metric(_late(metrics, selected_step)).items():
+        if name in yardstick.late:
+            final[f"{name}/late"] = fmean(found)
+    final |= yardstick.derive(values)
+    primary = yardstick.primary.metric
+    sign = 1.0 if yardstick.is_lower_better else -1.0
+    measured = [(sign * line["value"], line["step"]) for line in held_out if line["name"] == primary]
     best = {}
-    if losses:
-        loss, step = min(losses)
-        best = {"target/loss/mean": loss, "step": float(step)}
+    if measured:
+        value, step = min(measured)
+        best = {primary: sign * value, "step": float(step)}
     return {"start": start, "final": final, "best": best}
+
+
+def _values_by_metric(metrics: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """Values in the order of writing, by the metric's name without its statistic."""
+    values: dict[str, list[float]] = {}
+    for line in metrics:
+        values.setdefault(line["name"].rpartition("/")[0], []).append(line["value"])
+    return values
+
+
+def _late(metrics: Sequence[dict[str, Any]], selected_step: int) -> list[dict[str, Any]]:
+    """Lines of the last tenth of the steps up to the selected one."""
+    return [line for line in metrics if 0.9 * selected_step < line["step"] <= selected_step]

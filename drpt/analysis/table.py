@@ -3,18 +3,22 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 
+from drpt.analysis.point_settings import group_runs, point_labels, settings_of
 from drpt.analysis.run import Run
+from drpt.analysis.yardstick import Column
+from drpt.analysis.yardsticks import common_task, yardstick_of
 
 FORMATS = ("text", "csv", "markdown", "latex")
 ZERO_SHOT = "zero-shot"
-_WIDE = 112  # characters that the full titles need beside a usual label
+_NARROW_EDGES = 4  # characters of a narrow table: at its ends, and the number of seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,39 +39,6 @@ class Estimate:
         return mean if math.isnan(self.stderr) else f"{mean}{plus_minus}{self.stderr * scale:.{digits}f}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column: a metric's name and how it is shown."""
-
-    title: str
-    short: str  # title in a narrow terminal
-    key: str  # name of the figure in the CSV
-    metric: str
-    section: str  # of the run's summary: final or best
-    digits: int
-    scale: float = 1.0
-
-
-COLUMNS = (
-    Column(title="held-out loss", short="loss", key="loss", metric="target/loss/mean", section="final", digits=4),
-    Column(title="perplexity", short="ppl", key="perplexity", metric="target/perplexity/mean", section="final", digits=2),
-    Column(
-        title="accuracy %", short="acc %", key="accuracy", metric="target/accuracy/mean", section="final", digits=1, scale=100
-    ),
-    Column(title="lowest loss", short="lowest", key="lowest_loss", metric="target/loss/mean", section="best", digits=4),
-    Column(title="s / step", short="s/step", key="step_seconds", metric="train/step_seconds/median", section="final", digits=2),
-    Column(
-        title="peak GB",
-        short="GB",
-        key="peak_memory_bytes",
-        metric="train/peak_memory_bytes/max",
-        section="final",
-        digits=2,
-        scale=1e-9,
-    ),
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """All runs of one point: one regularizer with its dials, under otherwise equal settings."""
@@ -82,6 +53,21 @@ class Row:
     def num_seeds(self) -> int:
         """How many replicates."""
         return len(self.runs)
+
+    @property
+    def task(self) -> str:
+        """The task of its runs."""
+        return self.runs[0].task
+
+    @property
+    def primary(self) -> Estimate:
+        """The final value of its task's primary metric."""
+        return self.values[yardstick_of(self.task).final.key]
+
+    @property
+    def finals(self) -> list[float]:
+        """Of the runs that have it, the final value of the primary metric."""
+        return _figures_of(self.runs, "final", yardstick_of(self.task).final.metric)
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -110,18 +96,53 @@ def tabulate(runs: Sequence[Run]) -> list[Row]:
         runs: Of one sweep; unfinished ones are left out.
 
     Returns:
-        Zero-shot first (the model before training), then target-only, then full, then the others by name and strength.
+        Zero-shot first (the model before training), then target-only, then full, then the others by name and strength; where
+        tasks are mixed, all of one task before those of the next.
+
+    Raises:
+        ValueError: Nothing is known of what counts in a run's task.
     """
     finished = [run for run in runs if run.is_finished]
-    groups = _group(finished, _settings)
-    labels = _labels([members[0].label for members in groups], [_settings(members[0]) for members in groups])
+    tasks = dict.fromkeys(run.task for run in finished)
+    return [row for task in tasks for row in _tabulate_task([run for run in finished if run.task == task])]
+
+
+def by_task(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that can stand in one table: those of each task, in the order of `tabulate`."""
+    return [[row for row in rows if row.task == task] for task in dict.fromkeys(row.task for row in rows)]
+
+
+def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """The columns of a table.
+
+    Args:
+        rows: Of one task.
+
+    Returns:
+        Those that count in it, with k in their titles where all runs drew the same number of responses.
+
+    Raises:
+        ValueError: Rows are of several tasks.
+    """
+    found = {row.runs[0].config.get("evaluation", {}).get("pass_k") for row in rows}
+    k = "k" if len(found) != 1 or None in found else str(found.pop())
+    return tuple(
+        replace(column, title=column.title.replace("{k}", k), short=column.short.replace("{k}", k))
+        for column in common_task(row.task for row in rows).columns
+    )
+
+
+def _tabulate_task(finished: Sequence[Run]) -> list[Row]:
+    columns = common_task(run.task for run in finished).columns
+    groups = group_runs(finished, settings_of)
+    labels = point_labels([members[0].label for members in groups], [settings_of(members[0]) for members in groups])
     rows = [
         Row(
             label=label,
             name=members[0].regularizer["name"],
             strength=_number(members[0].regularizer["strength"]),
             runs=tuple(members),
-            values={column.key: _estimate_over(members, column.section, column.metric) for column in COLUMNS},
+            values={column.key: _estimate_over(members, column.section, column.metric) for column in columns},
         )
         for label, members in zip(labels, groups, strict=True)
     ]
@@ -134,95 +155,39 @@ def _number(strength: float | str | None) -> float | None:
     return None if strength is None or isinstance(strength, str) else float(strength)
 
 
-def _group(runs: Sequence[Run], settings: Callable[[Run], dict[str, object]]) -> list[list[Run]]:
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(repr(sorted(settings(run).items())), []).append(run)
-    return list(groups.values())
-
-
-# Where results go and what is kept of a run: replicates may differ in them.
-_OF_NO_RESULT = (
-    "sweep",
-    "runs_folder",
-    "logger.",
-    "trainer.keep_steps",
-    "trainer.checkpoint_every_steps",
-    "trainer.score_check_steps",
-)
-
-
-def _settings(run: Run) -> dict[str, object]:
-    """What two replicates have in common, flattened: all but the seed and what changes no result."""
-    flat: dict[str, object] = {}
-
-    def add(prefix: str, value: object) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                add(f"{prefix}.{key}" if prefix else str(key), inner)
-        elif prefix != "seed" and not prefix.startswith(_OF_NO_RESULT):
-            flat[prefix] = value
-
-    add("", run.config)
-    return flat
-
-
-def _labels(names: Sequence[str], settings: Sequence[dict[str, object]]) -> list[str]:
-    """Names with the settings that tell them apart, or that differ between them without being the regularizer's."""
-
-    def differing(points: Sequence[dict[str, object]]) -> list[str]:
-        keys = dict.fromkeys(key for point in points for key in point)
-        return [key for key in keys if len({repr(point.get(key)) for point in points}) > 1]
-
-    outside = _shortened([key for key in differing(settings) if not key.startswith("regularizer.")])
-    labels = []
-    for name, own in zip(names, settings, strict=True):
-        alike = [point for point, other in zip(settings, names, strict=True) if other == name]
-        inside = [key for key in differing(alike) if key.startswith("regularizer.")]
-        parts = [f"{key.removeprefix('regularizer.')}={own.get(key)}" for key in [*inside, *outside]]
-        labels.append(" ".join([name, *parts]))
-    return labels
-
-
-def _shortened(keys: Sequence[str]) -> list[str]:
-    """Of a whole group that was exchanged, the key that says which it is."""
-    sections: dict[str, list[str]] = {}
-    for key in keys:
-        sections.setdefault(key.split(".")[0], []).append(key)
-    telling = (".name", ".method", ".source", ".source.target", ".source._target_")
-    return [
-        key
-        for section, members in sections.items()
-        for key in (
-            members if len(members) == 1 else [k for k in members if k.removeprefix(section) in telling][:1] or members[:2]
-        )
-    ]
-
-
 def _estimate_over(runs: Sequence[Run], section: str, metric: str) -> Estimate:
-    return estimate([run.summary[section][metric] for run in runs if metric in run.summary[section]])
+    return estimate(_figures_of(runs, section, metric))
+
+
+def _figures_of(runs: Sequence[Run], section: str, metric: str) -> list[float]:
+    return [run.summary[section][metric] for run in runs if metric in run.summary[section]]
 
 
 def _zero_shot(runs: Sequence[Run]) -> list[Row]:
-    """The model before training: one row for each model and set of held-out examples, which no seed changes."""
+    """The model before training: one row for each model and set of held-out examples."""
+    # No seed changes it where nothing is drawn, and one run tells it; where responses are drawn, one run of each seed does.
+    yardstick = common_task(run.task for run in runs)
 
     def what_is_measured(run: Run) -> dict[str, object]:
-        of_evaluation = ("model.", "data.source.", "data.num_eval", "data.max_length", "data.split_seed", "evaluation.num_")
-        return {key: value for key, value in _settings(run).items() if key.startswith((*of_evaluation, "trainer.precision"))}
+        return {key: value for key, value in settings_of(run).items() if key.startswith(yardstick.untrained_settings)}
 
-    groups = _group(runs, what_is_measured)
-    labels = _labels([ZERO_SHOT] * len(groups), [what_is_measured(members[0]) for members in groups])
-    nothing = Estimate(math.nan, math.nan, 0)
+    def tellers(members: Sequence[Run]) -> tuple[Run, ...]:
+        by_seed = {run.config["seed"]: run for run in reversed(members)}
+        return tuple(by_seed[seed] for seed in sorted(by_seed)) if yardstick.is_drawn else tuple(members[:1])
+
+    def value(members: Sequence[Run], column: Column) -> Estimate:
+        found = _estimate_over(tellers(members), "start", column.metric) if column.section == "final" else estimate([])
+        return replace(found, stderr=math.nan) if found.stderr == 0 else found  # as of greedy answers, that no seed changes
+
+    groups = group_runs(runs, what_is_measured)
+    labels = point_labels([ZERO_SHOT] * len(groups), [what_is_measured(members[0]) for members in groups])
     return [
         Row(
             label=label,
             name=ZERO_SHOT,
             strength=None,
-            runs=tuple(members[:1]),
-            values={
-                column.key: _estimate_over(members[:1], "start", column.metric) if column.section == "final" else nothing
-                for column in COLUMNS
-            },
+            runs=tellers(members),
+            values={column.key: value(members, column) for column in yardstick.columns},
         )
         for label, members in zip(labels, groups, strict=True)
     ]
@@ -233,77 +198,135 @@ def _rank(row: Row) -> tuple[int, str, float, str]:
     return first.get(row.name, 3), row.name, -1.0 if row.strength is None else row.strength, row.label
 
 
-def as_text(rows: Sequence[Row], width: int) -> Table:
-    """The table for a terminal; the lowest loss and the highest accuracy of the trained points are bold.
+def as_text(rows: Sequence[Row], width: int) -> Table | Group:
+    """The table for a terminal, one for each task; the best of the trained points are bold (see `best_labels`).
 
     Args:
         rows: See `tabulate`.
-        width: Of the terminal, in characters; titles are short where there is little room.
+        width: Of the terminal, in characters; where there is little room titles are short and some columns left out.
 
     Returns:
         For a console to print.
     """
-    is_narrow = width < _WIDE
-    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if is_narrow else 1))
+    parts = by_task(rows)
+    if len(parts) > 1:
+        return Group(*(_text_table(part, width, title=f"task={part[0].task}") for part in parts))
+    return _text_table(rows, width)
+
+
+def _text_table(rows: Sequence[Row], width: int, title: str | None = None) -> Table:
+    is_narrow = width < common_task(row.task for row in rows).wide
+    columns = _within(columns_of(rows), rows, width) if is_narrow else list(columns_of(rows))
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if is_narrow else 1), title=title)
+    if missing := [column.title for column in columns_of(rows) if column not in columns]:
+        table.caption = f"no room here for {', '.join(missing)}; the CSV has all"
     table.add_column("regularizer", overflow="fold")
     table.add_column("n" if is_narrow else "seeds", justify="right")
-    for column in COLUMNS:
+    for column in columns:
         table.add_column(column.short if is_narrow else column.title, justify="right", no_wrap=True)
     best = best_labels(rows)
     for row in rows:
-        cells = [row.values[column.key].show(column.digits, column.scale) for column in COLUMNS]
+        cells = [show_cell(row, column) for column in columns]
         marked = [
             f"[bold]{cell}[/]" if best.get(column.key) == row.label else cell
-            for column, cell in zip(COLUMNS, cells, strict=True)
+            for column, cell in zip(columns, cells, strict=True)
         ]
         is_trained = row.name != ZERO_SHOT
         table.add_row(row.label, str(row.num_seeds) if is_trained else "", *marked, style=None if is_trained else "dim")
     return table
 
 
+def _within(columns: Sequence[Column], rows: Sequence[Row], width: int) -> list[Column]:
+    """The columns that a narrow table has room for, with one character between two of them."""
+
+    def needed(kept: Sequence[Column]) -> int:
+        widths = [max(len(column.short), *(len(show_cell(row, column)) for row in rows)) + 1 for column in kept]
+        return _NARROW_EDGES + max(len(row.label) for row in rows) + sum(widths)
+
+    kept = list(columns)
+    while rows and needed(kept) > width and any(column.spare for column in kept):
+        kept.remove(max(kept, key=lambda column: column.spare))
+    return kept
+
+
+def show_cell(row: Row, column: Column, plus_minus: str = " ± ") -> str:
+    """A figure as tables show it.
+
+    Args:
+        row: Whose.
+        column: Which.
+        plus_minus: Between mean and standard error.
+
+    Returns:
+        In the column's unit and digits.
+    """
+    value = row.values[column.key]
+    shown = value if column.has_error else replace(value, stderr=math.nan)
+    return shown.show(column.digits, column.scale, plus_minus)
+
+
 def best_labels(rows: Sequence[Row]) -> dict[str, str]:
-    """Which trained point is best, by column key, for the columns in which better has one meaning."""
+    """Which trained point of a task is best, by column key, for the columns in which better has one meaning."""
     best: dict[str, str] = {}
-    directions: dict[str, Callable[[Row], float]] = {
-        "loss": lambda row: row.values["loss"].mean,
-        "perplexity": lambda row: row.values["perplexity"].mean,
-        "accuracy": lambda row: -row.values["accuracy"].mean,
-    }
-    for key, order in directions.items():
-        trained = [row for row in rows if row.name != ZERO_SHOT and row.values[key].count]
-        if trained:
-            best[key] = min(trained, key=order).label
+    for column in columns_of(rows):
+        trained = [row for row in rows if row.name != ZERO_SHOT and row.values[column.key].count]
+        if trained and column.best is not None:
+            sign = 1.0 if column.best == "lowest" else -1.0
+            best[column.key] = min(trained, key=lambda row: sign * row.values[column.key].mean).label
     return best
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Raw figures: mean and standard error of every column, in its own unit (seconds, bytes, shares)."""
+    """Raw figures: mean and standard error of every column, in its own unit (seconds, bytes, shares).
+
+    Args:
+        rows: See `tabulate`.
+
+    Returns:
+        Where tasks are mixed, the first column tells the task, and a figure that is none of a row's task is empty.
+    """
+    parts = by_task(rows)
+    is_mixed = len(parts) > 1
+    keys = list(dict.fromkeys(column.key for part in parts or [[]] for column in columns_of(part)))
     text = io.StringIO()
-    header = ["regularizer", "name", "strength", "seeds", "num_seeds"]
-    header += [f"{column.key}_{part}" for column in COLUMNS for part in ("mean", "stderr")]
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
+    header = ["regularizer", "name", "strength", "seeds", "num_seeds"]
+    header += [f"{key}_{part}" for key in keys for part in ("mean", "stderr")]
+    writer.writerow(["task", *header] if is_mixed else header)
+    nothing = estimate([])
     for row in rows:
         seeds = " ".join(str(run.config["seed"]) for run in row.runs) if row.name != ZERO_SHOT else ""
-        figures = [number for column in COLUMNS for number in (row.values[column.key].mean, row.values[column.key].stderr)]
+        values = [row.values.get(key, nothing) for key in keys]
+        figures = [number for value in values for number in (value.mean, value.stderr)]
         strength = "" if row.strength is None else row.strength
         cells = ["" if math.isnan(number) else number for number in figures]
-        writer.writerow([row.label, row.name, strength, seeds, row.num_seeds if seeds else "", *cells])
+        line = [row.label, row.name, strength, seeds, row.num_seeds if seeds else "", *cells]
+        writer.writerow([row.task, *line] if is_mixed else line)
     return text.getvalue()
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """A table for a README."""
-    lines = [["regularizer", "seeds", *(column.title for column in COLUMNS)]]
-    lines.append([":--", *["--:"] * (len(COLUMNS) + 1)])
+    """A table for a README, one for each task."""
+    return "\n".join(_markdown_table(part) for part in by_task(rows) or [[]])
+
+
+def _markdown_table(rows: Sequence[Row]) -> str:
+    columns = columns_of(rows)
+    lines = [["regularizer", "seeds", *(column.title for column in columns)]]
+    lines.append([":--", *["--:"] * (len(columns) + 1)])
     for row in rows:
         seeds = "" if row.name == ZERO_SHOT else str(row.num_seeds)
-        lines.append([row.label, seeds, *(row.values[column.key].show(column.digits, column.scale) for column in COLUMNS)])
+        lines.append([row.label, seeds, *(show_cell(row, column) for column in columns)])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
 def as_latex(rows: Sequence[Row]) -> str:
-    """A ``tabular`` for a paper, with booktabs rules."""
+    """A ``tabular`` for a paper, with booktabs rules; one for each task."""
+    return "\n".join(_latex_table(part) for part in by_task(rows) or [[]])
+
+
+def _latex_table(rows: Sequence[Row]) -> str:
+    columns = columns_of(rows)
 
     def escape(text: str) -> str:
         for plain, tex in (
@@ -318,13 +341,13 @@ def as_latex(rows: Sequence[Row]) -> str:
         return text
 
     lines = [
-        rf"\begin{{tabular}}{{l{'r' * (len(COLUMNS) + 1)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(columns) + 1)}}}",
         r"\toprule",
-        " & ".join(["regularizer", "seeds", *(escape(column.title) for column in COLUMNS)]) + r" \\",
+        " & ".join(["regularizer", "seeds", *(escape(column.title) for column in columns)]) + r" \\",
         r"\midrule",
     ]
     for row in rows:
         seeds = "" if row.name == ZERO_SHOT else str(row.num_seeds)
-        cells = [row.values[column.key].show(column.digits, column.scale, r" $\pm$ ") for column in COLUMNS]
+        cells = [show_cell(row, column, r" $\pm$ ") for column in columns]
         lines.append(" & ".join([escape(row.label), seeds, *map(escape, cells)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"

@@ -92,6 +92,8 @@ def identity_of(config: Container) -> dict[str, Any]:
     """
     assert isinstance(config, DictConfig)
     sections = {str(key): config._get_node(key) for key in config if key not in _NOT_IDENTITY}
+    # Groups of other tasks.
+    sections = {key: node for key, node in sections.items() if not (isinstance(node, Container) and node._is_none())}
     identity: dict[str, Any] = {
         key: OmegaConf.to_container(node, resolve=True) if isinstance(node, Container) else config[key]
         for key, node in sections.items()

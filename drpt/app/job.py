@@ -13,10 +13,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from drpt.analysis.run import CHECKPOINTS, CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, SUMMARY_FILE
+from drpt.app.build_plugins import build_plugins
 from drpt.app.config import check_config, drop_unused_strength
 from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.data.build_source import build_source
 from drpt.data.pools import Pools, draw_pools
 from drpt.files import write_atomically
 
@@ -67,7 +67,7 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
     started = {"status": "running", "label": label, "started": datetime.now(UTC).isoformat(timespec="seconds")}
     _write_summary(folder, started)
     try:
-        source = build_source(spec.data.source)
+        source = build_plugins(spec)
         pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
         _check_data_are_the_same(folder, pools)
         from drpt.app.environment import describe_environment

@@ -14,12 +14,12 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from drpt.analysis.run import COMMANDS_FILE, ResultsError
+from drpt.app.build_plugins import build_plugins
 from drpt.app.compose import compose_run
 from drpt.app.config import ConfigError, check_config, register
 from drpt.app.job import run_job
 from drpt.app.paths import config_folder
 from drpt.app.sweep import plan_sweep, without_sweeps
-from drpt.data.build_source import build_source
 
 _MULTIRUN = {"-m", "--multirun"}
 # Hydra's options that ask about the configuration and train nothing.
@@ -59,8 +59,10 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
     is_sketching = any("sketch" in word for word in overrides if word.startswith("regularizer.products="))
     if not is_sketching and (named := [word for word in overrides if word.startswith(("sketch=", "sketch."))]):
         raise ConfigError(f"{named[0]} counts with regularizer.products=sketch alone: add that, or leave it out.")
+    if config.task.name != "sft" and (named := [word for word in overrides if word.startswith("regularizer.base_weights=")]):
+        raise ConfigError(f"{named[0]}: with task={config.task.name} algorithm.normalisation says how responses are weighted.")
     if not is_sweep:
-        build_source(check_config(config).data.source)
+        build_plugins(check_config(config))
     elif (plan := plan_sweep(overrides, config)) is not None:
         duplicates = f"; {plan.num_duplicates} more would be the same and are skipped" if plan.num_duplicates else ""
         Console(stderr=True, highlight=False).print(f"{len(plan.names)} jobs{duplicates}")

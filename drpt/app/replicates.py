@@ -7,6 +7,7 @@ from pathlib import Path
 
 from drpt.analysis.run import CHECKPOINTS, DATA_FILE, ResultsError, Run
 from drpt.analysis.table import ZERO_SHOT, Row
+from drpt.analysis.yardsticks import SFT
 from drpt.app.run_config import read_spec
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
@@ -53,17 +54,24 @@ def find_replicates(rows: Sequence[Row], folder: Path) -> tuple[list[Replicates]
     """Check all that can be checked without a model: checkpoints, data, and that there is something to compare.
 
     Args:
-        rows: See `drpt.analysis.table.tabulate`; those of the untrained model are passed over.
+        rows: See `drpt.analysis.table.tabulate`; those of the untrained model and of other tasks than supervised
+            fine-tuning are passed over.
         folder: The sweep's, for messages.
 
     Returns:
         The rows with at least two runs, ready to be measured, and the rows that have only one.
 
     Raises:
-        ReplicatesError: No row has two runs; a checkpoint is missing; the data have changed since a run was trained, or
-            differ between replicates.
+        ReplicatesError: No run is of supervised fine-tuning; no row has two runs; a checkpoint is missing; the data have
+            changed since a run was trained, or differ between replicates.
     """
-    trained = [row for row in rows if row.name != ZERO_SHOT]
+    trained = [row for row in rows if row.name != ZERO_SHOT and row.task == SFT.task]
+    if not trained:
+        tasks = ", ".join(sorted({row.task for row in rows}))
+        raise ReplicatesError(
+            f"{folder}: its finished runs are of task={tasks}. What is split into bias and variance is the held-out "
+            f"cross-entropy that task={SFT.task} trains for; `drpt report {folder}` shows what these runs measured."
+        )
     enough = [row for row in trained if row.num_seeds > 1]
     if not enough:
         seeds = ", ".join(sorted({str(run.config["seed"]) for row in trained for run in row.runs}))

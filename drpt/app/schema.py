@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from drpt.app.rollout_rules import check_rollout_sections, check_rollouts
 from drpt.capture.sketch_spec import SketchSpec
 from drpt.checks import check_choice, check_interval
 from drpt.data.spec import DataSpec
@@ -9,8 +10,11 @@ from drpt.evaluation.spec import EvaluationSpec
 from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Pool
 from drpt.geometry.spec import RegularizerSpec
 from drpt.models.spec import FinetuneSpec, ModelSpec
+from drpt.modules.algorithm_spec import AlgorithmSpec
 from drpt.modules.spec import TaskSpec, TrainerSpec
 from drpt.optim.spec import OptimizerSpec
+from drpt.rewards.spec import RewardSpec
+from drpt.rollouts.spec import RolloutSpec
 
 LOGGERS = {"wandb": "Weights & Biases, besides the run's folder", "off": "the run's folder alone"}
 WANDB_MODES = {
@@ -56,6 +60,9 @@ class RunSpec:
     trainer: TrainerSpec
     evaluation: EvaluationSpec
     logger: LoggerSpec
+    algorithm: AlgorithmSpec | None = None  # these three of tasks that draw responses
+    rollout: RolloutSpec | None = None
+    reward: RewardSpec | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -66,6 +73,9 @@ class RunSpec:
         check_interval("seed", self.seed, low=0, high=2**31 - 1, meaning="the run's seed")
         if not self.sweep or "/" in self.sweep or self.sweep.startswith("."):
             raise ValueError(f"sweep={self.sweep!r} must be a folder's name: no slash, no leading dot, not empty.")
+        check_rollout_sections(self)
+        if self.task.draws_responses:
+            check_rollouts(self)
         self._check_stopping()
         self._check_rows()
         self._check_micro_batches()

@@ -10,9 +10,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig
 
+from drpt.app.build_plugins import build_plugins
 from drpt.app.compose import compose_run, explain
 from drpt.app.config import ConfigError, check_config, drop_unused_strength, job_name
-from drpt.data.build_source import build_source
 
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
@@ -66,16 +66,16 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
     names: list[str] = []
     faults: list[str] = []
-    sources: set[str] = set()  # those that were built: reading data once is enough
+    sources: set[str] = set()  # those that were built, with their rewards: reading data once is enough
     for job in jobs:
         try:
             config = drop_unused_strength(compose_run(job))
             spec = check_config(config)
             names.append(job_name(config))
-            source = json.dumps(spec.data.source, sort_keys=True)
+            source = json.dumps([spec.data.source, spec.reward and spec.reward.terms], sort_keys=True)
             if source not in sources:
                 sources.add(source)
-                build_source(spec.data.source)
+                build_plugins(spec)
         except ValueError as error:
             faults += str(error).splitlines()
     if faults:

@@ -104,3 +104,23 @@ def _is_online(mode: str) -> bool:
     if mode == "online" and not has_login:
         raise ValueError("logger.mode=online: no W&B login. Run `wandb login`, or choose logger.mode=offline or logger=off.")
     return has_login
+
+
+def finish_dashboard(
+    logger: WandbLogger, figures: dict[str, dict[str, float]], tables: dict[str, list[dict[str, Any]]]
+) -> None:
+    """Put a run's final figures into its summary, and its tables beside them.
+
+    Args:
+        logger: Of the run.
+        figures: See `drpt.analysis.run.summarize`.
+        tables: Rows of plain values by the table's name; empty ones are left out.
+    """
+    import wandb
+
+    run = logger.experiment
+    run.summary.update({f"final/{name}": value for name, value in figures["final"].items()})
+    for name, rows in tables.items():
+        if rows:
+            columns = list(rows[0])
+            run.log({name: wandb.Table(columns=columns, data=[[row[key] for key in columns] for row in rows])})

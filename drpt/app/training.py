@@ -11,25 +11,22 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from drpt.analysis.run import CHECKPOINTS, SAMPLES_FILE, summarize
+from drpt.analysis.run import CHECKPOINTS, OUTCOMES_FILE, SAMPLES_FILE, summarize
+from drpt.analysis.yardsticks import yardstick_of
+from drpt.app.assembly import Assembly, Parts, assemble
 from drpt.app.schema import RunSpec
-from drpt.app.tracking import start_tracking
-from drpt.data.module import PostTrainingData
+from drpt.app.tracking import finish_dashboard, start_tracking
 from drpt.data.pools import Pools
 from drpt.data.source import Source
-from drpt.data.split import StepSplit
 from drpt.files import write_atomically
-from drpt.geometry.catalogue import Pool
 from drpt.geometry.regularizer import build_regularizer
 from drpt.memory import keep_freed_memory, release_memory
 from drpt.metrics import METRICS_FILE, read_metrics
 from drpt.models.load import apply_finetune, count_parameters, load_model
-from drpt.models.packing import check_packing
 from drpt.modules.checkpoints import LAST, Checkpoints
-from drpt.modules.evaluation import HeldOutEvaluation
 from drpt.modules.progress import TrainingProgress
+from drpt.modules.rollout_tables import rollout_tables
 from drpt.modules.run_folder_logger import RunFolderLogger
-from drpt.modules.sft import SupervisedFineTuning
 
 _log = logging.getLogger(__name__)
 
@@ -56,37 +53,45 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
     start = time.perf_counter()
     _quieten_libraries()
     keep_freed_memory()
-    num_steps = spec.trainer.max_steps
     regularizer = build_regularizer(spec.regularizer, seed=spec.seed)
     loaded = load_model(spec.model)
     model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
-    if spec.data.packing:
-        check_packing(model, label=spec.model.label)
     num_trained, num_parameters = count_parameters(model)
-    data = PostTrainingData(
-        pools,
-        loaded.tokenizer,
-        spec.data,
-        num_steps=num_steps,
-        seed=spec.seed,
-        needs_general=regularizer.needs_general,
-        needs_target=regularizer.needs_target,
-        split=StepSplit(micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.pool is not Pool.STEP),
-    )
-    _report_counts(data.counts)
-    module = SupervisedFineTuning(
-        model,
-        regularizer,
-        spec.sketch,
-        spec.optimizer,
-        spec.trainer,
-        seed=spec.seed,
-    )
     checkpoint = folder / CHECKPOINTS / LAST
     resume_step = _step_of(checkpoint)
     if resume_step:
         _log.info("%s goes on after step %d", folder.name, resume_step)
-    evaluation = HeldOutEvaluation(data, loaded.tokenizer, source.is_correct, spec.evaluation, num_steps=num_steps)
+    parts = Parts(
+        spec=spec,
+        source=source,
+        pools=pools,
+        loaded=loaded,
+        model=model,
+        regularizer=regularizer,
+        folder=folder,
+        resume_step=resume_step,
+    )
+    assembly = assemble(parts)
+    with assembly.cleanup:
+        _report_counts(assembly.counts)
+        figures = _fit(assembly, spec, config, folder, number, resume_step)
+    result = figures | {
+        "num_trained_parameters": num_trained,
+        "num_parameters": num_parameters,
+        "data_counts": assembly.counts,
+        "seconds": time.perf_counter() - start,
+    }
+    del assembly, parts, model, loaded
+    release_memory()
+    return result
+
+
+def _fit(
+    assembly: Assembly, spec: RunSpec, config: dict[str, Any], folder: Path, number: str, resume_step: int
+) -> dict[str, Any]:
+    """Run the trainer under its loggers; figures of the run."""
+    num_steps, evaluation = spec.trainer.max_steps, assembly.evaluation
+    checkpoint = folder / CHECKPOINTS / LAST
     keeper = Checkpoints(
         checkpoint.parent,
         evaluation,
@@ -104,7 +109,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
             devices=1,
             precision=spec.trainer.precision,
             logger=[metrics_logger, *([wandb_logger] if wandb_logger else [])],
-            callbacks=[evaluation, keeper, progress],
+            callbacks=[evaluation, keeper, progress, *assembly.callbacks],
             num_sanity_val_steps=0,
             enable_checkpointing=False,  # ours writes what a resumed run needs, and no more
             enable_progress_bar=False,
@@ -113,7 +118,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
             log_every_n_steps=1,
         )
         try:
-            trainer.fit(module, data, ckpt_path=checkpoint if resume_step else None, weights_only=True)
+            trainer.fit(assembly.module, assembly.data, ckpt_path=checkpoint if resume_step else None, weights_only=True)
         except SystemExit:
             # Lightning turns an interruption into an exit, and leaves the keyboard unheard.
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -121,12 +126,15 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
                 raise KeyboardInterrupt from None
             raise
         selected_step = num_steps if keeper.best_step is None else keeper.best_step
-        figures = summarize(read_metrics(folder / METRICS_FILE), selected_step)
+        figures = summarize(read_metrics(folder / METRICS_FILE), selected_step, yardstick_of(spec.task.name))
         samples = evaluation.samples if keeper.best_step is None else keeper.best_samples
         if samples:  # none when all that was left to do was to sum up
             write_atomically(folder / SAMPLES_FILE, json.dumps(samples, indent=1, ensure_ascii=False))
+        tables = {"samples": samples} | rollout_tables(folder)
+        if "outcomes" in tables:
+            write_atomically(folder / OUTCOMES_FILE, json.dumps(tables["outcomes"], indent=1))
         if wandb_logger is not None:
-            _finish_dashboard(wandb_logger, figures, samples)
+            finish_dashboard(wandb_logger, figures, tables)
         exit_code = 0
     finally:
         metrics_logger.close()
@@ -134,17 +142,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
             import wandb
 
             wandb.finish(exit_code=exit_code)  # the next run of a sweep must not land in this one's
-    result = figures | {
-        "steps": num_steps,
-        "selected_step": selected_step,
-        "num_trained_parameters": num_trained,
-        "num_parameters": num_parameters,
-        "data_counts": data.counts,
-        "seconds": time.perf_counter() - start,
-    }
-    del trainer, module, model, loaded, data, evaluation, keeper, progress
-    release_memory()
-    return result
+    return {**figures, "steps": num_steps, "selected_step": selected_step}
 
 
 def _step_of(checkpoint: Path) -> int:
@@ -159,19 +157,11 @@ def _report_counts(counts: dict[str, int]) -> None:
         _log.info("examples cut or left out: %s", ", ".join(f"{name} {count}" for name, count in noted.items()))
 
 
-def _finish_dashboard(logger: Any, figures: dict[str, dict[str, float]], samples: list[dict[str, Any]]) -> None:
-    import wandb
-
-    run = logger.experiment
-    run.summary.update({f"final/{name}": value for name, value in figures["final"].items()})
-    if samples:
-        columns = ["prompt", "expected", "answer", "is_correct"]
-        run.log({"samples": wandb.Table(columns=columns, data=[[row[key] for key in columns] for row in samples])})
-
-
 def _quieten_libraries() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # deprecated inside Lightning, nothing of ours
+    # A policy is trained in evaluation mode: without dropout.
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
     # Lightning's advice for data loaders with workers; ours makes a batch in well under a millisecond.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

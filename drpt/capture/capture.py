@@ -11,7 +11,7 @@ activations are freed. Under the layer partition nothing outlives its own layer'
 keep activations within a budget, and beyond it a second backward pass forms the update.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 
@@ -33,7 +33,9 @@ from drpt.capture.segments import Layout
 from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, trained_parameters
 from drpt.capture.sketch import Sketcher
 from drpt.capture.sketch_spec import SketchKind, SketchSpec
-from drpt.capture.step import CaptureStep, StepPlan
+from drpt.capture.step import CaptureStep
+from drpt.capture.step_plan import StepPlan
+from drpt.capture.target import TargetGradient, target_gradient
 from drpt.geometry.catalogue import Partition, Pool, ProductsMethod, Scope
 from drpt.geometry.regularizer import Regularizer
 
@@ -121,6 +123,7 @@ class GradientCapture:
         example_of_token: Int[Tensor, "row token"] | None = None,
         num_parts: int = 1,
         scale: float = 1.0,
+        target: TargetGradient | None = None,
     ) -> Iterator[CaptureStep]:
         """Open the capture for one optimizer step.
 
@@ -133,15 +136,19 @@ class GradientCapture:
             example_of_token: Instead, the example of each token, −1 for padding.
             num_parts: Batches of the step.
             scale: What the update is multiplied by.
+            target: A target gradient that is given (see `target_gradient`); the step then has no target examples.
 
         Yields:
-            The step; call its `backward` once a batch.
+            The step; call its `backward` once a batch, or `finish` where there is none.
 
         Raises:
-            ValueError: The regularizer needs a target gradient and the step has no target example.
+            ValueError: The regularizer needs a target gradient, and the step has neither target examples nor a given one; or a
+                given one does not fit.
         """
         regularizer = self.regularizer
-        if regularizer.needs_products and rows.num_target == 0:
+        if target is not None:
+            self._check_target(target, rows)
+        elif regularizer.needs_products and rows.num_target == 0:
             raise ValueError("this regularizer compares with the target gradient: give it data.target_rows of at least 1.")
         if regularizer.needs_spread and rows.num_target == 1:
             raise ValueError("an automatic strength looks at the spread among target rows: data.target_rows of at least 2.")
@@ -151,12 +158,35 @@ class GradientCapture:
         layout = Layout(everyone if examples is None else examples, example_of_token)
         extent = Extent(rows.num_general, rows.num_target, self._pool)
         measure = Measure(need_of(regularizer), regularizer.products, self._sketcher, extent)
-        step = CaptureStep(self._plan, measure, rows, layout, num_parts=num_parts, scale=scale)
+        step = CaptureStep(self._plan, measure, rows, layout, num_parts=num_parts, scale=scale, target=target)
         try:
             with captured_forwards(self._sites, self.parameters, step):
                 yield step
         finally:
             step.forget()
+
+    def target_gradient(self, backward: Callable[[], None]) -> TargetGradient:
+        """A target gradient of whatever losses, for one or several steps.
+
+        Args:
+            backward: Runs ordinary backward passes outside any step; what they leave in ``.grad`` adds up, over processes too.
+
+        Returns:
+            v, for `step`; ``.grad`` is as it was before.
+        """
+        return target_gradient(self.parameters, backward, self._exchange)
+
+    def _check_target(self, target: TargetGradient, rows: StepRows) -> None:
+        target.check(self.parameters)
+        if rows.num_target:
+            raise ValueError(f"target: the step has {rows.num_target} target examples, too; give rows of num_target=0.")
+        if self.regularizer.needs_spread:
+            raise ValueError(
+                "target: an automatic strength looks at the spread among a step's target examples, and a target gradient that "
+                "is given comes as one. Give a number, or target examples in the batch."
+            )
+        if self._plan.is_sharded:
+            raise ValueError("target: a model sharded by FSDP2 takes its target gradient from examples in the batch.")
 
     @property
     def plan(self) -> StepPlan:

@@ -121,6 +121,10 @@ class ParameterShape:
         """The exact method that costs least; of equals the first of reduced, pairwise, direct."""
         return min(EXACT, key=lambda method: self.cost(method, need).total)
 
+    def cheapest_gramian(self) -> ProductsMethod:
+        """The exact method whose gramian of the general examples alone costs least."""
+        return min(EXACT, key=lambda method: self.gramian(method, self.num_general).total)
+
     def step(self, *, kept_examples: float) -> tuple[int, int]:
         """Multiplications of a standard step's three products over the general tokens, and of ours without comparing.
 

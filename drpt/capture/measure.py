@@ -37,18 +37,21 @@ class Measure:
         self._method = method
         self._sketcher = sketcher
 
-    def __call__(self, uses: Sequence[Use]) -> tuple[Tensor, ...]:
+    def __call__(self, uses: Sequence[Use], direction: Tensor | None = None) -> tuple[Tensor, ...]:
         """What one parameter adds to its block's sums; a tied or repeated one has all its uses, cross terms included.
 
         Args:
             uses: All uses of one parameter in the step that this process holds.
+            direction: The parameter's part of a target gradient that is given; else it is the target examples' mean.
 
         Returns:
             See the class; in float32 or better.
         """
         if self.is_made_of_rows(uses):
-            return self.compare_rows(self.rows(uses))
+            return self.compare_rows(self.rows(uses), None if direction is None else self.row_of(uses, direction))
         outer = [use for use in uses if isinstance(use, OuterUse)]
+        if direction is not None:
+            return self._against(outer, direction)
         method = self._method if self._method is not ProductsMethod.AUTO else self._cheapest(outer)
         module, extent = _METHODS[method], self.extent
         if self.need is Need.JOINT:
@@ -76,13 +79,22 @@ class Measure:
         outer = [use for use in uses if isinstance(use, OuterUse)]
         return sketched.rows(outer, self.extent.num_examples, self._sketcher)
 
-    def compare_rows(self, rows: Float[Tensor, "example number"]) -> tuple[Tensor, ...]:
-        """Products of the rows of all processes."""
+    def row_of(self, uses: Sequence[Use], direction: Tensor) -> Float[Tensor, " number"]:
+        """A given gradient as a row that the examples' rows can be compared with."""
+        if isinstance(uses[0], RowwiseUse):
+            return direction.flatten()
+        assert self._sketcher is not None
+        return sketched.direction(direction, self._sketcher)
+
+    def compare_rows(
+        self, rows: Float[Tensor, "example number"], given: Float[Tensor, " number"] | None = None
+    ) -> tuple[Tensor, ...]:
+        """Products of the rows of all processes, with a given target's row instead of the target examples' mean."""
         rows = self.extent.exchange.add_up(rows)
         n, m = self.extent.num_general, self.extent.num_target
         if self.need is Need.JOINT:
             return (rows @ rows.T,)
-        target = rows[n:].sum(dim=0) / max(m, 1)
+        target = rows[n:].sum(dim=0) / max(m, 1) if given is None else given.to(rows)
         pair = (rows[:n] @ target, target.square().sum())
         return pair if self.need is Need.ALIGNMENT else (*pair, rows[:n] @ rows[:n].T)
 
@@ -109,7 +121,20 @@ class Measure:
         gramian = stacked[2] if self.need is Need.GRAMIAN else None
         return Products(alignment=stacked[0], target_sq=stacked[1], gramian=gramian)
 
+    def _against(self, uses: Sequence[OuterUse], direction: Float[Tensor, "left right"]) -> tuple[Tensor, ...]:
+        """Alignments with a given gradient: all tokens mapped through it."""
+        n, extent = self.extent.num_general, self.extent
+        along = extent.exchange.add_up(reduced.along(uses, direction, n, extent))[:n]
+        pair = (along, direction.square().sum())
+        if self.need is Need.ALIGNMENT:
+            return pair
+        method = self._method if self._method is not ProductsMethod.AUTO else self._shape(uses).cheapest_gramian()
+        return (*pair, _METHODS[method].gramian(uses, extent, n))
+
     def _cheapest(self, uses: Sequence[OuterUse]) -> ProductsMethod:
+        return self._shape(uses).cheapest(self.need)
+
+    def _shape(self, uses: Sequence[OuterUse]) -> ParameterShape:
         n = self.extent.num_general
         tokens = [(use.segments.tokens_before(n), use.segments.num_tokens) for use in uses]
         if self.extent.exchange.num_processes > 1:  # every process must come to the same choice
@@ -117,8 +142,7 @@ class Measure:
             tokens = [(int(a), int(b)) for a, b in self.extent.exchange.add_up(counts).tolist()]
         shapes = [UseShape(before, total - before, use.left.is_ids) for (before, total), use in zip(tokens, uses, strict=True)]
         left, right = uses[0].num_left, uses[0].right.values.shape[1]
-        shape = ParameterShape(left, right, tuple(shapes), n, self.extent.num_target)
-        return shape.cheapest(self.need)
+        return ParameterShape(left, right, tuple(shapes), n, self.extent.num_target)
 
 
 def _split(joint: Tensor, extent: Extent) -> tuple[Tensor, Tensor, Tensor]:

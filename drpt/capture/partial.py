@@ -28,16 +28,18 @@ class PartialProducts:
         self._measure = measure
         self._rows = rows
         self._compared: dict[str, Tensor] = {}  # rows of numbers
+        self._given: dict[str, Tensor | None] = {}  # the same of a target gradient that is given
         self._target_grads: dict[str, Tensor] = {}  # V, summed over target examples
         self._targets_seen: dict[str, set[int]] = {}
         self._along: dict[str, Tensor] = {}  # <g_i, V>
 
-    def add(self, name: str, uses: Sequence[Use]) -> None:
+    def add(self, name: str, uses: Sequence[Use], direction: Tensor | None = None) -> None:
         """One batch's uses of a parameter.
 
         Args:
             name: Of the parameter.
             uses: All of them in this batch.
+            direction: The parameter's part of a target gradient that is given.
 
         Raises:
             ValueError: These products cannot be had without keeping activations, or target examples come too late.
@@ -46,13 +48,19 @@ class PartialProducts:
         if measure.is_made_of_rows(uses):
             found = measure.rows(uses)
             self._compared[name] = self._compared[name] + found if name in self._compared else found
+            self._given[name] = None if direction is None else measure.row_of(uses, direction)
             return
         if measure.need is not Need.ALIGNMENT:
             raise ValueError(
                 "the step's batches together keep more alive than retain_mib allows, and this regularizer compares general "
                 "examples of different batches with each other: raise retain_mib, or take products=sketch."
             )
-        self._add_alignment(name, [use for use in uses if isinstance(use, OuterUse)])
+        outer = [use for use in uses if isinstance(use, OuterUse)]
+        if direction is None:
+            self._add_alignment(name, outer)
+        else:
+            self._target_grads[name] = direction
+            self._add_along(name, outer, direction)
 
     def _add_alignment(self, name: str, uses: Sequence[OuterUse]) -> None:
         extent = self._measure.extent
@@ -74,14 +82,18 @@ class PartialProducts:
                 "batch: put the target examples into the first batches, raise retain_mib, or take products=sketch."
             )
         if len(seen) == m:
-            along = reduced.along(uses, self._target_grads[name] / m, n, extent)[:n]
-            self._along[name] = self._along[name] + along if name in self._along else along
+            self._add_along(name, uses, self._target_grads[name] / m)
+
+    def _add_along(self, name: str, uses: Sequence[OuterUse], direction: Tensor) -> None:
+        extent = self._measure.extent
+        along = reduced.along(uses, direction, extent.num_general, extent)[: extent.num_general]
+        self._along[name] = self._along[name] + along if name in self._along else along
 
     def products(self) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
         """What each parameter adds to its block's sums; see `Measure`."""
         for name, rows in self._compared.items():
-            yield name, self._measure.compare_rows(rows)
+            yield name, self._measure.compare_rows(rows, self._given[name])
         extent = self._measure.extent
         for name, along in self._along.items():
-            target_grad = self._target_grads[name] / extent.num_target
+            target_grad = self._target_grads[name] / max(extent.num_target, 1)  # one that is given is a mean already
             yield name, (extent.exchange.add_up(along), target_grad.square().sum())

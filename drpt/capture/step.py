@@ -1,27 +1,27 @@
 """One step in progress: which uses the backward pass has reached, what their products add up to, which blocks are done."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from drpt.capture.cost import Need
 from drpt.capture.diagnostics import BlockGroup, StepReport
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.exchange import Exchange
 from drpt.capture.measure import Measure
 from drpt.capture.partial import PartialProducts
-from drpt.capture.partition import Block
 from drpt.capture.replay import Replay
 from drpt.capture.rows import StepRows
 from drpt.capture.segments import Layout
+from drpt.capture.step_plan import StepPlan
+from drpt.capture.target import TargetGradient
 from drpt.capture.tokens import RecentTokens
+from drpt.capture.updates import add_update, backward_of_mean
 from drpt.capture.use import Use
-from drpt.geometry.catalogue import Partition
 from drpt.geometry.products import Coefficients
-from drpt.geometry.regularizer import Regularizer
 
 # Blocks that are complete wait for each other, so that one call solves for several: a small quadratic program costs mostly
 # the calls. What they keep alive meanwhile is bounded.
@@ -29,26 +29,6 @@ _WAITING_BLOCKS = 48
 WAITING_BYTES = 128 * 2**20
 
 Losses = Float[Tensor, " example"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepPlan:
-    """What does not change from step to step."""
-
-    regularizer: Regularizer
-    blocks: tuple[Block, ...]  # regularized ones first
-    num_regularized: int
-    is_plain: bool  # one weighted loss gives the update
-    owners: Mapping[str, tuple[nn.Module, str]]  # of each trained parameter: its module, and its name there
-    retain_bytes: int  # what blocks of several layers may keep alive until they are complete
-    updates: Exchange  # sums updates over processes
-    is_sharded: bool  # FSDP2: it sums updates itself
-    leaves_update: bool  # in .grad; else the step chooses coefficients, and that is all
-
-    def must_recompute(self, announced_bytes: int, num_parts: int) -> bool:
-        """Whether uses wait for coefficients and are too many to be kept, of all batches: a second pass meets them again."""
-        is_kept = num_parts > 1 or self.regularizer.partition is not Partition.LAYER
-        return self.regularizer.needs_products and is_kept and announced_bytes * num_parts > self.retain_bytes
 
 
 @dataclass(slots=True)
@@ -73,10 +53,19 @@ class CaptureStep:
         layout: Of the first batch.
         num_parts: Batches that the step consists of.
         scale: What the update is multiplied by.
+        target: A target gradient that is given.
     """
 
     def __init__(
-        self, plan: StepPlan, measure: Measure, rows: StepRows, layout: Layout, *, num_parts: int, scale: float
+        self,
+        plan: StepPlan,
+        measure: Measure,
+        rows: StepRows,
+        layout: Layout,
+        *,
+        num_parts: int,
+        scale: float,
+        target: TargetGradient | None = None,
     ) -> None:
         self.layout = layout
         self.recent = RecentTokens()
@@ -86,6 +75,7 @@ class CaptureStep:
         self._rows = rows
         self._num_parts = num_parts
         self._scale = scale
+        self._target = target
         self._block_of = {name: index for index, block in enumerate(plan.blocks) for name in block.parameters}
         self._outstanding: Counter[str] = Counter()  # uses of each parameter
         self._blocks: defaultdict[int, _Progress] = defaultdict(_Progress)
@@ -150,6 +140,19 @@ class CaptureStep:
         self._parts_done += 1
         return losses
 
+    def finish(self) -> None:
+        """Leave the update of a step without examples, whose target gradient is given: target-only training.
+
+        Raises:
+            RuntimeError: The step has examples, or no target gradient is given.
+        """
+        if self._target is None or self._rows.num_examples:
+            raise RuntimeError("finish is for steps without examples whose target gradient is given; else call backward.")
+        if self._plan.is_plain:
+            self._choose_plainly()
+        else:
+            self._choose_without_products()
+
     def report(self) -> StepReport:
         """What was chosen and how the update compares with the target gradient, block by block."""
         return StepReport(tuple(self._groups), tuple(block.name for block in self._plan.blocks))
@@ -174,7 +177,7 @@ class CaptureStep:
                 self._count_down(name, block)
             if block.coefficients is not None:
                 if self._is_second_pass or not self._is_recomputing:
-                    self._add_update(name, [use], block.coefficients)
+                    add_update(self._plan, name, [use], block.coefficients)
                 continue
             block.uses.setdefault(name, []).append(use)
             if self._outstanding[name] == 0:
@@ -249,14 +252,14 @@ class CaptureStep:
 
     def _parameter_is_reached(self, name: str, block: _Progress) -> None:
         if self._partial is not None:
-            self._partial.add(name, block.uses.pop(name))
+            self._partial.add(name, block.uses.pop(name), self._direction(name))
         elif self._is_last_part:
             self._measure_parameter(name, block)
             if block.outstanding == 0:
                 self._block_is_measured(self._block_of[name])
 
     def _measure_parameter(self, name: str, block: _Progress) -> None:
-        self._add_sums(block, self._measure(block.uses[name]))
+        self._add_sums(block, self._measure(block.uses[name], self._direction(name)))
         block.measured.add(name)
         if self._is_recomputing:
             del block.uses[name]
@@ -266,12 +269,31 @@ class CaptureStep:
             for name in [name for name in block.uses if self._outstanding[name] == 0 and name not in block.measured]:
                 self._measure_parameter(name, block)
 
+    def _add_unreached(self, index: int, block: _Progress) -> None:
+        """Of a target gradient that is given, the parts of parameters that no example reached count in ``<v, v>``."""
+        if self._target is None:
+            return
+        n = self._rows.num_general
+        for name in self._plan.blocks[index].parameters:
+            if name not in block.measured:
+                direction = self._direction(name)
+                assert direction is not None
+                shapes = [(n,), (n, n)] if self._measure.need is Need.GRAMIAN else [(n,)]
+                along, *gramian = (direction.new_zeros(shape) for shape in shapes)
+                self._add_sums(block, (along, direction.square().sum(), *gramian))
+
+    def _direction(self, name: str) -> Tensor | None:
+        if self._target is None:
+            return None
+        return self._target.direction(name, self._plan.parameter(name))
+
     def _add_sums(self, block: _Progress, found: tuple[Tensor, ...]) -> None:
         block.sums = found if block.sums is None else tuple(a + b for a, b in zip(block.sums, found, strict=True))
 
     def _block_is_measured(self, index: int) -> None:
         block = self._blocks[index]
         block.is_measured = True
+        self._add_unreached(index, block)
         self._waiting.append(index)
         if self._is_recomputing:
             return  # all are solved together
@@ -292,12 +314,15 @@ class CaptureStep:
         """What is left is complete now."""
         if self._partial is not None:
             for name, found in self._partial.products():
-                self._add_sums(self._blocks[self._block_of[name]], found)
+                block = self._blocks[self._block_of[name]]
+                self._add_sums(block, found)
+                block.measured.add(name)
         else:
             self._measure_what_is_left()
-        for index in sorted(self._blocks):
+        is_given = self._target is not None and self._plan.regularizer.needs_products
+        for index in range(self._plan.num_regularized) if is_given else sorted(self._blocks):
             block = self._blocks[index]
-            if not block.is_measured and block.sums is not None:
+            if not block.is_measured and (is_given or block.sums is not None):
                 self._block_is_measured(index)
         self._solve()
 
@@ -316,56 +341,33 @@ class CaptureStep:
             block = self._blocks[index]
             block.coefficients, block.sums = coefficients, None
             for name, uses in block.uses.items():
-                self._add_update(name, uses, coefficients)
+                add_update(self._plan, name, uses, coefficients)
             block.uses.clear()
+        self._add_target(blocks, chosen.target)
 
-    def _add_update(self, name: str, uses: Sequence[Use], coefficients: Sequence[float]) -> None:
-        """Add the uses' updates to ``.grad``, in place where that is allowed."""
-        plan = self._plan
-        if not plan.leaves_update:
+    def _add_target(self, blocks: Sequence[int], shares: Float[Tensor, " block"]) -> None:
+        """The share ``a v`` of a target gradient that is given; it is the same in all processes, and nothing is summed."""
+        if self._target is None or not self._plan.leaves_update:
             return
-        parameter = _own_parameter(*plan.owners[name])
-        gradient = parameter.grad
-        if plan.is_sharded:  # FSDP2 averages what processes leave here
-            coefficients = [coefficient * plan.updates.num_processes for coefficient in coefficients]
-        elif plan.updates.num_processes > 1:
-            gradient = None
-        for use in uses:
-            own = [coefficients[example] for example in use.segments.examples]
-            if gradient is None:
-                gradient = use.update(own, None).to(parameter.dtype)
-            elif use.dtype == gradient.dtype:
-                gradient = use.update(own, gradient)
-            else:
-                gradient.add_(use.update(own, None))
-        assert gradient is not None
-        gradient = gradient.view_as(parameter)
-        if plan.updates.num_processes > 1 and not plan.is_sharded:
-            gradient = plan.updates.add_up(gradient)
-            gradient = gradient if parameter.grad is None else parameter.grad.add_(gradient)
-        parameter.grad = gradient
+        for index, share in zip(blocks, (self._scale * shares.double()).tolist(), strict=True):
+            for name in self._plan.blocks[index].parameters:
+                self._target.add_to(name, self._plan.parameter(name), share)
 
     def _backward_of_mean(self, losses: Tensor) -> None:
         """One weighted loss gives the update: the model runs as it is."""
-        plan = self._plan
-        coefficients = plan.regularizer.coefficients(self._rows.general, None, [0])
-        if not self._groups:
-            self._groups.append(BlockGroup((0,), coefficients, None))
-        weights = self._rows.coefficients_of_examples(coefficients)[0, list(self.layout.examples)] * self._scale
-        parameters = [_own_parameter(*owner) for owner in plan.owners.values()]
-        is_summed_here = plan.updates.num_processes > 1 and not plan.is_sharded
-        if plan.is_sharded:
-            weights = weights * plan.updates.num_processes
-        before = [parameter.grad for parameter in parameters]
-        if is_summed_here:
-            for parameter in parameters:
-                parameter.grad = None
-        (weights.to(losses) * losses).sum().backward()
-        if is_summed_here:
-            for parameter, earlier in zip(parameters, before, strict=True):
-                gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                gradient = plan.updates.add_up(gradient)
-                parameter.grad = gradient if earlier is None else earlier.add_(gradient)
+        coefficients = self._choose_plainly()
+        of_examples = self._rows.coefficients_of_examples(coefficients)[0, list(self.layout.examples)]
+        backward_of_mean(self._plan, losses, of_examples * self._scale)
+
+    def _choose_plainly(self) -> Coefficients:
+        """Coefficients that all blocks have in common."""
+        if self._groups:
+            return self._groups[0].coefficients
+        chosen = self._plan.regularizer.coefficients(self._rows.general, None, [0])
+        self._groups.append(BlockGroup((0,), chosen, None))
+        everywhere = range(len(self._plan.blocks))
+        self._add_target(everywhere, chosen.target.expand(len(everywhere)))
+        return chosen
 
 
 def ordinary_coefficients(rows: StepRows, num_blocks: int) -> Coefficients:
@@ -373,10 +375,3 @@ def ordinary_coefficients(rows: StepRows, num_blocks: int) -> Coefficients:
     weights = rows.general.weights(num_blocks)
     is_target = 0.0 if rows.num_general else 1.0
     return Coefficients(general=weights, target=weights.new_full((num_blocks,), is_target))
-
-
-def _own_parameter(module: nn.Module, name: str) -> nn.Parameter:
-    # Looked up anew: FSDP puts the whole parameter in the sharded one's place while the layer works.
-    parameter = module._parameters[name]
-    assert parameter is not None
-    return parameter

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from drpt.checks import check_choice
+from drpt.checks import check_choice, did_you_mean
 from drpt.data.example import Example, Message
 
 _PATIENCE = 25  # items without an answer, after which a family has none
@@ -24,6 +24,7 @@ class ReasoningSource:
         target: Name of the target family.
         target_options: Options of the target family, e.g. ``{min_terms: 2, max_terms: 2}``.
         general: Names of the general families, each with an equal share.
+        general_options: Options of general families, by their names, e.g. ``{products: {max_digits: 1}}``.
         system: A system turn put before every question; None leaves it to the chat template.
 
     Raises:
@@ -32,7 +33,15 @@ class ReasoningSource:
 
     is_endless = True
 
-    def __init__(self, *, target: str, target_options: Mapping[str, Any], general: Sequence[str], system: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        target: str,
+        target_options: Mapping[str, Any],
+        general: Sequence[str],
+        general_options: Mapping[str, Mapping[str, Any]],
+        system: str | None,
+    ) -> None:
         known = _families()
         check_choice("data.source.target", target, known)
         for family in general:
@@ -44,9 +53,16 @@ class ReasoningSource:
                 f"data.source.target={target!r} is also in data.source.general: general data would hold target examples. "
                 "Take it out of the list."
             )
+        for family in general_options:
+            if family not in general:
+                raise ValueError(
+                    f"data.source.general_options.{family}: not one of the general families.{did_you_mean(family, general)} "
+                    f"They are: {', '.join(general)}."
+                )
         self._target, self._general, self._system = target, list(general), system
-        self._options = {target: dict(target_options)}
-        self._family(target, 0)  # an unknown option is refused now
+        self._options = {target: dict(target_options)} | {name: dict(given) for name, given in general_options.items()}
+        for family in self._options:
+            self._family(family, 0)  # an unknown option is refused now
 
     def general(self, seed: int) -> Iterator[Example]:
         """Families in turn, so that each has the same share of any beginning of the stream."""
@@ -103,12 +119,11 @@ class ReasoningSource:
         import reasoning_gym
 
         options = self._options.get(family, {})
+        option = "target_options" if family == self._target else f"general_options.{family}"
         try:
             return reasoning_gym.create_dataset(family, seed=seed, size=_CHAPTER, **options)
         except (TypeError, AssertionError, ValueError) as error:
-            raise ValueError(
-                f"data.source.target_options={options}: the family {family!r} does not take these ({error})."
-            ) from error
+            raise ValueError(f"data.source.{option}={options}: the family {family!r} does not take these ({error}).") from error
 
 
 def _families() -> list[str]:

@@ -91,7 +91,7 @@ def answer_greedily(
     Returns:
         One text an example, in their order.
     """
-    pad, ends = tokenizer.pad_token_id, _end_tokens(model, tokenizer, examples)
+    pad, ends = tokenizer.pad_token_id, end_tokens(model, tokenizer, examples)
     answers: dict[int, str] = {}
     by_length = sorted(range(len(examples)), key=lambda i: -len(examples[i].prompt_ids))
     with evaluating(model):
@@ -118,8 +118,17 @@ def answer_greedily(
     return [answers[i] for i in range(len(examples))]
 
 
-def _end_tokens(model: Any, tokenizer: Any, examples: Sequence[EncodedExample]) -> list[int]:
-    """Whatever ends an answer: the tokenizer's end of text, the model's own, and the template's end of a turn."""
+def end_tokens(model: Any, tokenizer: Any, examples: Sequence[EncodedExample]) -> list[int]:
+    """Whatever ends an answer: the tokenizer's end of text, the model's own, and the template's end of a turn.
+
+    Args:
+        model: Causal language model of transformers.
+        tokenizer: Its tokenizer.
+        examples: Encoded conversations, whose last token is the template's end of a turn.
+
+    Returns:
+        Token ids, ascending.
+    """
     own = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
     ends |= {row.token_ids[-1] for row in examples} & set(tokenizer.all_special_ids)

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
-from drpt.modules.evaluation import HeldOutEvaluation
+from drpt.modules.evaluation import Evaluation
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
@@ -22,7 +22,7 @@ class CheckpointError(ValueError):
 
 
 class Checkpoints(Callback):
-    """Writes ``last.ckpt`` every few steps and ``best.ckpt`` where ``stopping/loss/mean`` is lowest.
+    """Writes ``last.ckpt`` every few steps and ``best.ckpt`` where the loss on held-out target examples is lowest.
 
     A file is written beside its place and renamed, so what is there is whole. The steps after which the lowest loss was
     reached travel in the checkpoint.
@@ -34,7 +34,7 @@ class Checkpoints(Callback):
         keep_steps: After these steps the trained parameters are kept for good, in files of their own.
     """
 
-    def __init__(self, folder: Path, evaluation: HeldOutEvaluation, *, every_steps: int, keep_steps: Sequence[int]) -> None:
+    def __init__(self, folder: Path, evaluation: Evaluation, *, every_steps: int, keep_steps: Sequence[int]) -> None:
         self._folder = folder
         self._evaluation = evaluation
         self._every_steps = every_steps
@@ -70,7 +70,7 @@ class Checkpoints(Callback):
         self.best_samples = state_dict["best_samples"]
 
     def _keep_best(self, trainer: Trainer) -> None:
-        loss = self._evaluation.latest.get("stopping/loss/mean")
+        loss = self._evaluation.stopping_loss
         if loss is not None and loss < self.best_loss:
             self.best_loss, self.best_step = loss, trainer.global_step
             self.best_samples = self._evaluation.samples

@@ -22,7 +22,7 @@ class Choice:
     scale: float  # this choice's share of the step's update
 
 
-def choices_of_step(batch: StepBatch, pool: Pool, base_weights: BaseWeights) -> list[Choice]:
+def choices_of_step(batch: StepBatch, pool: Pool, weights: Float[Tensor, " general"]) -> list[Choice]:
     """Split a step by ``regularizer.pool``.
 
     The shares are those of the general base weights, or of the target examples in a step without general ones; they sum to
@@ -31,12 +31,11 @@ def choices_of_step(batch: StepBatch, pool: Pool, base_weights: BaseWeights) -> 
     Args:
         batch: The step's examples.
         pool: Among which the choice is made.
-        base_weights: ω, over the step's general examples.
+        weights: ω, over the step's general examples; sum 1.
 
     Returns:
         At least one choice.
     """
-    weights = _base_weights(batch, base_weights)
     if pool is Pool.STEP:
         return [_choice(batch, list(range(batch.num_examples)), batch.parts, weights)]
     if pool is Pool.RANK:
@@ -44,7 +43,16 @@ def choices_of_step(batch: StepBatch, pool: Pool, base_weights: BaseWeights) -> 
     return [_choice(batch, part.examples, [part], weights) for part in batch.parts]
 
 
-def _base_weights(batch: StepBatch, base_weights: BaseWeights) -> Float[Tensor, " general"]:
+def step_weights(batch: StepBatch, base_weights: BaseWeights) -> Float[Tensor, " general"]:
+    """ω of a step's general examples.
+
+    Args:
+        batch: The step.
+        base_weights: Every example alike, or by its share of the step's loss tokens.
+
+    Returns:
+        Sum 1; empty in a step without general examples.
+    """
     n = batch.num_general
     if base_weights is BaseWeights.TOKEN and n:
         counts = batch.loss_tokens.float()

@@ -1,6 +1,7 @@
 """When to measure on held-out examples: before the first step, every few steps and after the last."""
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,59 @@ from drpt.evaluation.spec import EvaluationSpec
 from drpt.memory import release_memory
 
 
-class HeldOutEvaluation(Callback):
-    """Logs ``target/*`` on the evaluation examples and ``stopping/*`` on target examples kept out of training.
+class Evaluation(Callback):
+    """Logs what `measure` finds; what was found last is there for the progress bar and for checkpoints.
+
+    Args:
+        spec: The `evaluation` config group.
+        num_steps: Optimizer steps of the whole run.
+    """
+
+    def __init__(self, spec: EvaluationSpec, *, num_steps: int) -> None:
+        self._every_steps = spec.every_steps
+        self._num_steps = num_steps
+        self.samples: list[dict[str, Any]] = []  # the latest answers: prompt, expected, answer, is_correct, …
+        self.latest: dict[str, float] = {}
+
+    @abstractmethod
+    def measure(self, module: LightningModule) -> dict[str, float]:
+        """Figures of the model as it is now; also leaves `samples`.
+
+        Args:
+            module: With the model.
+
+        Returns:
+            By metric.
+        """
+
+    @property
+    def stopping_loss(self) -> float | None:
+        """What the best checkpoint has least of, on target examples kept out of training; None where none are."""
+        return self.latest.get("stopping/loss/mean")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the model as it was given; a resumed run has done so before."""
+        if trainer.global_step == 0:
+            self._measure(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        """Measure every few steps and after the last."""
+        step = trainer.global_step
+        if step % self._every_steps == 0 or step == self._num_steps:
+            self._measure(trainer, pl_module)
+
+    def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        start = time.perf_counter()
+        metrics = self.measure(pl_module)
+        metrics["evaluation/seconds/value"] = time.perf_counter() - start
+        self.latest = metrics
+        release_memory()  # what generation needed is not to be counted as the next steps' memory
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=trainer.global_step)
+
+
+class HeldOutEvaluation(Evaluation):
+    """Loss and greedy accuracy: ``target/*`` of the evaluation examples, ``stopping/*`` of target examples not trained on.
 
     Args:
         data: The held-out examples.
@@ -33,38 +85,21 @@ class HeldOutEvaluation(Callback):
         *,
         num_steps: int,
     ) -> None:
+        super().__init__(spec, num_steps=num_steps)
         self._data = data
         self._tokenizer = tokenizer
         self._is_correct = is_correct
         self._spec = spec
-        self._num_steps = num_steps
-        self.samples: list[dict[str, str | bool]] = []  # the latest answers: prompt, expected, answer, is_correct
-        self.latest: dict[str, float] = {}
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the model as it was given; a resumed run has done so before."""
-        if trainer.global_step == 0:
-            self._measure(trainer, pl_module)
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-        """Measure every few steps and after the last."""
-        step = trainer.global_step
-        if step % self._spec.every_steps == 0 or step == self._num_steps:
-            self._measure(trainer, pl_module)
-
-    def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        start = time.perf_counter()
-        metrics = {f"target/{name}": value for name, value in self._loss(pl_module, "evaluation").items()}
+    def measure(self, module: LightningModule) -> dict[str, float]:
+        """See `Evaluation.measure`."""
+        metrics = {f"target/{name}": value for name, value in self._loss(module, "evaluation").items()}
         if self._data.stopping:
-            metrics |= {f"stopping/{name}": value for name, value in self._loss(pl_module, "stopping").items()}
+            metrics |= {f"stopping/{name}": value for name, value in self._loss(module, "stopping").items()}
         asked = self._data.evaluation[: self._spec.num_generate]
         if asked:
-            metrics |= {f"target/{name}": value for name, value in self._accuracy(pl_module, asked).items()}
-        metrics["evaluation/seconds/value"] = time.perf_counter() - start
-        self.latest = metrics
-        release_memory()  # what generation needed is not to be counted as the next steps' memory
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=trainer.global_step)
+            metrics |= {f"target/{name}": value for name, value in self._accuracy(module, asked).items()}
+        return metrics
 
     def _loss(self, module: LightningModule, pool: str) -> dict[str, float]:
         return measure_loss(

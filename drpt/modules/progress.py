@@ -11,7 +11,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from drpt.modules.evaluation import HeldOutEvaluation
+from drpt.modules.evaluation import Evaluation
+
+# Of the two that a narrow terminal has room for, a task has one.
+_FIGURES = (("loss ", "target/loss/mean"), ("reward ", "target/reward/mean"), ("accuracy ", "target/accuracy/mean"))
 
 
 class TrainingProgress(Callback):
@@ -24,9 +27,7 @@ class TrainingProgress(Callback):
         console: Where to draw.
     """
 
-    def __init__(
-        self, description: str, evaluation: HeldOutEvaluation, *, num_steps: int, console: Console | None = None
-    ) -> None:
+    def __init__(self, description: str, evaluation: Evaluation, *, num_steps: int, console: Console | None = None) -> None:
         self._description = description
         self._evaluation = evaluation
         self._num_steps = num_steps
@@ -71,15 +72,11 @@ class TrainingProgress(Callback):
     def _figures(self, trainer: Trainer) -> str:
         train = trainer.callback_metrics.get("train_loss")
         parts = [] if train is None else [f"train {float(train):.2f}"]
-        if "target/loss/mean" in self._evaluation.latest:
-            parts.append(f"held-out {self._evaluation.latest['target/loss/mean']:.3f}")
+        latest = self._evaluation.latest
+        parts += [f"held-out {name}{latest[key]:.3f}" for name, key in _FIGURES[:2] if key in latest]
         return " ".join(parts)
 
     def _print_line(self, step: int) -> None:
         self._shown = self._evaluation.latest
-        figures = [
-            f"{name} {self._shown[key]:.3f}"
-            for name, key in (("loss", "target/loss/mean"), ("accuracy", "target/accuracy/mean"))
-            if key in self._shown
-        ]
+        figures = [f"{name}{self._shown[key]:.3f}" for name, key in _FIGURES if key in self._shown]
         self._console.print(f"{self._description}: step {step}/{self._num_steps}, held-out {', '.join(figures)}")

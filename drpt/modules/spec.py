@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from drpt.checks import check_choice, check_interval
 
-TASKS = {"sft": "supervised fine-tuning on conversations"}
+TASKS = {
+    "sft": "supervised fine-tuning on conversations",
+    "rlvr": "reinforcement learning with verifiable rewards",
+}
 PRECISIONS = {
     "32-true": "float32 throughout",
     "bf16-mixed": "float32 weights, bfloat16 products (autocast)",
@@ -18,6 +21,7 @@ class TaskSpec:
     """What is trained for."""
 
     name: str  # a key of TASKS
+    default_dropout: float  # what finetune.dropout of adapters refers to unless it is set
 
     def __post_init__(self) -> None:
         """Check the value.
@@ -26,6 +30,11 @@ class TaskSpec:
             ValueError: The task does not exist.
         """
         check_choice("task.name", self.name, TASKS)
+
+    @property
+    def draws_responses(self) -> bool:
+        """Whether training asks the policy for responses, which needs an algorithm, an engine and a reward."""
+        return self.name != "sft"
 
 
 @dataclass(kw_only=True)

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from drpt.capture import step as capture_step
 from drpt.capture.measure import Measure
 from drpt.capture.step import CaptureStep
 from drpt.geometry.regularizer import Regularizer
@@ -27,7 +28,7 @@ _TIMED = (
     (Measure, "__call__", "products"),
     (Measure, "products", "products"),
     (Regularizer, "coefficients", "solve"),
-    (CaptureStep, "_add_update", "update"),
+    (capture_step, "add_update", "update"),
 )
 
 
@@ -93,7 +94,7 @@ def _ignore(*_: object) -> None:
     """In place of `CaptureStep.record`."""
 
 
-def _clocks(watch: Stopwatch) -> dict[tuple[type, str], Callable[..., Any]]:  # Any: whatever the methods return
+def _clocks(watch: Stopwatch) -> dict[tuple[object, str], Callable[..., Any]]:  # Any: whatever the methods return
     return {(owner, name): _timed(getattr(owner, name), watch, part) for owner, name, part in _TIMED}
 
 
@@ -106,7 +107,7 @@ def _timed(method: Callable[..., Any], watch: Stopwatch, part: str) -> Callable[
 
 
 @contextmanager
-def _patched(methods: Mapping[tuple[type, str], Callable[..., Any]]) -> Iterator[None]:
+def _patched(methods: Mapping[tuple[object, str], Callable[..., Any]]) -> Iterator[None]:
     patches: list[AbstractContextManager[Any]] = [patch.object(owner, name, new) for (owner, name), new in methods.items()]
     started = []
     try:
@@ -123,7 +124,7 @@ def _watched(
     step: Callable[[], None],
     watch: Stopwatch,
     found: list[dict[str, float]],
-    methods: Mapping[tuple[type, str], Callable[..., Any]],
+    methods: Mapping[tuple[object, str], Callable[..., Any]],
 ) -> Callable[[], None]:
     def run() -> None:
         watch.seconds.clear()

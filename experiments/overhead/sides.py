@@ -62,7 +62,11 @@ class Subject:
 def real_tokens(tokenizer: Any, num_rows: int, length: int) -> torch.Tensor:  # Any: transformers has no types
     """Generated questions and answers, one after another, cut into rows without padding."""
     source = ReasoningSource(
-        target="gsm_symbolic", target_options={}, general=["basic_arithmetic", "spell_backward", "lcm"], system=None
+        target="gsm_symbolic",
+        target_options={},
+        general=["basic_arithmetic", "spell_backward", "lcm"],
+        general_options={},
+        system=None,
     )
     ids: list[int] = []
     for example in source.general(0):

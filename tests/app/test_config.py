@@ -18,7 +18,10 @@ CHOICES = sorted(f"{path.parent.name}={path.stem}" for group in GROUPS for path 
 NEEDS = {
     "model=hub": ["model.name=some/model"],
     "data=jsonl": ["data.source.general=a.jsonl", "data.source.target=b.jsonl"],
+    "rollout=vllm_server": ["rollout.url=http://127.0.0.1:8000"],
 }
+# Groups of tasks that draw responses.
+ROLLOUT_GROUPS = {"algorithm", "reward", "rollout"}
 
 
 def test_there_are_presets():
@@ -29,8 +32,9 @@ def test_there_are_presets():
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_passes_its_rules(choice):
-    spec = check_config(compose_run([choice, "sweep=test", *NEEDS.get(choice, [])]))
     group, _, name = choice.partition("=")
+    task = ["task=rlvr"] if group in ROLLOUT_GROUPS else []
+    spec = check_config(compose_run([*task, choice, "sweep=test", *NEEDS.get(choice, [])]))
     if group == "regularizer":
         assert spec.regularizer.name == name
 

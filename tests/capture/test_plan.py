@@ -51,10 +51,10 @@ class Watched:
             watched.methods[uses[0].num_left, uses[0].right.values.shape[1], method] += 1
             return method
 
-        def measure(self, uses, real=Measure.__call__):
+        def measure(self, uses, *direction, real=Measure.__call__):
             if isinstance(uses[0], RowwiseUse):
                 watched.methods[*uses[0].grads.shape[1:], None] += 1
-            return real(self, uses)
+            return real(self, uses, *direction)
 
         def forget(step, real=CaptureStep.forget):
             watched.announced_bytes = step._announced_bytes

@@ -31,6 +31,7 @@ def source(**changes):
         "target": "chain_sum",
         "target_options": OPTIONS,
         "general": ["gcd", "lcm", "syllogism"],
+        "general_options": {},
         "system": None,
     }
     return ReasoningSource(**(defaults | changes))

@@ -35,6 +35,22 @@ def rows(uses: Sequence[OuterUse], num_examples: int, sketcher: Sketcher, name: 
     return total
 
 
+def direction(target_grad: Float[Tensor, "left right"], sketcher: Sketcher, name: str = "") -> Float[Tensor, " sketch"]:
+    """The sketch ``Sᵀ V R`` of a given gradient, comparable with the examples' rows.
+
+    Args:
+        target_grad: V.
+        sketcher: Makes the random matrices.
+        name: See `rows`.
+
+    Returns:
+        As long as a row.
+    """
+    num_left, num_right = target_grad.shape
+    narrow = sketcher.sketch(target_grad, axis=1, size=num_right, name=name, dtype=target_grad.dtype)
+    return sketcher.sketch(narrow.T, axis=0, size=num_left, name=name, dtype=target_grad.dtype).T.flatten()
+
+
 def _segment_rows(use: OuterUse, sketcher: Sketcher, name: str) -> Float[Tensor, "segment sketch"]:
     sizes = (use.num_left, use.right.values.shape[1])
     dtype = accumulating(use.right.values[:0]).dtype

@@ -1,0 +1,170 @@
+"""The parts of a run, by task: what trains, on what, and what measures it."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningDataModule
+from torch import nn
+
+from drpt.app.schema import RunSpec
+from drpt.data.module import PostTrainingData
+from drpt.data.pools import Pools
+from drpt.data.prompts import PromptData
+from drpt.data.source import Source
+from drpt.data.split import StepSplit
+from drpt.evaluation.held_out import end_tokens
+from drpt.geometry.catalogue import Pool
+from drpt.geometry.regularizer import Regularizer
+from drpt.models.load import LoadedModel
+from drpt.models.merged import save_for_engine
+from drpt.models.packing import check_packing
+from drpt.models.policy import without_dropout
+from drpt.models.reference import ReferenceModel
+from drpt.modules.evaluation import Evaluation, HeldOutEvaluation
+from drpt.modules.policy_loss import PolicyLoss
+from drpt.modules.regularized import RegularizedTraining
+from drpt.modules.rlvr import VerifiableRewards
+from drpt.modules.rollout_evaluation import RolloutEvaluation
+from drpt.modules.rollout_phase import RolloutWorker
+from drpt.modules.rollout_tables import RolloutTables
+from drpt.modules.sft import SupervisedFineTuning
+from drpt.rewards.build import build_reward
+from drpt.rollouts.build import build_rollout
+
+
+@dataclass(kw_only=True)
+class Assembly:
+    """What a trainer is given."""
+
+    module: RegularizedTraining
+    data: LightningDataModule | None  # None: the module makes its own batches
+    evaluation: Evaluation
+    counts: dict[str, int]  # examples cut or left out, by reason
+    callbacks: Sequence[Callback] = ()
+    cleanup: ExitStack = field(default_factory=ExitStack)  # what must be closed in the end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What both tasks are made of."""
+
+    spec: RunSpec
+    source: Source
+    pools: Pools
+    loaded: LoadedModel
+    model: nn.Module  # under its fine-tuning method
+    regularizer: Regularizer
+    folder: Path
+    resume_step: int
+
+
+def assemble(parts: Parts) -> Assembly:
+    """Put a run together.
+
+    Args:
+        parts: Model, data and configuration.
+
+    Returns:
+        For the trainer; whoever asked closes ``cleanup``.
+
+    Raises:
+        ValueError: The data do not fit, or ``data.packing`` with a model that would mix examples.
+    """
+    return _ASSEMBLE[parts.spec.task.name](parts)
+
+
+def _assemble_sft(parts: Parts) -> Assembly:
+    spec, regularizer = parts.spec, parts.regularizer
+    if spec.data.packing:
+        check_packing(parts.model, label=spec.model.label)
+    data = PostTrainingData(
+        parts.pools,
+        parts.loaded.tokenizer,
+        spec.data,
+        num_steps=spec.trainer.max_steps,
+        seed=spec.seed,
+        needs_general=regularizer.needs_general,
+        needs_target=regularizer.needs_target,
+        split=StepSplit(micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.pool is not Pool.STEP),
+    )
+    module = SupervisedFineTuning(parts.model, regularizer, spec.sketch, spec.optimizer, spec.trainer, seed=spec.seed)
+    evaluation = HeldOutEvaluation(
+        data, parts.loaded.tokenizer, parts.source.is_correct, spec.evaluation, num_steps=spec.trainer.max_steps
+    )
+    return Assembly(module=module, data=data, evaluation=evaluation, counts=data.counts)
+
+
+def _assemble_rlvr(parts: Parts) -> Assembly:
+    spec, regularizer, tokenizer = parts.spec, parts.regularizer, parts.loaded.tokenizer
+    algorithm, rollout, reward = spec.algorithm, spec.rollout, spec.reward
+    assert algorithm is not None
+    assert rollout is not None
+    assert reward is not None
+    model = without_dropout(parts.model)
+    longest = max(rollout.max_tokens, spec.evaluation.max_new_tokens)
+    prompts = PromptData(
+        parts.pools,
+        tokenizer,
+        spec.data,
+        max_new_tokens=longest,
+        num_prompts=rollout.num_prompts,
+        seed=spec.seed,
+    )
+    # Before a checkpoint is loaded: the reference is the model that training began with.
+    reference = ReferenceModel(model) if algorithm.kl_coefficient else None
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drpt-engine-")))
+        save_for_engine(model, tokenizer, place)
+        engine = build_rollout(rollout, model_folder=place, device=_device(spec), max_model_len=spec.data.max_length)
+        stack.callback(engine.close)
+        worker = RolloutWorker(
+            engine,
+            build_reward(reward),
+            prompts,
+            tokenizer,
+            rollout,
+            algorithm,
+            reference=reference,
+            needs_general=regularizer.needs_general,
+            needs_target=regularizer.needs_target,
+            stop_token_ids=end_tokens(parts.loaded.model, tokenizer, prompts.evaluation),
+            batch_rows=spec.evaluation.batch_rows,
+            seed=spec.seed,
+        )
+        loss = PolicyLoss(
+            algorithm,
+            temperature=rollout.temperature,
+            max_tokens=rollout.max_tokens,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        module = VerifiableRewards(
+            model,
+            regularizer,
+            spec.sketch,
+            spec.optimizer,
+            spec.trainer,
+            worker=worker,
+            loss=loss,
+            general_rows=spec.data.general_rows,
+            seed=spec.seed,
+        )
+        return Assembly(
+            module=module,
+            data=None,
+            evaluation=RolloutEvaluation(worker, spec.evaluation, num_steps=spec.trainer.max_steps),
+            counts=prompts.counts,
+            callbacks=[RolloutTables(parts.folder, resume_step=parts.resume_step)],
+            cleanup=stack.pop_all(),
+        )
+
+
+def _device(spec: RunSpec) -> torch.device:
+    wants_gpu = spec.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if wants_gpu else "cpu")
+
+
+_ASSEMBLE: dict[str, Callable[[Parts], Assembly]] = {"sft": _assemble_sft, "rlvr": _assemble_rlvr}

@@ -1,0 +1,101 @@
+"""Rules of reinforcement learning that bind several sections of a configuration together; no torch."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drpt.app.schema import RunSpec
+
+
+def check_rollout_sections(spec: "RunSpec") -> None:
+    """The sections `algorithm`, `rollout` and `reward` are there for tasks that draw responses, and for no others.
+
+    Args:
+        spec: Whose own sections are checked already.
+
+    Raises:
+        ValueError: One is missing or one too many.
+    """
+    sections = {"algorithm": spec.algorithm, "rollout": spec.rollout, "reward": spec.reward}
+    for name, section in sections.items():
+        if spec.task.draws_responses and section is None:
+            raise ValueError(
+                f"{name}=null: task={spec.task.name} needs the group {name}; `drpt train --help` lists its choices."
+            )
+        if not spec.task.draws_responses and section is not None:
+            raise ValueError(
+                f"{name} goes with a task that draws responses, such as task=rlvr; task={spec.task.name} has none."
+            )
+    if not spec.task.draws_responses and spec.evaluation.pass_k is not None:
+        raise ValueError(f"evaluation.pass_k={spec.evaluation.pass_k} goes with a task that draws responses; leave it null.")
+
+
+def check_rollouts(spec: "RunSpec") -> None:
+    """What the phases of reinforcement learning need.
+
+    Args:
+        spec: Of a task that draws responses.
+
+    Raises:
+        ValueError: Two values do not go together.
+    """
+    assert spec.algorithm is not None
+    assert spec.rollout is not None
+    if spec.rollout.num_responses < 2:
+        raise ValueError("rollout.num_responses=1: a prompt's responses are compared with each other; give at least 2.")
+    _check_rows(spec)
+    _check_logprobs(spec)
+    if spec.finetune.dropout:
+        raise ValueError(
+            f"finetune.dropout={spec.finetune.dropout}: with dropout the policy that is trained is not the one that answers. "
+            "Set it to 0."
+        )
+    if spec.evaluation.pass_k is None:
+        raise ValueError("evaluation.pass_k=null: give the number of responses drawn for each held-out prompt, such as 4.")
+    if spec.evaluation.num_generate < 1:
+        raise ValueError("evaluation.num_generate=0: rewards are measured on held-out prompts; give at least 1.")
+    if spec.regularizer.is_auto:
+        raise ValueError(
+            "regularizer.strength=auto and relaxation=auto look at the spread among a step's target examples, and the target "
+            "gradient of reinforcement learning comes as one. Give numbers."
+        )
+    if spec.data.packing:
+        raise ValueError("data.packing=true goes with task=sft alone.")
+
+
+def _check_rows(spec: "RunSpec") -> None:
+    assert spec.rollout is not None
+    n, responses = spec.data.general_rows, spec.rollout.num_prompts * spec.rollout.num_responses
+    if responses % n:
+        raise ValueError(
+            f"data.general_rows={n} must divide the phase's {responses} responses (rollout.num_prompts="
+            f"{spec.rollout.num_prompts} × rollout.num_responses={spec.rollout.num_responses}): a step takes so many of them."
+        )
+    if spec.data.num_general is not None and spec.rollout.num_prompts > spec.data.num_general:
+        raise ValueError(
+            f"rollout.num_prompts={spec.rollout.num_prompts} must be at most data.num_general={spec.data.num_general}: a phase "
+            "takes each prompt once."
+        )
+    if spec.data.max_length < spec.rollout.max_tokens + 8:
+        raise ValueError(
+            f"data.max_length={spec.data.max_length} holds prompt and response: with rollout.max_tokens="
+            f"{spec.rollout.max_tokens} it leaves too little for a prompt."
+        )
+
+
+def _check_logprobs(spec: "RunSpec") -> None:
+    algorithm, rollout = spec.algorithm, spec.rollout
+    assert algorithm is not None
+    assert rollout is not None
+    if algorithm.old_logprobs == "trainer":
+        return
+    remedy = "Set algorithm.old_logprobs=trainer, which computes them again (algorithm.importance_cap=2 weights the difference)"
+    if rollout.truncates:
+        raise ValueError(
+            f"rollout.top_p={rollout.top_p:g}, rollout.top_k={rollout.top_k}: the engine's log-probs would be those of a "
+            f"truncated distribution, not the policy's. {remedy}, or leave top_p=1 and top_k=0."
+        )
+    if rollout.dtype != "float32" or spec.trainer.precision != "32-true":
+        raise ValueError(
+            f"rollout.dtype={rollout.dtype}, trainer.precision={spec.trainer.precision}: the engine's log-probs are the "
+            f"trainer's in float32 alone. {remedy}."
+        )

@@ -1,0 +1,67 @@
+"""Forming the update in ``.grad`` once coefficients are known."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from drpt.capture.step_plan import StepPlan
+from drpt.capture.use import Use
+
+
+def add_update(plan: StepPlan, name: str, uses: Sequence[Use], coefficients: Sequence[float]) -> None:
+    """Add ``Σ_i c_i g_i`` to a parameter's ``.grad``, in place where that is allowed.
+
+    Args:
+        plan: Of the capture.
+        name: Of the parameter.
+        uses: Some of its uses in the step.
+        coefficients: ``c`` of all the step's examples.
+    """
+    if not plan.leaves_update:
+        return
+    parameter = plan.parameter(name)
+    gradient = parameter.grad
+    if plan.is_sharded:  # FSDP2 averages what processes leave here
+        coefficients = [coefficient * plan.updates.num_processes for coefficient in coefficients]
+    elif plan.updates.num_processes > 1:
+        gradient = None
+    for use in uses:
+        own = [coefficients[example] for example in use.segments.examples]
+        if gradient is None:
+            gradient = use.update(own, None).to(parameter.dtype)
+        elif use.dtype == gradient.dtype:
+            gradient = use.update(own, gradient)
+        else:
+            gradient.add_(use.update(own, None))
+    assert gradient is not None
+    gradient = gradient.view_as(parameter)
+    if plan.updates.num_processes > 1 and not plan.is_sharded:
+        gradient = plan.updates.add_up(gradient)
+        gradient = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+    parameter.grad = gradient
+
+
+def backward_of_mean(plan: StepPlan, losses: Float[Tensor, " example"], weights: Float[Tensor, " example"]) -> None:
+    """Add the gradient of one weighted loss to the ``.grad`` of all trained parameters, over all processes.
+
+    Args:
+        plan: Of the capture.
+        losses: Of a batch's examples.
+        weights: Of the same.
+    """
+    parameters = [plan.parameter(name) for name in plan.owners]
+    is_summed_here = plan.updates.num_processes > 1 and not plan.is_sharded
+    if plan.is_sharded:
+        weights = weights * plan.updates.num_processes
+    before = [parameter.grad for parameter in parameters]
+    if is_summed_here:
+        for parameter in parameters:
+            parameter.grad = None
+    (weights.to(losses) * losses).sum().backward()
+    if is_summed_here:
+        for parameter, earlier in zip(parameters, before, strict=True):
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            gradient = plan.updates.add_up(gradient)
+            parameter.grad = gradient if earlier is None else earlier.add_(gradient)

@@ -1,0 +1,135 @@
+"""Prompts for a policy to answer: which ones every rollout phase takes, and the held-out ones."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from drpt.data.chat import ChatTemplateError, EncodedExample, encode_chat
+from drpt.data.example import Example
+from drpt.data.order import rows_of_step
+from drpt.data.pools import Pools
+from drpt.data.spec import DataSpec
+
+
+class NoUsablePromptError(ValueError):
+    """Too few prompts leave room for a response."""
+
+
+class PromptData:
+    """Encoded prompts of every pool; a phase's prompts are a pure function of seed and phase.
+
+    Args:
+        pools: Disjoint examples.
+        tokenizer: Of transformers, with a chat template.
+        spec: The `data` config group; ``max_length`` bounds prompt and response together.
+        max_new_tokens: Room that a response needs.
+        num_prompts: General prompts a phase.
+        seed: Of the order of prompts.
+
+    Raises:
+        NoUsablePromptError: A pool has too few prompts that leave room for a response.
+    """
+
+    def __init__(
+        self,
+        pools: Pools,
+        tokenizer: Any,  # Any: transformers has no types
+        spec: DataSpec,
+        *,
+        max_new_tokens: int,
+        num_prompts: int,
+        seed: int,
+    ) -> None:
+        self.counts = dict(pools.counts)
+        self._longest = spec.max_length - max_new_tokens
+        wanted = {"general": num_prompts, "target": spec.target_rows, "stopping": 0, "evaluation": 1}
+        self._pools: dict[str, list[EncodedExample]] = {}
+        for name, count in wanted.items():
+            self._pools[name] = self._encode(tokenizer, name, getattr(pools, name))
+            if len(self._pools[name]) < count:
+                raise NoUsablePromptError(
+                    f"data.max_length={spec.max_length}: of the {name} pool only {len(self._pools[name])} prompts leave room "
+                    f"for a response of {max_new_tokens} tokens ({self.counts[f'{name}_too_long']} are too long), and {count} "
+                    "are needed. Raise data.max_length or take shorter prompts."
+                )
+        self._num_prompts = num_prompts
+        self._num_targets = spec.target_rows
+        self._seed = seed
+
+    @property
+    def evaluation(self) -> list[EncodedExample]:
+        """Held-out target prompts."""
+        return self._pools["evaluation"]
+
+    @property
+    def stopping(self) -> list[EncodedExample]:
+        """Target prompts held out of training to choose when to stop; may be empty."""
+        return self._pools["stopping"]
+
+    def general(self, draw: int) -> list[EncodedExample]:
+        """General prompts of one draw.
+
+        Args:
+            draw: Number of the call for prompts, from 0.
+
+        Returns:
+            ``num_prompts`` distinct ones.
+        """
+        return self._draw("general", self._num_prompts, draw)
+
+    def target(self, phase: int) -> list[EncodedExample]:
+        """Target prompts of one phase.
+
+        Args:
+            phase: Number of the phase, from 0.
+
+        Returns:
+            ``data.target_rows`` distinct ones.
+        """
+        return self._draw("target", self._num_targets, phase)
+
+    def _draw(self, pool: str, count: int, draw: int) -> list[EncodedExample]:
+        members = self._pools[pool]
+        places = rows_of_step(pool_size=len(members), count=count, step=draw, seed=self._seed, stream=f"{pool} prompts")
+        return [members[place] for place in places]
+
+    def _encode(self, tokenizer: Any, name: str, examples: Sequence[Example]) -> list[EncodedExample]:
+        encoded = []
+        for example in examples:
+            try:
+                token_ids, loss_mask, prompt_ids = encode_chat(tokenizer, example.messages)
+            except ChatTemplateError as error:
+                raise ChatTemplateError(f"{example.source}: {error}") from error
+            if 0 < len(prompt_ids) <= self._longest:
+                encoded.append(EncodedExample(example=example, token_ids=token_ids, loss_mask=loss_mask, prompt_ids=prompt_ids))
+        self.counts[f"{name}_too_long"] = len(examples) - len(encoded)
+        return encoded
+
+
+class StepNumbers:
+    """Numbers of the optimizer steps still to come: what a trainer's loop is fed with when the policy makes the batches.
+
+    Args:
+        num_steps: Of the whole run.
+        taken: Tells how many were taken so far.
+    """
+
+    def __init__(self, num_steps: int, *, taken: Callable[[], int]) -> None:
+        self._num_steps = num_steps
+        self._taken = taken
+        self._first_step = 0
+
+    def __len__(self) -> int:
+        """Steps of the whole run: Lightning counts the ones before a resumption as taken."""
+        return self._num_steps
+
+    def __iter__(self) -> Iterator[int]:
+        """The numbers, from the first step not yet taken."""
+        return iter(range(self._first_step, self._num_steps))
+
+    def state_dict(self) -> dict[str, int]:
+        """Steps taken."""
+        return {"step": self._taken()}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on after them."""
+        self._first_step = state_dict["step"]

@@ -1,0 +1,112 @@
+"""What a policy said in one rollout phase and what it was worth, in plain values that a checkpoint keeps."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from drpt.data.batch import TokenBatch, pad_rows
+from drpt.data.chat import EncodedExample
+from drpt.data.example import Example
+
+_NO_EXAMPLE = Example(messages=(), source="a rollout")
+
+
+@dataclass(slots=True, kw_only=True)
+class Experience:
+    """Responses, one a row; all lists are of one length."""
+
+    prompts: list[list[int]] = field(default_factory=list)  # token ids
+    responses: list[list[int]] = field(default_factory=list)  # token ids, the one that ended it included
+    groups: list[int] = field(default_factory=list)  # which prompt of the phase; rows of one group answer the same
+    rewards: list[float] = field(default_factory=list)
+    advantages: list[float] = field(default_factory=list)
+    engine_logprobs: list[list[float]] = field(default_factory=list)  # nats a token, when it was drawn
+    old_logprobs: list[list[float]] = field(default_factory=list)  # of the policy that the phase began with
+    reference_logprobs: list[list[float]] = field(default_factory=list)  # of the model before training; empty without one
+
+    def __len__(self) -> int:
+        return len(self.responses)
+
+    @property
+    def num_tokens(self) -> list[int]:
+        """Tokens of each response."""
+        return [len(response) for response in self.responses]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain lists of numbers."""
+        return asdict(self)
+
+    def pick(self, rows: Sequence[int]) -> "Experience":
+        """Some rows, in the order given."""
+        return Experience(**{name: [values[row] for row in rows] if values else [] for name, values in asdict(self).items()})
+
+    def tokens(self, rows: Sequence[int], *, pad_token_id: int, places: Sequence[int] | None = None) -> TokenBatch:
+        """A padded batch of some rows.
+
+        Args:
+            rows: Which.
+            pad_token_id: Fills the rest.
+            places: Of the rows in the step, ascending; from 0 if left out.
+
+        Returns:
+            Prompts and responses; the loss mask marks the responses.
+        """
+        encoded = [
+            EncodedExample(
+                example=_NO_EXAMPLE,
+                token_ids=self.prompts[row] + self.responses[row],
+                loss_mask=[False] * len(self.prompts[row]) + [True] * len(self.responses[row]),
+                prompt_ids=self.prompts[row],
+            )
+            for row in rows
+        ]
+        return pad_rows(encoded, pad_token_id=pad_token_id, examples=places)
+
+
+def aligned(
+    values: Sequence[Sequence[float]], rows: Sequence[int], mask: Bool[Tensor, "row token"]
+) -> Float[Tensor, "row token"]:
+    """Numbers of response tokens, put where the tokens stand; 0 elsewhere.
+
+    Args:
+        values: One list a row of the experience.
+        rows: Which of them, in the batch's order.
+        mask: The batch's loss mask.
+
+    Returns:
+        In float32.
+    """
+    flat = torch.tensor([value for row in rows for value in values[row]], dtype=torch.float32, device=mask.device)
+    return torch.zeros(mask.shape, dtype=torch.float32, device=mask.device).masked_scatter(mask, flat)
+
+
+def joined(parts: Sequence[Experience]) -> Experience:
+    """Several experiences as one, rows in their order."""
+    columns = [asdict(part) for part in parts]
+    return Experience(**{name: [value for column in columns for value in column[name]] for name in columns[0]})
+
+
+def minibatches(num_rows: int, *, batch_rows: int, epochs: int, seed: int) -> list[list[int]]:
+    """Rows of every optimizer step of a phase: each epoch a seeded shuffle, cut into batches; the last may be smaller.
+
+    Args:
+        num_rows: Of the experience.
+        batch_rows: Most rows of a step.
+        epochs: Times that all rows are gone through.
+        seed: Of the phase.
+
+    Returns:
+        One list of rows a step.
+    """
+    order = random.Random(seed)
+    batches = []
+    for _ in range(epochs):
+        rows = list(range(num_rows))
+        order.shuffle(rows)
+        batches += [rows[start : start + batch_rows] for start in range(0, num_rows, batch_rows)]
+    return batches

@@ -1,0 +1,140 @@
+"""What every Lightning module of ours has in common: a model under a capture, AdamW, and checkpoints of trained parameters."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from drpt.capture.capture import GradientCapture
+from drpt.capture.meter import ScoreMeter
+from drpt.capture.sketch_spec import SketchSpec
+from drpt.evaluation.cost import CostMeter
+from drpt.geometry.regularizer import Regularizer
+from drpt.modules.spec import TrainerSpec
+from drpt.optim.adamw import build_adamw
+from drpt.optim.spec import OptimizerSpec
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A sample's loss is NaN or infinite."""
+
+
+class RegularizedTraining(LightningModule):
+    """Manual optimization: gradients come from the capture, and every batch is one optimizer step.
+
+    Everything random within a step (dropout) is seeded by run seed and step, so that a resumed run repeats nothing and
+    misses nothing.
+
+    Args:
+        model: Causal language model whose trained parameters require gradients.
+        regularizer: What decides the update.
+        sketch: The `sketch` config group.
+        optimizer: The `optimizer` config group.
+        trainer: The `trainer` config group.
+        seed: Of the run.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        regularizer: Regularizer,
+        sketch: SketchSpec,
+        optimizer: OptimizerSpec,
+        trainer: TrainerSpec,
+        *,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False  # gradients come from the capture
+        self.strict_loading = False  # checkpoints hold the trained parameters alone
+        self.model = model
+        self.cost = CostMeter(torch.device("cpu"))
+        self.capture = GradientCapture(model, regularizer, sketch=sketch, retain_mib=trainer.retain_mib)
+        self.meter: ScoreMeter | None = None
+        if trainer.checks_scores and regularizer.needs_products:
+            self.meter = ScoreMeter(model, regularizer, sketch=sketch, retain_mib=trainer.retain_mib)
+        self.regularizer = regularizer
+        self.optimizer_spec = optimizer
+        self.trainer_spec = trainer
+        self.seed = seed
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW over the trained parameters; the schedule is stepped by `apply_update`."""
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        optimizer, schedule = build_adamw(trained, self.optimizer_spec, num_steps=self.trainer_spec.max_steps)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_fit_start(self) -> None:
+        """Measure on the device that the trainer has chosen."""
+        self.cost = CostMeter(self.device)
+
+    def seed_step(self, step: int) -> None:
+        """Make what is random in a step a function of run seed and step."""
+        torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
+
+    def is_checked(self, step: int) -> bool:
+        """Whether the step's scores are to be compared with float32's."""
+        every = self.trainer_spec.score_check_steps
+        return self.meter is not None and every is not None and step % every == 0
+
+    def clip_update(self) -> float:
+        """Cut the update's norm if asked to; returns what it was before."""
+        trained = [p for p in self.model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+        if self.optimizer_spec.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(trained, self.optimizer_spec.clip_norm, norm)
+        return float(norm)
+
+    def apply_update(self) -> float:
+        """Take the optimizer step and move the schedule on; returns the learning rate of the step."""
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        learning_rate = float(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+        return learning_rate
+
+    def log_step(self, metrics: dict[str, float], step: int) -> None:
+        """Hand a step's figures to every logger; ``step`` counts from 0."""
+        for logger in self.loggers:
+            logger.log_metrics(metrics, step=step + 1)
+
+    def require_finite(self, losses: Tensor, step: int) -> None:
+        """Stop before a NaN or an infinity reaches the weights.
+
+        Args:
+            losses: Of the samples.
+            step: From 0.
+
+        Raises:
+            NonFiniteLossError: Some are not finite; nothing was updated.
+        """
+        if not bool(torch.isfinite(losses).all()):
+            rows = (~torch.isfinite(losses)).nonzero().flatten().tolist()
+            raise NonFiniteLossError(
+                f"step {step + 1}: the loss of {len(rows)} examples is NaN or infinite. Lower optimizer.lr "
+                f"(now {self.optimizer_spec.lr:g}), set optimizer.clip_norm, or train with trainer.precision=32-true."
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the trained parameters, the rest being the model that the configuration names, and automatic strengths."""
+        trained = {f"model.{name}" for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
+        if self.regularizer.auto is not None:
+            checkpoint["auto_strength"] = self.regularizer.auto.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of other parameters.
+
+        Raises:
+            ValueError: Trained parameters are missing from it.
+        """
+        missing = [
+            name
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad and f"model.{name}" not in checkpoint["state_dict"]
+        ]
+        if missing:
+            raise ValueError(f"the checkpoint lacks {len(missing)} trained parameters, {missing[0]} first.")
+        if self.regularizer.auto is not None:
+            self.regularizer.auto.load_state_dict(checkpoint["auto_strength"])

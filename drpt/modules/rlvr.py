@@ -1,0 +1,253 @@
+"""Reinforcement learning with verifiable rewards (GRPO and its relatives) under a regularizer."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from drpt.capture.capture import GradientCapture
+from drpt.capture.diagnostics import StepReport, merged_metrics
+from drpt.capture.rows import StepRows
+from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.target import TargetGradient
+from drpt.data.batch import StepBatch, TokenBatch
+from drpt.data.prompts import StepNumbers
+from drpt.data.split import StepSplit
+from drpt.geometry.catalogue import Pool
+from drpt.geometry.products import GeneralRows
+from drpt.geometry.regularizer import Regularizer
+from drpt.memory import release_memory
+from drpt.modules.choices import Choice, choices_of_step
+from drpt.modules.experience import Experience, minibatches
+from drpt.modules.policy_loss import PolicyLoss
+from drpt.modules.regularized import RegularizedTraining
+from drpt.modules.rollout_phase import Phase, RolloutWorker
+from drpt.modules.spec import TrainerSpec
+from drpt.objectives.policy_statistics import PolicyStatistics
+from drpt.optim.spec import OptimizerSpec
+
+
+class VerifiableRewards(RegularizedTraining):
+    """Rollout phases, each followed by optimizer steps over minibatches of its responses.
+
+    General rows are responses to general prompts with the policy loss of each; the target gradient is that of an objective
+    over responses to target prompts, or over the same ones, computed anew every few steps.
+
+    Args:
+        model: Causal language model without dropout; its trained parameters require gradients.
+        regularizer: What decides the update.
+        sketch: The `sketch` config group.
+        optimizer: The `optimizer` config group.
+        trainer: The `trainer` config group.
+        worker: Makes the phases.
+        loss: Of the policy.
+        general_rows: Responses a step.
+        seed: Of the order of responses.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        regularizer: Regularizer,
+        sketch: SketchSpec,
+        optimizer: OptimizerSpec,
+        trainer: TrainerSpec,
+        *,
+        worker: RolloutWorker,
+        loss: PolicyLoss,
+        general_rows: int,
+        seed: int,
+    ) -> None:
+        super().__init__(model, regularizer, sketch, optimizer, trainer, seed=seed)
+        self.worker = worker
+        self.loss = loss
+        self.latest: Phase | None = None  # with its samples and outcomes, for tables
+        self._general_rows = general_rows
+        self._phase = -1  # its number
+        self._general, self._target = Experience(), Experience()
+        self._batches: list[list[int]] = []  # rows of each step of the phase
+        self._place = 0  # among them
+        self._first_step = 0  # of the phase: how stale its responses are counts from there
+        self._target_grad: TargetGradient | None = None
+
+    def train_dataloader(self) -> StepNumbers:
+        """The policy makes its own batches; the loop is fed with numbers."""
+        return StepNumbers(self.trainer_spec.max_steps, taken=lambda: self.trainer.global_step)
+
+    def on_fit_start(self) -> None:
+        """Move what Lightning does not know of to its device."""
+        super().on_fit_start()
+        self.worker.to(self.device)
+
+    def training_step(self, batch: int, batch_index: int) -> None:
+        """Take one optimizer step, after a rollout phase where the last one is used up.
+
+        Args:
+            batch: Number of the step.
+            batch_index: Unused.
+
+        Raises:
+            NonFiniteLossError: A response's loss is NaN or infinite; nothing was updated.
+            NoSignalError: No response has anything to teach.
+            StaleWeightsError: The engine does not compute what the trainer computes.
+        """
+        step = int(batch)
+        self.seed_step(step)
+        metrics: dict[str, float] = {}
+        if self._place == len(self._batches):
+            metrics |= self._begin_phase(step)
+        rows = self._batches[self._place]
+        with self.cost.step():
+            self.optimizers().zero_grad(set_to_none=True)
+            is_due = self._place % self.loss.target_refresh_steps == 0
+            if self.regularizer.needs_target and is_due:
+                self._target_grad = self._compute_target()
+            reports, statistics = self._update(rows, step)
+            update_norm = self.clip_update()
+            metrics |= merged_metrics(reports, update_norm=update_norm)
+            metrics["train/update_norm/mean"] = update_norm
+            metrics["train/learning_rate/value"] = self.apply_update()
+        metrics |= self.cost.metrics | self._figures(statistics)
+        metrics["train/staleness/value"] = float(step - self._first_step)  # updates since the responses were drawn
+        metrics["train/phase/value"] = float(self._phase)
+        self._place += 1
+        self.log_step(metrics, step)
+        self.log("train_loss", metrics.get("train/policy_loss/mean", 0.0), logger=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the phase in progress, too: its responses come from weights that are gone."""
+        super().on_save_checkpoint(checkpoint)
+        target_grad = None
+        if self._target_grad is not None and self._place % self.loss.target_refresh_steps:
+            target_grad = self._target_grad.state_dict()
+        checkpoint["rollouts"] = {
+            "phase": self._phase,
+            "place": self._place,
+            "first_step": self._first_step,
+            "batches": self._batches,
+            "general": self._general.state_dict(),
+            "target": self._target.state_dict(),
+            "target_grad": target_grad,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on in the middle of a phase.
+
+        Raises:
+            ValueError: Trained parameters are missing from the checkpoint.
+        """
+        super().on_load_checkpoint(checkpoint)
+        state = checkpoint["rollouts"]
+        self._phase, self._place, self._first_step = state["phase"], state["place"], state["first_step"]
+        self._batches = state["batches"]
+        self._general, self._target = Experience(**state["general"]), Experience(**state["target"])
+        self._target_grad = None if state["target_grad"] is None else TargetGradient(state["target_grad"])
+
+    def _begin_phase(self, step: int) -> dict[str, float]:
+        self._phase += 1
+        phase = self.worker.run_phase(self._phase, self.model, self.device)
+        release_memory()  # what generation needed is not to be counted as the steps' memory
+        self.latest = phase
+        self._general, self._target = phase.general, phase.target
+        num_rows = len(phase.general) if self.regularizer.needs_general else 0
+        digest = hashlib.sha256(f"{self.seed}-minibatches-{self._phase}".encode()).digest()
+        self._batches = minibatches(
+            num_rows,
+            batch_rows=self._general_rows,
+            epochs=self.loss.epochs,
+            seed=int.from_bytes(digest[:4], "big"),
+        )
+        if not self.regularizer.needs_general:  # as many steps as others take
+            self._batches = [[] for _ in range(self.loss.epochs * self.worker.num_responses // self._general_rows)]
+        self._place, self._first_step = 0, step
+        return phase.metrics
+
+    def _compute_target(self) -> TargetGradient:
+        experience = self._target if len(self._target) else self._general
+        chunk = -(-self._general_rows // self.trainer_spec.micro_batches)
+        return self.capture.target_gradient(lambda: self.loss.backward_target(self.model, experience, batch_rows=chunk))
+
+    def _update(self, rows: list[int], step: int) -> tuple[list[StepReport], PolicyStatistics | None]:
+        """Leave the regularized update of a minibatch in ``.grad``."""
+        if not rows:
+            return [self._update_without_responses(step)], None
+        statistics: list[PolicyStatistics] = []
+        reports = []
+        weights = self.loss.weights([self._general.num_tokens[row] for row in rows])
+        batch = self._step_batch(rows, step)
+        for choice in choices_of_step(batch, self.regularizer.pool, weights.base_weights.float().to(self.device)):
+            reports.append(self._backward(self.model, self.capture, choice, weights.scale, statistics, step))
+        total = statistics[0] if statistics else None
+        for other in statistics[1:]:
+            assert total is not None
+            total = total + other
+        return reports, total
+
+    def _backward(
+        self,
+        model: nn.Module,
+        capture: GradientCapture,
+        choice: Choice,
+        scale: float,
+        statistics: list[PolicyStatistics],
+        step_number: int,
+    ) -> StepReport:
+        """One choice's share of the update, batch by batch."""
+        opened = capture.step(
+            choice.rows,
+            examples=(),
+            num_parts=len(choice.parts),
+            scale=choice.scale * scale,
+            target=self._target_grad,
+        )
+        with opened as step:
+            for part in choice.parts:
+                step.part(example_of_token=part.example_of_token)
+                step.backward(self._losses_of(model, part, choice, statistics, step_number))
+        return step.report()
+
+    def _update_without_responses(self, step: int) -> StepReport:
+        """Of a regularizer that looks at the target gradient alone."""
+        nothing = torch.zeros(0)
+        rows = GeneralRows(base_weights=nothing, example_ids=nothing.long(), draw=step)
+        with self.capture.step(StepRows(general=rows, num_target=0), num_parts=0, target=self._target_grad) as opened:
+            opened.finish()
+        return opened.report()
+
+    def _losses_of(
+        self, model: nn.Module, part: TokenBatch, choice: Choice, statistics: list[PolicyStatistics], step: int
+    ) -> Callable[[], Tensor]:
+        rows = choice.rows.general.example_ids[part.examples].tolist()
+
+        def compute() -> Tensor:
+            losses, found = self.loss(model, self._general, rows, part)
+            self.require_finite(losses, step)
+            statistics.append(found)
+            return losses
+
+        return compute
+
+    def _step_batch(self, rows: list[int], step: int) -> StepBatch:
+        split = StepSplit(micro_batches=self.trainer_spec.micro_batches, is_mixed=self.regularizer.pool is not Pool.STEP)
+        parts = split.parts(num_general=len(rows), num_target=0)
+        tokens = [
+            self._general.tokens([rows[i] for i in part], pad_token_id=self.loss.pad_token_id, places=part) for part in parts
+        ]
+        return StepBatch(
+            parts=tokens,
+            example_ids=torch.tensor(rows, dtype=torch.long),
+            loss_tokens=torch.tensor([self._general.num_tokens[row] for row in rows], dtype=torch.long),
+            num_target=0,
+            step=step,
+        ).to(self.device)
+
+    def _figures(self, statistics: PolicyStatistics | None) -> dict[str, float]:
+        if statistics is None:
+            return {}
+        names = {"kl_reference": "kl"}
+        metrics = {f"train/{names.get(name, name)}/mean": value for name, value in statistics.means().items()}
+        metrics["train/clip_fraction/mean"] = metrics["train/clipped_low/mean"] + metrics["train/clipped_high/mean"]
+        metrics["train/tokens/sum"] = float(statistics.num_tokens)
+        return metrics

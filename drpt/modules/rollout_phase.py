@@ -1,0 +1,331 @@
+"""One rollout phase: the engine takes over the policy, answers prompts, and the answers become experience."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from drpt.data.chat import EncodedExample
+from drpt.data.prompts import PromptData
+from drpt.models.merged import merged_weights
+from drpt.models.reference import ReferenceModel
+from drpt.modules.algorithm_spec import AlgorithmSpec
+from drpt.modules.experience import Experience, joined
+from drpt.modules.scoring import score_responses
+from drpt.objectives.advantages import group_advantages, has_signal
+from drpt.objectives.choices import Advantage
+from drpt.rewards.reward import Answer
+from drpt.rewards.weighted import Judged, WeightedReward
+from drpt.rollouts.probe import check_probe, measure_mismatch
+from drpt.rollouts.protocol import Response, Rollout, Sampling
+from drpt.rollouts.spec import RolloutSpec
+
+
+class NoSignalError(ValueError):
+    """No group of a phase had different rewards, so that there is nothing to learn from."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Phase:
+    """What one phase brings."""
+
+    number: int
+    general: Experience
+    target: Experience  # empty where no target gradient is asked for, or where it is the phase's own
+    metrics: dict[str, float] = field(default_factory=dict)
+    outcomes: list[dict[str, Any]] = field(default_factory=list)  # of the verifiers, for a table
+    samples: list[dict[str, Any]] = field(default_factory=list)  # a few responses, for a table
+
+
+class RolloutWorker:
+    """Draws responses with the weights of now, judges them and weighs them against each other.
+
+    Args:
+        engine: Holds a copy of the policy.
+        reward: Judges responses.
+        prompts: What is asked.
+        tokenizer: Of transformers.
+        spec: The `rollout` config group.
+        algorithm: The `algorithm` config group.
+        reference: The model before training, where a divergence from it counts.
+        needs_general: Whether the update looks at responses to general prompts.
+        needs_target: Whether it looks at a target gradient.
+        stop_token_ids: Each ends a response.
+        batch_rows: Rows of a forward pass without gradients.
+        seed: Of all draws.
+    """
+
+    def __init__(
+        self,
+        engine: Rollout,
+        reward: WeightedReward,
+        prompts: PromptData,
+        tokenizer: Any,  # Any: transformers has no types
+        spec: RolloutSpec,
+        algorithm: AlgorithmSpec,
+        *,
+        reference: ReferenceModel | None,
+        needs_general: bool,
+        needs_target: bool,
+        stop_token_ids: Sequence[int],
+        batch_rows: int,
+        seed: int,
+    ) -> None:
+        self.engine = engine
+        self.reward = reward
+        self.prompts = prompts
+        self._tokenizer = tokenizer
+        self._spec = spec
+        self._algorithm = algorithm
+        self._reference = reference
+        is_self = algorithm.target.source == "self"
+        self._needs_general = needs_general or (needs_target and is_self)
+        self._needs_target = needs_target and not is_self
+        self._stops = tuple(stop_token_ids)
+        self._batch_rows = batch_rows
+        self._seed = seed
+
+    @property
+    def num_responses(self) -> int:
+        """Of a whole phase, to general prompts."""
+        return self._spec.num_prompts * self._spec.num_responses
+
+    def to(self, device: torch.device) -> None:
+        """Move the reference to the policy's device."""
+        if self._reference is not None:
+            self._reference.to(device)
+
+    def sync(self, model: nn.Module) -> float:
+        """Hand the policy's weights to the engine.
+
+        Args:
+            model: The policy.
+
+        Returns:
+            Seconds.
+        """
+        start = time.perf_counter()
+        self.engine.sync(merged_weights(model))
+        return time.perf_counter() - start
+
+    def ask(self, examples: Sequence[EncodedExample], sampling: Sampling) -> list[list[tuple[Response, Judged]]]:
+        """Draw and judge responses.
+
+        Args:
+            examples: Prompts.
+            sampling: How to draw; see `sampling`.
+
+        Returns:
+            Per prompt its responses with what they are worth.
+        """
+        responses = self.engine.generate([example.prompt_ids for example in examples], sampling)
+        answers = [
+            Answer(
+                example=example.example,
+                text=self._tokenizer.decode(response.token_ids, skip_special_tokens=True),
+                is_finished=response.is_finished,
+                num_tokens=len(response.token_ids),
+            )
+            for example, group in zip(examples, responses, strict=True)
+            for response in group
+        ]
+        judged = iter(self.reward(answers))
+        return [[(response, next(judged)) for response in group] for group in responses]
+
+    def sampling(
+        self,
+        *stream: object,
+        num_responses: int | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+    ) -> Sampling:
+        """How a phase draws.
+
+        Args:
+            *stream: With the run's seed they name the draws.
+            num_responses: Of each prompt; that of the configuration if left out.
+            temperature: Likewise.
+            max_tokens: Likewise.
+
+        Returns:
+            The same for the same names.
+        """
+        digest = hashlib.sha256(repr((self._seed, *stream)).encode()).digest()
+        is_greedy = temperature == 0.0
+        return Sampling(
+            num_responses=self._spec.num_responses if num_responses is None else num_responses,
+            max_tokens=self._spec.max_tokens if max_tokens is None else max_tokens,
+            temperature=self._spec.temperature if temperature is None else temperature,
+            seed=int.from_bytes(digest[:4], "big") // 2,
+            stop_token_ids=self._stops,
+            top_p=1.0 if is_greedy else self._spec.top_p,
+            top_k=0 if is_greedy else self._spec.top_k,
+        )
+
+    def run_phase(self, number: int, model: nn.Module, device: torch.device) -> Phase:
+        """Make one phase's experience.
+
+        Args:
+            number: Of the phase, from 0; with the seed it determines prompts and draws.
+            model: The policy.
+            device: Where it is.
+
+        Returns:
+            Rows of the general prompts, of the target prompts, and what was measured on the way.
+
+        Raises:
+            NoSignalError: No group is left to learn from.
+            StaleWeightsError: The engine does not compute what the trainer computes.
+        """
+        start = time.perf_counter()
+        metrics = {"rollout/sync_seconds/value": self.sync(model)}
+        asked = time.perf_counter()
+        general = self._ask_general(number) if self._needs_general else _Asked([], [], [])
+        target = self._ask_target(number) if self._needs_target else _Asked([], [], [])
+        metrics |= self._describe(general, target, time.perf_counter() - asked)
+        experiences = [self._experience(asked) for asked in (general, target)]
+        metrics |= self._check(number, joined(experiences), model, device)
+        for experience in experiences:
+            self._add_logprobs(experience, model, device)
+        metrics["rollout/seconds/value"] = time.perf_counter() - start
+        judged = general.judged or target.judged
+        return Phase(
+            number=number,
+            general=experiences[0],
+            target=experiences[1],
+            metrics=metrics,
+            outcomes=self.reward.outcomes(judged),
+            samples=[self.sample(example, *group[0]) for example, group in zip(general.examples, general.groups, strict=True)],
+        )
+
+    def _ask_general(self, number: int) -> "_Asked":
+        """Responses to general prompts, and which groups stay; other prompts are asked where that is wanted."""
+        rule, wanted = self._algorithm.zero_variance, self._spec.num_prompts
+        rounds = self._algorithm.resample_rounds if rule == "resample" else 1
+        asked = _Asked([], [], [])
+        for again in range(rounds):
+            draw = number * rounds + again
+            found = self.prompts.general(draw)
+            asked.groups += self.ask(found, self.sampling("general", draw))
+            asked.examples += found
+            signals = has_signal(asked.rewards).tolist()
+            asked.kept = [place for place, signal in enumerate(signals) if signal or rule == "keep"][:wanted]
+            if len(asked.kept) == wanted:
+                break
+        if not asked.kept:
+            raise NoSignalError(
+                f"phase {number}: in each of {len(asked.groups)} groups all {self._spec.num_responses} rewards are alike, so "
+                "that there is nothing to learn from. Take easier or harder prompts, more responses (rollout.num_responses), a "
+                "reward with partial credit, or algorithm.zero_variance=keep."
+            )
+        return asked
+
+    def _ask_target(self, number: int) -> "_Asked":
+        examples = self.prompts.target(number)
+        groups = self.ask(examples, self.sampling("target", number))
+        return _Asked(examples, groups, list(range(len(groups))))
+
+    def _experience(self, asked: "_Asked") -> Experience:
+        if not asked.kept:
+            return Experience()
+        advantages = group_advantages(asked.rewards[asked.kept], Advantage(self._algorithm.advantage)).tolist()
+        parts = [
+            Experience(
+                prompts=[asked.examples[place].prompt_ids] * len(asked.groups[place]),
+                responses=[list(response.token_ids) for response, _ in asked.groups[place]],
+                groups=[place] * len(asked.groups[place]),
+                rewards=[judged.value for _, judged in asked.groups[place]],
+                advantages=own,
+                engine_logprobs=[list(response.logprobs) for response, _ in asked.groups[place]],
+            )
+            for place, own in zip(asked.kept, advantages, strict=True)
+        ]
+        return joined(parts)
+
+    def _check(self, number: int, drawn: Experience, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """Compare a few of the engine's log-probs with the trainer's: weights that are not those of now stop the run."""
+        if number % self._spec.probe_every or self._spec.truncates:
+            return {}
+        # Of all prompts alike: rows of one group share theirs.
+        count = min(self._spec.probe_responses, len(drawn))
+        some = drawn.pick([place * len(drawn) // count for place in range(count)])
+        own = self._score(model, some, device)
+        mismatch = measure_mismatch(some.engine_logprobs, own)
+        check_probe(mismatch, dtype=self.engine.dtype, bound=self._spec.probe_bound)
+        return {f"rollout/{name}": value for name, value in mismatch.metrics().items()}
+
+    def _add_logprobs(self, experience: Experience, model: nn.Module, device: torch.device) -> None:
+        is_recomputed = self._algorithm.old_logprobs == "trainer"
+        experience.old_logprobs = (
+            self._score(model, experience, device) if is_recomputed and len(experience) else experience.engine_logprobs
+        )
+        if self._reference is not None and len(experience):
+            with self._reference.active() as reference:
+                experience.reference_logprobs = self._score(reference, experience, device)
+
+    def _score(self, model: nn.Module, experience: Experience, device: torch.device) -> list[list[float]]:
+        return score_responses(
+            model,
+            experience,
+            temperature=self._spec.temperature,
+            pad_token_id=self._tokenizer.pad_token_id,
+            batch_rows=self._batch_rows,
+            device=device,
+        )
+
+    def _describe(self, general: "_Asked", target: "_Asked", seconds: float) -> dict[str, float]:
+        responses = [response for asked in (general, target) for group in asked.groups for response, _ in group]
+        num_tokens = [len(response.token_ids) for response in responses]
+        metrics = {
+            "train/response_length/mean": sum(num_tokens) / len(num_tokens),
+            "train/finished/share": sum(response.is_finished for response in responses) / len(responses),
+            "rollout/tokens/sum": float(sum(num_tokens)),
+            "rollout/tokens_per_second/value": sum(num_tokens) / seconds,
+            "rollout/generate_seconds/value": seconds,
+        }
+        for stage, asked in (("train", general), ("train_target", target)):
+            if asked.groups:
+                metrics |= {f"{stage}/{name}": value for name, value in self.reward.metrics(asked.judged).items()}
+                metrics[f"{stage}/groups_with_signal/share"] = float(has_signal(asked.rewards).double().mean())
+        return metrics
+
+    def sample(self, example: EncodedExample, response: Response, judged: Judged) -> dict[str, Any]:
+        """One response as a table shows it.
+
+        Args:
+            example: What was asked.
+            response: What was answered.
+            judged: What it is worth.
+
+        Returns:
+            Plain values.
+        """
+        return {
+            "prompt": example.example.prompt[-1].content,
+            "expected": example.example.response,
+            "answer": self._tokenizer.decode(response.token_ids, skip_special_tokens=True),
+            "is_correct": bool(judged.is_correct),
+            "reward": judged.value,
+        }
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Prompts and what was answered."""
+
+    examples: list[EncodedExample]
+    groups: list[list[tuple[Response, Judged]]]  # one a prompt
+    kept: list[int]  # groups to learn from
+
+    @property
+    def rewards(self) -> Float[Tensor, "group response"]:
+        return torch.tensor([[judged.value for _, judged in group] for group in self.groups], dtype=torch.float64)
+
+    @property
+    def judged(self) -> list[Judged]:
+        return [judged for group in self.groups for _, judged in group]

@@ -1,0 +1,46 @@
+"""Estimates of KL divergences from the tokens that were drawn. Axes: row = responses, token = positions."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from drpt.objectives.choices import KlGradient
+
+
+def k3(log_ratio: Float[Tensor, "row token"]) -> Float[Tensor, "row token"]:
+    """``e^d − d − 1`` for ``d = log q(y) − log p(y)``: for y drawn from p, an unbiased estimate of KL(p‖q), never negative.
+
+    Source: Schulman 2020, "Approximating KL divergence", k3 there.
+
+    Args:
+        log_ratio: d, nats.
+
+    Returns:
+        Nats a token [row, token].
+    """
+    return torch.expm1(log_ratio) - log_ratio  # expm1: d is often 1e-4, whose square float32's e^d − 1 would lose
+
+
+def weighted_k3(
+    log_ratio_old: Float[Tensor, "row token"], log_ratio_reference: Float[Tensor, "row token"], gradient: KlGradient
+) -> Float[Tensor, "row token"]:
+    """``ρ · k3`` with ``ρ = π(y)/π_old(y)`` and k3 towards the reference: the penalty's value at tokens drawn from π_old.
+
+    Whatever ``gradient`` is, the value is unbiased for KL(π‖ref) of the next token, since ``E_old[ρ f] = E_π[f]``; the texts
+    before the token stay those of π_old. The gradient is not that of the value in both cases:
+
+    - ``k3``, ρ held constant: ``E_old[ρ ∇k3] = E_π[(1 − ref/π) ∇log π] = −Σ_y ref(y) ∇log π(y) = ∇KL(ref‖π)``, *the other*
+      divergence. At ρ = 1 this is the gradient of GRPO's objective (Shao et al. 2024, eq. 4), which differentiates k3 alone.
+    - ``ratio_k3``, through both: ``E_old[∇(ρ k3)] = ∇ E_old[ρ k3] = ∇KL(π‖ref)``. Source: DeepSeek-V3.2 (2025, arXiv
+      2512.02556, eq. 7). At ρ = 1 it still differs from ``k3``: it is ``(log π − log ref) ∇log π``, bounded where π ≪ ref.
+
+    Args:
+        log_ratio_old: ``log π − log π_old``, nats; with gradient.
+        log_ratio_reference: ``log ref − log π``, nats; with gradient.
+        gradient: What is differentiated.
+
+    Returns:
+        Nats a token [row, token].
+    """
+    ratio = log_ratio_old.exp()
+    return (ratio.detach() if gradient == KlGradient.K3 else ratio) * k3(log_ratio_reference)

@@ -1,0 +1,45 @@
+"""Classes that a configuration names by the dotted path ``_target_``: imported, looked at, and only then called."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any
+
+from drpt.checks import did_you_mean
+
+
+def build_plugin(option: str, node: Mapping[str, Any], *, methods: Sequence[str], protocol: str) -> Any:  # Any: a protocol's
+    """Import the class at ``_target_`` and build it with the other keys.
+
+    Args:
+        option: Full name of the node, for messages.
+        node: ``_target_``, the dotted path of a class, and its keyword arguments.
+        methods: What the class must have; nothing is called before that is known.
+        protocol: Dotted path of the protocol that tells more of them.
+
+    Returns:
+        The object.
+
+    Raises:
+        ValueError: The path leads to no such class, a key is not one of its, or a value breaks its rules.
+    """
+    path = str(node.get("_target_"))
+    module, _, name = path.rpartition(".")
+    try:
+        cls = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{option}._target_={path}: cannot be imported ({error}).") from error
+    if not (isinstance(cls, type) and all(hasattr(cls, method) for method in methods)):
+        raise ValueError(f"{option}._target_={path}: not a class with the methods {', '.join(methods)} of {protocol}.")
+    keys = {key: value for key, value in node.items() if key != "_target_"}
+    # A class without a constructor has object's, whose signature says (*args, **kwargs) and means none.
+    own = signature(cls).parameters if "__init__" in {name for base in cls.__mro__[:-1] for name in vars(base)} else {}
+    known = [key for key, parameter in own.items() if parameter.kind is not Parameter.VAR_POSITIONAL]
+    for key in keys:
+        if key not in known:
+            choices = f"Choices: {', '.join(known)}" if known else "It takes none"
+            raise ValueError(f"{option}.{key} is not known.{did_you_mean(key, known)} {choices}.")
+    try:
+        return cls(**keys)
+    except TypeError as error:  # a key that is needed and missing, or a value of the wrong kind
+        raise ValueError(f"{option}: {error}.") from error

@@ -1,0 +1,24 @@
+"""Whether an answer is its example's reference response, word for word."""
+
+from collections.abc import Sequence
+
+from drpt.rewards.reward import Answer, Verdict
+
+
+class ExactReward:
+    """1 where the texts agree up to white space at the ends, else 0.
+
+    Args:
+        ignore_case: Whether large and small letters count as the same.
+    """
+
+    def __init__(self, *, ignore_case: bool) -> None:
+        self._ignore_case = ignore_case
+
+    def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
+        """See `drpt.rewards.reward.RewardTerm`."""
+        found = [self._plain(answer.text) == self._plain(answer.example.response) for answer in answers]
+        return [Verdict(value=float(same), outcome="correct" if same else "wrong", is_correct=same) for same in found]
+
+    def _plain(self, text: str) -> str:
+        return text.strip().casefold() if self._ignore_case else text.strip()

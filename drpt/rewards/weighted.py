@@ -1,0 +1,97 @@
+"""A reward: a weighted sum of terms, and what there is to tell of it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+from typing import Any
+
+from drpt.rewards.reward import Answer, RewardTerm, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedTerm:
+    """A term and what its value is multiplied by."""
+
+    term: RewardTerm
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What one answer is worth."""
+
+    value: float  # Σ weight · value over the terms
+    verdicts: Mapping[str, Verdict]  # by term
+
+    @property
+    def is_correct(self) -> bool | None:
+        """Whether all terms that judge the answer say so; None when none does."""
+        said = [verdict.is_correct for verdict in self.verdicts.values() if verdict.is_correct is not None]
+        return all(said) if said else None
+
+
+class WeightedReward:
+    """Judges answers by every term.
+
+    Args:
+        terms: By name; at least one.
+    """
+
+    def __init__(self, terms: Mapping[str, WeightedTerm]) -> None:
+        self._terms = dict(terms)
+
+    def __call__(self, answers: Sequence[Answer]) -> list[Judged]:
+        """Judge answers.
+
+        Args:
+            answers: In any number and order.
+
+        Returns:
+            One judgement an answer.
+        """
+        columns = {name: weighted.term(answers) for name, weighted in self._terms.items()}
+        return [
+            Judged(
+                value=sum(self._terms[name].weight * verdict.value for name, verdict in row.items()),
+                verdicts=row,
+            )
+            for row in ({name: column[i] for name, column in columns.items()} for i in range(len(answers)))
+        ]
+
+    def metrics(self, judged: Sequence[Judged]) -> dict[str, float]:
+        """Figures of some answers, by metric without its stage.
+
+        Args:
+            judged: At least one.
+
+        Returns:
+            ``reward/mean``, ``reward/std`` (over the answers), of several terms ``reward_TERM/mean`` each, and the shares of
+            their outcomes, ``TERM_OUTCOME/share``; where answers are judged, ``correct/share``.
+        """
+        values = [one.value for one in judged]
+        figures = {"reward/mean": fmean(values), "reward/std": pstdev(values)}
+        if len(self._terms) > 1:
+            figures |= {f"reward_{name}/mean": fmean(one.verdicts[name].value for one in judged) for name in self._terms}
+        figures |= {f"{row['term']}_{row['outcome']}/share": row["share"] for row in self.outcomes(judged)}
+        if judged[0].is_correct is not None:
+            figures["correct/share"] = fmean(float(bool(one.is_correct)) for one in judged)
+        return figures
+
+    def outcomes(self, judged: Sequence[Judged]) -> list[dict[str, Any]]:
+        """How often each term said what.
+
+        Args:
+            judged: Any number.
+
+        Returns:
+            Rows of ``term``, ``outcome``, ``count`` and ``share``, the most frequent outcome of a term first.
+        """
+        rows = []
+        for name in self._terms:
+            counts = Counter(one.verdicts[name].outcome for one in judged)
+            rows += [
+                {"term": name, "outcome": outcome, "count": count, "share": count / len(judged)}
+                for outcome, count in counts.most_common()
+            ]
+        return rows

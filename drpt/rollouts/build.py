@@ -1,0 +1,46 @@
+"""From the `rollout` config group to an engine."""
+
+from pathlib import Path
+
+import torch
+
+from drpt.rollouts.protocol import Rollout
+from drpt.rollouts.spec import RolloutSpec
+from drpt.rollouts.transformers_engine import TransformersRollout
+from drpt.rollouts.vllm_engine import VllmRollout
+from drpt.rollouts.vllm_server import VllmServerRollout
+
+
+def build_rollout(spec: RolloutSpec, *, model_folder: Path, device: torch.device, max_model_len: int) -> Rollout:
+    """Build the engine.
+
+    Args:
+        spec: The `rollout` config group.
+        model_folder: With the model's configuration and weights; a server has its own.
+        device: Where engines of this process compute.
+        max_model_len: Most tokens of prompt and response.
+
+    Returns:
+        The engine; whoever asked for it calls `close`.
+
+    Raises:
+        RolloutError: It cannot be built here.
+    """
+    if spec.engine == "vllm_server":
+        return VllmServerRollout(
+            url=str(spec.url),
+            token_variable=spec.token_variable,
+            weights_folder=spec.weights_folder,
+            max_model_len=max_model_len,
+            dtype=spec.dtype,
+        )
+    if spec.engine == "transformers":
+        return TransformersRollout(model_folder=model_folder, dtype=spec.dtype, device=device)
+    return VllmRollout(
+        model_folder=model_folder,
+        dtype=spec.dtype,
+        max_model_len=max_model_len,
+        kv_cache_mib=spec.kv_cache_mib,
+        threads=spec.threads,
+        device=device,
+    )

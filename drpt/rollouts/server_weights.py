@@ -1,0 +1,81 @@
+"""Weights on their way to a server: safetensors files in a folder that both can reach."""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from drpt.rollouts.protocol import RolloutError
+
+_SHARD_BYTES = 2 * 2**30  # what is held beside the model while writing: merged adapters come as new tensors
+
+
+def write_weights(
+    weights: Iterable[tuple[str, Tensor]], folder: Path, *, shapes: Mapping[str, Sequence[int]], dtype: torch.dtype
+) -> None:
+    """Write every parameter, in files of at most 2 GiB or one parameter; the folder is there when it is whole.
+
+    Args:
+        weights: Name and value.
+        folder: Must not exist.
+        shapes: Of every parameter that the server holds, by name.
+        dtype: What the server computes in.
+
+    Raises:
+        RolloutError: The names or shapes are not the server's, or the disk refuses; nothing is left behind.
+    """
+    half = folder.with_name(f".{folder.name}.part")
+    try:
+        half.mkdir(parents=True)
+        _write_shards(weights, half, shapes, dtype)
+        os.replace(half, folder)
+    except OSError as error:
+        raise RolloutError(
+            f"rollout.weights_folder={str(folder.parent)!r}: weights for the server cannot be written ({error}); free "
+            "some space or name another folder."
+        ) from error
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _write_shards(
+    weights: Iterable[tuple[str, Tensor]], folder: Path, shapes: Mapping[str, Sequence[int]], dtype: torch.dtype
+) -> None:
+    missing, shard, num_bytes, num_shards = set(shapes), dict[str, Tensor](), 0, 0
+    for name, value in weights:
+        if name not in missing or list(value.shape) != list(shapes[name]):
+            raise _wrong_model(
+                f"{name} with shape {list(value.shape)}, where the server has {list(shapes.get(name, [])) or 'none'}"
+            )
+        missing.remove(name)
+        copy = _own_storage(value.detach().to("cpu", dtype))
+        if shard and num_bytes + copy.nbytes > _SHARD_BYTES:
+            _save(shard, folder, num_shards)
+            shard, num_bytes, num_shards = {}, 0, num_shards + 1
+        shard[name] = copy
+        num_bytes += copy.nbytes
+    if missing:
+        raise _wrong_model(f"no {min(missing)} and {len(missing) - 1} others of the server's {len(shapes)}")
+    _save(shard, folder, num_shards)
+
+
+def _own_storage(tensor: Tensor) -> Tensor:
+    # safetensors refuses tensors that share memory.
+    tensor = tensor.contiguous()
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def _save(shard: dict[str, Tensor], folder: Path, place: int) -> None:
+    from safetensors.torch import save_file
+
+    save_file(shard, folder / f"weights-{place:05}.safetensors")
+
+
+def _wrong_model(difference: str) -> RolloutError:
+    return RolloutError(
+        f"The server holds another model than the policy: the policy has {difference}. Start the server with the policy's own "
+        "folder."
+    )

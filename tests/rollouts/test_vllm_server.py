@@ -1,0 +1,266 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from drpt.models.tiny import byte_tokenizer, tiny_model
+from drpt.rollouts.protocol import RolloutError, Sampling
+from drpt.rollouts.vllm_server import VllmServerRollout
+
+TOKEN = "sesame-4711"
+CONTEXT = 512
+EOS = byte_tokenizer().eos_token_id
+LONG = [(7 * i) % 250 for i in range(200)]  # more than a block of 128 tokens, so that its cache is reused
+PROMPTS = [[5, 6, 7], [100], LONG]
+START_SECONDS = 400
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _sampling(**changes):
+    values = {"num_responses": 2, "max_tokens": 24, "temperature": 0.7, "seed": 11, "stop_token_ids": (EOS,)}
+    return Sampling(**(values | changes))
+
+
+def _client(url, **changes):
+    values = {"token_variable": "DRPT_TEST_TOKEN", "weights_folder": None, "max_model_len": CONTEXT, "dtype": "float32"}
+    return VllmServerRollout(url=url, **(values | changes))
+
+
+@pytest.fixture(autouse=True)
+def _token(monkeypatch):
+    monkeypatch.setenv("DRPT_TEST_TOKEN", TOKEN)
+
+
+# --- without a server
+
+
+def test_a_missing_server_is_named_with_the_command_that_starts_one():
+    port = _free_port()
+    with pytest.raises(RolloutError) as caught:
+        _client(f"http://127.0.0.1:{port}")
+    text = str(caught.value)
+    assert f"http://127.0.0.1:{port}, asked for GET /health, cannot be reached" in text
+    assert (
+        f"python -m drpt.rollouts.serve --model FOLDER --host 127.0.0.1 --port {port} --dtype float32 "
+        f"--max-model-len {CONTEXT} --token-variable DRPT_TEST_TOKEN"
+    ) in text
+    assert TOKEN not in text
+
+
+def test_a_public_address_is_refused():
+    with pytest.raises(RolloutError, match="neither this machine nor a private network"):
+        _client("http://8.8.8.8:8000")
+
+
+def test_a_server_elsewhere_needs_a_shared_folder():
+    with pytest.raises(RolloutError, match=r"rollout\.weights_folder must name a folder"):
+        _client("http://10.255.255.1:8000")
+
+
+# --- with a real one
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    pytest.importorskip("vllm", reason="vLLM is not installed", exc_type=ImportError)
+    folder, port = tmp_path_factory.mktemp("server"), _free_port()
+    tiny_model().save_pretrained(folder / "model")
+    byte_tokenizer().save_pretrained(folder / "model")
+    words = ["--model", str(folder / "model"), "--port", str(port), "--max-model-len", str(CONTEXT)]
+    words += ["--token-variable", "DRPT_TEST_TOKEN", "--kv-cache-mib", "128"]
+    environment = os.environ | {"DRPT_TEST_TOKEN": TOKEN}
+    log = folder / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "drpt.rollouts.serve", *words],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # its children outlive a killed server; one signal to the session reaches all
+        )
+    server = SimpleNamespace(url=f"http://127.0.0.1:{port}", process=process, log=log)
+    try:
+        _wait_for(server)
+        yield server
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for(server):
+    request = urllib.request.Request(f"{server.url}/health", headers={"Authorization": f"Bearer {TOKEN}"})
+    for _ in range(START_SECONDS):
+        try:
+            urllib.request.urlopen(request, timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            assert server.process.poll() is None, server.log.read_text()[-3000:]
+            time.sleep(1)
+    pytest.fail(f"no server after {START_SECONDS} s: {server.log.read_text()[-3000:]}")
+
+
+@pytest.fixture
+def rollout(server):
+    rollout = _client(server.url)
+    rollout.sync(tiny_model().named_parameters())
+    yield rollout
+    rollout.close()
+
+
+def _perturbed(scale=0.3):
+    model = tiny_model()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(scale * parameter.std() * torch.randn_like(parameter))
+    return model
+
+
+def _reference_logprobs(model, prompt, response, temperature):
+    ids = torch.tensor([*prompt, *response.token_ids])
+    with torch.no_grad():
+        logits = model(ids[None]).logits[0, len(prompt) - 1 : -1] / temperature
+    return logits.log_softmax(-1).gather(1, ids[len(prompt) :, None])[:, 0]
+
+
+def _assert_same_logprobs(model, rollout, sampling):
+    for prompt, responses in zip(PROMPTS, rollout.generate(PROMPTS, sampling), strict=True):
+        for response in responses:
+            expected = _reference_logprobs(model, prompt, response, sampling.temperature)
+            # Float32 kernels of two libraries, through two layers.
+            torch.testing.assert_close(torch.tensor(response.logprobs), expected, atol=1e-4, rtol=0)
+
+
+def _greedy(model, prompt, max_tokens):
+    ids = torch.tensor([prompt])
+    out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=max_tokens, eos_token_id=EOS)
+    return tuple(out[0, len(prompt) :].tolist())
+
+
+real = [pytest.mark.vllm, pytest.mark.slow]
+
+
+class TestRealServer:
+    pytestmark = real
+
+    def test_a_fresh_server_answers_with_the_weights_of_its_folder(self, server):
+        rollout = _client(server.url)
+        _assert_same_logprobs(tiny_model(), rollout, _sampling())
+        rollout.close()
+
+    def test_the_most_likely_tokens_are_those_of_transformers(self, rollout):
+        answers = rollout.generate(PROMPTS, _sampling(num_responses=1, temperature=0.0))
+        model = tiny_model()
+        assert [answer[0].token_ids for answer in answers] == [_greedy(model, prompt, 24) for prompt in PROMPTS]
+
+    def test_after_a_sync_logprobs_are_those_of_the_new_weights(self, server, rollout, tmp_path):
+        rollout.generate(PROMPTS, _sampling())  # fills the cache that the sync must forget
+        for client in (rollout, _client(server.url, weights_folder=str(tmp_path / "shared"))):
+            model = _perturbed()
+            client.sync(model.named_parameters())
+            _assert_same_logprobs(model, client, _sampling())
+            _assert_same_logprobs(model, client, _sampling(num_responses=3, temperature=1.3, seed=5))
+        assert not list((tmp_path / "shared").iterdir())
+
+    def test_the_same_seed_draws_the_same_and_another_draws_others(self, rollout):
+        first, again = rollout.generate(PROMPTS, _sampling()), rollout.generate(PROMPTS, _sampling())
+        assert first == again
+        assert first != rollout.generate(PROMPTS, _sampling(seed=12))
+
+    def test_seeds_are_spaced_by_the_number_of_responses(self, rollout):
+        pair = rollout.generate([[5, 6, 7], [5, 6, 7]], _sampling(num_responses=3))
+        flat = [response for responses in pair for response in responses]
+        alone = [rollout.generate([[5, 6, 7]], _sampling(num_responses=1, seed=11 + i))[0][0] for i in range(6)]
+        assert [response.token_ids for response in flat] == [response.token_ids for response in alone]
+
+    def test_a_stop_token_ends_a_response_and_is_part_of_it(self, rollout):
+        free = rollout.generate([LONG], _sampling(num_responses=1, stop_token_ids=()))[0][0]
+        assert len(free.token_ids) == 24
+        assert not free.is_finished
+        stop = free.token_ids[5]
+        stopped = rollout.generate([LONG], _sampling(num_responses=1, stop_token_ids=(stop,)))[0][0]
+        assert stopped.token_ids == free.token_ids[: free.token_ids.index(stop) + 1]
+        assert stopped.is_finished
+
+    def test_many_prompts_come_back_in_order(self, rollout):
+        prompts = [[i, i + 1] for i in range(40)]
+        together = rollout.generate(prompts, _sampling(num_responses=1, temperature=0.0, max_tokens=8))
+        alone = rollout.generate([prompts[33]], _sampling(num_responses=1, temperature=0.0, max_tokens=8))
+        assert together[33][0].token_ids == alone[0][0].token_ids
+        assert rollout.generate([], _sampling()) == []
+
+    def test_nothing_of_ours_shows_the_token(self, server, rollout):
+        assert TOKEN not in repr(rollout) + str(rollout) + server.log.read_text()
+
+    def test_a_wrong_token_is_refused_without_being_shown(self, server, monkeypatch):
+        monkeypatch.setenv("DRPT_TEST_TOKEN", "open-0815")
+        with pytest.raises(RolloutError, match=r"answered 401.*\nPut the server's token into DRPT_TEST_TOKEN") as caught:
+            _client(server.url)
+        assert "0815" not in str(caught.value)
+        assert TOKEN not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [({"dtype": "bfloat16"}, "computes in float32, but"), ({"max_model_len": 513}, "takes 512 tokens, but .* need 513")],
+    )
+    def test_a_server_that_does_not_fit_is_refused(self, server, changes, message):
+        with pytest.raises(RolloutError, match=message):
+            _client(server.url, **changes)
+
+    @pytest.mark.parametrize("prompt", [[], [1] * 489, [300]])
+    def test_a_prompt_that_does_not_fit_is_an_error_and_the_next_call_works(self, rollout, prompt):
+        with pytest.raises(RolloutError, match=r"at least 1 and at most 488|Token id 300 is out of vocabulary"):
+            rollout.generate([[1], prompt, [2]], _sampling())
+        assert len(rollout.generate([[1]], _sampling())) == 1
+
+    def test_another_models_weights_are_refused_and_the_old_ones_stay(self, rollout):
+        before = rollout.generate(PROMPTS, _sampling())
+        with pytest.raises(RolloutError, match=r"holds another model.*shape \[9, 64\]"):
+            rollout.sync([("model.embed_tokens.weight", torch.ones(9, 64))])
+        assert rollout.generate(PROMPTS, _sampling()) == before
+
+    def test_a_sync_by_another_client_is_noticed(self, server, rollout):
+        other = _client(server.url)
+        with pytest.raises(RolloutError, match="does not hold the policy's weights: sync before"):
+            other.generate(PROMPTS, _sampling())
+        other.sync(_perturbed().named_parameters())
+        with pytest.raises(RolloutError, match="drew from other weights"):
+            rollout.generate(PROMPTS, _sampling())
+        other.close()
+
+    def test_a_paused_server_is_reported_instead_of_waited_for(self, rollout):
+        rollout._post("/pause")
+        with pytest.raises(RolloutError, match="is paused: another run is syncing it"):
+            rollout.generate(PROMPTS, _sampling())
+        rollout.sync(tiny_model().named_parameters())
+        assert len(rollout.generate(PROMPTS, _sampling())) == len(PROMPTS)
+
+    def test_a_closed_client_says_so(self, server):
+        rollout = _client(server.url)
+        rollout.close()
+        rollout.close()
+        with pytest.raises(RolloutError, match="was closed"):
+            rollout.generate(PROMPTS, _sampling())
+
+    def test_a_server_killed_in_the_middle_is_an_error_at_once(self, server, rollout):  # the last one: it ends the server
+        killer = threading.Timer(1.0, server.process.kill)
+        killer.start()
+        started = time.monotonic()
+        with pytest.raises(RolloutError, match=rf"{server.url}, asked for POST .* gave no answer .*\n.*\n  python -m drpt"):
+            rollout.generate([[i] for i in range(100)], _sampling(num_responses=4, max_tokens=500, stop_token_ids=()))
+        assert time.monotonic() - started < 60
+        with pytest.raises(RolloutError, match="cannot be reached"):
+            rollout.sync(tiny_model().named_parameters())
