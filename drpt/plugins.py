@@ -21,25 +21,40 @@ def build_plugin(option: str, node: Mapping[str, Any], *, methods: Sequence[str]
         The object.
 
     Raises:
-        ValueError: The path leads to no such class, a key is not one of its, or a value breaks its rules.
+        ValueError: The path leads to no such class, a key is not one of its, or a value breaks its rules; what the class
+            says of a key is given the key's full name.
     """
-    path = str(node.get("_target_"))
+    if "_target_" not in node:
+        raise ValueError(f"{option}._target_ is needed: the dotted path of a class like {protocol}.")
+    path = str(node["_target_"])
     module, _, name = path.rpartition(".")
     try:
         cls = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{option}._target_={path}: cannot be imported ({error}).") from error
-    if not (isinstance(cls, type) and all(hasattr(cls, method) for method in methods)):
+    # Not hasattr, to which every class has a __call__: the one that builds it.
+    if not (isinstance(cls, type) and all(any(method in vars(base) for base in cls.__mro__) for method in methods)):
         raise ValueError(f"{option}._target_={path}: not a class with the methods {', '.join(methods)} of {protocol}.")
     keys = {key: value for key, value in node.items() if key != "_target_"}
     # A class without a constructor has object's, whose signature says (*args, **kwargs) and means none.
     own = signature(cls).parameters if "__init__" in {name for base in cls.__mro__[:-1] for name in vars(base)} else {}
-    known = [key for key, parameter in own.items() if parameter.kind is not Parameter.VAR_POSITIONAL]
+    known = [key for key, parameter in own.items() if parameter.kind not in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}]
+    takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in own.values())
     for key in keys:
-        if key not in known:
+        if key not in known and not takes_any:
             choices = f"Choices: {', '.join(known)}" if known else "It takes none"
             raise ValueError(f"{option}.{key} is not known.{did_you_mean(key, known)} {choices}.")
     try:
         return cls(**keys)
     except TypeError as error:  # a key that is needed and missing, or a value of the wrong kind
         raise ValueError(f"{option}: {error}.") from error
+    except ValueError as error:
+        raise ValueError(_with_full_name(str(error), option, known)) from error
+
+
+def _with_full_name(message: str, option: str, keys: Sequence[str]) -> str:
+    """A class knows its keys (``pattern='(' is …``), not where in the configuration it is used."""
+    if message.startswith(f"{option}."):
+        return message
+    is_about_key = any(message.startswith(f"{key}{sign}") for key in keys for sign in "=.:[")
+    return f"{option}.{message}" if is_about_key else f"{option}: {message}"

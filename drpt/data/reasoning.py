@@ -14,6 +14,20 @@ from drpt.checks import check_choice, did_you_mean
 from drpt.data.example import Example, Message
 
 _PATIENCE = 25  # items without an answer, after which a family has none
+# Families whose scorers run what they are given as Python code, and so can be made to do anything, or never to end.
+RUNS_ANSWERS = frozenset(
+    {
+        "binary_matrix",
+        "countdown",
+        "intermediate_integration",
+        "n_queens",
+        "polynomial_multiplication",
+        "puzzle24",
+        "simple_integration",
+        "spiral_matrix",
+        "string_insertion",
+    }
+)
 _CHAPTER = 1_000  # items made from one seed; some families prepare something for each when they are created
 
 
@@ -28,7 +42,8 @@ class ReasoningSource:
         system: A system turn put before every question; None leaves it to the chat template.
 
     Raises:
-        ValueError: A family does not exist, the target is among the general ones, or an option is not the family's.
+        ValueError: A family does not exist, the target is among the general ones or cannot be verified, or an option is not
+            the family's.
     """
 
     is_endless = True
@@ -42,7 +57,7 @@ class ReasoningSource:
         general_options: Mapping[str, Mapping[str, Any]],
         system: str | None,
     ) -> None:
-        known = _families()
+        known = families()
         check_choice("data.source.target", target, known)
         for family in general:
             check_choice("data.source.general", family, known)
@@ -52,6 +67,11 @@ class ReasoningSource:
             raise ValueError(
                 f"data.source.target={target!r} is also in data.source.general: general data would hold target examples. "
                 "Take it out of the list."
+            )
+        if target in RUNS_ANSWERS:
+            raise ValueError(
+                f"data.source.target={target!r}: reasoning-gym's scorer of this family runs answers as Python code, and a "
+                "model's answers are not to be run. Take another family."
             )
         for family in general_options:
             if family not in general:
@@ -126,7 +146,8 @@ class ReasoningSource:
             raise ValueError(f"data.source.{option}={options}: the family {family!r} does not take these ({error}).") from error
 
 
-def _families() -> list[str]:
+def families() -> list[str]:
+    """Names of all task families."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # of a dependency's sources, at their first compilation
         from reasoning_gym.factory import DATASETS

@@ -21,5 +21,5 @@ def build_reward(spec: RewardSpec) -> WeightedReward:
     for name, node in spec.terms.items():
         own = {key: value for key, value in node.items() if key != "weight"}
         term = build_plugin(f"reward.terms.{name}", own, methods=("__call__",), protocol="drpt.rewards.reward.RewardTerm")
-        terms[name] = WeightedTerm(term=term, weight=float(node["weight"]))
+        terms[name] = WeightedTerm(term=term, weight=node["weight"])
     return WeightedReward(terms)

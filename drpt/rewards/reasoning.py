@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from drpt.checks import check_choice
+from drpt.data.reasoning import RUNS_ANSWERS, families
 from drpt.rewards.reward import Answer, Verdict
 
 EXTRACTIONS = {
@@ -46,24 +47,23 @@ class ReasoningReward:
             One verdict an answer.
 
         Raises:
-            ValueError: An example is not of reasoning-gym.
+            ValueError: An example is not of reasoning-gym, or of a family whose scorer runs answers as code.
         """
         return [self._judge(answer) for answer in answers]
 
     def _judge(self, answer: Answer) -> Verdict:
-        entry = dict(answer.example.payload)
+        scorer = _scorer(answer.example.source, is_generated="answer" in answer.example.payload)
         text = self._answer_in(answer.text)
         if text is None:
             return Verdict(value=0.0, outcome="no_answer", is_correct=False)
-        scorer = _scorer(answer.example.source)
         try:
-            score = float(scorer(answer=text, entry=entry))
-        except (ArithmeticError, LookupError, TypeError, ValueError, SyntaxError):  # scorers parse what they are given
+            score = float(scorer(answer=text, entry=dict(answer.example.payload)))
+        except Exception:  # scorers parse what they are given, and raise whatever comes of that
             return Verdict(value=0.0, outcome="unparsable", is_correct=False)
         if score >= 1.0:
             return Verdict(value=1.0, outcome="correct", is_correct=True)
         outcome = "partial" if score > 0 else "wrong"
-        return Verdict(value=max(score, 0.0) if self._partial else 0.0, outcome=outcome, is_correct=False)
+        return Verdict(value=max(0.0, score) if self._partial else 0.0, outcome=outcome, is_correct=False)
 
     def _answer_in(self, text: str) -> str | None:
         if self._extract == "answer_tag":
@@ -76,14 +76,18 @@ class ReasoningReward:
 
 
 @lru_cache(maxsize=256)
-def _scorer(family: str) -> Callable[..., Any]:
-    import reasoning_gym
-
-    try:
-        scorer: Callable[..., Any] = reasoning_gym.get_score_answer_fn(family)
-    except ValueError as error:
+def _scorer(family: str, *, is_generated: bool) -> Callable[..., Any]:
+    if family in RUNS_ANSWERS:
+        raise ValueError(
+            f"{family}: reasoning-gym's scorer of this family runs answers as Python code, and a model's answers are not to be "
+            "run. Take it out of data.source.general."
+        )
+    if not is_generated or family not in families():
         raise ValueError(
             f"{family}: not a task family of reasoning-gym, whose scorers this reward asks. Take reward=math or reward=exact, "
             "or data=reasoning."
-        ) from error
+        )
+    import reasoning_gym
+
+    scorer: Callable[..., Any] = reasoning_gym.get_score_answer_fn(family)
     return scorer

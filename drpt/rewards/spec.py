@@ -23,8 +23,14 @@ class RewardSpec:
         if not self.terms:
             raise ValueError("reward.terms={}: a reward needs at least one term.")
         for name, term in self.terms.items():
+            if not name.isidentifier():
+                raise ValueError(
+                    f"reward.terms: the name {name!r} becomes part of metrics' names: letters, digits and _ alone."
+                )
             for key in ("_target_", "weight"):
                 if key not in term:
                     raise ValueError(f"reward.terms.{name}.{key} is needed.")
-            meaning = "what the term's value is multiplied by"
-            check_interval(f"reward.terms.{name}.weight", term["weight"], low=-1e6, high=1e6, meaning=meaning)
+            meaning, weight = "what the term's value is multiplied by", term["weight"]
+            if isinstance(weight, bool) or not isinstance(weight, int | float):
+                raise ValueError(f"reward.terms.{name}.weight={weight!r} must be a number: {meaning}.")
+            check_interval(f"reward.terms.{name}.weight", weight, low=-1e6, high=1e6, meaning=meaning)

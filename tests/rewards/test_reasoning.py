@@ -1,0 +1,105 @@
+"""reasoning-gym's scorers as a reward."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drpt.data.reasoning import RUNS_ANSWERS, ReasoningSource
+from drpt.rewards.reasoning import ReasoningReward
+from drpt.rewards.reward import Answer
+from tests.rewards.answers import answer, outcomes
+
+
+def of_family(text, family="chain_sum"):
+    """An answer with ``{}`` standing for the right one."""
+    general = "gcd" if family != "gcd" else "lcm"
+    source = ReasoningSource(target=family, target_options={}, general=[general], general_options={}, system=None)
+    example = next(source.target(0))
+    return Answer(example=example, text=text.replace("{}", example.response), is_finished=True, num_tokens=1)
+
+
+def test_partial_credit_is_the_family_s_own():
+    right, near, wrong, empty = ReasoningReward(partial=True, extract="whole")(
+        [of_family(text) for text in ("{}", "it is {} I think", "no", "")]
+    )
+    assert (right.value, right.outcome, right.is_correct) == (1.0, "correct", True)
+    number = len(of_family("{}").text)
+    assert near.value == pytest.approx(number / (number + len("it is  I think")))
+    assert (near.outcome, near.is_correct) == ("partial", False)
+    assert (wrong.value, wrong.outcome, wrong.is_correct) == (0.0, "wrong", False)
+    assert (empty.value, empty.outcome) == (0.0, "wrong")
+
+
+def test_partial_credit_can_be_left_out():
+    right, near = ReasoningReward(partial=False, extract="whole")([of_family("{}"), of_family("it is {} I think")])
+    assert (right.value, right.outcome) == (1.0, "correct")
+    assert (near.value, near.outcome) == (0.0, "partial")
+
+
+@pytest.mark.parametrize(
+    ("extract", "text", "outcome"),
+    [
+        ("whole", " {}\n", "correct"),
+        ("whole", "so\n{}", "partial"),
+        ("last_line", "3 + 4 =\nso\n {} \n \n", "correct"),
+        ("last_line", "{}\nI think", "wrong"),
+        ("last_line", "\n \n", "no_answer"),
+        ("answer_tag", "<think>hm</think>\n<answer>\n{}\n</answer> done", "correct"),
+        ("answer_tag", "<answer>no</answer> or <answer>{}</answer>", "correct"),
+        ("answer_tag", "<answer>{}</answer> or <answer>no</answer>", "wrong"),
+        ("answer_tag", "{}", "no_answer"),
+        ("answer_tag", "<answer>{}", "no_answer"),
+    ],
+)
+def test_what_of_a_text_is_the_answer(extract, text, outcome):
+    (verdict,) = ReasoningReward(partial=True, extract=extract)([of_family(text)])
+    assert verdict.outcome == outcome
+    assert verdict.is_correct == (outcome == "correct")
+
+
+def test_a_scorer_that_gives_up_finds_nothing_to_parse():
+    (verdict,) = ReasoningReward(partial=True, extract="whole")([of_family("two times three", "prime_factorization")])
+    assert (verdict.value, verdict.outcome, verdict.is_correct) == (0.0, "unparsable", False)
+
+
+def test_a_wrong_extraction_is_named():
+    with pytest.raises(ValueError, match=r"extract='tag' is not known\..*Choices: whole, last_line, answer_tag"):
+        ReasoningReward(partial=True, extract="tag")
+
+
+@pytest.mark.parametrize("source", ["sums.jsonl:3", "chain_sum"])
+def test_an_example_of_another_source_is_named(source):
+    with pytest.raises(ValueError, match=rf"{source}: not a task family of reasoning-gym.*reward=math or reward=exact"):
+        ReasoningReward(partial=True, extract="whole")([answer("8", source=source)])
+
+
+@pytest.mark.parametrize("family", sorted(RUNS_ANSWERS))
+def test_answers_are_not_run_as_code(family):
+    with pytest.raises(ValueError, match=rf"{family}: .*runs answers as Python code"):
+        ReasoningReward(partial=True, extract="whole")([answer("print(1)", source=family, payload={"answer": "1"})])
+
+
+TEXTS = st.one_of(
+    st.text(max_size=20),
+    st.text(alphabet="0123456789+-*/().,[]{}'\"\\ \n\ud800x", max_size=16),
+    st.sampled_from(["nan", "inf", "1e999", "None", "null", "true", "[[1]]", "{}", "1/0"]),
+)
+
+
+@pytest.mark.parametrize(
+    "family", ["chain_sum", "prime_factorization", "coin_flip", "game_of_life", "word_sorting", "time_intervals"]
+)
+@given(text=TEXTS)
+def test_any_text_gets_a_verdict(family, text):
+    example = of_family("", family).example
+    (verdict,) = ReasoningReward(partial=True, extract="whole")(
+        [Answer(example=example, text=text, is_finished=True, num_tokens=1)]
+    )
+    assert 0.0 <= verdict.value <= 1.0
+    assert verdict.is_correct == (verdict.value == 1.0)
+
+
+def test_answers_keep_their_order_whatever_their_family():
+    term = ReasoningReward(partial=False, extract="whole")
+    assert outcomes(term, of_family("{}", "gcd"), of_family("no"), of_family("{}")) == ["correct", "wrong", "correct"]
+    assert term([]) == []
