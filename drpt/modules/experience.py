@@ -80,7 +80,13 @@ def aligned(
 
     Returns:
         In float32.
+
+    Raises:
+        ValueError: A row has not as many numbers as the mask has tokens.
     """
+    wanted, found = mask.sum(dim=1).tolist(), [len(values[row]) for row in rows]
+    if wanted != found:
+        raise ValueError(f"rows of {wanted} response tokens have {found} numbers")
     flat = torch.tensor([value for row in rows for value in values[row]], dtype=torch.float32, device=mask.device)
     return torch.zeros(mask.shape, dtype=torch.float32, device=mask.device).masked_scatter(mask, flat)
 
@@ -88,7 +94,7 @@ def aligned(
 def joined(parts: Sequence[Experience]) -> Experience:
     """Several experiences as one, rows in their order."""
     columns = [asdict(part) for part in parts]
-    return Experience(**{name: [value for column in columns for value in column[name]] for name in columns[0]})
+    return Experience(**{name: [value for column in columns for value in column[name]] for name in asdict(Experience())})
 
 
 def minibatches(num_rows: int, *, batch_rows: int, epochs: int, seed: int) -> list[list[int]]:

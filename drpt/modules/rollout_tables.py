@@ -24,7 +24,7 @@ class RolloutTables(Callback):
         self._path = folder / ROLLOUTS_FILE
         lines = read_rollouts(self._path) if resume_step else []
         kept = [line for line in lines if line["step"] <= resume_step]
-        write_atomically(self._path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+        write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._last = kept[-1]["phase"] if kept else -1
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
@@ -40,7 +40,7 @@ class RolloutTables(Callback):
             "samples": phase.samples[:SAMPLES_A_PHASE],
         }
         with self._path.open("a") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json.dumps(line) + "\n")
 
 
 def read_rollouts(path: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 
@@ -33,7 +34,7 @@ class Judge:
         self._timeout_seconds = timeout_seconds
         self._process: subprocess.Popen[bytes] | None = None
         # Ends the process, at the latest when nothing refers to this object any more.
-        self._end: weakref.finalize[..., None] = weakref.finalize(self, lambda: None)
+        self._end: Callable[[], object] = lambda: None
 
     def compare(self, reference: str, answer: str) -> str:
         """What there is to say of an answer.
