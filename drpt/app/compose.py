@@ -24,7 +24,7 @@ def compose_run(overrides: Sequence[str], *, with_hydra: bool = False) -> DictCo
         The configuration; values are checked by `check_config`.
 
     Raises:
-        ConfigError: A group, option or key does not exist, or a value has the wrong type.
+        ConfigError: A group, option or key does not exist or belongs to a group that is null, or a value has the wrong type.
     """
     register()
     GlobalHydra.instance().clear()
@@ -33,6 +33,33 @@ def compose_run(overrides: Sequence[str], *, with_hydra: bool = False) -> DictCo
             return compose("train", list(overrides), return_hydra_config=with_hydra)
     except HydraException as error:
         raise ConfigError(explain(error)) from error
+    except (AssertionError, ValueError) as error:  # what Hydra says of keys of a group that is null, and of a null for a group
+        raise ConfigError("\n".join(_faults_of_null_groups(overrides)) or f"Hydra: {error}") from error
+
+
+def _faults_of_null_groups(overrides: Sequence[str]) -> list[str]:
+    groups = {path.name for path in config_folder().iterdir() if path.is_dir()}
+    pairs = [(word, word.partition("=")[0].lstrip("+"), word.partition("=")[2]) for word in overrides]
+    faults = [
+        f"{word}: a group cannot be null; ~{key} takes it away."
+        for word, key, value in pairs
+        if key in groups and value == "null"
+    ]
+    if faults:
+        return faults
+    chosen = compose_run([word for word, key, _ in pairs if "." not in key])
+    for _, key, _ in pairs:
+        group = key.partition(".")[0]
+        if group != key and group in groups and chosen.get(group) is None:
+            faults.append(f"{key}: {group} is null here; {_what_brings(group)}.")
+    return faults
+
+
+def _what_brings(group: str) -> str:
+    tasks = sorted(path.stem for path in config_folder().glob("task/*.yaml") if f"override /{group}:" in path.read_text())
+    choices = sorted(path.stem for path in config_folder().glob(f"{group}/*.yaml"))
+    brings = " or ".join(f"task={task}" for task in tasks)
+    return f"{brings} brings it" if tasks else f"choose one of {', '.join(f'{group}={choice}' for choice in choices)}"
 
 
 def explain(error: HydraException) -> str:

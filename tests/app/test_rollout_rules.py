@@ -1,0 +1,114 @@
+"""What binds the sections of reinforcement learning together, and that other tasks have none of them."""
+
+import re
+
+import pytest
+
+from drpt.app.compose import compose_run
+from drpt.app.config import ConfigError, check_config
+
+RECOMPUTED = r"Set algorithm\.old_logprobs=trainer, which computes them again"
+
+
+def check(*words):
+    return check_config(compose_run([*words, "sweep=test"]))
+
+
+def test_the_task_brings_its_groups():
+    spec = check("task=rlvr")
+    assert (spec.algorithm.name, spec.rollout.engine, spec.reward.name) == ("grpo", "vllm", "reasoning")
+    assert spec.evaluation.max_new_tokens == spec.rollout.max_tokens
+    supervised = check("task=sft")
+    assert supervised.algorithm is supervised.rollout is supervised.reward is None
+
+
+@pytest.mark.parametrize("group", ["algorithm", "rollout", "reward"])
+def test_a_task_that_draws_responses_needs_its_groups(group):
+    with pytest.raises(ConfigError, match=rf"{group}=null: task=rlvr needs the group {group}; `drpt train --help` lists"):
+        check("task=rlvr", f"~{group}", "evaluation.max_new_tokens=32")
+
+
+@pytest.mark.parametrize("choice", ["algorithm=dapo", "rollout=transformers", "reward=math"])
+def test_a_task_without_responses_refuses_the_groups(choice):
+    group = choice.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"^{group} goes with a task that draws responses, such as task=rlvr; task=sft has"):
+        check(choice)
+
+
+def test_a_task_without_responses_has_no_pass_at_k():
+    with pytest.raises(ConfigError, match=r"^evaluation\.pass_k=4 goes with a task that draws responses; leave it null"):
+        check("evaluation.pass_k=4")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.general_rows=12"], r"^data\.general_rows=12 must divide the phase's 64 responses \(rollout\.num_prompts=8 × "),
+        (["data.general_rows=128"], r"^data\.general_rows=128 must divide the phase's 64 responses"),
+        (["data.num_general=4", "data.general_rows=4"], r"^rollout\.num_prompts=8 must be at most data\.num_general=4"),
+        (["data.max_length=39"], r"^data\.max_length=39 holds prompt and response: with rollout\.max_tokens=32 it leaves"),
+        (
+            ["rollout.top_p=0.9"],
+            rf"^rollout\.top_p=0\.9, rollout\.top_k=0: .*truncated distribution.*{RECOMPUTED}.*top_p=1 and",
+        ),
+        (["rollout.top_k=50"], rf"^rollout\.top_p=1, rollout\.top_k=50: .*truncated distribution.*{RECOMPUTED}"),
+        (["rollout.dtype=bfloat16"], rf"^rollout\.dtype=bfloat16, trainer\.precision=32-true: .*float32 alone\. {RECOMPUTED}"),
+        (["trainer.precision=bf16-mixed"], rf"trainer\.precision=bf16-mixed: .*float32 alone\. {RECOMPUTED}"),
+        (["finetune.dropout=0.1"], r"^finetune\.dropout=0\.1: with dropout the policy that is trained is not .* Set it to 0"),
+        (["rollout.num_responses=1"], r"^rollout\.num_responses=1: .*compared with each other; give at least 2"),
+        (["evaluation.pass_k=null"], r"^evaluation\.pass_k=null: give the number of responses drawn for each held-out prompt"),
+        (["evaluation.num_generate=0"], r"^evaluation\.num_generate=0: rewards are measured on held-out prompts"),
+        (["regularizer.strength=auto"], r"^regularizer\.strength=auto and relaxation=auto look at the spread.*Give numbers"),
+        (["regularizer.relaxation=auto"], r"^regularizer\.strength=auto and relaxation=auto look at the spread"),
+        (["data.packing=true"], r"^data\.packing=true goes with task=sft alone"),
+    ],
+)
+def test_values_that_do_not_go_together_are_explained(words, message):
+    with pytest.raises(ConfigError, match=message):
+        check("task=rlvr", *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["rollout.top_p=0.9", "algorithm.old_logprobs=trainer"],
+        [
+            "rollout.dtype=bfloat16",
+            "trainer.precision=bf16-mixed",
+            "algorithm.old_logprobs=trainer",
+            "algorithm.importance_cap=2",
+        ],
+        ["data.general_rows=64"],
+        ["data.num_general=8", "data.general_rows=8"],
+        ["data.max_length=40"],
+        ["rollout.num_responses=2"],
+    ],
+)
+def test_values_at_the_edge_of_the_rules_pass(words):
+    assert check("task=rlvr", *words)
+
+
+GROUPS = {"algorithm.epochs": 2, "rollout.num_prompts": 2, "reward.name": "mine"}
+
+
+@pytest.mark.parametrize(("key", "value"), GROUPS.items())
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_a_key_of_a_group_that_is_null_names_what_brings_the_group(plus, key, value):
+    group = key.partition(".")[0]
+    with pytest.raises(ConfigError, match=rf"^{re.escape(key)}: {group} is null here; task=rlvr brings it\.$"):
+        compose_run([f"{plus}{key}={value}"])
+    assert compose_run(["task=rlvr", f"{key}={value}"])
+
+
+def test_keys_of_several_null_groups_are_in_one_report():
+    with pytest.raises(ConfigError) as error:
+        compose_run([f"{key}={value}" for key, value in GROUPS.items()])
+    assert [line.partition(":")[0] for line in str(error.value).splitlines()] == list(GROUPS)
+    with pytest.raises(ConfigError, match=r"^rollout\.num_prompts: rollout is null here"):
+        compose_run(["reward=exact", "reward.name=mine", "rollout.num_prompts=2"])
+
+
+@pytest.mark.parametrize("words", [["rollout=null"], ["task=rlvr", "rollout=null", "rollout.num_prompts=2"]])
+def test_a_group_is_taken_away_with_a_tilde(words):
+    with pytest.raises(ConfigError, match=r"^rollout=null: a group cannot be null; ~rollout takes it away\.$"):
+        compose_run(words)
