@@ -1,5 +1,9 @@
 """A policy's weights as an engine takes them: by the names of the Hugging Face model, adapters merged."""
 
+import json
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,61 +11,177 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_SHARD_BYTES = 2 * 2**30  # what merging may hold beside the model while a folder is written
+
 
 @torch.no_grad()
 def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter, one after another; what adapters add is merged out of place, ``W + (α/r) B A``, a layer at a time.
+    """Every parameter and saved buffer, one after another; LoRA is merged out of place, ``W + (α/r) B A``, a layer at a time.
 
     Args:
-        model: A causal language model of transformers, or peft's wrapper with LoRA around one.
+        model: A causal language model of transformers, or peft's wrapper with LoRA around one; left as it is. A sharded one is
+            gathered tensor by tensor: then every process has to ask.
 
     Yields:
-        Name and values; a tied parameter once.
+        Name and values; tied ones once, by the first of their names. Values may be the model's own.
 
     Raises:
-        ValueError: The model has adapters other than plain LoRA on linear layers.
+        ValueError: The model has adapters other than plain LoRA (DoRA, prompts, a bias of its own), or adapters on one of two
+            tied weights, which one model without adapters cannot be.
     """
-    from peft import PeftModel
-
-    if not isinstance(model, PeftModel):
-        yield from ((name, parameter.detach()) for name, parameter in model.named_parameters())
-        return
-    for name, parameter in model.get_base_model().named_parameters():
-        path, _, own = name.rpartition(".")
-        if ".lora_" in f".{path}.":
-            continue
-        owner = model.get_base_model().get_submodule(path)
-        layer_path = path.removesuffix(".base_layer")
-        layer = model.get_base_model().get_submodule(layer_path)
-        if layer is owner or own != "weight":
-            yield f"{layer_path}.{own}", parameter.detach()
-        else:
-            yield f"{layer_path}.weight", _merged(layer_path, layer)
+    base = _base_model(model)
+    layers = _adapted_layers(model, base)
+    names: dict[int, list[tuple[str, str | None]]] = {}  # of each tensor: its plain name, and the adapted layer it belongs to
+    tensors: dict[int, Tensor] = {}
+    for name, tensor in base.state_dict(keep_vars=True).items():
+        place = _plain_name(name, layers)
+        if place is not None:
+            names.setdefault(id(tensor), []).append(place)
+            tensors[id(tensor)] = tensor
+    _check_tied(base, names)
+    for key, places in names.items():
+        name, layer = places[0]
+        tensor = tensors[key].detach()
+        yield name, _whole(tensor if layer is None else _merged(layer, layers[layer], tensor))
 
 
-def _merged(path: str, layer: Any) -> Tensor:  # Any: peft has no types
-    from peft.tuners.lora import Linear
+def parameter_shapes(config: Any) -> dict[str, torch.Size]:  # Any: transformers has no types
+    """What `merged_weights` gives for a model, from its configuration alone.
 
-    weight: Tensor = layer.base_layer.weight.detach()
-    if not isinstance(layer, Linear) or any(layer.use_dora.values()) or layer.fan_in_fan_out:
-        raise ValueError(f"{path}: only plain LoRA on linear layers can be merged for an engine, not {type(layer).__name__}.")
-    for adapter in layer.active_adapters:
-        weight = weight + layer.get_delta_weight(adapter).to(weight.dtype)
-    return weight
+    Args:
+        config: Of a causal language model of transformers.
+
+    Returns:
+        Shapes by name; tied ones once.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return {name: values.shape for name, values in merged_weights(model)}
 
 
 def save_for_engine(model: nn.Module, tokenizer: Any, folder: Path) -> None:
-    """Write a folder that an engine is built from: configuration, tokenizer, merged weights.
+    """Write a folder that an engine is built from: configuration, tokenizer, merged weights in safetensors.
 
     Args:
         model: See `merged_weights`.
         tokenizer: Of transformers.
-        folder: Empty.
+        folder: Empty or not there yet; complete when it is there.
+
+    Raises:
+        ValueError: The folder holds something, or the adapters cannot be merged.
     """
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds files already: a model folder is written into an empty one.")
+    base = _base_model(model)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    half = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        base.config.save_pretrained(half)
+        tokenizer.save_pretrained(half)
+        _save_shards(merged_weights(model), half)
+        os.replace(half, folder)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _save_shards(weights: Iterator[tuple[str, Tensor]], folder: Path) -> None:
     from safetensors.torch import save_file
 
-    config: Any = model.config
-    config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    weights = {name: values.contiguous() for name, values in merged_weights(model)}
-    save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    files: dict[str, str] = {}  # name of a tensor -> file
+    shard: dict[str, Tensor] = {}
+    num_bytes = total = 0
+
+    def save() -> None:
+        file = f"model-{len(set(files.values())) + 1:05}.safetensors"
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        files.update(dict.fromkeys(shard, file))
+        shard.clear()
+
+    for name, values in weights:
+        if shard and num_bytes + values.nbytes > _SHARD_BYTES:
+            save()
+            num_bytes = 0
+        # safetensors refuses views of one memory.
+        is_own = values.is_contiguous() and values.untyped_storage().nbytes() == values.nbytes
+        shard[name] = values if is_own else values.clone(memory_format=torch.contiguous_format)
+        num_bytes, total = num_bytes + values.nbytes, total + values.nbytes
+    save()
+    index = {"metadata": {"total_size": total}, "weight_map": files}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
+
+
+def _base_model(model: Any) -> Any:  # Any: transformers and peft have no types
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _adapted_layers(model: Any, base: nn.Module) -> dict[str, Any]:
+    """Layers that peft wrapped, by path."""
+    if not hasattr(model, "peft_config"):
+        return {}
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    for adapter, config in model.peft_config.items():
+        if config.is_prompt_learning:
+            raise ValueError(f"adapter {adapter}: only plain LoRA can be merged for an engine, not {config.peft_type.value}.")
+    kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
+    return {path: module for path, module in base.named_modules() if isinstance(module, kinds)}
+
+
+def _plain_name(name: str, layers: dict[str, Any]) -> tuple[str, str | None] | None:
+    """A tensor's name without peft's wrapping, and its adapted layer if it is the weight there; None for peft's own."""
+    parts = name.split(".")
+    path = next((path for i in range(len(parts)) if (path := ".".join(parts[:i])) in layers), None)
+    if path is None:
+        return name, None
+    layer, rest = layers[path], name[len(path) + 1 :]
+    if hasattr(layer, "modules_to_save"):
+        if type(layer).__name__ != "ModulesToSaveWrapper":
+            raise _not_plain(path, layer)
+        active = f"modules_to_save.{layer.active_adapters[0]}." if layer.active_adapters else "original_module."
+        return (f"{path}.{rest.removeprefix(active)}", None) if rest.startswith(active) else None
+    if not rest.startswith("base_layer."):
+        return None
+    own = rest.removeprefix("base_layer.")
+    return f"{path}.{own}", path if own == "weight" else None
+
+
+def _check_tied(base: Any, names: dict[int, list[tuple[str, str | None]]]) -> None:
+    tied = [places for places in names.values() if len(places) > 1 and any(layer is not None for _, layer in places)]
+    output = base.get_output_embeddings() if base.config.tie_word_embeddings else None
+    path = next((path for path, module in base.named_modules() if output is not None and module is output), None)
+    alone = [places for places in names.values() if path is not None and [place[0] for place in places] == [f"{path}.weight"]]
+    for places in tied + alone:
+        raise ValueError(
+            f"{' and '.join(name for name, _ in places)}: input and output embeddings share their weights in this model, and "
+            "the adapters change one of them, so that no plain model equals it. Leave them out of finetune.target_modules."
+        )
+
+
+def _merged(path: str, layer: Any, weight: Tensor) -> Tensor:  # Any: peft has no types
+    from peft.tuners.lora import LoraLayer
+
+    if not isinstance(layer, LoraLayer) or not weight.is_floating_point():
+        raise _not_plain(path, layer)
+    if layer.disable_adapters or layer.merged:
+        return weight
+    for adapter in layer.active_adapters:
+        if adapter not in layer.scaling:
+            continue
+        if adapter in layer.lora_variant or layer.lora_bias.get(adapter):
+            raise _not_plain(path, layer)
+        weight = weight + layer.get_delta_weight(adapter).to(weight.dtype)
+    return weight
+
+
+def _not_plain(path: str, layer: Any) -> ValueError:
+    return ValueError(
+        f"{path}: only plain LoRA can be merged for an engine, not what {type(layer).__name__} is set to here (another kind of "
+        "adapter, DoRA, a bias of LoRA's, quantized weights)."
+    )
+
+
+def _whole(tensor: Any) -> Tensor:  # Any: a DTensor, where the model is sharded
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

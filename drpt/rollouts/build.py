@@ -35,7 +35,7 @@ def build_rollout(spec: RolloutSpec, *, model_folder: Path, device: torch.device
             dtype=spec.dtype,
         )
     if spec.engine == "transformers":
-        return TransformersRollout(model_folder=model_folder, dtype=spec.dtype, device=device)
+        return TransformersRollout(model_folder=model_folder, dtype=spec.dtype, max_model_len=max_model_len, device=device)
     return VllmRollout(
         model_folder=model_folder,
         dtype=spec.dtype,

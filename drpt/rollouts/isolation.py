@@ -1,37 +1,57 @@
 """An engine in the trainer's own process leaves the trainer as it found it.
 
-vLLM seeds the global random generators, replaces `torch.set_num_threads` by a function that does nothing, changes environment
-variables, makes a process group where there is none and destroys whatever there is when it shuts down, and talks a lot.
+Measured with vLLM 0.32: it seeds the global random generators, replaces `torch.set_num_threads` by a function that does
+nothing and, on the CPU, parts of `torch.cuda` by placeholders, sets environment variables (``LD_PRELOAD`` among them, which
+every later process would inherit), freezes all objects of the garbage collector, resets the precision of float32 products,
+makes a process group where there is none, and at its end destroys whatever group there is. It leaves alone signal handlers,
+the default dtype, the start method of processes and the root logger.
 """
 
+import gc
 import logging
 import os
 import random
-import signal
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _QUIET = ("vllm", "torch._library.triton")  # loggers whose remarks are of no use to whoever trains
+# What vLLM's CPU worker replaces. `torch.cuda.set_stream` is not here: on a GPU vLLM's own version has to see every call.
+_REPLACED: tuple[tuple[Any, str], ...] = (
+    (torch, "set_num_threads"),
+    (torch, "Event"),
+    (torch.cuda, "Event"),
+    (torch.cuda, "Stream"),
+    (torch.cuda, "current_stream"),
+    (torch.cuda, "stream"),
+    (torch.accelerator, "synchronize"),
+    (torch.accelerator, "empty_cache"),
+    (torch.accelerator, "get_memory_info"),
+    (torch.Tensor, "pin_memory"),
+    (torch.Tensor, "record_stream"),
+)
+_ABSENT = object()
 
 
 class Isolation:
-    """A room for calls into the engine.
+    """A room for calls into one engine.
 
-    What the engine changes of the environment is there again in the next call, and nowhere else.
+    What the engine changes there of the environment and of torch's functions is there again in the next call, and nowhere else.
 
     Args:
         environment: Variables that the engine is to find.
-        threads: Of its computations on the CPU.
+        threads: Of its computations on the CPU; None leaves their number.
     """
 
-    def __init__(self, environment: Mapping[str, str], *, threads: int) -> None:
+    def __init__(self, environment: Mapping[str, str], *, threads: int | None) -> None:
         self._environment: dict[str, str | None] = dict(environment)
+        self._attributes: dict[tuple[Any, str], Any] = {}
         self._threads = threads
 
     @contextmanager
@@ -41,23 +61,44 @@ class Isolation:
         Yields:
             Nothing.
         """
-        before = _State()
+        with ExitStack() as stack:
+            for part in (
+                _random_states(),
+                _arithmetic(self._threads),
+                self._engine_attributes(),
+                self._engine_environment(),
+                _process_groups(),
+                _collectable_objects(),
+                _silence(),
+            ):
+                stack.enter_context(part)
+            yield
+
+    @contextmanager
+    def _engine_environment(self) -> Iterator[None]:
         outside = dict(os.environ)
         _change_environment(self._environment)
-        for name in _QUIET:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        torch.set_num_threads(self._threads)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # deprecations in libraries that the engine looks through
-                yield
+            yield
         finally:
             inside = dict(os.environ)
-            self._environment |= {
-                name: inside.get(name) for name in {*inside, *outside} if inside.get(name) != outside.get(name)
-            }
-            _change_environment({name: outside.get(name) for name in {*inside, *outside}})
-            before.restore()
+            names = {*inside, *outside}
+            self._environment |= {name: inside.get(name) for name in names if inside.get(name) != outside.get(name)}
+            _change_environment({name: outside.get(name) for name in names})
+
+    @contextmanager
+    def _engine_attributes(self) -> Iterator[None]:
+        outside = {place: vars(place[0]).get(place[1], _ABSENT) for place in _REPLACED}
+        for place, value in self._attributes.items():
+            _set_attribute(place, value)
+        try:
+            yield
+        finally:
+            for place, value in outside.items():
+                own = vars(place[0]).get(place[1], _ABSENT)
+                if own is not value:
+                    self._attributes[place] = own
+                    _set_attribute(place, value)
 
 
 def _change_environment(values: Mapping[str, str | None]) -> None:
@@ -68,37 +109,93 @@ def _change_environment(values: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-class _State:
-    """What is global and the trainer's."""
+def _set_attribute(place: tuple[Any, str], value: Any) -> None:
+    if value is _ABSENT:
+        delattr(*place)
+    else:
+        setattr(*place, value)
 
-    def __init__(self) -> None:
-        self._python, self._numpy, self._torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        has_cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-        self._cuda = torch.cuda.get_rng_state_all() if has_cuda else None
-        self._set_threads, self._threads = torch.set_num_threads, torch.get_num_threads()
-        self._dtype = torch.get_default_dtype()
-        self._signals = {number: signal.getsignal(number) for number in _SIGNALS}
-        self._levels = {name: logging.getLogger(name).level for name in _QUIET}
-        self._destroy = dist.destroy_process_group
-        if dist.is_initialized() and dist.get_world_size() > 1:  # the trainer's: an engine that shuts down must leave it
-            dist.destroy_process_group = _leave_group  # type: ignore[assignment]  # for as long as the engine has the word
 
-    def restore(self) -> None:
-        random.setstate(self._python)
-        np.random.set_state(self._numpy)
-        torch.set_rng_state(self._torch)
-        if self._cuda is not None:
-            torch.cuda.set_rng_state_all(self._cuda)
-        torch.set_num_threads = self._set_threads
-        torch.set_num_threads(self._threads)
-        torch.set_default_dtype(self._dtype)
-        for number, handler in self._signals.items():
-            if handler is not None and signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
-        for name, level in self._levels.items():
+@contextmanager
+def _random_states() -> Iterator[None]:
+    python, of_numpy, of_torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    of_cuda = torch.cuda.get_rng_state_all() if _has_cuda() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(of_numpy)
+        torch.set_rng_state(of_torch)
+        if of_cuda is not None:
+            torch.cuda.set_rng_state_all(of_cuda)
+
+
+@contextmanager
+def _arithmetic(threads: int | None) -> Iterator[None]:
+    """Threads, and the precision and device of products: the engine's own is the highest."""
+    set_threads, own_threads = torch.set_num_threads, torch.get_num_threads()
+    precision = torch.get_float32_matmul_precision()
+    device = torch.cuda.current_device() if _has_cuda() else None
+    if threads is not None:
+        set_threads(threads)
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        set_threads(own_threads)
+        torch.set_float32_matmul_precision(precision)
+        if device is not None:
+            torch.cuda.set_device(device)
+
+
+def _has_cuda() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_initialized()
+
+
+@contextmanager
+def _process_groups() -> Iterator[None]:
+    """Leave the trainer's group standing; take away one that the engine made for itself, which alone has no use for it.
+
+    Left standing, it would be taken for the trainer's: a strategy that wants one would find it, and train without the others.
+    """
+    had_group, destroy, hook = dist.is_initialized(), dist.destroy_process_group, sys.excepthook
+
+    def destroy_own(group: dist.ProcessGroup | None = None) -> None:
+        is_default = group is None or group is dist.group.WORLD
+        if not (had_group and is_default):
+            with suppress(ValueError):  # gone already, together with the default group of its time
+                destroy(group)
+
+    dist.destroy_process_group = destroy_own
+    try:
+        yield
+    finally:
+        dist.destroy_process_group = destroy
+        if dist.is_initialized() and not had_group:
+            destroy()
+        sys.excepthook = hook  # replaced by torch for every new default group
+
+
+@contextmanager
+def _collectable_objects() -> Iterator[None]:
+    had_frozen = gc.get_freeze_count() > 0
+    try:
+        yield
+    finally:
+        if not had_frozen:
+            gc.unfreeze()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No remarks below errors, and no warnings, which are about libraries that the engine looks through."""
+    levels = {name: logging.getLogger(name).level for name in _QUIET}
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-        dist.destroy_process_group = self._destroy
-
-
-def _leave_group(*_: object) -> None:
-    """In place of `torch.distributed.destroy_process_group`."""

@@ -7,115 +7,171 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from drpt.memory import release_memory
+from drpt.models.merged import merged_weights
 from drpt.rollouts.protocol import Response, RolloutError, Sampling
-
-_BATCH_ROWS = 64
+from drpt.rollouts.requests import check_prompts, checked_weights
 
 
 class TransformersRollout:
-    """A model of its own, which a sync copies the policy's weights into.
+    """A model of its own, which a sync copies the policy's weights into, and transformers' ``generate``.
 
-    Every response has a random generator of its own, seeded by the call's seed and its place: what is drawn does not depend on
-    what else is in the batch.
-
-    Args:
-        model_folder: With configuration and weights in safetensors.
-        dtype: ``float32`` or ``bfloat16``.
-        device: Where it computes.
-        batch_rows: Responses drawn together.
+    Every response has a random generator of its own, with the seed that vLLM gives it (see `VllmRollout`); the draws are
+    others. What is drawn does not depend on what else is in the batch, but for rounding.
     """
 
-    def __init__(self, *, model_folder: Path, dtype: str, device: torch.device, batch_rows: int = _BATCH_ROWS) -> None:
-        from transformers import AutoModelForCausalLM
+    def __init__(
+        self, *, model_folder: Path, dtype: str, max_model_len: int, device: torch.device, batch_rows: int = 64
+    ) -> None:
+        """Load the model.
 
-        self.dtype = dtype
-        self._device = device
-        self._batch_rows = batch_rows
-        model = AutoModelForCausalLM.from_pretrained(
-            model_folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
-        )
+        Args:
+            model_folder: With configuration and weights in safetensors; not needed afterwards.
+            dtype: ``float32`` or ``bfloat16``.
+            max_model_len: Most tokens of prompt and response.
+            device: Where it computes.
+            batch_rows: Responses drawn together.
+
+        Raises:
+            RolloutError: The folder has no model that transformers can load.
+        """
+        from transformers import AutoModelForCausalLM
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        self._dtype, self._max_model_len = dtype, max_model_len
+        self._device, self._batch_rows = device, batch_rows
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                model_folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise RolloutError(f"rollout=transformers: {model_folder} cannot be loaded ({reason}).") from error
         self._model: Any = model.to(device).eval().requires_grad_(False)  # Any: transformers has no types
+
+    def __repr__(self) -> str:
+        return f"TransformersRollout(dtype={self._dtype!r}, max_model_len={self._max_model_len})"
+
+    @property
+    def dtype(self) -> str:
+        """``float32`` or ``bfloat16``: what it computes in."""
+        return self._dtype
 
     @torch.no_grad()
     def sync(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """See `drpt.rollouts.protocol.Rollout`."""
-        own = dict(self._open().named_parameters(remove_duplicate=False))
-        for name, values in weights:
-            if name not in own or own[name].shape != values.shape:
-                shape = tuple(own[name].shape) if name in own else "no parameter of that name"
-                raise RolloutError(f"rollout=transformers: {name} {tuple(values.shape)} does not fit: the engine has {shape}.")
+        """Take over the policy's weights.
+
+        Args:
+            weights: Every parameter by its name in the Hugging Face model, adapters merged; a tied one once.
+
+        Raises:
+            RolloutError: They are another model's.
+        """
+        own = dict(merged_weights(self._opened()))
+        shapes = {name: values.shape for name, values in own.items()}
+        for name, values in checked_weights(weights, shapes, engine="transformers"):
             own[name].copy_(values)
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[Response]]:
-        """See `drpt.rollouts.protocol.Rollout`."""
-        count = sampling.num_responses
-        for place, prompt in enumerate(prompts):
-            if not prompt:
-                raise RolloutError(f"rollout=transformers: prompt {place} is empty.")
-        rows = [(place, number) for place in range(len(prompts)) for number in range(count)]
-        rows.sort(key=lambda row: -len(prompts[row[0]]))
-        found: dict[tuple[int, int], Response] = {}
+        """Draw responses, those to prompts of like length together.
+
+        Args:
+            prompts: Token ids, each at least one.
+            sampling: How; its stop tokens alone end a response.
+
+        Returns:
+            ``sampling.num_responses`` a prompt, in the prompts' order.
+
+        Raises:
+            RolloutError: The engine is closed, or a prompt does not fit.
+        """
+        model, count = self._opened(), sampling.num_responses
+        vocabulary = model.get_input_embeddings().num_embeddings
+        check_prompts(prompts, sampling, max_model_len=self._max_model_len, vocabulary=vocabulary, engine="transformers")
+        rows = sorted(range(len(prompts) * count), key=lambda row: -len(prompts[row // count]))
+        found: dict[int, Response] = {}
         for start in range(0, len(rows), self._batch_rows):
             batch = rows[start : start + self._batch_rows]
-            seeds = [sampling.seed + place * count + number for place, number in batch]
-            responses = self._draw([prompts[place] for place, _ in batch], seeds, sampling)
-            found |= dict(zip(batch, responses, strict=True))
-        return [[found[place, number] for number in range(count)] for place in range(len(prompts))]
+            seeds = [sampling.seed + row for row in batch]
+            found |= dict(zip(batch, self._draw([prompts[row // count] for row in batch], seeds, sampling), strict=True))
+        return [[found[place * count + number] for number in range(count)] for place in range(len(prompts))]
 
     def close(self) -> None:
-        """See `drpt.rollouts.protocol.Rollout`."""
+        """Free everything; may be called again."""
         self._model = None
+        release_memory()
 
-    def _open(self) -> Any:
+    def _opened(self) -> Any:
         if self._model is None:
-            raise RolloutError("rollout=transformers: the engine is closed.")
+            raise RolloutError("rollout=transformers: the engine is closed; build another.")
         return self._model
 
     def _draw(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling) -> list[Response]:
-        """One response a prompt, token by token, with a cache."""
-        model = self._open()
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        from transformers import GenerationConfig
+
         length = max(map(len, prompts))
-        ids = torch.tensor([[0] * (length - len(p)) + list(p) for p in prompts], device=self._device)
-        mask = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in prompts], device=self._device)
-        cache = None
-        tokens: list[list[int]] = [[] for _ in prompts]
-        logprobs: list[list[float]] = [[] for _ in prompts]
-        is_done = [False] * len(prompts)
-        for _ in range(sampling.max_tokens):
-            positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            output = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True)
-            cache = output.past_key_values
-            of_next = _log_probabilities(output.logits[:, -1].float(), sampling).cpu()
-            drawn = [
-                int(row.argmax()) if sampling.temperature == 0 else int(torch.multinomial(row.exp(), 1, generator=generator))
-                for row, generator in zip(of_next, generators, strict=True)
-            ]
-            for i, token in enumerate(drawn):
-                if not is_done[i]:
-                    tokens[i].append(token)
-                    logprobs[i].append(float(of_next[i, token]))
-                    is_done[i] = token in sampling.stop_token_ids
-            if all(is_done):
-                break
-            ids = torch.tensor(drawn, device=self._device)[:, None]
-            mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
-        return [
-            Response(token_ids=tuple(own), logprobs=tuple(values), is_finished=done)
-            for own, values, done in zip(tokens, logprobs, is_done, strict=True)
-        ]
+        padded = [[0] * (length - len(prompt)) + list(prompt) for prompt in prompts]
+        mask = [[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        drawing = _Drawing(sampling, seeds)
+        # A configuration made anew: the model's own may penalise repetition or cut the distribution.
+        settings = GenerationConfig(
+            max_new_tokens=sampling.max_tokens,
+            do_sample=False,  # the most likely token of what the drawing leaves
+            eos_token_id=list(sampling.stop_token_ids) or None,
+            pad_token_id=0,
+        )
+        tokens = self._model.generate(
+            torch.tensor(padded, device=self._device),
+            attention_mask=torch.tensor(mask, device=self._device),
+            generation_config=settings,
+            logits_processor=[drawing],
+        )
+        logprobs = torch.stack(drawing.logprobs, dim=1).tolist()
+        return [_response(row, of_row, sampling) for row, of_row in zip(tokens[:, length:].tolist(), logprobs, strict=True)]
+
+
+class _Drawing:
+    """Draws each row's next token with the row's own generator, and leaves it alone possible.
+
+    ``argmax_v(log p_v + Gumbel noise)`` has the distribution p; the noise is ``-log E`` with E exponential.
+    """
+
+    def __init__(self, sampling: Sampling, seeds: Sequence[int]) -> None:
+        self._sampling = sampling
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.logprobs: list[Tensor] = []  # nats, of the drawn tokens; one [row] a step
+
+    def __call__(self, token_ids: Tensor, logits: Tensor) -> Tensor:
+        logprobs = _log_probabilities(logits.float(), self._sampling)  # [row, token]
+        scores = logprobs
+        if self._sampling.temperature > 0:
+            noise = torch.empty(logprobs.shape)
+            for row, generator in zip(noise, self._generators, strict=True):
+                row.exponential_(generator=generator)
+            scores = logprobs - noise.log().to(logprobs.device)
+        drawn = scores.argmax(dim=-1, keepdim=True)
+        self.logprobs.append(logprobs.gather(1, drawn)[:, 0].cpu())
+        return torch.full_like(logprobs, -torch.inf).scatter(1, drawn, 0.0)
 
 
 def _log_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Of the next token under the settings; of the most likely one under temperature 1 where that is 0."""
+    """Of the next token under the settings; at temperature 1 where it is 0."""
     scaled = logits / (sampling.temperature or 1.0)
     if sampling.top_k:
-        worst = scaled.topk(min(sampling.top_k, scaled.shape[-1])).values[:, -1:]
-        scaled = scaled.masked_fill(scaled < worst, -torch.inf)
+        least = scaled.topk(min(sampling.top_k, scaled.shape[-1])).values[:, -1:]
+        scaled = scaled.masked_fill(scaled < least, -torch.inf)
     if sampling.top_p < 1.0:
         ordered, places = scaled.sort(descending=True)
-        share_before = ordered.softmax(dim=-1).cumsum(dim=-1) - ordered.softmax(dim=-1)
-        dropped = torch.zeros_like(scaled, dtype=torch.bool).scatter(1, places, share_before >= sampling.top_p)
-        scaled = scaled.masked_fill(dropped, -torch.inf)
+        shares = ordered.softmax(dim=-1)
+        is_dropped = torch.zeros_like(scaled, dtype=torch.bool)
+        is_dropped.scatter_(1, places, shares.cumsum(dim=-1) - shares >= sampling.top_p)
+        scaled = scaled.masked_fill(is_dropped, -torch.inf)
     return scaled.log_softmax(dim=-1)
+
+
+def _response(tokens: list[int], logprobs: list[float], sampling: Sampling) -> Response:
+    stops = [place for place, token in enumerate(tokens) if token in sampling.stop_token_ids]
+    length = stops[0] + 1 if stops else len(tokens)  # what follows is padding
+    return Response(token_ids=tuple(tokens[:length]), logprobs=tuple(logprobs[:length]), is_finished=bool(stops))

@@ -1,180 +1,253 @@
 """vLLM in the trainer's own process: the default engine, on a CPU or a GPU.
 
-What is done here besides calling it is needed with vLLM 0.32, and tested: weights are repacked after a sync on the CPU, where a
-tied head would silently keep the old ones; the prefix cache is emptied, which would answer with the old ones; prompts are not
-prefilled in pieces on the CPU, where seeded requests cannot be.
+What is done here besides calling it is needed with vLLM 0.32, and tested. After a sync linear layers are packed anew on the
+CPU (a tied output layer would silently keep the old weights), and the prefix cache is emptied (which would go on with the old
+ones). Prompts are not prefilled in pieces on the CPU, since a seeded request cannot be continued there.
 """
 
-import gc
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from drpt.memory import release_memory
+from drpt.models.merged import parameter_shapes
 from drpt.rollouts.isolation import Isolation
 from drpt.rollouts.protocol import Response, RolloutError, Sampling
+from drpt.rollouts.requests import check_prompts, checked_weights
 
 _MIB = 2**20
-_SEEDS = 2**31
+_MOST_SEQUENCES = 256  # under way at once
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # or the engine would be a process of its own
-    "VLLM_CONFIGURE_LOGGING": "0",  # its own set-up would close the files that others log to
+    "VLLM_CONFIGURE_LOGGING": "0",  # our own handlers get its errors
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the trainer's threads are not to be nailed to a core
     "TOKENIZERS_PARALLELISM": "false",
 }
-# A request that lasts this long is in the engine's hands as one of at most so many.
-_MOST_SEQUENCES = 256
-# bfloat16 attention of the CPU build ends the process for shorter prompts on some processors.
-_SHORTEST_BF16_PROMPT = 8
 
 
 class VllmRollout:
-    """An engine that lives as long as its run; another may follow after `close`.
+    """One engine a process: another may follow after `close`. With several processes each builds its own, all at once.
 
-    Args:
-        model_folder: With configuration and weights in safetensors.
-        dtype: ``float32`` or ``bfloat16``.
-        max_model_len: Most tokens of prompt and response.
-        kv_cache_mib: Memory of the cache of keys and values.
-        threads: On the CPU.
-        device: Where it computes.
-
-    Raises:
-        RolloutError: vLLM is not installed, or cannot serve this model here.
+    Response ``j`` to prompt ``i`` of a call is drawn with the seed ``sampling.seed + i * num_responses + j``; a temperature
+    of 0 takes the most likely tokens, with their log-probs at temperature 1.
     """
+
+    _open: ClassVar["weakref.ref[VllmRollout] | None"] = None
 
     def __init__(
         self, *, model_folder: Path, dtype: str, max_model_len: int, kv_cache_mib: int, threads: int, device: torch.device
     ) -> None:
-        self.dtype = dtype
-        self._max_model_len = max_model_len
-        self._is_cpu = device.type == "cpu"
-        self._isolation = Isolation(_ENVIRONMENT, threads=threads)
-        self._llm: Any = None  # Any: vllm has no types that we check
-        options: dict[str, Any] = {"enforce_eager": True, "enable_chunked_prefill": False} if self._is_cpu else {}
-        if self._is_cpu:  # one prompt at least must fit into a step
-            options["max_num_batched_tokens"] = max(max_model_len, 4096)
-        with self._isolation.entered():
-            try:
-                from vllm import LLM
+        """Build the engine.
 
-                self._llm = LLM(
-                    str(model_folder),
-                    dtype=dtype,
-                    max_model_len=max_model_len,
-                    kv_cache_memory_bytes=kv_cache_mib * _MIB,
-                    max_num_seqs=_MOST_SEQUENCES,
-                    logprobs_mode="processed_logprobs",  # under the temperature
-                    generation_config="vllm",  # the model's own defaults would sample otherwise than asked
-                    skip_tokenizer_init=True,
-                    use_tqdm_on_load=False,
-                    **options,
-                )
-            except ImportError as error:
-                raise RolloutError(f"rollout=vllm: vLLM cannot be imported ({error}): run `make install`.") from error
-            except Exception as error:  # whatever it raises means the same to the reader
-                self._end()
-                raise RolloutError(f"rollout=vllm: the engine cannot be built: {_first_line(error)}") from error
+        Args:
+            model_folder: With configuration and weights in safetensors; not needed afterwards.
+            dtype: ``float32`` or ``bfloat16``.
+            max_model_len: Most tokens of prompt and response.
+            kv_cache_mib: Memory of the cache of keys and values.
+            threads: On the CPU.
+            device: Where it computes.
+
+        Raises:
+            RolloutError: vLLM is not installed or cannot serve this model here, or another engine is open.
+        """
+        other = VllmRollout._open() if VllmRollout._open is not None else None
+        if other is not None and other._llm is not None:
+            raise RolloutError("rollout=vllm: this process has an engine already; close it before building another.")
+        self._dtype, self._max_model_len = dtype, max_model_len
+        self._is_cpu = device.type == "cpu"
+        self._isolation = Isolation(_ENVIRONMENT, threads=threads if self._is_cpu else None)
+        self._failure: str | None = None
+        self._llm: Any = None  # Any: vllm has no types that we check
+        options = self._options(device) | {"dtype": dtype, "kv_cache_memory_bytes": kv_cache_mib * _MIB}
+        try:
+            with self._isolation.entered():
+                self._llm = _build(model_folder, device, options)
+                config = self._llm.llm_engine.model_config.hf_config
+                self._shapes, self._vocabulary = parameter_shapes(config), int(config.get_text_config().vocab_size)
+        finally:
+            if self._llm is None:
+                release_memory()
+        # At the process's end, too: vLLM would then shut down outside of the isolation, and stumble.
+        self._finalizer = weakref.finalize(self, _shut_down, self._llm, self._isolation)
+        VllmRollout._open = weakref.ref(self)
+
+    def __repr__(self) -> str:
+        return f"VllmRollout(dtype={self._dtype!r}, max_model_len={self._max_model_len})"
+
+    @property
+    def dtype(self) -> str:
+        """``float32`` or ``bfloat16``: what it computes in."""
+        return self._dtype
 
     def sync(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """See `drpt.rollouts.protocol.Rollout`."""
-        llm = self._open()
-        with self._isolation.entered(), torch.no_grad():
-            try:
-                llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
-                if self._is_cpu:
-                    llm.apply_model(_repack)
-                llm.reset_prefix_cache()
-            except Exception as error:
-                raise RolloutError(f"rollout=vllm: the engine does not take the weights: {_first_line(error)}") from error
+        """Take over the policy's weights, and forget what was cached under the old ones.
+
+        Args:
+            weights: Every parameter by its name in the Hugging Face model, adapters merged; a tied one once.
+
+        Raises:
+            RolloutError: The weights are another model's, or the engine has failed: it is of no use then, and is to be closed.
+        """
+        with self._working("taking over weights") as llm:
+            checked = checked_weights(weights, self._shapes, engine="vllm")
+            llm.collective_rpc("reload_weights", kwargs={"weights_iterator": checked})
+            if self._is_cpu:
+                llm.apply_model(_repack)
+            if not llm.reset_prefix_cache():
+                raise RolloutError("rollout=vllm: what was cached under the old weights cannot be forgotten.")
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[Response]]:
-        """See `drpt.rollouts.protocol.Rollout`."""
-        llm = self._open()
-        self._check(prompts, sampling)
-        with self._isolation.entered():
-            from vllm import SamplingParams, TokensPrompt
+        """Draw responses.
 
-            settings = [
-                SamplingParams(
-                    n=sampling.num_responses,
-                    # Responses to one prompt take this seed and those after it.
-                    seed=(sampling.seed + place * sampling.num_responses) % _SEEDS,
-                    max_tokens=sampling.max_tokens,
-                    temperature=sampling.temperature,
-                    top_p=sampling.top_p,
-                    top_k=sampling.top_k,
-                    logprobs=0,  # of the drawn token alone
-                    detokenize=False,
-                    ignore_eos=True,  # what ends a response is said by the next line
-                    stop_token_ids=list(sampling.stop_token_ids),
-                )
-                for place in range(len(prompts))
-            ]
+        Args:
+            prompts: Token ids, each at least one.
+            sampling: How; its stop tokens alone end a response.
+
+        Returns:
+            ``sampling.num_responses`` a prompt, in the prompts' order. In float32 a response depends on its prompt, its
+            place and the seed, not on the others in the call.
+
+        Raises:
+            RolloutError: A prompt does not fit; or the engine has failed, and is to be closed.
+        """
+        check_prompts(prompts, sampling, max_model_len=self._max_model_len, vocabulary=self._vocabulary, engine="vllm")
+        with self._working("generating") as llm:
+            if not prompts:
+                return []
+            from vllm import TokensPrompt
+
             asked = [TokensPrompt(prompt_token_ids=list(prompt)) for prompt in prompts]
-            try:
-                answers = llm.generate(asked, settings, use_tqdm=False)
-            except Exception as error:
-                raise RolloutError(f"rollout=vllm: the engine failed while generating: {_first_line(error)}") from error
-        return [[_response(output) for output in answer.outputs] for answer in answers]
+            answers = llm.generate(asked, _settings(len(prompts), sampling), use_tqdm=False)
+            responses = [[_response(output, sampling) for output in answer.outputs] for answer in answers]
+        # The most likely response is asked for once.
+        return [own * sampling.num_responses for own in responses] if sampling.temperature == 0 else responses
 
     def close(self) -> None:
-        """See `drpt.rollouts.protocol.Rollout`."""
-        if self._llm is not None:
-            with self._isolation.entered():
-                self._end()
-
-    def _open(self) -> Any:
+        """Free everything; may be called again."""
         if self._llm is None:
-            raise RolloutError("rollout=vllm: the engine is closed.")
-        return self._llm
-
-    def _end(self) -> None:
-        llm, self._llm = self._llm, None
+            return
+        self._llm = None
         try:
-            if llm is not None:
-                llm.llm_engine.engine_core.shutdown()
+            self._finalizer()
         finally:
-            del llm
-            gc.collect()
-            if not self._is_cpu:
-                torch.cuda.empty_cache()
+            release_memory()
 
-    def _check(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> None:
-        shortest = _SHORTEST_BF16_PROMPT if self._is_cpu and self.dtype == "bfloat16" else 1
-        for place, prompt in enumerate(prompts):
-            if len(prompt) + sampling.max_tokens > self._max_model_len:
-                raise RolloutError(
-                    f"rollout=vllm: prompt {place} has {len(prompt)} tokens; with {sampling.max_tokens} of a response that is "
-                    f"more than the engine's {self._max_model_len} (data.max_length)."
-                )
-            if len(prompt) < shortest:
-                raise RolloutError(
-                    f"rollout=vllm: prompt {place} has {len(prompt)} tokens; at least {shortest} are needed"
-                    + (" in bfloat16 on a CPU; take rollout.dtype=float32." if shortest > 1 else ".")
-                )
+    def _options(self, device: torch.device) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "max_model_len": self._max_model_len,
+            "max_num_seqs": _MOST_SEQUENCES,
+            "logprobs_mode": "processed_logprobs",  # under the temperature
+            "generation_config": "vllm",  # the model's own would sample otherwise than asked
+            "skip_tokenizer_init": True,
+            "use_tqdm_on_load": False,
+        }
+        if self._is_cpu:
+            # Without pieces a whole prompt has to fit into a step.
+            batched = max(self._max_model_len, 4096)
+            return options | {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": batched}
+        # The share of the GPU is compared with what is free beside the trainer, and else the cache's size alone counts.
+        options["gpu_memory_utilization"] = 0.01
+        return options | ({} if device.index is None else {"device_ids": [device.index]})
+
+    @contextmanager
+    def _working(self, doing: str) -> Iterator[Any]:
+        """The engine, apart from the trainer; whatever interrupts it leaves it unfit for more.
+
+        Yields:
+            vLLM's ``LLM``.
+
+        Raises:
+            RolloutError: It is closed or unfit, or fails now.
+        """
+        if self._llm is None or self._failure is not None:
+            state = "is closed" if self._llm is None else f"has failed before ({self._failure})"
+            raise RolloutError(f"rollout=vllm: the engine {state}; close it and build another.")
+        try:
+            with self._isolation.entered(), torch.no_grad():
+                yield self._llm
+        except BaseException as error:
+            self._failure = f"{doing}: {_first_line(error)}"
+            if isinstance(error, RolloutError) or not isinstance(error, Exception):
+                raise
+            raise RolloutError(
+                f"rollout=vllm: the engine failed while {self._failure}. Close it and build another; rollout=transformers "
+                "needs nothing of vLLM."
+            ) from error
+
+
+def _build(model_folder: Path, device: torch.device, options: dict[str, Any]) -> Any:
+    try:
+        from vllm import LLM
+        from vllm.platforms import current_platform
+    except ImportError as error:
+        raise RolloutError(
+            f"rollout=vllm: vLLM cannot be imported ({_first_line(error)}). Run `make install`, or take rollout=transformers."
+        ) from error
+    if current_platform.device_type != device.type:
+        raise RolloutError(
+            f"rollout=vllm: the vLLM that is installed computes on {current_platform.device_type or 'nothing here'}, the "
+            f"trainer on {device.type}. Install the other one (extras `cpu` and `gpu`), or take rollout=transformers."
+        )
+    try:
+        return LLM(str(model_folder), **options)
+    except Exception as error:
+        from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+        cleanup_dist_env_and_memory()  # or what was begun stands in the way of the next engine
+        raise RolloutError(
+            f"rollout=vllm: no engine for this model, data.max_length={options['max_model_len']} and rollout.kv_cache_mib="
+            f"{options['kv_cache_memory_bytes'] // _MIB}: {_first_line(error)}. rollout=transformers runs every model."
+        ) from error
+
+
+def _shut_down(llm: Any, isolation: Isolation) -> None:
+    with isolation.entered():
+        llm.llm_engine.engine_core.shutdown()
 
 
 def _repack(model: nn.Module) -> None:
-    """Lay out linear layers anew for the CPU's kernels, from the weights that were loaded."""
+    """Lay linear layers out for the CPU's kernels, from the weights that were loaded."""
     for module in model.modules():
         weight = getattr(module, "weight", None)
+        # An empty weight was consumed by its packing, which reloading has done already.
         if hasattr(module, "cpu_linear") and weight is not None and weight.numel():
             method: Any = module.quant_method
             method.process_weights_after_loading(module)
 
 
-def _response(output: Any) -> Response:
-    token_ids = tuple(output.token_ids)
-    return Response(
-        token_ids=token_ids,
-        logprobs=tuple(float(of_place[token].logprob) for of_place, token in zip(output.logprobs, token_ids, strict=True)),
-        is_finished=output.finish_reason == "stop",
-    )
+def _settings(num_prompts: int, sampling: Sampling) -> list[Any]:
+    from vllm import SamplingParams
+
+    return [
+        SamplingParams(
+            n=sampling.num_responses if sampling.temperature > 0 else 1,
+            seed=sampling.seed + place * sampling.num_responses,  # vLLM counts on from it for the others
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            logprobs=0,  # of the drawn token alone
+            detokenize=False,
+            ignore_eos=True,  # what ends a response is said by the next line
+            stop_token_ids=list(sampling.stop_token_ids),
+        )
+        for place in range(num_prompts)
+    ]
 
 
-def _first_line(error: Exception) -> str:
+def _response(output: Any, sampling: Sampling) -> Response:
+    token_ids, reason = tuple(output.token_ids), output.finish_reason
+    if reason != "stop" and (reason != "length" or len(token_ids) != sampling.max_tokens):
+        raise RolloutError(f"rollout=vllm: a response broke off after {len(token_ids)} tokens ({reason}).")
+    logprobs = tuple(float(of_place[token].logprob) for of_place, token in zip(output.logprobs, token_ids, strict=True))
+    return Response(token_ids=token_ids, logprobs=logprobs, is_finished=reason == "stop")
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
