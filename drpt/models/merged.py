@@ -121,13 +121,18 @@ def _adapted_layers(model: Any, base: nn.Module) -> dict[str, Any]:
     if not hasattr(model, "peft_config"):
         return {}
     from peft.tuners.tuners_utils import BaseTunerLayer
-    from peft.utils.other import AuxiliaryTrainingWrapper
+    from peft.utils.other import AuxiliaryTrainingWrapper, ModulesToSaveWrapper
 
     for adapter, config in model.peft_config.items():
         if config.is_prompt_learning:
             raise ValueError(f"adapter {adapter}: only plain LoRA can be merged for an engine, not {config.peft_type.value}.")
-    kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
-    return {path: module for path, module in base.named_modules() if isinstance(module, kinds)}
+    layers = {}
+    for path, module in base.named_modules():
+        if isinstance(module, AuxiliaryTrainingWrapper) and not isinstance(module, ModulesToSaveWrapper):
+            raise _not_plain(path, module)  # such as single tokens of an embedding
+        if isinstance(module, BaseTunerLayer | ModulesToSaveWrapper):
+            layers[path] = module
+    return layers
 
 
 def _plain_name(name: str, layers: dict[str, Any]) -> tuple[str, str | None] | None:
@@ -137,9 +142,7 @@ def _plain_name(name: str, layers: dict[str, Any]) -> tuple[str, str | None] | N
     if path is None:
         return name, None
     layer, rest = layers[path], name[len(path) + 1 :]
-    if hasattr(layer, "modules_to_save"):
-        if type(layer).__name__ != "ModulesToSaveWrapper":
-            raise _not_plain(path, layer)
+    if hasattr(layer, "modules_to_save"):  # a copy that is trained in the original's place
         active = f"modules_to_save.{layer.active_adapters[0]}." if layer.active_adapters else "original_module."
         return (f"{path}.{rest.removeprefix(active)}", None) if rest.startswith(active) else None
     if not rest.startswith("base_layer."):

@@ -194,6 +194,9 @@ def _build(model_folder: Path, device: torch.device, options: dict[str, Any]) ->
             f"rollout=vllm: the vLLM that is installed computes on {current_platform.device_type or 'nothing here'}, the "
             f"trainer on {device.type}. Install the other one (extras `cpu` and `gpu`), or take rollout=transformers."
         )
+    if device.type == "cpu":
+        # Linux lets a process use a processor's AMX tiles once it has asked; vLLM's attention in bfloat16 does not ask.
+        torch.cpu._init_amx()
     try:
         return LLM(str(model_folder), **options)
     except Exception as error:
