@@ -42,7 +42,7 @@ def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for key, places in names.items():
         name, layer = places[0]
         tensor = tensors[key].detach()
-        yield name, _whole(tensor if layer is None else _merged(layer, layers[layer], tensor))
+        yield name, _whole(tensor if layer is None else _merged(layers[layer], tensor))
 
 
 def parameter_shapes(config: Any) -> dict[str, torch.Size]:  # Any: transformers has no types
@@ -117,9 +117,10 @@ def _base_model(model: Any) -> Any:  # Any: transformers and peft have no types
 
 
 def _adapted_layers(model: Any, base: nn.Module) -> dict[str, Any]:
-    """Layers that peft wrapped, by path."""
+    """Layers that peft wrapped, by path; all of them can be merged."""
     if not hasattr(model, "peft_config"):
         return {}
+    from peft.tuners.lora import Embedding, Linear
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper, ModulesToSaveWrapper
 
@@ -128,10 +129,15 @@ def _adapted_layers(model: Any, base: nn.Module) -> dict[str, Any]:
             raise ValueError(f"adapter {adapter}: only plain LoRA can be merged for an engine, not {config.peft_type.value}.")
     layers = {}
     for path, module in base.named_modules():
-        if isinstance(module, AuxiliaryTrainingWrapper) and not isinstance(module, ModulesToSaveWrapper):
-            raise _not_plain(path, module)  # such as single tokens of an embedding
-        if isinstance(module, BaseTunerLayer | ModulesToSaveWrapper):
-            layers[path] = module
+        if not isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper):
+            continue
+        is_lora = isinstance(module, Linear | Embedding) and not module.lora_variant and not any(module.lora_bias.values())
+        if not is_lora and not isinstance(module, ModulesToSaveWrapper):
+            raise ValueError(
+                f"{path}: only plain LoRA can be merged for an engine, not what {type(module).__name__} is set to here "
+                "(another kind of adapter, DoRA, a bias of LoRA's, single tokens, quantized weights)."
+            )
+        layers[path] = module
     return layers
 
 
@@ -143,7 +149,8 @@ def _plain_name(name: str, layers: dict[str, Any]) -> tuple[str, str | None] | N
         return name, None
     layer, rest = layers[path], name[len(path) + 1 :]
     if hasattr(layer, "modules_to_save"):  # a copy that is trained in the original's place
-        active = f"modules_to_save.{layer.active_adapters[0]}." if layer.active_adapters else "original_module."
+        is_used = layer.active_adapters and not layer.disable_adapters
+        active = f"modules_to_save.{layer.active_adapters[0]}." if is_used else "original_module."
         return (f"{path}.{rest.removeprefix(active)}", None) if rest.startswith(active) else None
     if not rest.startswith("base_layer."):
         return None
@@ -163,27 +170,13 @@ def _check_tied(base: Any, names: dict[int, list[tuple[str, str | None]]]) -> No
         )
 
 
-def _merged(path: str, layer: Any, weight: Tensor) -> Tensor:  # Any: peft has no types
-    from peft.tuners.lora import LoraLayer
-
-    if not isinstance(layer, LoraLayer) or not weight.is_floating_point():
-        raise _not_plain(path, layer)
+def _merged(layer: Any, weight: Tensor) -> Tensor:  # Any: peft has no types
     if layer.disable_adapters or layer.merged:
         return weight
     for adapter in layer.active_adapters:
-        if adapter not in layer.scaling:
-            continue
-        if adapter in layer.lora_variant or layer.lora_bias.get(adapter):
-            raise _not_plain(path, layer)
-        weight = weight + layer.get_delta_weight(adapter).to(weight.dtype)
+        if adapter in layer.scaling:  # not every adapter is on every layer
+            weight = weight + layer.get_delta_weight(adapter).to(weight.dtype)
     return weight
-
-
-def _not_plain(path: str, layer: Any) -> ValueError:
-    return ValueError(
-        f"{path}: only plain LoRA can be merged for an engine, not what {type(layer).__name__} is set to here (another kind of "
-        "adapter, DoRA, a bias of LoRA's, quantized weights)."
-    )
 
 
 def _whole(tensor: Any) -> Tensor:  # Any: a DTensor, where the model is sharded

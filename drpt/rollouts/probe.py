@@ -81,7 +81,7 @@ def check_probe(mismatch: Mismatch, *, dtype: str, bound: float | None) -> None:
         return
     kind = f"rollout.dtype={dtype}" if bound is None else "rollout.probe_bound"
     raise StaleWeightsError(
-        f"The engine's log-probs differ from the trainer's by {mismatch.mean:.3g} nats on average and {mismatch.max:.3g} at most "
+        f"The engine's log-probs differ from the trainer's by {mismatch.mean:.3g} nats on average, {mismatch.max:.3g} at most "
         f"(importance ratio {mismatch.ratio:.4g}, {mismatch.num_tokens} tokens); {kind} allows {limit:.3g} on average. "
         "Likely causes: the engine answers with older weights (the policy was changed after the last sync, or another run "
         "synced the server); it computes this model otherwise than transformers; the trainer runs in a lower precision "

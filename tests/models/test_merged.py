@@ -70,6 +70,14 @@ def test_parameters_that_are_trained_whole_take_the_place_of_the_old_ones():
     assert_merged_equals(model, untied())
 
 
+def test_copies_that_are_switched_off_are_not_taken():
+    model = lora(untied(), target_modules=["q_proj"], modules_to_save=["norm"])
+    with torch.no_grad():
+        model.base_model.model.model.norm.modules_to_save["default"].weight.mul_(2.0)
+    with model.disable_adapter():
+        assert_merged_equals(model, untied())
+
+
 def test_several_active_adapters_are_added_up():
     model = lora(tiny_model())
     model.add_adapter("other", LoraConfig(r=2, lora_alpha=3, target_modules=["q_proj"], init_lora_weights=False))

@@ -49,7 +49,7 @@ def test_means_above_the_bound_stop_the_run_with_numbers_and_remedies(dtype):
     check_probe(at, dtype=dtype, bound=None)
     above = Mismatch(mean=BOUNDS[dtype] * 1.01, max=1.5, ratio=0.9, num_tokens=5)
     check_probe(above, dtype=dtype, bound=1.0)
-    numbers = rf"nats on average and 1\.5 at most \(importance ratio 0\.9, 5 tokens\); rollout\.dtype={dtype} allows"
+    numbers = rf"nats on average, 1\.5 at most \(importance ratio 0\.9, 5 tokens\); rollout\.dtype={dtype} allows"
     with pytest.raises(StaleWeightsError, match=numbers) as caught:
         check_probe(above, dtype=dtype, bound=None)
     assert isinstance(caught.value, RolloutError)
