@@ -211,7 +211,11 @@ def _build(model_folder: Path, device: torch.device, options: dict[str, Any]) ->
 
 def _shut_down(llm: Any, isolation: Isolation) -> None:
     with isolation.entered():
+        from vllm.model_executor.model_loader.reload.layerwise import LAYERWISE_INFO
+
         llm.llm_engine.engine_core.shutdown()
+        # What a sync notes down about layers holds on to them, packed weights and all; there is no other engine.
+        LAYERWISE_INFO.clear()
 
 
 def _repack(model: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """The real engine on the CPU: what it draws, takes over and refuses."""
 
 import dataclasses
+import weakref
 
 import pytest
 import torch
@@ -149,6 +150,16 @@ def test_a_second_engine_waits_for_the_first_to_close(shared_vllm, vllm, vllm_se
     vllm.close()
     with pytest.raises(RolloutError, match="the engine is closed"):
         vllm.generate([[1]], sampling())
+
+
+def test_a_closed_engine_holds_no_layers(shared_vllm, vllm):
+    vllm.generate(PROMPTS, sampling())
+    vllm.sync(merged_weights(tiny_model()))
+    layers = vllm._llm.apply_model(lambda model: [weakref.ref(layer) for layer in model.modules()])[0]
+    assert all(layer() is not None for layer in layers)
+    del vllm
+    shared_vllm.close()
+    assert [layer() for layer in layers if layer() is not None] == []
 
 
 @pytest.mark.parametrize(
