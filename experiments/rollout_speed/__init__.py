@@ -1,0 +1,1 @@
+"""What vLLM gains over transformers in drawing responses."""
