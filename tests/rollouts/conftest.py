@@ -27,7 +27,7 @@ def vllm_settings(tiny_folder):
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # tests elsewhere build engines of their own, and a process has room for one
 def shared_vllm(vllm_settings):
     """One engine for all tests that leave it alive: `vllm` hands it out."""
     from drpt.rollouts.vllm_engine import VllmRollout
