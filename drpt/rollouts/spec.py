@@ -7,7 +7,7 @@ from drpt.checks import check_choice, check_interval
 ENGINES = {
     "vllm": "vLLM in this process, on the CPU or a GPU",
     "vllm_server": "a vLLM server that `rollout.url` names, in another process or machine",
-    "transformers": "transformers' generate with the trainer's own model: slow, needs nothing more",
+    "transformers": "transformers' generate with a copy of the policy: slow, needs nothing more",
 }
 DTYPES = {"float32": "log-probs equal the trainer's to rounding", "bfloat16": "faster, log-probs are off by up to tenths"}
 
