@@ -1,8 +1,9 @@
 """A run's metrics on disk: one JSON line a figure."""
 
-import json
 from pathlib import Path
 from typing import Any
+
+from drpt.files import read_json_lines
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -19,14 +20,4 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: A line other than the last is malformed.
     """
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines()
-    records = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                raise ValueError(f"{path}:{number}: not a line of metrics ({error.msg}).") from error
-    return records
+    return read_json_lines(path, "metrics")

@@ -133,6 +133,7 @@ def _assemble_rlvr(parts: Parts) -> Assembly:
             needs_target=regularizer.needs_target,
             stop_token_ids=end_tokens(parts.loaded.model, tokenizer, prompts.evaluation),
             batch_rows=spec.evaluation.batch_rows,
+            precision=spec.trainer.precision,
             seed=spec.seed,
         )
         loss = PolicyLoss(

@@ -2,8 +2,11 @@
 
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
+from drpt.data.reasoning import RUNS_ANSWERS
 from drpt.data.source import Source
 from drpt.rewards.build import build_reward
+
+_REASONING = "drpt.rewards.reasoning.ReasoningReward"
 
 
 def build_plugins(spec: RunSpec) -> Source:
@@ -18,6 +21,14 @@ def build_plugins(spec: RunSpec) -> Source:
     Raises:
         ValueError: A path leads to no source or reward, a key is not one of its, or a value breaks its rules.
     """
+    source = build_source(spec.data.source)
     if spec.reward is not None:
         build_reward(spec.reward)
-    return build_source(spec.data.source)
+        if any(term["_target_"] == _REASONING for term in spec.reward.terms.values()):
+            general = spec.data.source.get("general")
+            for family in sorted(RUNS_ANSWERS.intersection(general if isinstance(general, list) else ())):
+                raise ValueError(
+                    f"data.source.general: reasoning-gym's scorer of {family} runs answers as Python code, and a model's "
+                    "answers are not to be run. Take it out of the list, or another reward than reasoning."
+                )
+    return source

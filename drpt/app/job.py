@@ -19,6 +19,7 @@ from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.data.pools import Pools, draw_pools
 from drpt.files import write_atomically
+from drpt.rollouts.errors import RolloutError
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def run_job(config: DictConfig) -> str:
     except Exception as error:  # whatever it is, the other jobs of a sweep must not be lost with this one
         message = str(error) or type(error).__name__
         _write_summary(folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name})
-        if isinstance(error, ValueError | ArithmeticError | UnsupportedModuleError):  # they say what to do
+        if isinstance(error, ValueError | ArithmeticError | UnsupportedModuleError | RolloutError):  # they say what to do
             _log.error("%s failed: %s", folder.name, message)
         else:
             _log.exception("%s failed", folder.name)

@@ -12,7 +12,7 @@ from drpt.geometry.catalogue import SCORES, SETS, Partition
 _USAGE = """\
 [bold]drpt train[/] \\[-m] \\[group=choice …] \\[key=value …]
 
-Fine-tune a language model under a regularizer. One run, or with [bold]-m[/] a sweep: give
+Train a language model under a regularizer. One run, or with [bold]-m[/] a sweep: give
 a group or key several values with commas, [bold]range(5)[/] or [bold]glob(*)[/], and every combination
 is run; all are checked before the first starts. Results are in runs/<sweep>/<job>/; a
 sweep ends with a table, chart.png and report.html. The same command with the same
@@ -23,6 +23,7 @@ sweep ends with a table, chart.png and report.html. The same command with the sa
   drpt train -m 'regularizer=glob(*)' regularizer.strength=0.25,0.5 'seed=range(3)'
   drpt train data=jsonl data.source.general=pool.jsonl data.source.target=mine.jsonl
   drpt train model=hub model.name=HuggingFaceTB/SmolLM2-360M-Instruct finetune=full
+  drpt train task=rlvr reward=math              GRPO on small sums, responses drawn by vLLM
   drpt train --cfg job regularizer=full         print the configuration, train nothing
 """
 _KEYS = (
@@ -38,6 +39,8 @@ _KEYS = (
     ("data.max_length", "tokens; longer conversations are cut"),
     ("optimizer.lr, trainer.max_steps", "the highest learning rate, the number of optimizer steps"),
     ("trainer.precision", "32-true, bf16-mixed, bf16-true"),
+    ("rollout.num_prompts, num_responses", "task=rlvr: prompts of a rollout phase, responses to each"),
+    ("algorithm.target.source, objective", "task=rlvr: whose gradient v is: prompts or self; reward, token_pg, train_loss, …"),
     ("evaluation.every_steps", "steps between two measurements on held-out target examples"),
 )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from drpt.checks import check_choice, did_you_mean
+from drpt.checks import check_choice
 from drpt.data.example import Example, Message
 
 _PATIENCE = 25  # items without an answer, after which a family has none
@@ -38,7 +38,8 @@ class ReasoningSource:
         target: Name of the target family.
         target_options: Options of the target family, e.g. ``{min_terms: 2, max_terms: 2}``.
         general: Names of the general families, each with an equal share.
-        general_options: Options of general families, by their names, e.g. ``{products: {max_digits: 1}}``.
+        general_options: Options of general families, by their names, e.g. ``{products: {max_digits: 1}}``; those of
+            families that are not in ``general`` have no effect.
         system: A system turn put before every question; None leaves it to the chat template.
 
     Raises:
@@ -74,13 +75,11 @@ class ReasoningSource:
                 "model's answers are not to be run. Take another family."
             )
         for family in general_options:
-            if family not in general:
-                raise ValueError(
-                    f"data.source.general_options.{family}: not one of the general families.{did_you_mean(family, general)} "
-                    f"They are: {', '.join(general)}."
-                )
+            check_choice("data.source.general_options", family, known)
         self._target, self._general, self._system = target, list(general), system
-        self._options = {target: dict(target_options)} | {name: dict(given) for name, given in general_options.items()}
+        self._options = {target: dict(target_options)} | {
+            name: dict(general_options[name]) for name in general if name in general_options
+        }
         for family in self._options:
             self._family(family, 0)  # an unknown option is refused now
 

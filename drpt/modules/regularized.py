@@ -1,5 +1,6 @@
 """What every Lightning module of ours has in common: a model under a capture, AdamW, and checkpoints of trained parameters."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -7,10 +8,12 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
+from drpt.capture.diagnostics import StepReport
 from drpt.capture.meter import ScoreMeter
 from drpt.capture.sketch_spec import SketchSpec
 from drpt.evaluation.cost import CostMeter
 from drpt.geometry.regularizer import Regularizer
+from drpt.memory import release_memory
 from drpt.modules.spec import TrainerSpec
 from drpt.optim.adamw import build_adamw
 from drpt.optim.spec import OptimizerSpec
@@ -73,10 +76,24 @@ class RegularizedTraining(LightningModule):
         """Make what is random in a step a function of run seed and step."""
         torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
 
-    def is_checked(self, step: int) -> bool:
-        """Whether the step's scores are to be compared with float32's."""
+    def exact_reports(self, step: int, choose: Callable[[nn.Module, GradientCapture], list[StepReport]]) -> list[StepReport]:
+        """What a step would choose in float32.
+
+        Args:
+            step: From 0.
+            choose: Takes the step with a model and a capture.
+
+        Returns:
+            One report a choice; nothing of a step whose scores are not to be compared.
+        """
         every = self.trainer_spec.score_check_steps
-        return self.meter is not None and every is not None and step % every == 0
+        if self.meter is None or every is None or step % every:
+            return []
+        with self.meter.exact() as (twin, capture):
+            found = choose(twin, capture)
+        del twin, capture
+        release_memory()  # the process's peak is reported with the step's cost
+        return found
 
     def clip_update(self) -> float:
         """Cut the update's norm if asked to; returns what it was before."""

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ from drpt.modules.policy_loss import PolicyLoss
 from drpt.modules.regularized import RegularizedTraining
 from drpt.modules.rollout_phase import Phase, RolloutWorker
 from drpt.modules.spec import TrainerSpec
+from drpt.objectives.normalisation import RowWeights
 from drpt.objectives.policy_statistics import PolicyStatistics
 from drpt.optim.spec import OptimizerSpec
 
@@ -99,22 +102,30 @@ class VerifiableRewards(RegularizedTraining):
         if self._place == len(self._batches):
             metrics |= self._begin_phase(step)
         rows = self._batches[self._place]
+        of_target: dict[str, float] = {}
+        if self.regularizer.needs_target and self._place % self.loss.target_refresh_steps == 0:
+            with self.cost.step():
+                self._target_grad = self._compute_target()
+            of_target = self.cost.metrics
+        weights = self.loss.weights([self._general.num_tokens[row] for row in rows])
+        choices = self._choices(rows, weights, step)
+        # No part of what a step costs.
+        exact = self.exact_reports(step, lambda model, capture: self._choose(model, capture, choices, weights.scale, [], step))
+        statistics: list[PolicyStatistics] = []
         with self.cost.step():
             self.optimizers().zero_grad(set_to_none=True)
-            is_due = self._place % self.loss.target_refresh_steps == 0
-            if self.regularizer.needs_target and is_due:
-                self._target_grad = self._compute_target()
-            reports, statistics = self._update(rows, step)
+            reports = self._choose(self.model, self.capture, choices, weights.scale, statistics, step)
             update_norm = self.clip_update()
             metrics |= merged_metrics(reports, update_norm=update_norm)
             metrics["train/update_norm/mean"] = update_norm
             metrics["train/learning_rate/value"] = self.apply_update()
-        metrics |= self.cost.metrics | self._figures(statistics)
+        if exact and self.meter is not None:
+            metrics |= self.meter.compare([choice.rows for choice in choices], reports, exact).metrics()
+        metrics |= _both_costs(of_target, self.cost.metrics) | self._figures(statistics)
         metrics["train/staleness/value"] = float(step - self._first_step)  # updates since the responses were drawn
         metrics["train/phase/value"] = float(self._phase)
         self._place += 1
         self.log_step(metrics, step)
-        self.log("train_loss", metrics.get("train/policy_loss/mean", 0.0), logger=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the phase in progress, too: its responses come from weights that are gone."""
@@ -169,21 +180,26 @@ class VerifiableRewards(RegularizedTraining):
         chunk = -(-self._general_rows // self.trainer_spec.micro_batches)
         return self.capture.target_gradient(lambda: self.loss.backward_target(self.model, experience, batch_rows=chunk))
 
-    def _update(self, rows: list[int], step: int) -> tuple[list[StepReport], PolicyStatistics | None]:
-        """Leave the regularized update of a minibatch in ``.grad``."""
+    def _choices(self, rows: list[int], weights: RowWeights, step: int) -> list[Choice]:
+        """Of a minibatch; none of a regularizer that looks at the target gradient alone."""
         if not rows:
-            return [self._update_without_responses(step)], None
-        statistics: list[PolicyStatistics] = []
-        reports = []
-        weights = self.loss.weights([self._general.num_tokens[row] for row in rows])
+            return []
         batch = self._step_batch(rows, step)
-        for choice in choices_of_step(batch, self.regularizer.pool, weights.base_weights.float().to(self.device)):
-            reports.append(self._backward(self.model, self.capture, choice, weights.scale, statistics, step))
-        total = statistics[0] if statistics else None
-        for other in statistics[1:]:
-            assert total is not None
-            total = total + other
-        return reports, total
+        return choices_of_step(batch, self.regularizer.pool, weights.base_weights.float().to(self.device))
+
+    def _choose(
+        self,
+        model: nn.Module,
+        capture: GradientCapture,
+        choices: list[Choice],
+        scale: float,
+        statistics: list[PolicyStatistics],
+        step: int,
+    ) -> list[StepReport]:
+        """Leave the regularized update of a minibatch in ``.grad``."""
+        if not choices:
+            return [self._update_without_responses(step)]
+        return [self._backward(model, capture, choice, scale, statistics, step) for choice in choices]
 
     def _backward(
         self,
@@ -243,11 +259,21 @@ class VerifiableRewards(RegularizedTraining):
             step=step,
         ).to(self.device)
 
-    def _figures(self, statistics: PolicyStatistics | None) -> dict[str, float]:
-        if statistics is None:
+    def _figures(self, statistics: list[PolicyStatistics]) -> dict[str, float]:
+        if not statistics:
             return {}
+        total = reduce(add, statistics)
         names = {"kl_reference": "kl"}
-        metrics = {f"train/{names.get(name, name)}/mean": value for name, value in statistics.means().items()}
+        metrics = {f"train/{names.get(name, name)}/mean": value for name, value in total.means().items()}
         metrics["train/clip_fraction/mean"] = metrics["train/clipped_low/mean"] + metrics["train/clipped_high/mean"]
-        metrics["train/tokens/sum"] = float(statistics.num_tokens)
+        metrics["train/tokens/sum"] = float(total.num_tokens)
         return metrics
+
+
+def _both_costs(of_target: dict[str, float], of_update: dict[str, float]) -> dict[str, float]:
+    """A step's cost: seconds of computing v, where it was due, are part of it, and are told apart as well."""
+    if not of_target:
+        return of_update
+    seconds, memory = "train/step_seconds/value", "train/peak_memory_bytes/value"
+    costs = of_update | {"train/target_seconds/value": of_target[seconds], seconds: of_target[seconds] + of_update[seconds]}
+    return costs | ({memory: max(of_target[memory], of_update[memory])} if memory in of_target else {})

@@ -57,6 +57,7 @@ class RolloutWorker:
         needs_target: Whether it looks at a target gradient.
         stop_token_ids: Each ends a response.
         batch_rows: Rows of a forward pass without gradients.
+        precision: The trainer's, a key of `drpt.modules.spec.PRECISIONS`.
         seed: Of all draws.
     """
 
@@ -74,6 +75,7 @@ class RolloutWorker:
         needs_target: bool,
         stop_token_ids: Sequence[int],
         batch_rows: int,
+        precision: str,
         seed: int,
     ) -> None:
         self.engine = engine
@@ -88,6 +90,8 @@ class RolloutWorker:
         self._needs_target = needs_target and not is_self
         self._stops = tuple(stop_token_ids)
         self._batch_rows = batch_rows
+        # The coarser of the two says what rounding may do.
+        self._probed_dtype = engine.dtype if precision == "32-true" else "bfloat16"
         self._seed = seed
 
     @property
@@ -256,7 +260,7 @@ class RolloutWorker:
         some = drawn.pick([place * len(drawn) // count for place in range(count)])
         own = self._score(model, some, device)
         mismatch = measure_mismatch(some.engine_logprobs, own)
-        check_probe(mismatch, dtype=self.engine.dtype, bound=self._spec.probe_bound)
+        check_probe(mismatch, dtype=self._probed_dtype, bound=self._spec.probe_bound)
         return {f"rollout/{name}": value for name, value in mismatch.metrics().items()}
 
     def _add_logprobs(self, experience: Experience, model: nn.Module, device: torch.device) -> None:

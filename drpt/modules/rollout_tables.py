@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from drpt.files import write_atomically
+from drpt.files import read_json_lines, write_atomically
 
 ROLLOUTS_FILE = "rollouts.jsonl"
 SAMPLES_A_PHASE = 8
@@ -55,17 +55,7 @@ def read_rollouts(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: A line other than the last is malformed.
     """
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines()
-    records = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                raise ValueError(f"{path}:{number}: not a line of rollouts ({error.msg}).") from error
-    return records
+    return read_json_lines(path, "rollouts")
 
 
 def rollout_tables(folder: Path) -> dict[str, list[dict[str, Any]]]:

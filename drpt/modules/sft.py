@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from drpt.capture.capture import GradientCapture
 from drpt.capture.diagnostics import StepReport, merged_metrics
 from drpt.data.batch import StepBatch, TokenBatch
-from drpt.memory import release_memory
 from drpt.modules.choices import Choice, choices_of_step, step_weights
 from drpt.modules.regularized import RegularizedTraining
 from drpt.objectives.language_modeling import packed_sample_losses, sample_losses
@@ -29,12 +28,14 @@ class SupervisedFineTuning(RegularizedTraining):
         """
         self.seed_step(batch.step)
         choices = choices_of_step(batch, self.regularizer.pool, step_weights(batch, self.regularizer.base_weights))
-        exact = self._exact_reports(choices, batch.step)  # no part of what a step costs
+        # No part of what a step costs.
+        exact = self.exact_reports(
+            batch.step, lambda model, capture: self._choose(model, capture, choices, _Losses(), batch.step)
+        )
         with self.cost.step():
             self.optimizers().zero_grad(set_to_none=True)
-            reports, losses = [], _Losses()
-            for choice in choices:
-                reports.append(self._backward(self.model, self.capture, choice, losses, batch.step))
+            losses = _Losses()
+            reports = self._choose(self.model, self.capture, choices, losses, batch.step)
             update_norm = self.clip_update()
             metrics = merged_metrics(reports, update_norm=update_norm)
             metrics["train/update_norm/mean"] = update_norm
@@ -52,15 +53,10 @@ class SupervisedFineTuning(RegularizedTraining):
         shown = "general" if batch.num_general else "target"
         self.log("train_loss", metrics[f"train/{shown}_loss/mean"], logger=False)
 
-    def _exact_reports(self, choices: Sequence[Choice], step_number: int) -> list[StepReport]:
-        """What the step would choose in float32; of a step that is not checked, nothing."""
-        if self.meter is None or not self.is_checked(step_number):
-            return []
-        with self.meter.exact() as (twin, capture):
-            found = [self._backward(twin, capture, choice, _Losses(), step_number) for choice in choices]
-        del twin, capture
-        release_memory()  # the process's peak is reported with the step's cost
-        return found
+    def _choose(
+        self, model: nn.Module, capture: GradientCapture, choices: Sequence[Choice], losses: "_Losses", step_number: int
+    ) -> list[StepReport]:
+        return [self._backward(model, capture, choice, losses, step_number) for choice in choices]
 
     def _backward(
         self, model: nn.Module, capture: GradientCapture, choice: Choice, losses: "_Losses", step_number: int

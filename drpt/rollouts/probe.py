@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drpt.rollouts.protocol import RolloutError
+from drpt.rollouts.errors import RolloutError
 
 # Largest mean difference in nats, by the engine's dtype.
 BOUNDS = {"float32": 1e-4, "bfloat16": 0.15}

@@ -7,10 +7,6 @@ from typing import Protocol
 from torch import Tensor
 
 
-class RolloutError(RuntimeError):
-    """An engine could not be built, died or answered what cannot be; the message says what to do."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How responses are drawn; the same for all prompts of one call."""

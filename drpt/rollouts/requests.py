@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from drpt.rollouts.protocol import RolloutError, Sampling
+from drpt.rollouts.errors import RolloutError
+from drpt.rollouts.protocol import Sampling
 
 
 def check_prompts(

@@ -9,8 +9,8 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
+from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.network import is_loopback, is_private, resolve
-from drpt.rollouts.protocol import RolloutError
 
 _CONNECT_SECONDS = 10.0
 _CONNECT_TRIES = 3

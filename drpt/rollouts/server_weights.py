@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from drpt.rollouts.protocol import RolloutError
+from drpt.rollouts.errors import RolloutError
 
 _SHARD_BYTES = 2 * 2**30  # what is held beside the model while writing: merged adapters come as new tensors
 

@@ -53,7 +53,8 @@ class RolloutSpec:
         for key, meaning in counts.items():
             check_interval(f"rollout.{key}", getattr(self, key), low=1, meaning=meaning)
         meaning = "what logits are divided by when responses are drawn"
-        check_interval("rollout.temperature", self.temperature, low=0, is_low_included=False, meaning=meaning)
+        # vLLM refuses more, and takes 0.01 for less.
+        check_interval("rollout.temperature", self.temperature, low=0.01, high=2, meaning=meaning)
         meaning = "the share of the probability that is drawn from; 1 = all"
         check_interval("rollout.top_p", self.top_p, low=0, high=1, is_low_included=False, meaning=meaning)
         check_interval("rollout.top_k", self.top_k, low=0, meaning="the tokens that are drawn from; 0 = all")

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from drpt.memory import release_memory
 from drpt.models.merged import merged_weights
-from drpt.rollouts.protocol import Response, RolloutError, Sampling
+from drpt.rollouts.errors import RolloutError
+from drpt.rollouts.protocol import Response, Sampling
 from drpt.rollouts.requests import check_prompts, checked_weights
 
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from drpt.memory import release_memory
 from drpt.models.merged import parameter_shapes
+from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.isolation import Isolation
-from drpt.rollouts.protocol import Response, RolloutError, Sampling
+from drpt.rollouts.protocol import Response, Sampling
 from drpt.rollouts.requests import check_prompts, checked_weights
 
 _MIB = 2**20
@@ -197,8 +198,10 @@ def _build(model_folder: Path, device: torch.device, options: dict[str, Any]) ->
     if device.type == "cpu":
         # Linux lets a process use a processor's AMX tiles once it has asked; vLLM's attention in bfloat16 does not ask.
         torch.cpu._init_amx()
+    current_platform.import_kernels()
     try:
-        return LLM(str(model_folder), **options)
+        with _unbound_memory():
+            return LLM(str(model_folder), **options)
     except Exception as error:
         from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
 
@@ -207,6 +210,21 @@ def _build(model_folder: Path, device: torch.device, options: dict[str, Any]) ->
             f"rollout=vllm: no engine for this model, data.max_length={options['max_model_len']} and rollout.kv_cache_mib="
             f"{options['kv_cache_memory_bytes'] // _MIB}: {_first_line(error)}. rollout=transformers runs every model."
         ) from error
+
+
+@contextmanager
+def _unbound_memory() -> Iterator[None]:
+    """Keep vLLM from binding the whole process, the trainer's memory included, to one node of the machine's memory."""
+    operators: Any = torch.ops._C
+    bind = getattr(operators, "init_cpu_memory_env", None)
+    if bind is None:
+        yield
+        return
+    operators.init_cpu_memory_env = lambda nodes: None
+    try:
+        yield
+    finally:
+        operators.init_cpu_memory_env = bind
 
 
 def _shut_down(llm: Any, isolation: Isolation) -> None:

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor
 
-from drpt.rollouts.protocol import Response, RolloutError, Sampling
+from drpt.rollouts.errors import RolloutError
+from drpt.rollouts.protocol import Response, Sampling
 from drpt.rollouts.serve import start_command
 from drpt.rollouts.server_connection import ServerConnection
 from drpt.rollouts.server_weights import write_weights
@@ -121,7 +122,8 @@ class VllmServerRollout:
             self._check_prompt(place, len(prompt), sampling.max_tokens)
         bodies = [_request(prompt, sampling, place) for place, prompt in enumerate(prompts)]
         answers = self._ask_all(bodies) if bodies else []
-        return [self._responses(answer, sampling) for answer in answers]
+        copies = sampling.num_responses if sampling.temperature == 0 else 1
+        return [self._responses(answer, sampling) * copies for answer in answers]
 
     def close(self) -> None:
         """Ask no more; the server goes on running. May be called again."""
@@ -200,8 +202,8 @@ class VllmServerRollout:
     def _responses(self, answer: Any, sampling: Sampling) -> list[Response]:
         try:
             choices = sorted(answer["choices"], key=lambda choice: choice["index"])
-            if len(choices) != sampling.num_responses:
-                raise self._server.error(_ASKED, f"answered {len(choices)} responses instead of {sampling.num_responses}")
+            if len(choices) != (wanted := _num_asked(sampling)):
+                raise self._server.error(_ASKED, f"answered {len(choices)} responses instead of {wanted}")
             return [self._response(choice, sampling) for choice in choices]
         except (KeyError, TypeError) as error:
             raise self._server.error(_ASKED, f"answered in another form ({error!r} in {answer})") from None
@@ -233,7 +235,7 @@ class VllmServerRollout:
 
 def _request(prompt: Sequence[int], sampling: Sampling, place: int) -> dict[str, Any]:
     drawing = {
-        "n": sampling.num_responses,
+        "n": _num_asked(sampling),
         "seed": sampling.seed + place * sampling.num_responses,  # vLLM counts on from it for the n responses
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
@@ -245,6 +247,11 @@ def _request(prompt: Sequence[int], sampling: Sampling, place: int) -> dict[str,
         "detokenize": False,
     }
     return {"token_ids": list(prompt), "sampling_params": drawing}
+
+
+def _num_asked(sampling: Sampling) -> int:
+    """Responses a prompt: the most likely one is asked for once, since vLLM refuses to give it twice."""
+    return sampling.num_responses if sampling.temperature > 0 else 1
 
 
 def _remedy(url: str, token_variable: str | None, max_model_len: int, dtype: str) -> str:

@@ -104,6 +104,7 @@ SETTINGS = {
         "trainer.precision=bf16-mixed",
         "rollout.dtype=bfloat16",
     ),
+    "scores compared": ("trainer.precision=bf16-mixed", "algorithm.old_logprobs=trainer", "trainer.score_check_steps=2"),
     "slow engine": ("rollout=transformers", "rollout.num_prompts=3", "rollout.num_responses=4", "rollout.max_tokens=6"),
     "relaxed": ("regularizer.relaxation=0.5", "algorithm.target.objective=token_pg", "algorithm.zero_variance=drop"),
 }
@@ -185,3 +186,27 @@ def test_groups_of_rollouts_are_refused_without_them(drpt):
     status, text = drpt("train", "rollout=vllm", "sweep=bad")
     assert status == 2
     assert "goes with a task that draws responses" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data.source.target=puzzle24",),
+        ("data.source.general=[countdown,gcd]",),
+    ],
+)
+def test_answers_are_never_run_as_code(drpt, words):
+    start = time.monotonic()
+    status, text = drpt("train", "task=rlvr", "model=tiny", "logger=off", *words, "sweep=bad")
+    assert status == 2, text
+    assert "runs answers as Python code" in " ".join(text.split())
+    assert time.monotonic() - start < 10
+
+
+def test_what_is_of_supervised_runs_alone_says_so(drpt):
+    status, text = drpt("probe", "task=rlvr", "model=tiny")
+    assert status == 2
+    assert "take task=sft" in " ".join(text.split())
+    status, text = drpt("explain", "layerwise_hull", "task=rlvr")
+    assert status == 0, text
+    assert "no plan: steps of task=rlvr" in text

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from drpt.rollouts.build import build_rollout
-from drpt.rollouts.protocol import RolloutError
+from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.spec import RolloutSpec
 from tests.rollouts.helpers import PROMPTS, sampling
 

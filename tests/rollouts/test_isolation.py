@@ -15,8 +15,8 @@ import torch.distributed as dist
 
 from drpt.models.merged import merged_weights
 from drpt.models.tiny import tiny_model
+from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.isolation import Isolation
-from drpt.rollouts.protocol import RolloutError
 from tests.rollouts.helpers import PROMPTS, sampling
 
 FUNCTIONS = (

@@ -5,8 +5,8 @@ import torch
 
 from drpt.models.merged import merged_weights
 from drpt.models.tiny import tiny_model
+from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.probe import BOUNDS, Mismatch, StaleWeightsError, check_probe, measure_mismatch
-from drpt.rollouts.protocol import RolloutError
 from drpt.rollouts.spec import DTYPES
 from tests.rollouts.helpers import PROMPTS, engine_logprobs, sampling, trainer_logprobs
 

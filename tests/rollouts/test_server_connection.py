@@ -3,7 +3,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from drpt.rollouts.protocol import RolloutError
+from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.server_connection import ServerConnection
 
 TOKEN = "sesame-4711"

@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file
 
 from drpt.rollouts import server_weights
-from drpt.rollouts.protocol import RolloutError
+from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.server_weights import write_weights
 
 SHAPES = {"a": [4, 2], "b": [3], "c": [2]}

@@ -5,7 +5,7 @@ import torch
 
 from drpt.models.merged import merged_weights
 from drpt.models.tiny import tiny_model
-from drpt.rollouts.protocol import RolloutError
+from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.transformers_engine import TransformersRollout
 from tests.rollouts.helpers import PROMPTS, disturbed, largest_difference, sampling
 

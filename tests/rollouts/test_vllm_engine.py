@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 
 from drpt.models.merged import merged_weights, save_for_engine
 from drpt.models.tiny import byte_tokenizer, tiny_model
-from drpt.rollouts.protocol import RolloutError
+from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.transformers_engine import TransformersRollout
 from tests.rollouts.helpers import LONG, PROMPTS, disturbed, largest_difference, sampling
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from drpt.models.tiny import byte_tokenizer, tiny_model
-from drpt.rollouts.protocol import RolloutError, Sampling
+from drpt.rollouts.errors import RolloutError
+from drpt.rollouts.protocol import Sampling
 from drpt.rollouts.vllm_server import VllmServerRollout
 
 TOKEN = "sesame-4711"
@@ -162,7 +163,7 @@ class TestRealServer:
         rollout.close()
 
     def test_the_most_likely_tokens_are_those_of_transformers(self, rollout):
-        answers = rollout.generate(PROMPTS, _sampling(num_responses=1, temperature=0.0))
+        answers = rollout.generate(PROMPTS, _sampling(num_responses=2, temperature=0.0))
         model = tiny_model()
         assert [answer[0].token_ids for answer in answers] == [_greedy(model, prompt, 24) for prompt in PROMPTS]
 
