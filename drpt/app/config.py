@@ -20,6 +20,20 @@ from drpt.geometry.catalogue import SETS, ProductsMethod
 
 # Where results go and are shown: no part of what is computed.
 _NOT_IDENTITY = ("sweep", "runs_folder", "logger", "hydra")
+# Options under which the result is the same.
+_OF_NO_RESULT = {
+    "trainer": ("retain_mib", "score_check_steps"),
+    "rollout": (
+        "probe_every",
+        "probe_responses",
+        "probe_bound",
+        "kv_cache_mib",
+        "threads",
+        "url",
+        "token_variable",
+        "weights_folder",
+    ),
+}
 
 
 class ConfigError(ValueError):
@@ -101,8 +115,9 @@ def identity_of(config: Container) -> dict[str, Any]:
     regularizer = identity["regularizer"]
     if regularizer["products"] != ProductsMethod.SKETCH.value:
         identity.pop("sketch", None)
-    for option in ("retain_mib", "score_check_steps"):  # the result is the same
-        identity["trainer"].pop(option, None)
+    for section, options in _OF_NO_RESULT.items():
+        for option in options:
+            identity.get(section, {}).pop(option, None)
     for dial in ("strength", "relaxation"):  # a number or a word: 1 and 1.0 are the same number
         if isinstance(regularizer[dial], int):
             regularizer[dial] = float(regularizer[dial])

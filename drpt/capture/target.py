@@ -13,14 +13,14 @@ from drpt.capture.use import accumulating
 
 @dataclass(frozen=True, slots=True)
 class TargetGradient:
-    """``v`` by parameter, in the parameters' shapes; a parameter that is missing has a gradient of zero."""
+    """``v`` by parameter, in the parameters' shapes, on any device; a parameter that is missing has a gradient of zero."""
 
     grads: Mapping[str, Tensor]
 
     def direction(self, name: str, parameter: Tensor) -> Float[Tensor, "..."]:
         """The parameter's part of v, in float32 or better."""
         grad = self.grads.get(name)
-        return accumulating(torch.zeros_like(parameter) if grad is None else grad)
+        return accumulating(torch.zeros_like(parameter) if grad is None else grad.to(parameter.device))
 
     def add_to(self, name: str, parameter: nn.Parameter, factor: float) -> None:
         """Add ``factor · v`` to the parameter's ``.grad``."""
@@ -28,9 +28,9 @@ class TargetGradient:
         if grad is None or factor == 0.0:
             return
         if parameter.grad is None:
-            parameter.grad = (factor * grad).to(parameter.dtype)
+            parameter.grad = (factor * grad).to(parameter)
         else:
-            parameter.grad.add_(grad.to(parameter.grad.dtype), alpha=factor)
+            parameter.grad.add_(grad.to(parameter.grad), alpha=factor)
 
     def check(self, parameters: Mapping[str, nn.Parameter]) -> None:
         """Refuse what does not belong to the trained parameters.

@@ -97,7 +97,9 @@ def drop_optimizer_state(folder: Path) -> None:
     for path in (folder / LAST, folder / BEST):
         if path.exists():
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            slim = {key: value for key, value in checkpoint.items() if key not in {"optimizer_states", "lr_schedulers"}}
+            slim = {
+                key: value for key, value in checkpoint.items() if key not in {"optimizer_states", "lr_schedulers", "rollouts"}
+            }
             half = path.with_name(f".{path.name}.part")
             torch.save(slim, half)
             os.replace(half, path)

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -93,6 +93,7 @@ class RolloutWorker:
         # The coarser of the two says what rounding may do.
         self._probed_dtype = engine.dtype if precision == "32-true" else "bfloat16"
         self._seed = seed
+        self._generate_seconds = 0.0  # of the phase so far, judging left out
 
     @property
     def num_responses(self) -> int:
@@ -127,7 +128,9 @@ class RolloutWorker:
         Returns:
             Per prompt its responses with what they are worth.
         """
+        start = time.perf_counter()
         responses = self.engine.generate([example.prompt_ids for example in examples], sampling)
+        self._generate_seconds += time.perf_counter() - start
         answers = [
             Answer(
                 example=example.example,
@@ -188,12 +191,12 @@ class RolloutWorker:
         """
         start = time.perf_counter()
         metrics = {"rollout/sync_seconds/value": self.sync(model)}
-        asked = time.perf_counter()
+        self._generate_seconds = 0.0
         general = self._ask_general(number) if self._needs_general else _Asked([], [], [])
         target = self._ask_target(number) if self._needs_target else _Asked([], [], [])
-        metrics |= self._describe(general, target, time.perf_counter() - asked)
+        metrics |= self._describe(general, target, self._generate_seconds)
         experiences = [self._experience(asked) for asked in (general, target)]
-        metrics |= self._check(number, joined(experiences), model, device)
+        metrics |= self._probe(number, joined(experiences), model, device)
         for experience in experiences:
             self._add_logprobs(experience, model, device)
         metrics["rollout/seconds/value"] = time.perf_counter() - start
@@ -251,13 +254,18 @@ class RolloutWorker:
         ]
         return joined(parts)
 
-    def _check(self, number: int, drawn: Experience, model: nn.Module, device: torch.device) -> dict[str, float]:
+    def _probe(self, number: int, drawn: Experience, model: nn.Module, device: torch.device) -> dict[str, float]:
         """Compare a few of the engine's log-probs with the trainer's: weights that are not those of now stop the run."""
-        if number % self._spec.probe_every or self._spec.truncates:
+        if number % self._spec.probe_every:
             return {}
         # Of all prompts alike: rows of one group share theirs.
         count = min(self._spec.probe_responses, len(drawn))
         some = drawn.pick([place * len(drawn) // count for place in range(count)])
+        if self._spec.truncates:  # log-probs of a truncated distribution say nothing: draw from the whole one
+            whole = replace(self.sampling("probe", number, num_responses=1), top_p=1.0, top_k=0)
+            responses = [response for (response,) in self.engine.generate(some.prompts, whole)]
+            some.responses = [list(response.token_ids) for response in responses]
+            some.engine_logprobs = [list(response.logprobs) for response in responses]
         own = self._score(model, some, device)
         mismatch = measure_mismatch(some.engine_logprobs, own)
         check_probe(mismatch, dtype=self._probed_dtype, bound=self._spec.probe_bound)

@@ -118,6 +118,7 @@ def test_settings_work_together(drpt, words):
     assert json.loads((folder / "summary.json").read_text())["steps"] == 6
     assert set(curve(folder, "train/update_norm/mean")) == set(range(1, 7))
     assert all(value > 0 for value in curve(folder, "train/update_norm/mean").values())
+    assert set(curve(folder, "rollout/mismatch/mean")) == set(curve(folder, "rollout/sync_seconds/value"))
 
 
 def test_the_same_run_gives_the_same_figures(drpt):
@@ -197,7 +198,7 @@ def test_groups_of_rollouts_are_refused_without_them(drpt):
 )
 def test_answers_are_never_run_as_code(drpt, words):
     start = time.monotonic()
-    status, text = drpt("train", "task=rlvr", "model=tiny", "logger=off", *words, "sweep=bad")
+    status, text = drpt("train", "task=rlvr", "reward=reasoning", "model=tiny", "logger=off", *words, "sweep=bad")
     assert status == 2, text
     assert "runs answers as Python code" in " ".join(text.split())
     assert time.monotonic() - start < 10
