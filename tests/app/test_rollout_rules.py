@@ -16,7 +16,7 @@ def check(*words):
 
 def test_the_task_brings_its_groups():
     spec = check("task=rlvr")
-    assert (spec.algorithm.name, spec.rollout.engine, spec.reward.name) == ("grpo", "vllm", "reasoning")
+    assert (spec.algorithm.name, spec.rollout.engine, spec.reward.name) == ("grpo", "vllm", "math")
     assert spec.evaluation.max_new_tokens == spec.rollout.max_tokens
     supervised = check("task=sft")
     assert supervised.algorithm is supervised.rollout is supervised.reward is None
