@@ -53,9 +53,17 @@ def _of_responses(config: Mapping[str, Any]) -> dict[str, object]:
         "a phase": f"{rollout['num_prompts']} × {rollout['num_responses']} responses, {data['target_rows']} target prompts",
         "responses a step": data["general_rows"],
         "longest response": f"{rollout['max_tokens']} tokens",
-        "KL coefficient": f"{algorithm['kl_coefficient']:g}",
+        "KL coefficient": _kl_coefficient(algorithm),
         "engine": f"{rollout['engine']}, {rollout['dtype']}",
     }
+
+
+def _kl_coefficient(algorithm: Mapping[str, Any]) -> str:
+    if "kl_coefficient" in algorithm:
+        return f"{algorithm['kl_coefficient']:g}"
+    kl = algorithm["kl"]
+    aim = f", adaptive towards {kl['target']:g} nats a response" if kl["control"] == "adaptive" else ""
+    return f"{kl['coefficient']:g}{aim}"
 
 
 def left_out(runs: Sequence[Run]) -> list[tuple[str, int]]:

@@ -3,8 +3,9 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule
@@ -18,15 +19,24 @@ from drpt.data.source import Source
 from drpt.data.split import StepSplit
 from drpt.evaluation.held_out import end_tokens
 from drpt.geometry.catalogue import Pool
+from drpt.geometry.mean import Mean
 from drpt.geometry.regularizer import Regularizer
 from drpt.models.load import LoadedModel
 from drpt.models.merged import save_for_engine
 from drpt.models.packing import check_packing
 from drpt.models.policy import without_dropout
 from drpt.models.reference import ReferenceModel
+from drpt.models.value_head import PolicyWithValues
+from drpt.modules.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
+from drpt.modules.appraisal import Appraisal, GroupAppraisal, ValueAppraisal
 from drpt.modules.evaluation import Evaluation, HeldOutEvaluation
-from drpt.modules.policy_loss import PolicyLoss
+from drpt.modules.phase_choice import PhaseChoice
+from drpt.modules.policy_loss import PolicyLoss, group_terms
+from drpt.modules.policy_training import PolicyTraining, unregularized
+from drpt.modules.ppo_loss import PpoLoss
+from drpt.modules.ppo_spec import PpoSpec
 from drpt.modules.regularized import RegularizedTraining
+from drpt.modules.rlhf import HumanFeedback
 from drpt.modules.rlvr import VerifiableRewards
 from drpt.modules.rollout_evaluation import RolloutEvaluation
 from drpt.modules.rollout_phase import RolloutWorker
@@ -98,13 +108,14 @@ def _assemble_sft(parts: Parts) -> Assembly:
     return Assembly(module=module, data=data, evaluation=evaluation, counts=data.counts)
 
 
-def _assemble_rlvr(parts: Parts) -> Assembly:
-    spec, regularizer, tokenizer = parts.spec, parts.regularizer, parts.loaded.tokenizer
+def _assemble_policy(parts: Parts) -> Assembly:
+    """A policy trained on its own responses; which module trains it, the algorithm says."""
+    spec, tokenizer = parts.spec, parts.loaded.tokenizer
     algorithm, rollout, reward = spec.algorithm, spec.rollout, spec.reward
     assert algorithm is not None
     assert rollout is not None
     assert reward is not None
-    model = without_dropout(parts.model)
+    policy = without_dropout(parts.model)
     longest = max(rollout.max_tokens, spec.evaluation.max_new_tokens)
     prompts = PromptData(
         parts.pools,
@@ -115,10 +126,12 @@ def _assemble_rlvr(parts: Parts) -> Assembly:
         seed=spec.seed,
     )
     # Before a checkpoint is loaded: the reference is the model that training began with.
-    reference = ReferenceModel(model) if algorithm.kl_coefficient else None
+    reference = ReferenceModel(policy) if algorithm.needs_reference else None
+    is_by_phase = spec.regularizer.chooses_by_phase
+    regularizer = replace(parts.regularizer, feasible_set=Mean()) if is_by_phase else parts.regularizer
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drpt-engine-")))
-        save_for_engine(model, tokenizer, place)
+        save_for_engine(policy, tokenizer, place)
         engine = build_rollout(rollout, model_folder=place, device=_device(spec), max_model_len=spec.data.max_length)
         stack.callback(engine.close)
         worker = RolloutWorker(
@@ -128,31 +141,36 @@ def _assemble_rlvr(parts: Parts) -> Assembly:
             tokenizer,
             rollout,
             algorithm,
+            _appraisal(algorithm),
             reference=reference,
             needs_general=regularizer.needs_general,
-            needs_target=regularizer.needs_target,
+            needs_target=parts.regularizer.needs_target,
             stop_token_ids=end_tokens(parts.loaded.model, tokenizer, prompts.evaluation),
             batch_rows=spec.evaluation.batch_rows,
             precision=spec.trainer.precision,
             seed=spec.seed,
         )
-        loss = PolicyLoss(
-            algorithm,
-            temperature=rollout.temperature,
-            max_tokens=rollout.max_tokens,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        module = VerifiableRewards(
-            model,
-            regularizer,
-            spec.sketch,
-            spec.optimizer,
-            spec.trainer,
-            worker=worker,
-            loss=loss,
-            general_rows=spec.data.general_rows,
-            seed=spec.seed,
-        )
+        limits = {
+            "temperature": rollout.temperature,
+            "max_tokens": rollout.max_tokens,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
+        model = PolicyWithValues(policy) if isinstance(algorithm, PpoSpec) else policy
+        common: dict[str, Any] = {  # Any: arguments of several kinds
+            "worker": worker,
+            "general_rows": spec.data.general_rows,
+            "phase_choice": _phase_choice(spec, model, parts.regularizer) if is_by_phase else None,
+            "seed": spec.seed,
+        }
+        specs = (regularizer, spec.sketch, spec.optimizer, spec.trainer)
+        module: PolicyTraining
+        if isinstance(algorithm, PpoSpec):
+            assert isinstance(model, PolicyWithValues)
+            module = HumanFeedback(model, *specs, loss=PpoLoss(algorithm, **limits), spec=algorithm, **common)
+        else:
+            assert isinstance(algorithm, GroupAlgorithmSpec)
+            loss = PolicyLoss(algorithm, group_terms(algorithm), **limits)
+            module = VerifiableRewards(model, *specs, loss=loss, **common)
         return Assembly(
             module=module,
             data=None,
@@ -163,9 +181,30 @@ def _assemble_rlvr(parts: Parts) -> Assembly:
         )
 
 
+def _appraisal(spec: AlgorithmSpec) -> Appraisal:
+    if isinstance(spec, PpoSpec):
+        return ValueAppraisal(spec)
+    assert isinstance(spec, GroupAlgorithmSpec)
+    return GroupAppraisal(spec)
+
+
+def _phase_choice(spec: RunSpec, model: nn.Module, regularizer: Regularizer) -> PhaseChoice:
+    return PhaseChoice(
+        model,
+        regularizer,
+        sketch=spec.sketch,
+        retain_mib=spec.trainer.retain_mib,
+        unregularized=unregularized(model),
+    )
+
+
 def _device(spec: RunSpec) -> torch.device:
     wants_gpu = spec.trainer.accelerator != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if wants_gpu else "cpu")
 
 
-_ASSEMBLE: dict[str, Callable[[Parts], Assembly]] = {"sft": _assemble_sft, "rlvr": _assemble_rlvr}
+_ASSEMBLE: dict[str, Callable[[Parts], Assembly]] = {
+    "sft": _assemble_sft,
+    "rlvr": _assemble_policy,
+    "rlhf": _assemble_policy,
+}

@@ -17,6 +17,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from drpt.app.schema import RunSpec
 from drpt.geometry.catalogue import SETS, ProductsMethod
+from drpt.modules.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
+from drpt.modules.ppo_spec import PpoSpec
 
 # Where results go and are shown: no part of what is computed.
 _NOT_IDENTITY = ("sweep", "runs_folder", "logger", "hydra")
@@ -34,6 +36,8 @@ _OF_NO_RESULT = {
         "weights_folder",
     ),
 }
+# Schemas of the group `algorithm`, by the name that its presets begin with.
+ALGORITHMS: dict[str, type[AlgorithmSpec]] = {"group_schema": GroupAlgorithmSpec, "ppo_schema": PpoSpec}
 
 
 class ConfigError(ValueError):
@@ -42,7 +46,10 @@ class ConfigError(ValueError):
 
 def register() -> None:
     """Make the schema and our resolvers known to Hydra and OmegaConf; may be called again."""
-    ConfigStore.instance().store(name="run_schema", node=RunSpec)
+    store = ConfigStore.instance()
+    store.store(name="run_schema", node=RunSpec)
+    for name, node in ALGORITHMS.items():
+        store.store(group="algorithm", name=name, node=node)
     OmegaConf.register_new_resolver("drpt_job", _job_of_root, replace=True)
 
 

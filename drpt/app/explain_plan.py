@@ -63,7 +63,7 @@ def print_plan(run: RunSpec, console: Console) -> None:
 def _step_size(run: RunSpec, regularizer: Regularizer) -> StepSize:
     """Of one choice: with ``pool=micro`` each micro-batch makes its own."""
     parts = run.trainer.micro_batches
-    is_own = Pool(run.regularizer.pool) is Pool.MICRO
+    is_own = run.regularizer.pool == Pool.MICRO.value
     share = parts if is_own else 1
     return StepSize(
         num_general=run.data.general_rows // share if regularizer.needs_general else 0,

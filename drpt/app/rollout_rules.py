@@ -2,8 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from drpt.geometry.catalogue import SETS
+from drpt.modules.algorithm_spec import GroupAlgorithmSpec
+
 if TYPE_CHECKING:
     from drpt.app.schema import RunSpec
+    from drpt.geometry.spec import RegularizerSpec
 
 
 def check_rollout_sections(spec: "RunSpec") -> None:
@@ -23,7 +27,7 @@ def check_rollout_sections(spec: "RunSpec") -> None:
             )
         if not spec.task.draws_responses and section is not None:
             raise ValueError(
-                f"{name} goes with a task that draws responses, such as task=rlvr; task={spec.task.name} has none."
+                f"{name} goes with a task that draws responses, such as task=rlvr or task=rlhf; task={spec.task.name} has none."
             )
     if not spec.task.draws_responses and spec.evaluation.pass_k is not None:
         raise ValueError(f"evaluation.pass_k={spec.evaluation.pass_k} goes with a task that draws responses; leave it null.")
@@ -40,7 +44,7 @@ def check_rollouts(spec: "RunSpec") -> None:
     """
     assert spec.algorithm is not None
     assert spec.rollout is not None
-    if spec.rollout.num_responses < 2:
+    if spec.rollout.num_responses < 2 and isinstance(spec.algorithm, GroupAlgorithmSpec):
         raise ValueError("rollout.num_responses=1: a prompt's responses are compared with each other; give at least 2.")
     _check_rows(spec)
     _check_logprobs(spec)
@@ -58,8 +62,31 @@ def check_rollouts(spec: "RunSpec") -> None:
             "regularizer.strength=auto and relaxation=auto look at the spread among a step's target examples, and the target "
             "gradient of reinforcement learning comes as one. Give numbers."
         )
+    if spec.regularizer.chooses_by_phase:
+        _check_phase_choice(spec.regularizer)
     if spec.data.packing:
         raise ValueError("data.packing=true goes with task=sft alone.")
+
+
+def _check_phase_choice(regularizer: "RegularizerSpec") -> None:
+    """One choice a phase means: which responses are trained on at all."""
+    entry = SETS.get(regularizer.set)
+    if entry is None or not entry.takes_score:
+        able = ", ".join(name for name, other in SETS.items() if other.takes_score)
+        raise ValueError(
+            f"regularizer.pool=phase chooses which responses of a phase are trained on, and the set {regularizer.set!r} does "
+            f"not choose. Take one of {able}, or pool=step."
+        )
+    if regularizer.partition != "global":
+        raise ValueError(
+            f"regularizer.partition={regularizer.partition}: with regularizer.pool=phase all layers train on a response, or "
+            "none. Take partition=global."
+        )
+    if regularizer.relaxation != 0.0:
+        raise ValueError(
+            f"regularizer.relaxation={regularizer.relaxation}: with regularizer.pool=phase the target gradient chooses, "
+            "and is no part of the update. Set it to 0."
+        )
 
 
 def _check_rows(spec: "RunSpec") -> None:

@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from drpt.analysis.run import CONFIG_FILE, ResultsError
 from drpt.app.compose import compose_run
-from drpt.app.config import check_config
+from drpt.app.config import ALGORITHMS, check_config
 from drpt.app.schema import RunSpec
 
 
@@ -36,8 +36,12 @@ def read_config(folder: Path) -> DictConfig:
     OmegaConf.set_struct(config, False)
     try:
         config.data.source = saved["data"]["source"]
+        if saved.get("algorithm"):  # which of its schemas it was, its keys say
+            config.algorithm = next(
+                kind for kind in ALGORITHMS.values() if set(saved["algorithm"]) <= set(kind.__dataclass_fields__)
+            )
         return cast(DictConfig, OmegaConf.merge(config, saved))
-    except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
+    except (KeyError, TypeError, ValueError, StopIteration, OmegaConfBaseException) as error:
         raise ResultsError(f"{path}: not a configuration of this version of drpt ({_first_line(error)}).") from error
 
 

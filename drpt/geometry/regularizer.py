@@ -137,7 +137,7 @@ def build_regularizer(spec: RegularizerSpec, *, seed: int) -> Regularizer:
         products=ProductsMethod(spec.products),
         base_weights=BaseWeights(spec.base_weights),
         scope=Scope(spec.scope),
-        pool=Pool(spec.pool),
+        pool=Pool.STEP if spec.chooses_by_phase else Pool(spec.pool),  # within a choice all its examples are looked at
         auto=auto,
     )
 

@@ -14,6 +14,11 @@ def is_dotted_path(name: str) -> bool:
     return "." in name
 
 
+# A value of `pool`: one choice for a whole rollout phase, before it is trained on. Examples of supervised runs come a step at a
+# time, and there it is the same as Pool.STEP.
+PHASE = "phase"
+
+
 @dataclass(kw_only=True)
 class RegularizerSpec:
     """One regularizer: a feasible set, how parameters are partitioned, what ranks examples, and how strong it is."""
@@ -29,7 +34,7 @@ class RegularizerSpec:
     auto_memory: float  # of automatic dials: weight of past steps' average against the newest step's estimate
     products: str  # a value of ProductsMethod
     scope: str  # a value of Scope
-    pool: str  # a value of Pool
+    pool: str  # a value of Pool, or PHASE
     base_weights: str  # a value of BaseWeights
     stopping_share: float  # share of the target examples held out of training to choose when to stop; 0 = never
 
@@ -49,7 +54,7 @@ class RegularizerSpec:
         check_choice("regularizer.partition", self.partition, [member.value for member in Partition])
         check_choice("regularizer.products", self.products, [member.value for member in ProductsMethod])
         check_choice("regularizer.scope", self.scope, [member.value for member in Scope])
-        check_choice("regularizer.pool", self.pool, [member.value for member in Pool])
+        check_choice("regularizer.pool", self.pool, [*(member.value for member in Pool), PHASE])
         check_choice("regularizer.base_weights", self.base_weights, [member.value for member in BaseWeights])
         self.strength = _number_or_auto("regularizer.strength", self.strength)
         relaxation = _number_or_auto("regularizer.relaxation", self.relaxation)
@@ -97,6 +102,11 @@ class RegularizerSpec:
     def is_auto(self) -> bool:
         """Whether a dial is chosen in every step, from the spread among its target examples."""
         return AUTO in {self.strength, self.relaxation}
+
+    @property
+    def chooses_by_phase(self) -> bool:
+        """Whether a choice is made for a whole rollout phase."""
+        return self.pool == PHASE
 
     @property
     def label(self) -> str:

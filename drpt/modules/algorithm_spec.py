@@ -1,4 +1,7 @@
-"""The `algorithm` config group: how rewards become a policy's gradient; keys and rules, without torch."""
+"""The `algorithm` config group: how rewards become a policy's gradient; keys and rules, without torch.
+
+Proximal policy optimization has a file of its own, `ppo_spec`.
+"""
 
 from dataclasses import dataclass
 
@@ -42,21 +45,21 @@ class TargetObjectiveSpec:
 
 @dataclass(kw_only=True)
 class AlgorithmSpec:
-    """Group-relative policy optimization and its variants."""
+    """What all algorithms have in common: a clipped policy loss over the responses of a phase, gone through several times."""
 
     name: str  # in tables and dashboards
-    advantage: str  # a key of ADVANTAGES
     normalisation: str  # a key of NORMALISATIONS: how responses of different length are weighted
     clip_low: float  # the ratio counts from 1 − this
     clip_high: float  # up to 1 + this
-    kl_coefficient: float  # of the divergence from the model before training; 0 = no reference model
-    kl_gradient: str  # a key of KL_GRADIENTS
     epochs: int  # times that a phase's responses are gone through
-    zero_variance: str  # a key of ZERO_VARIANCE
-    resample_rounds: int  # most times that prompts are asked for one phase
     old_logprobs: str  # a key of OLD_LOGPROBS
     importance_cap: float | None  # of the weights between engine and trainer; goes with old_logprobs=trainer, null = no weights
     target: TargetObjectiveSpec
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the model before training is asked for its log-probs."""
+        raise NotImplementedError
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -64,19 +67,13 @@ class AlgorithmSpec:
         Raises:
             ValueError: A value breaks its rule.
         """
-        check_choice("algorithm.advantage", self.advantage, ADVANTAGES)
         check_choice("algorithm.normalisation", self.normalisation, NORMALISATIONS)
-        check_choice("algorithm.kl_gradient", self.kl_gradient, KL_GRADIENTS)
-        check_choice("algorithm.zero_variance", self.zero_variance, ZERO_VARIANCE)
         check_choice("algorithm.old_logprobs", self.old_logprobs, OLD_LOGPROBS)
         meaning = "the ratio of new to old probability counts from 1 − this"
         check_interval("algorithm.clip_low", self.clip_low, low=0, high=1, is_low_included=False, meaning=meaning)
         meaning = "the ratio of new to old probability counts up to 1 + this"
         check_interval("algorithm.clip_high", self.clip_high, low=0, is_low_included=False, meaning=meaning)
-        meaning = "the weight of the divergence from the model before training; 0 needs no reference"
-        check_interval("algorithm.kl_coefficient", self.kl_coefficient, low=0, meaning=meaning)
         check_interval("algorithm.epochs", self.epochs, low=1, meaning="times that a phase's responses are gone through")
-        check_interval("algorithm.resample_rounds", self.resample_rounds, low=1, meaning="times that prompts are asked")
         if self.importance_cap is not None:
             meaning = "the largest weight between engine and trainer"
             check_interval("algorithm.importance_cap", self.importance_cap, low=1, meaning=meaning)
@@ -85,3 +82,33 @@ class AlgorithmSpec:
                     f"algorithm.importance_cap={self.importance_cap}: weights between engine and trainer need both's "
                     "log-probs: set algorithm.old_logprobs=trainer, or algorithm.importance_cap=null."
                 )
+
+
+@dataclass(kw_only=True)
+class GroupAlgorithmSpec(AlgorithmSpec):
+    """Group-relative policy optimization and its variants: responses to one prompt are compared with each other."""
+
+    advantage: str  # a key of ADVANTAGES
+    kl_coefficient: float  # of the divergence from the model before training; 0 = no reference model
+    kl_gradient: str  # a key of KL_GRADIENTS
+    zero_variance: str  # a key of ZERO_VARIANCE
+    resample_rounds: int  # most times that prompts are asked for one phase
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the model before training is asked for its log-probs."""
+        return self.kl_coefficient > 0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: A value breaks its rule.
+        """
+        AlgorithmSpec.__post_init__(self)
+        check_choice("algorithm.advantage", self.advantage, ADVANTAGES)
+        check_choice("algorithm.kl_gradient", self.kl_gradient, KL_GRADIENTS)
+        check_choice("algorithm.zero_variance", self.zero_variance, ZERO_VARIANCE)
+        meaning = "the weight of the divergence from the model before training; 0 needs no reference"
+        check_interval("algorithm.kl_coefficient", self.kl_coefficient, low=0, meaning=meaning)
+        check_interval("algorithm.resample_rounds", self.resample_rounds, low=1, meaning="times that prompts are asked")

@@ -24,7 +24,10 @@ class Experience:
     responses: list[list[int]] = field(default_factory=list)  # token ids, the one that ended it included
     groups: list[int] = field(default_factory=list)  # which prompt of the phase; rows of one group answer the same
     rewards: list[float] = field(default_factory=list)
-    advantages: list[float] = field(default_factory=list)
+    advantages: list[float] = field(default_factory=list)  # one for all tokens of a row; empty where each has its own
+    token_advantages: list[list[float]] = field(default_factory=list)  # of algorithms with a value function, as the next two
+    values: list[list[float]] = field(default_factory=list)  # of the state before each token, when the phase began
+    returns: list[list[float]] = field(default_factory=list)  # that the value function is trained on
     engine_logprobs: list[list[float]] = field(default_factory=list)  # nats a token, when it was drawn
     old_logprobs: list[list[float]] = field(default_factory=list)  # of the policy that the phase began with
     reference_logprobs: list[list[float]] = field(default_factory=list)  # of the model before training; empty without one
@@ -97,11 +100,11 @@ def joined(parts: Sequence[Experience]) -> Experience:
     return Experience(**{name: [value for column in columns for value in column[name]] for name in asdict(Experience())})
 
 
-def minibatches(num_rows: int, *, batch_rows: int, epochs: int, seed: int) -> list[list[int]]:
+def minibatches(rows: Sequence[int], *, batch_rows: int, epochs: int, seed: int) -> list[list[int]]:
     """Rows of every optimizer step of a phase: each epoch a seeded shuffle, cut into batches; the last may be smaller.
 
     Args:
-        num_rows: Of the experience.
+        rows: Of the experience, those to go through.
         batch_rows: Most rows of a step.
         epochs: Times that all rows are gone through.
         seed: Of the phase.
@@ -112,7 +115,7 @@ def minibatches(num_rows: int, *, batch_rows: int, epochs: int, seed: int) -> li
     order = random.Random(seed)
     batches = []
     for _ in range(epochs):
-        rows = list(range(num_rows))
-        order.shuffle(rows)
-        batches += [rows[start : start + batch_rows] for start in range(0, num_rows, batch_rows)]
+        shuffled = list(rows)
+        order.shuffle(shuffled)
+        batches += [shuffled[start : start + batch_rows] for start in range(0, len(shuffled), batch_rows)]
     return batches

@@ -1,6 +1,6 @@
 """What every Lightning module of ours has in common: a model under a capture, AdamW, and checkpoints of trained parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class RegularizedTraining(LightningModule):
         sketch: The `sketch` config group.
         optimizer: The `optimizer` config group.
         trainer: The `trainer` config group.
+        unregularized: Patterns of parameters that get the ordinary general gradient.
         seed: Of the run.
     """
 
@@ -46,6 +47,7 @@ class RegularizedTraining(LightningModule):
         optimizer: OptimizerSpec,
         trainer: TrainerSpec,
         *,
+        unregularized: Sequence[str] = (),
         seed: int,
     ) -> None:
         super().__init__()
@@ -53,10 +55,11 @@ class RegularizedTraining(LightningModule):
         self.strict_loading = False  # checkpoints hold the trained parameters alone
         self.model = model
         self.cost = CostMeter(torch.device("cpu"))
-        self.capture = GradientCapture(model, regularizer, sketch=sketch, retain_mib=trainer.retain_mib)
+        options: dict[str, Any] = {"sketch": sketch, "retain_mib": trainer.retain_mib, "unregularized": unregularized}
+        self.capture = GradientCapture(model, regularizer, **options)
         self.meter: ScoreMeter | None = None
         if trainer.checks_scores and regularizer.needs_products:
-            self.meter = ScoreMeter(model, regularizer, sketch=sketch, retain_mib=trainer.retain_mib)
+            self.meter = ScoreMeter(model, regularizer, **options)
         self.regularizer = regularizer
         self.optimizer_spec = optimizer
         self.trainer_spec = trainer
@@ -64,9 +67,12 @@ class RegularizedTraining(LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over the trained parameters; the schedule is stepped by `apply_update`."""
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        optimizer, schedule = build_adamw(trained, self.optimizer_spec, num_steps=self.trainer_spec.max_steps)
+        optimizer, schedule = build_adamw(self.parameter_groups(), self.optimizer_spec, num_steps=self.trainer_spec.max_steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The trained parameters as an optimizer takes them; a group's own ``lr`` goes before the configuration's."""
+        return [{"params": [parameter for parameter in self.model.parameters() if parameter.requires_grad]}]
 
     def on_fit_start(self) -> None:
         """Measure on the device that the trainer has chosen."""

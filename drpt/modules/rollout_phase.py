@@ -14,11 +14,12 @@ from drpt.data.chat import EncodedExample
 from drpt.data.prompts import PromptData
 from drpt.models.merged import merged_weights
 from drpt.models.reference import ReferenceModel
+from drpt.models.value_head import PolicyWithValues, language_model
 from drpt.modules.algorithm_spec import AlgorithmSpec
+from drpt.modules.appraisal import Appraisal
 from drpt.modules.experience import Experience, joined
-from drpt.modules.scoring import score_responses
-from drpt.objectives.advantages import group_advantages, has_signal
-from drpt.objectives.choices import Advantage
+from drpt.modules.scoring import ResponseScores, score_responses
+from drpt.objectives.advantages import has_signal
 from drpt.rewards.reward import Answer
 from drpt.rewards.weighted import Judged, WeightedReward
 from drpt.rollouts.probe import check_probe, measure_mismatch
@@ -52,6 +53,7 @@ class RolloutWorker:
         tokenizer: Of transformers.
         spec: The `rollout` config group.
         algorithm: The `algorithm` config group.
+        appraisal: Makes advantages of rewards.
         reference: The model before training, where a divergence from it counts.
         needs_general: Whether the update looks at responses to general prompts.
         needs_target: Whether it looks at a target gradient.
@@ -69,6 +71,7 @@ class RolloutWorker:
         tokenizer: Any,  # Any: transformers has no types
         spec: RolloutSpec,
         algorithm: AlgorithmSpec,
+        appraisal: Appraisal,
         *,
         reference: ReferenceModel | None,
         needs_general: bool,
@@ -83,6 +86,7 @@ class RolloutWorker:
         self.prompts = prompts
         self._tokenizer = tokenizer
         self._spec = spec
+        self.appraisal = appraisal
         self._algorithm = algorithm
         self._reference = reference
         is_self = algorithm.target.source == "self"
@@ -115,7 +119,7 @@ class RolloutWorker:
             Seconds.
         """
         start = time.perf_counter()
-        self.engine.sync(merged_weights(model))
+        self.engine.sync(merged_weights(language_model(model)))
         return time.perf_counter() - start
 
     def ask(self, examples: Sequence[EncodedExample], sampling: Sampling) -> list[list[tuple[Response, Judged]]]:
@@ -197,8 +201,14 @@ class RolloutWorker:
         metrics |= self._describe(general, target, self._generate_seconds)
         experiences = [self._experience(asked) for asked in (general, target)]
         metrics |= self._probe(number, joined(experiences), model, device)
-        for experience in experiences:
-            self._add_logprobs(experience, model, device)
+        for stage, experience in zip(("train", "train_target"), experiences, strict=True):
+            if len(experience):
+                self._add_scores(experience, model, device)
+                # Where the policy is trained on target responses alone, they are what is learned from.
+                is_extra = stage == "train_target" and len(experiences[0]) > 0
+                figures = self.appraisal(experience, is_target=is_extra)
+                metrics |= {f"{stage}/{name}": value for name, value in figures.items()}
+        self.appraisal.end_phase()
         metrics["rollout/seconds/value"] = time.perf_counter() - start
         judged = general.judged or target.judged
         return Phase(
@@ -212,8 +222,8 @@ class RolloutWorker:
 
     def _ask_general(self, number: int) -> "_Asked":
         """Responses to general prompts, and which groups stay; other prompts are asked where that is wanted."""
-        rule, wanted = self._algorithm.zero_variance, self._spec.num_prompts
-        rounds = self._algorithm.resample_rounds if rule == "resample" else 1
+        rule, wanted = self.appraisal.zero_variance, self._spec.num_prompts
+        rounds = self.appraisal.resample_rounds if rule == "resample" else 1
         asked = _Asked([], [], [])
         for again in range(rounds):
             draw = number * rounds + again
@@ -240,17 +250,15 @@ class RolloutWorker:
     def _experience(self, asked: "_Asked") -> Experience:
         if not asked.kept:
             return Experience()
-        advantages = group_advantages(asked.rewards[asked.kept], Advantage(self._algorithm.advantage)).tolist()
         parts = [
             Experience(
                 prompts=[asked.examples[place].prompt_ids] * len(asked.groups[place]),
                 responses=[list(response.token_ids) for response, _ in asked.groups[place]],
                 groups=[place] * len(asked.groups[place]),
                 rewards=[judged.value for _, judged in asked.groups[place]],
-                advantages=own,
                 engine_logprobs=[list(response.logprobs) for response, _ in asked.groups[place]],
             )
-            for place, own in zip(asked.kept, advantages, strict=True)
+            for place in asked.kept
         ]
         return joined(parts)
 
@@ -266,21 +274,25 @@ class RolloutWorker:
             responses = [response for (response,) in self.engine.generate(some.prompts, whole)]
             some.responses = [list(response.token_ids) for response in responses]
             some.engine_logprobs = [list(response.logprobs) for response in responses]
-        own = self._score(model, some, device)
+        own = self._score(model, some, device).logprobs
         mismatch = measure_mismatch(some.engine_logprobs, own)
         check_probe(mismatch, dtype=self._probed_dtype, bound=self._spec.probe_bound)
         return {f"rollout/{name}": value for name, value in mismatch.metrics().items()}
 
-    def _add_logprobs(self, experience: Experience, model: nn.Module, device: torch.device) -> None:
+    def _add_scores(self, experience: Experience, model: nn.Module, device: torch.device) -> None:
+        """What the policy, its value head and the reference say of the responses."""
+        experience.old_logprobs = experience.engine_logprobs
         is_recomputed = self._algorithm.old_logprobs == "trainer"
-        experience.old_logprobs = (
-            self._score(model, experience, device) if is_recomputed and len(experience) else experience.engine_logprobs
-        )
-        if self._reference is not None and len(experience):
+        if is_recomputed or isinstance(model, PolicyWithValues):
+            scores = self._score(model, experience, device)
+            experience.values = scores.values
+            if is_recomputed:
+                experience.old_logprobs = scores.logprobs
+        if self._reference is not None:
             with self._reference.active() as reference:
-                experience.reference_logprobs = self._score(reference, experience, device)
+                experience.reference_logprobs = self._score(reference, experience, device).logprobs
 
-    def _score(self, model: nn.Module, experience: Experience, device: torch.device) -> list[list[float]]:
+    def _score(self, model: nn.Module, experience: Experience, device: torch.device) -> ResponseScores:
         return score_responses(
             model,
             experience,

@@ -1,28 +1,61 @@
-"""Log-probabilities of given responses under a model, batch by batch and without gradients."""
+"""Log-probabilities of given responses under a model, and values where it has a value head."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from drpt.data.batch import TokenBatch
+from drpt.models.value_head import PolicyOutput, values_of_tokens
 from drpt.modules.experience import Experience
 from drpt.objectives.policy import ResponseTokens, response_tokens
 
 
-def score_batch(model: Any, tokens: TokenBatch, temperature: float) -> ResponseTokens:  # Any: transformers has no types
-    """Log-probs and entropies of a batch's responses; gradients flow into the former.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchScores:
+    """What a model says of a batch's responses."""
+
+    tokens: ResponseTokens
+    values: Float[Tensor, "row token"] | None  # of the state before each token; None without a value head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseScores:
+    """What a model says of responses, one list a row with a number a token."""
+
+    logprobs: list[list[float]]  # nats
+    values: list[list[float]]  # of the state before each token; empty without a value head
+
+
+def score_batch(
+    model: Any,  # Any: transformers has no types
+    tokens: TokenBatch,
+    temperature: float,
+    *,
+    entropy_gradient: bool = False,
+) -> BatchScores:
+    """Log-probs, entropies and values of a batch's responses.
 
     Args:
-        model: Causal language model.
+        model: Causal language model, with a value head or without.
         tokens: Prompts and responses; the loss mask marks the responses.
         temperature: Logits are divided by it, as when the responses were drawn.
+        entropy_gradient: Whether gradients flow into the entropies, too.
 
     Returns:
-        Nats [row, token], 0 outside the responses.
+        [row, token], log-probs and entropies 0 outside the responses.
     """
-    logits = model(**tokens.model_inputs(), use_cache=False).logits
-    return response_tokens(logits, tokens.token_ids, tokens.loss_mask, temperature=temperature)
+    output = model(**tokens.model_inputs(), use_cache=False)
+    values = output.values if isinstance(output, PolicyOutput) else None
+    return BatchScores(
+        tokens=response_tokens(
+            output.logits, tokens.token_ids, tokens.loss_mask, temperature=temperature, entropy_gradient=entropy_gradient
+        ),
+        values=None if values is None else values_of_tokens(values),
+    )
 
 
 @torch.no_grad()
@@ -34,8 +67,8 @@ def score_responses(
     pad_token_id: int,
     batch_rows: int,
     device: torch.device,
-) -> list[list[float]]:
-    """Log-probs of all responses.
+) -> ResponseScores:
+    """Log-probs and values of all responses, without gradients.
 
     Args:
         model: In the mode in which it is trained.
@@ -46,15 +79,20 @@ def score_responses(
         device: Where the model is.
 
     Returns:
-        Nats, one list a row.
+        In the experience's order.
     """
-    found: dict[int, list[float]] = {}
+    logprobs: dict[int, list[float]] = {}
+    values: dict[int, list[float]] = {}
     for rows in in_batches(experience, batch_rows):
         tokens = experience.tokens(rows, pad_token_id=pad_token_id).to(device)
-        logprobs = score_batch(model, tokens, temperature).logprobs
-        for row, values, mask in zip(rows, logprobs, tokens.loss_mask, strict=True):
-            found[row] = values[mask].tolist()
-    return [found[row] for row in range(len(experience))]
+        scores = score_batch(model, tokens, temperature)
+        for place, row in enumerate(rows):
+            mask = tokens.loss_mask[place]
+            logprobs[row] = scores.tokens.logprobs[place][mask].tolist()
+            if scores.values is not None:
+                values[row] = scores.values[place][mask].tolist()
+    order = range(len(experience))
+    return ResponseScores(logprobs=[logprobs[row] for row in order], values=[values[row] for row in order] if values else [])
 
 
 def in_batches(experience: Experience, batch_rows: int) -> Iterator[Sequence[int]]:

@@ -7,6 +7,7 @@ from drpt.checks import check_choice, check_interval
 TASKS = {
     "sft": "supervised fine-tuning on conversations",
     "rlvr": "reinforcement learning with verifiable rewards",
+    "rlhf": "reinforcement learning from human feedback: rewards by a model of what people want",
 }
 PRECISIONS = {
     "32-true": "float32 throughout",

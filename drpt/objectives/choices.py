@@ -35,6 +35,29 @@ class KlGradient(StrEnum):
     RATIO_K3 = "ratio_k3"
 
 
+class KlEstimator(StrEnum):
+    """What the log-ratio d = log π − log ref of a drawn token says of KL(π‖ref)."""
+
+    K1 = "k1"
+    K2 = "k2"
+    K3 = "k3"
+
+
+class KlControl(StrEnum):
+    """How the coefficient of the penalty goes on from phase to phase."""
+
+    FIXED = "fixed"
+    ADAPTIVE = "adaptive"
+
+
+class ScoreScaling(StrEnum):
+    """What the reward model's scores are put on the scale of."""
+
+    NONE = "none"
+    SPREAD = "spread"
+    STANDARD = "standard"
+
+
 ADVANTAGES: dict[str, str] = {
     Advantage.STD: "reward minus the group's mean, over its standard deviation (GRPO)",
     Advantage.MEAN: "reward minus the group's mean (Dr. GRPO)",
@@ -54,4 +77,18 @@ TARGET_OBJECTIVES: dict[str, str] = {
 KL_GRADIENTS: dict[str, str] = {
     KlGradient.K3: "through k3 alone: the update descends KL(reference‖policy); on-policy it is GRPO as published",
     KlGradient.RATIO_K3: "through both: the update descends KL(policy‖reference), on- and off-policy (DeepSeek-V3.2)",
+}
+KL_ESTIMATORS: dict[str, str] = {
+    KlEstimator.K1: "d: unbiased, of either sign, noisy",
+    KlEstimator.K2: "d²/2: never negative, biased away from the reference, less noisy",
+    KlEstimator.K3: "e^−d − 1 + d: unbiased and never negative",
+}
+KL_CONTROLS: dict[str, str] = {
+    KlControl.FIXED: "the coefficient stays",
+    KlControl.ADAPTIVE: "it rises where the divergence is above its target, and falls where it is below (Ziegler et al. 2019)",
+}
+SCORE_SCALINGS: dict[str, str] = {
+    ScoreScaling.NONE: "scores as they are",
+    ScoreScaling.SPREAD: "divided by the standard deviation of all scores so far",
+    ScoreScaling.STANDARD: "less the mean of all scores so far, divided by their standard deviation",
 }

@@ -20,10 +20,15 @@ class PolicyRows:
     """What does not change while a phase's responses are trained on. No gradient flows into any of it."""
 
     old_logprobs: Float[Tensor, "row token"]  # nats, by the trainer with the weights that the responses were drawn with
-    advantages: Float[Tensor, " row"]  # the same for all tokens of a row
+    advantages: Float[Tensor, " row"] | Float[Tensor, "row token"]  # one for all tokens of a row, or one a token
     response_mask: Bool[Tensor, "row token"]  # the policy drew the token
     engine_logprobs: Float[Tensor, "row token"] | None = None  # nats, by the engine that drew the tokens, when it did
     reference_logprobs: Float[Tensor, "row token"] | None = None  # nats, by the reference model
+
+    @property
+    def token_advantages(self) -> Float[Tensor, "row any"]:
+        """One a token, or one column for all of a row's; where the mask is not set they may be anything."""
+        return self.advantages if self.advantages.ndim == 2 else self.advantages[:, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +45,10 @@ class PolicyTerms:
 def policy_losses(logprobs: Float[Tensor, "row token"], rows: PolicyRows, terms: PolicyTerms) -> Float[Tensor, " row"]:
     """Each row's mean over its response tokens of ``w_t · (−min(ρ_t A, clip(ρ_t, 1 − low, 1 + high) A) + β ρ_t k3_t)``.
 
-    ``ρ_t = π(y_t)/π_old(y_t)``, A the row's advantage. Sources: the clipped objective of PPO (Schulman et al. 2017, arXiv
-    1707.06347, eq. 7) with GRPO's advantages and penalty (Shao et al. 2024, arXiv 2402.03300, eq. 3); two bounds of their own,
-    "clip-higher", are DAPO's (Yu et al. 2025, arXiv 2503.14476). For w_t see `engine_weights`, for ``ρ_t k3_t`` `weighted_k3`.
+    ``ρ_t = π(y_t)/π_old(y_t)``, A the row's or the token's advantage. Sources: the clipped objective of PPO (Schulman et al.
+    2017, arXiv 1707.06347, eq. 7) with GRPO's advantages and penalty (Shao et al. 2024, arXiv 2402.03300, eq. 3); two bounds of
+    their own, "clip-higher", are DAPO's (Yu et al. 2025, arXiv 2503.14476). For w_t see `engine_weights`, for ``ρ_t k3_t``
+    `weighted_k3`.
 
     Departures: the penalty is weighted by ρ_t, GRPO's own is not; and w_t weighs the penalty, too, since it is a mean over the
     same tokens that the engine drew. Losses go downhill; rows are not weighted here (`row_weights`).
@@ -60,7 +66,9 @@ def policy_losses(logprobs: Float[Tensor, "row token"], rows: PolicyRows, terms:
     """
     _check(rows, terms)
     log_ratio = policy_log_ratios(logprobs, rows)
-    ratio, advantages = log_ratio.exp(), rows.advantages[:, None].to(log_ratio)
+    # Masked before the product, like the log-ratio: 0 times a NaN would reach the logits.
+    advantages = torch.where(counted(rows.response_mask), rows.token_advantages.detach().to(log_ratio), 0.0)
+    ratio = log_ratio.exp()
     clipped = ratio.clamp(1 - terms.clip_low, 1 + terms.clip_high)
     losses = -torch.minimum(ratio * advantages, clipped * advantages)
     if terms.kl_coefficient != 0:

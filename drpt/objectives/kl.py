@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from drpt.objectives.choices import KlGradient
+from drpt.objectives.choices import KlEstimator, KlGradient
 
 
 def k3(log_ratio: Float[Tensor, "row token"]) -> Float[Tensor, "row token"]:
@@ -44,3 +44,24 @@ def weighted_k3(
     """
     ratio = log_ratio_old.exp()
     return (ratio.detach() if gradient == KlGradient.K3 else ratio) * k3(log_ratio_reference)
+
+
+def kl_estimate(log_ratio: Float[Tensor, "row token"], estimator: KlEstimator) -> Float[Tensor, "row token"]:
+    """What each drawn token says of KL(π‖ref), with ``d = log π(y) − log ref(y)`` for y drawn from π.
+
+    - ``k1``: d. ``E_π[d]`` is the divergence by definition; one token's may be negative.
+    - ``k2``: d²/2. Never negative; its expectation is another divergence that agrees to second order where π ≈ ref.
+    - ``k3``: ``e^−d − 1 + d``. Never negative and unbiased, since ``E_π[ref/π] = 1``.
+
+    Source: Schulman 2020, "Approximating KL divergence".
+
+    Args:
+        log_ratio: d, nats.
+        estimator: Which.
+
+    Returns:
+        Nats a token [row, token].
+    """
+    if estimator == KlEstimator.K1:
+        return log_ratio
+    return 0.5 * log_ratio.square() if estimator == KlEstimator.K2 else k3(-log_ratio)

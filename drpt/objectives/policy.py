@@ -19,7 +19,7 @@ class ResponseTokens:
     """A policy's log-probabilities and entropies at the response tokens; 0 elsewhere."""
 
     logprobs: Float[Tensor, "row token"]  # nats, of the token that stands there; with gradient
-    entropies: Float[Tensor, "row token"]  # nats, of the distribution that it was drawn from; without gradient
+    entropies: Float[Tensor, "row token"]  # nats, of the distribution that it was drawn from; with gradient if asked for
 
 
 def response_logprobs(
@@ -52,6 +52,7 @@ def response_tokens(
     response_mask: Bool[Tensor, "row token"],
     *,
     temperature: float,
+    entropy_gradient: bool = False,
 ) -> ResponseTokens:
     """`response_logprobs` and the entropies ``−Σ_y π(y) log π(y)`` at the same tokens, from one softmax.
 
@@ -60,15 +61,14 @@ def response_tokens(
         token_ids: Its input.
         response_mask: Which tokens the policy drew.
         temperature: That they were drawn under; positive, not checked.
+        entropy_gradient: Whether gradients flow into the entropies, too, which keeps another copy of the softmax.
 
     Returns:
         Both, in nats [row, token].
     """
     counts = response_mask[:, 1:]
     log_softmax = _log_softmax(logits, counts, temperature)
-    # entr(p) = −p log p is 0 at p = 0, where a product with log p would be NaN.
-    parts = log_softmax.detach().split(_ENTROPY_ROWS)
-    entropies = torch.cat([torch.special.entr(part.exp()).sum(dim=-1) for part in parts])
+    entropies = torch.cat([_entropy(part, entropy_gradient) for part in log_softmax.split(_ENTROPY_ROWS)])
     return ResponseTokens(
         logprobs=_spread(_picked(log_softmax, token_ids[:, 1:][counts]), counts), entropies=_spread(entropies, counts)
     )
@@ -104,6 +104,14 @@ def _log_softmax(
     picked = picked.float() if picked.dtype in {torch.float16, torch.bfloat16} else picked
     # In place: `picked` is a copy already, and a second one would be the largest tensor of the step.
     return picked.div_(temperature).log_softmax(dim=-1)
+
+
+def _entropy(log_softmax: Float[Tensor, "some V"], has_gradient: bool) -> Float[Tensor, " some"]:
+    if has_gradient:
+        # p log p, where p = 0 has a finite log-probability or none; its gradient is that of the product.
+        return -(log_softmax.exp() * log_softmax.clamp(min=torch.finfo(log_softmax.dtype).min)).sum(dim=-1)
+    # entr(p) = −p log p is 0 at p = 0, where a product with log p would be NaN.
+    return torch.special.entr(log_softmax.detach().exp()).sum(dim=-1)
 
 
 def _picked(log_softmax: Float[Tensor, "counted V"], token_ids: Int[Tensor, " counted"]) -> Float[Tensor, " counted"]:

@@ -75,7 +75,7 @@ def policy_statistics(tokens: ResponseTokens, rows: PolicyRows, terms: PolicyTer
         The sums; add those of other batches, then ask for means.
     """
     log_ratio = policy_log_ratios(tokens.logprobs, rows)
-    ratio, advantages = log_ratio.exp(), rows.advantages[:, None]
+    ratio, advantages = log_ratio.exp(), rows.token_advantages
     values = {
         TOKENS: torch.ones_like(ratio),
         "ratio": ratio,

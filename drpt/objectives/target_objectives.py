@@ -54,11 +54,16 @@ def target_losses(
     if objective == TargetObjective.REWARD:
         return reward_losses(logprobs, rows.rewards, rows.policy.response_mask)
     if objective == TargetObjective.TOKEN_PG:
-        advantages = rows.policy.advantages[:, None].expand_as(logprobs)
+        advantages = rows.policy.token_advantages.expand_as(logprobs)
         return token_pg_losses(logprobs, advantages, rows.policy.response_mask)
     if objective == TargetObjective.TRAIN_LOSS_PRECLIP:
-        terms = replace(terms, clip_low=math.inf, clip_high=math.inf)
+        terms = without_clipping(terms)
     return policy_losses(logprobs, rows.policy, terms)
+
+
+def without_clipping(terms: PolicyTerms) -> PolicyTerms:
+    """The same terms with ``−ρ A`` instead of the clipped minimum."""
+    return replace(terms, clip_low=math.inf, clip_high=math.inf)
 
 
 def target_row_weights(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 from torch.optim import AdamW
@@ -10,16 +11,18 @@ from torch.optim.lr_scheduler import LambdaLR
 from drpt.optim.spec import OptimizerSpec
 
 
-def build_adamw(parameters: Iterable[nn.Parameter], spec: OptimizerSpec, *, num_steps: int) -> tuple[AdamW, LambdaLR]:
+def build_adamw(
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], spec: OptimizerSpec, *, num_steps: int
+) -> tuple[AdamW, LambdaLR]:
     """The optimizer and its schedule, to be stepped once an optimizer step.
 
     Args:
-        parameters: The trained ones.
+        parameters: The trained ones, or groups of them with what differs from ``spec``.
         spec: The `optimizer` config group.
         num_steps: Optimizer steps of the whole run.
 
     Returns:
-        AdamW, and the schedule whose factor multiplies ``spec.lr``.
+        AdamW, and the schedule whose factor multiplies ``spec.lr`` or a group's own.
     """
     beta1, beta2 = spec.betas
     optimizer = AdamW(parameters, lr=spec.lr, betas=(beta1, beta2), eps=spec.eps, weight_decay=spec.weight_decay)

@@ -31,7 +31,9 @@ def test_a_task_that_draws_responses_needs_its_groups(group):
 @pytest.mark.parametrize("choice", ["algorithm=dapo", "rollout=transformers", "reward=math"])
 def test_a_task_without_responses_refuses_the_groups(choice):
     group = choice.partition("=")[0]
-    with pytest.raises(ConfigError, match=rf"^{group} goes with a task that draws responses, such as task=rlvr; task=sft has"):
+    with pytest.raises(
+        ConfigError, match=rf"^{group} goes with a task that draws responses, such as task=rlvr or task=rlhf; task=sft has"
+    ):
         check(choice)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from drpt.modules.algorithm_spec import OLD_LOGPROBS, TARGET_SOURCES, ZERO_VARIANCE, AlgorithmSpec, TargetObjectiveSpec
+from drpt.modules.algorithm_spec import OLD_LOGPROBS, TARGET_SOURCES, ZERO_VARIANCE, GroupAlgorithmSpec, TargetObjectiveSpec
 from drpt.objectives.choices import ADVANTAGES, KL_GRADIENTS, NORMALISATIONS, TARGET_OBJECTIVES
 
 TARGET = {"source": "prompts", "objective": "reward", "refresh_steps": 1}
@@ -23,7 +23,7 @@ GRPO = {
 
 
 def spec(**changes):
-    return AlgorithmSpec(**(GRPO | {"target": TargetObjectiveSpec(**TARGET)} | changes))
+    return GroupAlgorithmSpec(**(GRPO | {"target": TargetObjectiveSpec(**TARGET)} | changes))
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_numbers_that_do_not_fit_the_tokens_are_an_error(lengths):
 
 
 def batches(num_rows=12, batch_rows=4, epochs=1, seed=0):
-    return minibatches(num_rows, batch_rows=batch_rows, epochs=epochs, seed=seed)
+    return minibatches(range(num_rows), batch_rows=batch_rows, epochs=epochs, seed=seed)
 
 
 def test_a_phase_is_shuffled_anew_every_epoch():
@@ -106,7 +106,7 @@ def test_batches_are_a_function_of_the_seed():
 
 @given(st.integers(0, 30), st.integers(1, 9), st.integers(1, 3), st.integers(0, 5))
 def test_every_row_is_taken_once_an_epoch(num_rows, batch_rows, epochs, seed):
-    found = minibatches(num_rows, batch_rows=batch_rows, epochs=epochs, seed=seed)
+    found = minibatches(range(num_rows), batch_rows=batch_rows, epochs=epochs, seed=seed)
     assert Counter(row for batch in found for row in batch) == dict.fromkeys(range(num_rows), epochs)
     assert all(0 < len(batch) <= batch_rows for batch in found)
     assert len(found) == epochs * -(-num_rows // batch_rows)

@@ -38,14 +38,14 @@ def test_rows_are_scored_as_if_each_were_alone(model, batch_rows, temperature):
     found = score_responses(
         model, given, temperature=temperature, pad_token_id=0, batch_rows=batch_rows, device=torch.device("cpu")
     )
-    for row, values in enumerate(found):
+    for row, values in enumerate(found.logprobs):
         expected = alone(model, given.prompts[row], given.responses[row], temperature)
         assert values == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_scores_carry_no_gradient_and_those_of_a_batch_do(model):
     tokens = experience().tokens([0, 1], pad_token_id=0)
-    scored = score_batch(model, tokens, 1.0)
+    scored = score_batch(model, tokens, 1.0).tokens
     assert scored.logprobs.requires_grad
     assert not scored.entropies.requires_grad
     assert (scored.logprobs[~tokens.loss_mask] == 0).all()
@@ -57,14 +57,14 @@ def test_entropies_are_those_of_the_distribution_drawn_from(model):
     tokens = given.tokens([1], pad_token_id=0)
     with torch.no_grad():
         distribution = torch.distributions.Categorical(logits=model(input_ids=tokens.token_ids).logits[0] / 0.7)
-    entropies = score_batch(model, tokens, 0.7).entropies[0]
+    entropies = score_batch(model, tokens, 0.7).tokens.entropies[0]
     start = len(given.prompts[1])
     torch.testing.assert_close(entropies[start:], distribution.entropy()[start - 1 : -1], rtol=1e-9, atol=1e-12)
 
 
 def test_nothing_to_score_gives_nothing(model):
     options = {"temperature": 1.0, "pad_token_id": 0, "batch_rows": 4, "device": torch.device("cpu")}
-    assert score_responses(model, Experience(), **options) == []
+    assert score_responses(model, Experience(), **options).logprobs == []
 
 
 def test_the_longest_rows_come_first_and_each_once():

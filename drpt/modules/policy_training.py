@@ -1,0 +1,343 @@
+"""What reinforcement learning on a policy's own responses has in common, whatever the algorithm, under a regularizer."""
+
+import hashlib
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from drpt.capture.capture import GradientCapture
+from drpt.capture.diagnostics import StepReport, merged_metrics
+from drpt.capture.rows import StepRows
+from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.target import TargetGradient
+from drpt.data.batch import StepBatch, TokenBatch
+from drpt.data.prompts import StepNumbers
+from drpt.data.split import StepSplit
+from drpt.geometry.catalogue import Pool
+from drpt.geometry.products import GeneralRows
+from drpt.geometry.regularizer import Regularizer
+from drpt.memory import release_memory
+from drpt.models.value_head import VALUE_HEAD, PolicyWithValues
+from drpt.modules.choices import Choice, choices_of_step
+from drpt.modules.experience import Experience, minibatches
+from drpt.modules.phase_choice import PhaseChoice
+from drpt.modules.policy_loss import PolicyLoss
+from drpt.modules.regularized import RegularizedTraining
+from drpt.modules.rollout_phase import NoSignalError, Phase, RolloutWorker
+from drpt.modules.spec import TrainerSpec
+from drpt.objectives.normalisation import RowWeights
+from drpt.objectives.policy_statistics import PolicyStatistics
+from drpt.optim.spec import OptimizerSpec
+
+_PHASES_IN_VAIN = 8  # without a response to train on, before a run gives up
+
+
+class PolicyTraining(RegularizedTraining):
+    """Rollout phases, each followed by optimizer steps over minibatches of its responses.
+
+    General rows are responses to general prompts with the policy loss of each; the target gradient is that of an objective
+    over responses to target prompts, or over the same ones, computed anew every few steps.
+
+    Args:
+        model: Causal language model without dropout, perhaps with a value head; its trained parameters require gradients.
+        regularizer: What decides the update.
+        sketch: The `sketch` config group.
+        optimizer: The `optimizer` config group.
+        trainer: The `trainer` config group.
+        worker: Makes the phases.
+        loss: Of the responses.
+        general_rows: Responses a step.
+        phase_choice: Which responses of a phase are trained on at all; all of them if left out.
+        seed: Of the order of responses.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        regularizer: Regularizer,
+        sketch: SketchSpec,
+        optimizer: OptimizerSpec,
+        trainer: TrainerSpec,
+        *,
+        worker: RolloutWorker,
+        loss: PolicyLoss,
+        general_rows: int,
+        phase_choice: PhaseChoice | None = None,
+        seed: int,
+    ) -> None:
+        super().__init__(model, regularizer, sketch, optimizer, trainer, unregularized=unregularized(model), seed=seed)
+        self.worker = worker
+        self.loss = loss
+        self.latest: Phase | None = None  # with its samples and outcomes, for tables
+        self._general_rows = general_rows
+        self._phase_choice = phase_choice
+        self._phase = -1  # its number
+        self._general, self._target = Experience(), Experience()
+        self._batches: list[list[int]] = []  # rows of each step of the phase
+        self._place = 0  # among them
+        self._first_step = 0  # of the phase: how stale its responses are counts from there
+        self._target_grad: TargetGradient | None = None
+
+    def train_dataloader(self) -> StepNumbers:
+        """The policy makes its own batches; the loop is fed with numbers."""
+        return StepNumbers(self.trainer_spec.max_steps, taken=lambda: self.trainer.global_step)
+
+    def on_fit_start(self) -> None:
+        """Move what Lightning does not know of to its device."""
+        super().on_fit_start()
+        self.worker.to(self.device)
+
+    def training_step(self, batch: int, batch_index: int) -> None:
+        """Take one optimizer step, after a rollout phase where the last one is used up.
+
+        Args:
+            batch: Number of the step.
+            batch_index: Unused.
+
+        Raises:
+            NonFiniteLossError: A response's loss is NaN or infinite; nothing was updated.
+            NoSignalError: No response has anything to teach.
+            StaleWeightsError: The engine does not compute what the trainer computes.
+        """
+        step = int(batch)
+        self.seed_step(step)
+        metrics: dict[str, float] = {}
+        if self._place == len(self._batches):
+            metrics |= self._next_phase(step)
+        rows = self._batches[self._place]
+        of_target: dict[str, float] = {}
+        if self.regularizer.needs_target and self._place % self.loss.target_refresh_steps == 0:
+            with self.cost.step():
+                self._target_grad = self._compute_target()
+            of_target = self.cost.metrics
+        weights = self.loss.weights([self._general.num_tokens[row] for row in rows])
+        choices = self._choices(rows, weights, step)
+        # No part of what a step costs.
+        exact = self.exact_reports(step, lambda model, capture: self._choose(model, capture, choices, weights.scale, [], step))
+        statistics: list[PolicyStatistics] = []
+        with self.cost.step():
+            self.optimizers().zero_grad(set_to_none=True)
+            reports = self._choose(self.model, self.capture, choices, weights.scale, statistics, step)
+            update_norm = self.clip_update()
+            metrics |= merged_metrics(reports, update_norm=update_norm)
+            metrics["train/update_norm/mean"] = update_norm
+            metrics["train/learning_rate/value"] = self.apply_update()
+        if exact and self.meter is not None:
+            metrics |= self.meter.compare([choice.rows for choice in choices], reports, exact).metrics()
+        metrics |= _both_costs(of_target, self.cost.metrics) | self._figures(statistics)
+        metrics["train/staleness/value"] = float(step - self._first_step)  # updates since the responses were drawn
+        metrics["train/phase/value"] = float(self._phase)
+        self._place += 1
+        if statistics and self.ends_phase(reduce(add, statistics)):
+            metrics["train/skipped_steps/value"] = float(len(self._batches) - self._place)
+            del self._batches[self._place :]
+        self.log_step(metrics, step)
+
+    def ends_phase(self, statistics: PolicyStatistics) -> bool:
+        """Whether the rest of a phase is left out after a step, of whose responses these are the figures before its update."""
+        return False
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the phase in progress, too: its responses come from weights that are gone."""
+        super().on_save_checkpoint(checkpoint)
+        target_grad = None
+        if self._target_grad is not None and self._place % self.loss.target_refresh_steps:
+            target_grad = self._target_grad.state_dict()
+        checkpoint["rollouts"] = {
+            "phase": self._phase,
+            "place": self._place,
+            "first_step": self._first_step,
+            "batches": self._batches,
+            "general": self._general.state_dict(),
+            "target": self._target.state_dict(),
+            "target_grad": target_grad,
+            "appraisal": self.worker.appraisal.state_dict(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on in the middle of a phase.
+
+        Raises:
+            ValueError: Trained parameters are missing from the checkpoint.
+        """
+        super().on_load_checkpoint(checkpoint)
+        state = checkpoint["rollouts"]
+        self._phase, self._place, self._first_step = state["phase"], state["place"], state["first_step"]
+        self._batches = state["batches"]
+        self._general, self._target = Experience(**state["general"]), Experience(**state["target"])
+        self._target_grad = None if state["target_grad"] is None else TargetGradient(state["target_grad"])
+        self.worker.appraisal.load_state_dict(state["appraisal"])
+
+    def _next_phase(self, step: int) -> dict[str, float]:
+        """Phases until one leaves something to train on."""
+        for _ in range(_PHASES_IN_VAIN):
+            metrics = self._begin_phase(step)
+            if self._batches:
+                return metrics
+        raise NoSignalError(
+            f"in {_PHASES_IN_VAIN} phases in a row every response pointed against the target gradient and was dropped. Take a "
+            "larger regularizer.strength (the share of such responses that is kept), or another regularizer."
+        )
+
+    def _begin_phase(self, step: int) -> dict[str, float]:
+        self._phase += 1
+        phase = self.worker.run_phase(self._phase, self.model, self.device)
+        release_memory()  # what generation needed is not to be counted as the steps' memory
+        self.latest = phase
+        self._general, self._target = phase.general, phase.target
+        rows = list(range(len(phase.general))) if self.regularizer.needs_general else []
+        metrics = dict(phase.metrics)
+        if self._phase_choice is not None:
+            rows, figures = self._choose_rows(self._phase_choice, rows)
+            metrics |= figures
+        digest = hashlib.sha256(f"{self.seed}-minibatches-{self._phase}".encode()).digest()
+        self._batches = minibatches(
+            rows,
+            batch_rows=self._general_rows,
+            epochs=self.loss.epochs,
+            seed=int.from_bytes(digest[:4], "big"),
+        )
+        if not self.regularizer.needs_general:  # as many steps as others take
+            self._batches = [[] for _ in range(self.loss.epochs * self.worker.num_responses // self._general_rows)]
+        self._place, self._first_step = 0, step
+        return metrics
+
+    def _choose_rows(self, choice: PhaseChoice, rows: list[int]) -> tuple[list[int], dict[str, float]]:
+        """Those of a phase's responses that are trained on, and what choosing them cost and kept."""
+        with self.cost.step():
+            target_grad = self._compute_target()
+            batch = self._step_batch(rows, self._phase, micro_batches=-(-len(rows) // self._chunk_rows))
+            weights = self.loss.weights([self._general.num_tokens[row] for row in rows])
+            kept = choice(
+                self.model,
+                batch,
+                weights.base_weights.float().to(self.device),
+                target_grad,
+                lambda model, part: self.loss(model, self._general, [rows[i] for i in part.examples], part)[0],
+            )
+        figures = {
+            "train/phase_kept_share/mean": len(kept) / len(rows),
+            "train/phase_choice_seconds/value": self.cost.metrics["train/step_seconds/value"],
+        }
+        return [rows[place] for place in kept], figures
+
+    def _compute_target(self) -> TargetGradient:
+        experience = self._target if len(self._target) else self._general
+        return self.capture.target_gradient(
+            lambda: self.loss.backward_target(self.model, experience, batch_rows=self._chunk_rows)
+        )
+
+    @property
+    def _chunk_rows(self) -> int:
+        """Rows of a forward and backward pass."""
+        return -(-self._general_rows // self.trainer_spec.micro_batches)
+
+    def _choices(self, rows: list[int], weights: RowWeights, step: int) -> list[Choice]:
+        """Of a minibatch; none of a regularizer that looks at the target gradient alone."""
+        if not rows:
+            return []
+        batch = self._step_batch(rows, step)
+        return choices_of_step(batch, self.regularizer.pool, weights.base_weights.float().to(self.device))
+
+    def _choose(
+        self,
+        model: nn.Module,
+        capture: GradientCapture,
+        choices: list[Choice],
+        scale: float,
+        statistics: list[PolicyStatistics],
+        step: int,
+    ) -> list[StepReport]:
+        """Leave the regularized update of a minibatch in ``.grad``."""
+        if not choices:
+            return [self._update_without_responses(step)]
+        return [self._backward(model, capture, choice, scale, statistics, step) for choice in choices]
+
+    def _backward(
+        self,
+        model: nn.Module,
+        capture: GradientCapture,
+        choice: Choice,
+        scale: float,
+        statistics: list[PolicyStatistics],
+        step_number: int,
+    ) -> StepReport:
+        """One choice's share of the update, batch by batch."""
+        opened = capture.step(
+            choice.rows,
+            examples=(),
+            num_parts=len(choice.parts),
+            scale=choice.scale * scale,
+            target=self._target_grad,
+        )
+        with opened as step:
+            for part in choice.parts:
+                step.part(example_of_token=part.example_of_token)
+                step.backward(self._losses_of(model, part, choice, statistics, step_number))
+        return step.report()
+
+    def _update_without_responses(self, step: int) -> StepReport:
+        """Of a regularizer that looks at the target gradient alone."""
+        nothing = torch.zeros(0)
+        rows = GeneralRows(base_weights=nothing, example_ids=nothing.long(), draw=step)
+        with self.capture.step(StepRows(general=rows, num_target=0), num_parts=0, target=self._target_grad) as opened:
+            opened.finish()
+        return opened.report()
+
+    def _losses_of(
+        self, model: nn.Module, part: TokenBatch, choice: Choice, statistics: list[PolicyStatistics], step: int
+    ) -> Callable[[], Tensor]:
+        rows = choice.rows.general.example_ids[part.examples].tolist()
+
+        def compute() -> Tensor:
+            losses, found = self.loss(model, self._general, rows, part)
+            self.require_finite(losses, step)
+            statistics.append(found)
+            return losses
+
+        return compute
+
+    def _step_batch(self, rows: list[int], step: int, *, micro_batches: int | None = None) -> StepBatch:
+        split = StepSplit(
+            micro_batches=self.trainer_spec.micro_batches if micro_batches is None else micro_batches,
+            is_mixed=self.regularizer.pool is not Pool.STEP,
+        )
+        parts = split.parts(num_general=len(rows), num_target=0)
+        tokens = [
+            self._general.tokens([rows[i] for i in part], pad_token_id=self.loss.pad_token_id, places=part) for part in parts
+        ]
+        return StepBatch(
+            parts=tokens,
+            example_ids=torch.tensor(rows, dtype=torch.long),
+            loss_tokens=torch.tensor([self._general.num_tokens[row] for row in rows], dtype=torch.long),
+            num_target=0,
+            step=step,
+        ).to(self.device)
+
+    def _figures(self, statistics: list[PolicyStatistics]) -> dict[str, float]:
+        if not statistics:
+            return {}
+        total = reduce(add, statistics)
+        names = {"kl_reference": "kl"}
+        metrics = {f"train/{names.get(name, name)}/mean": value for name, value in total.means().items()}
+        metrics["train/clip_fraction/mean"] = metrics["train/clipped_low/mean"] + metrics["train/clipped_high/mean"]
+        metrics["train/tokens/sum"] = float(total.num_tokens)
+        return metrics
+
+
+def unregularized(model: nn.Module) -> tuple[str, ...]:
+    """Patterns of parameters that get the ordinary general gradient: a value head's, which general data do not regularize."""
+    return (f"{VALUE_HEAD}.*",) if isinstance(model, PolicyWithValues) else ()
+
+
+def _both_costs(of_target: dict[str, float], of_update: dict[str, float]) -> dict[str, float]:
+    """A step's cost: seconds of computing v, where it was due, are part of it, and are told apart as well."""
+    if not of_target:
+        return of_update
+    seconds, memory = "train/step_seconds/value", "train/peak_memory_bytes/value"
+    costs = of_update | {"train/target_seconds/value": of_target[seconds], seconds: of_target[seconds] + of_update[seconds]}
+    return costs | ({memory: max(of_target[memory], of_update[memory])} if memory in of_target else {})

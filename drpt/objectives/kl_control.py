@@ -1,0 +1,40 @@
+"""How much a nat of divergence from the reference costs, from phase to phase."""
+
+from drpt.objectives.choices import KlControl
+
+MAX_ERROR = 0.2  # of the relative distance to the target: a phase moves the coefficient by a bounded factor
+
+
+class KlController:
+    """The penalty's coefficient β.
+
+    ``fixed`` leaves it alone. ``adaptive`` changes it after each phase by
+
+        ``β ← β · (1 + clip(KL / target − 1, −0.2, 0.2) · N / horizon)``
+
+    with KL the mean over the phase's N responses of their summed divergence. Source: Ziegler et al. 2019 (arXiv 1909.08593,
+    section 2.2), whose proportional controller has a gain of 0.1 a batch; the horizon in responses is its code's.
+
+    Args:
+        kind: Which.
+        coefficient: β of the first phase.
+        target: Nats a response; of use to ``adaptive`` alone.
+        horizon: Responses; likewise.
+    """
+
+    def __init__(self, kind: KlControl, *, coefficient: float, target: float, horizon: float) -> None:
+        self.coefficient = coefficient
+        self._kind = kind
+        self._target = target
+        self._horizon = horizon
+
+    def update(self, kl: float, num_responses: int) -> None:
+        """Go on to the next phase.
+
+        Args:
+            kl: Mean summed divergence of a response, nats.
+            num_responses: That it is the mean of.
+        """
+        if self._kind is KlControl.ADAPTIVE:
+            error = min(max(kl / self._target - 1, -MAX_ERROR), MAX_ERROR)
+            self.coefficient *= 1 + error * num_responses / self._horizon
