@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from drpt.objectives.choices import KlGradient
-from drpt.objectives.kl import k3, weighted_k3
+from drpt.objectives.choices import KlEstimator, KlGradient
+from drpt.objectives.kl import k3, kl_estimate, weighted_k3
 
 
 def kl(p, q):
@@ -89,3 +89,24 @@ def test_unweighted_k3_is_biased_off_policy():
     p = policy.detach().softmax(0)
     unweighted = (old * k3((ref.log() - p.log())[None])[0]).sum()
     assert abs(float(unweighted - kl(p, ref))) > 0.05 * float(kl(p, ref))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "expected"),
+    [("k1", math.log(2)), ("k2", math.log(2) ** 2 / 2), ("k3", 0.5 - 1 + math.log(2))],
+)
+def test_estimates_at_a_token_twice_as_likely_as_in_the_reference(estimator, expected):
+    log_ratio = torch.full((1, 1), math.log(2), dtype=torch.float64)
+    assert float(kl_estimate(log_ratio, KlEstimator(estimator))) == pytest.approx(expected, rel=1e-12)
+
+
+def test_k1_and_k3_are_unbiased_and_k2_is_not():
+    """Exact expectations over a vocabulary of four."""
+    policy, ref = (torch.tensor(p, dtype=torch.float64) for p in ([0.5, 0.2, 0.2, 0.1], [0.25, 0.25, 0.3, 0.2]))
+    log_ratio = (policy / ref).log()[None]
+    true = float((policy * log_ratio[0]).sum())
+    means = {kind: float((policy * kl_estimate(log_ratio, kind)[0]).sum()) for kind in KlEstimator}
+    assert means["k1"] == pytest.approx(true, rel=1e-12)
+    assert means["k3"] == pytest.approx(true, rel=1e-12)
+    assert means["k2"] == pytest.approx(true, rel=0.1)
+    assert means["k2"] != pytest.approx(true, rel=1e-3)

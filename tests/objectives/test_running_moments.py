@@ -1,0 +1,27 @@
+"""Moments added to batch by batch are those of all numbers together."""
+
+from statistics import fmean, stdev
+
+import pytest
+
+from drpt.objectives.running_moments import RunningMoments
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (5, 0, 2), (40,), (3, 30, 7)])
+def test_batches_add_up(sizes):
+    numbers = [1e3 + (7 * i * i) % 11 / 3 for i in range(sum(sizes))]
+    moments, start = RunningMoments(), 0
+    for size in sizes:
+        moments.add(numbers[start : start + size])
+        start += size
+    assert moments.count == len(numbers)
+    assert moments.mean == pytest.approx(fmean(numbers), rel=1e-12)
+    assert moments.std == pytest.approx(stdev(numbers), rel=1e-9)  # 1e3 beside 1 costs digits
+
+
+def test_no_spread_divides_by_1():
+    moments = RunningMoments()
+    assert moments.std == 1.0
+    moments.add([2.0])
+    moments.add([2.0, 2.0])
+    assert moments.std == 1.0
