@@ -55,7 +55,7 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
 
     Raises:
         ResultsError: The checkpoint is not there.
-        ValueError: There are too few examples that fit.
+        ValueError: There are too few examples that fit, or they have no responses.
     """
     if spec.task.draws_responses:
         raise ValueError(f"task={spec.task.name}: the probe's gradients are of supervised losses; take task=sft.")
