@@ -3,7 +3,7 @@
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
 from drpt.data.reasoning import RUNS_ANSWERS
-from drpt.data.source import Source
+from drpt.data.source import Source, require_responses
 from drpt.rewards.build import build_reward
 
 _REASONING = "drpt.rewards.reasoning.ReasoningReward"
@@ -19,11 +19,16 @@ def build_plugins(spec: RunSpec) -> Source:
         The source.
 
     Raises:
-        ValueError: A path leads to no source or reward, a key is not one of its, or a value breaks its rules.
+        ValueError: A path leads to no source or reward, a key is not one of its, a value breaks its rules, or the task or
+            the reward needs responses that the source does not have.
     """
     source = build_source(spec.data.source)
+    if not spec.task.draws_responses:
+        require_responses(source, name=spec.data.name, why=f"task={spec.task.name} imitates responses")
     if spec.reward is not None:
-        build_reward(spec.reward)
+        for term in build_reward(spec.reward).comparing:
+            why = f"reward={spec.reward.name} compares answers with them (reward.terms.{term})"
+            require_responses(source, name=spec.data.name, why=why)
         if any(term["_target_"] == _REASONING for term in spec.reward.terms.values()):
             general = spec.data.source.get("general")
             for family in sorted(RUNS_ANSWERS.intersection(general if isinstance(general, list) else ())):

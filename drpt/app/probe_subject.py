@@ -18,6 +18,7 @@ from drpt.data.build_source import build_source
 from drpt.data.chat import EncodedExample, encode_examples
 from drpt.data.example import Example, Message
 from drpt.data.pools import draw_pools
+from drpt.data.source import require_responses
 from drpt.memory import release_memory
 from drpt.models.load import apply_finetune, load_model
 from drpt.modules.checkpoints import BEST, LAST, load_trained, step_file
@@ -54,7 +55,7 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
 
     Raises:
         ResultsError: The checkpoint is not there.
-        ValueError: There are too few examples that fit.
+        ValueError: There are too few examples that fit, or they have no responses.
     """
     if spec.task.draws_responses:
         raise ValueError(f"task={spec.task.name}: the probe's gradients are of supervised losses; take task=sft.")
@@ -85,6 +86,7 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
 def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[Example]]:
     """Examples by kind, more than are needed of some."""
     source = build_source(spec.data.source)
+    require_responses(source, name=spec.data.name, why="the probe's gradients are of losses on responses")
     seen: set[tuple[Message, ...]] = set()
     kinds: dict[str, Sequence[Example]] = {}
     spare, seed = 0, spec.seed

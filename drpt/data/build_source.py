@@ -6,6 +6,7 @@ from typing import Any, cast
 from drpt.data.source import Source
 from drpt.plugins import build_plugin
 
+_ATTRIBUTES = ("is_endless", "has_responses")
 _METHODS = ("general", "target", "evaluation", "is_correct")
 
 
@@ -21,4 +22,9 @@ def build_source(node: Mapping[str, Any]) -> Source:
     Raises:
         ValueError: The path leads to no source, a key is not one of its, or a value breaks its rules.
     """
-    return cast(Source, build_plugin("data.source", node, methods=_METHODS, protocol="drpt.data.source.Source"))
+    source = build_plugin("data.source", node, methods=_METHODS, protocol="drpt.data.source.Source")
+    # Of an instance: a source may learn from its keys what it is.
+    for name in _ATTRIBUTES:
+        if not hasattr(source, name):
+            raise ValueError(f"data.source._target_={node['_target_']}: lacks the attribute {name} of drpt.data.source.Source.")
+    return cast(Source, source)

@@ -38,7 +38,7 @@ def encode_chat(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int],
 
     Args:
         tokenizer: Of transformers, with a chat template.
-        messages: The turns; the last is the assistant's.
+        messages: The turns; the last is the assistant's, empty where there is only a prompt.
 
     Returns:
         Token ids, the loss mask of the same length (its first entry is False: nothing predicts the first token), and the
@@ -56,6 +56,8 @@ def encode_chat(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int],
             continue
         prompt = _render(tokenizer, messages[: end - 1], is_prompt=True)
         turn = _render(tokenizer, messages[:end], is_prompt=False)
+        if end == len(messages) and not message.content.strip() and not turn.startswith(prompt):
+            turn = prompt  # some templates write nothing of an empty turn; the prompt is all there is
         if not prompt.startswith(done) or not turn.startswith(prompt):
             raise ChatTemplateError(
                 "the chat template does not keep the text before an assistant turn as it is (some drop earlier thoughts or "

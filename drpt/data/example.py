@@ -17,7 +17,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A conversation that ends with the assistant's turn."""
+    """A conversation that ends with the assistant's turn, whose text is empty where there is only a prompt."""
 
     messages: tuple[Message, ...]
     source: str  # task family, or file and line
@@ -36,7 +36,7 @@ class Example:
 
     @property
     def response(self) -> str:
-        """The assistant's last turn."""
+        """The assistant's last turn; empty without a reference response."""
         return self.messages[-1].content
 
 
@@ -44,13 +44,15 @@ class RecordError(ValueError):
     """A record is not a conversation; the message names the field, what is wrong with it and the fix."""
 
 
-def example_from_record(record: object, source: str) -> Example:
+def example_from_record(record: object, source: str, *, needs_response: bool) -> Example:
     """Read a record in chat format: ``messages``, or ``prompt`` and ``response``.
 
     Args:
         record: ``{"messages": [{"role": …, "content": …}, …]}`` or ``{"prompt": str, "response": str}``; other keys are
             left alone.
         source: Where it came from.
+        needs_response: Whether the assistant's last turn must be there. If not, ``messages`` may end with the user's, and
+            ``response`` may be missing or null: the last turn is then empty. A response that is there is kept.
 
     Returns:
         The example.
@@ -61,9 +63,10 @@ def example_from_record(record: object, source: str) -> Example:
     if not isinstance(record, Mapping):
         raise RecordError(f"a JSON object was expected, not {_kind(record)}: write one {{…}} a line.")
     if "messages" in record:
-        messages = _read_messages(record["messages"])
+        messages = _read_messages(record["messages"], needs_response=needs_response)
     elif "prompt" in record or "response" in record:
-        prompt, response = (_read_text(record, field) for field in ("prompt", "response"))
+        is_prompt_alone = not needs_response and record.get("response") is None
+        prompt, response = _read_text(record, "prompt"), "" if is_prompt_alone else _read_text(record, "response")
         messages = (Message(role="user", content=prompt), Message(role="assistant", content=response))
     else:
         keys = ", ".join(map(repr, list(record)[:8])) or "none"
@@ -71,7 +74,7 @@ def example_from_record(record: object, source: str) -> Example:
     return Example(messages=messages, source=source)
 
 
-def _read_messages(value: object) -> tuple[Message, ...]:
+def _read_messages(value: object, *, needs_response: bool) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
         raise RecordError(f"field 'messages' must be a list of at least one turn, not {_kind(value)}.")
     messages = []
@@ -82,11 +85,11 @@ def _read_messages(value: object) -> tuple[Message, ...]:
         if role not in ROLES:
             raise RecordError(f"field 'messages[{i}].role' is {role!r}; it must be one of {', '.join(ROLES)}.")
         messages.append(Message(role=role, content=_read_text(turn, "content", f"messages[{i}].content")))
+    if messages[-1].role == "user" and not needs_response:
+        messages.append(Message(role="assistant", content=""))
     if messages[-1].role != "assistant":
-        raise RecordError(
-            f"field 'messages' ends with the role {messages[-1].role!r}; the last turn must be the assistant's, "
-            "since that is what is learned."
-        )
+        rule = "the assistant's, since that is what is learned" if needs_response else "the user's or the assistant's"
+        raise RecordError(f"field 'messages' ends with the role {messages[-1].role!r}; the last turn must be {rule}.")
     return tuple(messages)
 
 

@@ -20,6 +20,7 @@ class JsonlSource:
         general: File of general examples.
         target: File of target examples.
         evaluation: File of target examples to measure with; None takes them out of ``target``.
+        needs_response: Whether each example must have a response; if not, prompts alone are read, too.
 
     Raises:
         ValueError: A file is missing, empty or malformed; the message lists file, line, field and fix.
@@ -27,10 +28,11 @@ class JsonlSource:
 
     is_endless = False
 
-    def __init__(self, *, general: str, target: str, evaluation: str | None) -> None:
-        self._general = _read("data.source.general", general)
-        self._target = _read("data.source.target", target)
-        self._evaluation = self._target if evaluation is None else _read("data.source.evaluation", evaluation)
+    def __init__(self, *, general: str, target: str, evaluation: str | None, needs_response: bool) -> None:
+        self.has_responses = needs_response
+        self._general = _read("general", general, needs_response)
+        self._target = _read("target", target, needs_response)
+        self._evaluation = self._target if evaluation is None else _read("evaluation", evaluation, needs_response)
 
     def general(self, seed: int) -> Iterator[Example]:
         """See `Source.general`."""
@@ -49,7 +51,8 @@ class JsonlSource:
         return is_exact_match(example, response)
 
 
-def _read(option: str, name: str) -> list[Example]:
+def _read(role: str, name: str, needs_response: bool) -> list[Example]:
+    option = f"data.source.{role}"
     path = Path(name).expanduser()
     if not path.is_file():
         raise ValueError(f"{option}={name}: no such file. Give a file with one JSON object a line.")
@@ -60,7 +63,8 @@ def _read(option: str, name: str) -> list[Example]:
                 continue
             where = f"{name}:{number}"
             try:
-                examples.append(example_from_record(json.loads(raw.decode("utf-8")), where))
+                record = json.loads(raw.decode("utf-8"))
+                examples.append(example_from_record(record, where, needs_response=needs_response))
             except json.JSONDecodeError as error:
                 faults.append(f"{where}: column {error.colno}: not JSON ({error.msg}): write one complete object a line.")
             except UnicodeDecodeError as error:

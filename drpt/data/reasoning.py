@@ -48,6 +48,7 @@ class ReasoningSource:
     """
 
     is_endless = True
+    has_responses = True
 
     def __init__(
         self,

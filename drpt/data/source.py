@@ -13,6 +13,7 @@ class Source(Protocol):
     """
 
     is_endless: bool  # whether the general stream never ends
+    has_responses: bool  # whether every example has a reference response, to imitate or to compare answers with
 
     def general(self, seed: int) -> Iterator[Example]:
         """The abundant, roughly aligned examples."""
@@ -25,6 +26,24 @@ class Source(Protocol):
 
     def is_correct(self, example: Example, response: str) -> bool:
         """Whether ``response`` solves the example."""
+
+
+def require_responses(source: Source, *, name: str, why: str) -> None:
+    """Refuse a source of prompts alone where responses are needed.
+
+    Args:
+        source: Any.
+        name: Of the data, for the message.
+        why: Who needs the responses, for the message: ``task=sft imitates responses``.
+
+    Raises:
+        ValueError: Its examples need not have responses.
+    """
+    if not source.has_responses:
+        raise ValueError(
+            f"data={name}: its examples are prompts without reference responses, and {why}. Take data that have them (files "
+            "and tables of the hub: data.source.needs_response=true), or a task and a reward that need none."
+        )
 
 
 def is_exact_match(example: Example, response: str) -> bool:

@@ -12,6 +12,8 @@ class ExactReward:
         ignore_case: Whether large and small letters count as the same.
     """
 
+    needs_reference = True
+
     def __init__(self, *, ignore_case: bool) -> None:
         self._ignore_case = ignore_case
 

@@ -37,6 +37,8 @@ class MathReward:
         ValueError: A value breaks its rule, or math-verify is not installed.
     """
 
+    needs_reference = True
+
     def __init__(self, *, requires_box: bool, timeout_seconds: float) -> None:
         check_interval("timeout_seconds", timeout_seconds, low=0, is_low_included=False, meaning="seconds for each answer")
         self._requires_box, self._timeout_seconds = requires_box, timeout_seconds

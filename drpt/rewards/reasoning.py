@@ -32,6 +32,8 @@ class ReasoningReward:
         ValueError: ``extract`` is not known.
     """
 
+    needs_reference = True
+
     def __init__(self, *, partial: bool, extract: str) -> None:
         check_choice("extract", extract, EXTRACTIONS)
         self._partial = partial

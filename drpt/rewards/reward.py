@@ -27,7 +27,11 @@ class Verdict:
 
 
 class RewardTerm(Protocol):
-    """One term; built once a run from the configuration's ``_target_``."""
+    """One term; built once a run from the configuration's ``_target_``.
+
+    A class that compares answers with reference responses says so with ``needs_reference = True``: it is then refused for
+    prompts that have none.
+    """
 
     def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
         """Judge answers.

@@ -41,6 +41,11 @@ class WeightedReward:
     def __init__(self, terms: Mapping[str, WeightedTerm]) -> None:
         self._terms = dict(terms)
 
+    @property
+    def comparing(self) -> list[str]:
+        """Names of the terms that compare answers with the examples' reference responses."""
+        return [name for name, weighted in self._terms.items() if getattr(weighted.term, "needs_reference", False)]
+
     def __call__(self, answers: Sequence[Answer]) -> list[Judged]:
         """Judge answers.
 

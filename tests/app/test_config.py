@@ -18,6 +18,7 @@ CHOICES = sorted(f"{path.parent.name}={path.stem}" for group in GROUPS for path 
 NEEDS = {
     "model=hub": ["model.name=some/model"],
     "data=jsonl": ["data.source.general=a.jsonl", "data.source.target=b.jsonl"],
+    "data=jsonl_prompts": ["data.source.general=a.jsonl", "data.source.target=b.jsonl"],
     "rollout=vllm_server": ["rollout.url=http://127.0.0.1:8000"],
 }
 # Groups of tasks that draw responses.

@@ -67,3 +67,24 @@ def test_template_that_refuses_roles_is_quoted():
     tokenizer.chat_template = "{{ raise_exception('no system turn please') }}"
     with pytest.raises(ChatTemplateError, match=r"refuses the roles .*no system turn please"):
         encode_chat(tokenizer, TURNS)
+
+
+@pytest.mark.parametrize("turns", [TURNS[:1], TURNS[:3], (Message(role="system", content="Be brief."), TURNS[0])])
+def test_an_empty_last_turn_leaves_the_prompt_as_generation_sees_it(tokenizer, turns):
+    token_ids, _, prompt_ids = encode_chat(tokenizer, (*turns, Message(role="assistant", content="")))
+    shown = [{"role": message.role, "content": message.content} for message in turns]
+    assert tokenizer.decode(prompt_ids) == tokenizer.apply_chat_template(shown, tokenize=False, add_generation_prompt=True)
+    assert tokenizer.decode(token_ids[len(prompt_ids) :]) == "<|im_end|>"  # by which the end of a turn is known
+
+
+def test_a_template_that_writes_nothing_of_an_empty_turn_gives_the_prompt():
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages if m.content %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    token_ids, mask, prompt_ids = encode_chat(tokenizer, (TURNS[0], Message(role="assistant", content="")))
+    assert tokenizer.decode(prompt_ids) == "user: 2 + 2?\nassistant: "
+    assert (token_ids, any(mask)) == (prompt_ids, False)
+    with pytest.raises(ChatTemplateError, match="does not keep the text"):  # of an earlier turn it cannot be told apart
+        encode_chat(tokenizer, (TURNS[0], Message(role="assistant", content=""), *TURNS[2:]))

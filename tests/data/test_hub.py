@@ -28,7 +28,7 @@ def alpaca(tmp_path):
 
 
 def test_columns_and_templates_are_mapped(alpaca):
-    source = HubSource(general=alpaca, target=alpaca | {"filter": {"kind": 1}}, evaluation=None)
+    source = HubSource(general=alpaca, target=alpaca | {"filter": {"kind": 1}}, evaluation=None, needs_response=True)
     general = sorted(source.general(0), key=lambda example: example.source)
     assert (general[3].prompt[0].content, general[3].response) == ("Say 3\n", "3")
     assert sorted(example.response for example in source.target(0)) == ["1", "3", "5"]
@@ -44,13 +44,13 @@ def test_columns_and_templates_are_mapped(alpaca):
 )
 def test_bad_tables_are_refused_before_loading(alpaca, change, message):
     with pytest.raises(ValueError, match=message):
-        HubSource(general=alpaca | change, target=alpaca, evaluation=None)
+        HubSource(general=alpaca | change, target=alpaca, evaluation=None, needs_response=True)
 
 
 def test_empty_cells_of_a_template_are_no_text(alpaca, tmp_path):
     path = tmp_path / "nulls.jsonl"
     path.write_text('{"instruction": "Say 1", "input": null, "output": "1"}\n')
-    source = HubSource(general=alpaca | {"data_files": str(path)}, target=alpaca, evaluation=None)
+    source = HubSource(general=alpaca | {"data_files": str(path)}, target=alpaca, evaluation=None, needs_response=True)
     assert next(source.general(0)).prompt[0].content == "Say 1\n"
 
 
@@ -65,16 +65,127 @@ def test_preset_takes_messages_from_the_command_line():
 def test_missing_column_is_named(alpaca):
     table = alpaca | {"columns": {"prompt": "instructon", "response": "output"}}
     with pytest.raises(ValueError, match=r"no column 'instructon'\. Did you mean 'instruction'\? Columns: instruction,"):
-        list(HubSource(general=table, target=alpaca, evaluation=None).general(0))
+        list(HubSource(general=table, target=alpaca, evaluation=None, needs_response=True).general(0))
 
 
 def test_value_of_the_wrong_kind_is_named_with_its_row(alpaca):
     table = alpaca | {"columns": {"prompt": "instruction", "response": "kind"}}
     with pytest.raises(ValueError, match=r"row 0: field 'response' must be a string, not the number 0"):
-        list(HubSource(general=table, target=alpaca, evaluation=None).general(0))
+        list(HubSource(general=table, target=alpaca, evaluation=None, needs_response=True).general(0))
 
 
 def test_data_that_cannot_be_loaded_is_named(alpaca):
     table = alpaca | {"data_files": "nowhere.jsonl"}
     with pytest.raises(ValueError, match=r"data\.source\.general: datasets\.load_dataset\('json'.*failed"):
-        list(HubSource(general=table, target=alpaca, evaluation=None).general(0))
+        list(HubSource(general=table, target=alpaca, evaluation=None, needs_response=True).general(0))
+
+
+@pytest.fixture
+def scored(tmp_path):
+    """The schema of real-toxicity-prompts."""
+    path = tmp_path / "scored.jsonl"
+    scores = [0.0, 0.25, 0.5, 0.75, 1.0, None]
+    rows = [{"file": "x", "prompt": {"text": f"Text {i}", "toxicity": score}} for i, score in enumerate(scores)]
+    rows.append({"file": "x", "prompt": None})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"path": "json", "data_files": str(path), "columns": {"prompt": "prompt.text"}}
+
+
+def drawn(table, conditions):
+    table = table | {"filter": conditions}
+    source = HubSource(general=table, target=table, evaluation=None, needs_response=False)
+    return sorted(example.prompt[0].content for example in source.general(0))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "places"),
+    [
+        ({"prompt.toxicity": {"min": 0.5}}, [2, 3, 4]),
+        ({"prompt.toxicity": {"max": 0.5}}, [0, 1]),
+        ({"prompt.toxicity": {"min": 0.25, "max": 1}}, [1, 2, 3]),
+        ({"prompt.toxicity": {"min": 0.5, "max": None}, "file": "x"}, [2, 3, 4]),
+        ({"prompt.toxicity": 0.75}, [3]),
+        ({"prompt.toxicity": None, "prompt.text": "Text 5"}, [5]),
+    ],
+)
+def test_rows_are_filtered_by_scores_in_structs(scored, conditions, places):
+    assert drawn(scored, conditions) == [f"Text {i}" for i in places]
+
+
+def test_prompts_alone_have_an_empty_last_turn(scored):
+    table = scored | {"filter": {"prompt.toxicity": {"min": 0.0}}, "columns": {"prompt": "Go on: {prompt.text!r}"}}
+    source = HubSource(general=table, target=table, evaluation=None, needs_response=False)
+    example = min(source.general(0), key=lambda example: example.source)
+    assert [(message.role, message.content) for message in example.messages] == [
+        ("user", "Go on: 'Text 0'"),
+        ("assistant", ""),
+    ]
+    assert not source.has_responses
+
+
+def test_responses_that_are_there_are_kept_and_others_left_empty(alpaca, tmp_path):
+    path = tmp_path / "some.jsonl"
+    path.write_text('{"q": "Say 0", "a": null}\n{"q": "Say 1", "a": "1"}\n')
+    table = alpaca | {"data_files": str(path), "columns": {"prompt": "q", "response": "a"}}
+    source = HubSource(general=table, target=table, evaluation=None, needs_response=False)
+    assert sorted(example.response for example in source.general(0)) == ["", "1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"filter": {"prompt.toxicity": {"mim": 0.5}}},
+            r"target\.filter: prompt\.toxicity: 'mim' is not known\. Did you mean 'min'",
+        ),
+        ({"filter": {"prompt.toxicity": {"min": "much"}}}, r"target\.filter: prompt\.toxicity: min='much' must be a number"),
+        ({"filter": {"prompt.toxicity": {"min": 1, "max": 1}}}, r"target\.filter: prompt\.toxicity: .*holds no number"),
+        ({"filter": {"prompt.toxicity": {}}}, r"target\.filter: prompt\.toxicity: .*holds no number"),
+        ({"filter": "toxic"}, r"target\.filter='toxic' must map columns to values"),
+        ({"columns": {"response": "prompt.text"}}, r"target\.columns maps \['response'\]; it must map"),
+    ],
+)
+def test_bad_filters_and_columns_are_refused_before_loading(scored, change, message):
+    with pytest.raises(ValueError, match=rf"data\.source\.{message}"):
+        HubSource(general=scored, target=scored | change, evaluation=None, needs_response=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"columns": {"prompt": "prompt.txt"}},
+            r"general\.columns: json has no column 'prompt\.txt'\. Did you mean 'prompt\.text'\?",
+        ),
+        ({"columns": {"prompt": "Go on: {}"}}, r"general\.columns: json has no column ''"),
+        ({"filter": {"prompt.toxic": {"min": 0}}}, r"general\.filter: json has no column 'prompt\.toxic'.*'prompt\.toxicity'"),
+        ({"filter": {"prompt.text": {"min": 0}}}, r"row 0: column 'prompt\.text' holds 'Text 0', and its filter is a range"),
+        ({"filter": {"prompt.toxicity": {"min": 2}}}, r"no row is left"),
+        ({}, r"row 6: field 'prompt' must be a string, not null"),
+    ],
+)
+def test_paths_and_cells_that_do_not_fit_are_named(scored, change, message):
+    with pytest.raises(ValueError, match=message):
+        list(HubSource(general=scored | change, target=scored, evaluation=None, needs_response=False).general(0))
+
+
+def test_prompts_alone_need_a_key_and_the_message_says_which(scored):
+    with pytest.raises(ValueError, match=r"both prompt and response.*data\.source\.needs_response=false"):
+        HubSource(general=scored, target=scored, evaluation=None, needs_response=True)
+
+
+def test_the_preset_of_prompts_reads_its_schema(scored):
+    files = [
+        f"data.source.{role}.{key}"
+        for role in ("general", "target")
+        for key in (f"data_files={scored['data_files']}", "path=json")
+    ]
+    node = check_config(compose_run(["data=hub_prompts", "sweep=x", *files])).data.source
+    source = build_source(node)
+    assert sorted(example.prompt[0].content for example in source.target(0)) == [
+        f"Continue this text: Text {i}" for i in (2, 3, 4)
+    ]
+    assert len(list(source.general(0))) == 2
+    word = "data.source.target.filter={prompt.toxicity: {min: 0.9}}"  # on the command line, too
+    node = check_config(compose_run(["data=hub_prompts", "sweep=x", *files, word])).data.source
+    assert [example.prompt[0].content for example in build_source(node).evaluation(0)] == ["Continue this text: Text 4"]

@@ -28,7 +28,7 @@ def good(tmp_path):
 
 
 def test_both_formats_are_read(good):
-    source = JsonlSource(general=good, target=good, evaluation=None)
+    source = JsonlSource(general=good, target=good, evaluation=None, needs_response=True)
     examples = sorted(source.general(0), key=lambda example: example.source)
     assert [len(example.messages) for example in examples] == [2, 3]
     assert [example.source for example in examples] == [f"{good}:1", f"{good}:2"]
@@ -61,25 +61,63 @@ def test_both_formats_are_read(good):
 def test_malformed_line_is_named(tmp_path, good, line, message):
     bad = write(tmp_path / "bad.jsonl", PAIR, line)
     with pytest.raises(ValueError, match=message) as error:
-        JsonlSource(general=good, target=bad, evaluation=None)
+        JsonlSource(general=good, target=bad, evaluation=None, needs_response=True)
     assert str(error.value).startswith(f"data.source.target={bad}: 1 malformed line:")
 
 
 def test_all_bad_lines_are_listed_at_once(tmp_path, good):
     bad = write(tmp_path / "bad.jsonl", *["no"] * 13)
     with pytest.raises(ValueError, match=r"13 malformed lines:[\s\S]*bad\.jsonl:10:[\s\S]*and 3 more"):
-        JsonlSource(general=bad, target=good, evaluation=None)
+        JsonlSource(general=bad, target=good, evaluation=None, needs_response=True)
 
 
 def test_text_that_is_not_utf8_is_named(tmp_path, good):
     bad = tmp_path / "bad.jsonl"
     bad.write_bytes(b'{"prompt": "caf\xe9", "response": "b"}\n')
     with pytest.raises(ValueError, match=r"bad\.jsonl:1: byte 16: not UTF-8"):
-        JsonlSource(general=str(bad), target=good, evaluation=None)
+        JsonlSource(general=str(bad), target=good, evaluation=None, needs_response=True)
 
 
 def test_missing_and_empty_files_are_named(tmp_path, good):
     with pytest.raises(ValueError, match=r"data\.source\.general=.*nowhere\.jsonl: no such file"):
-        JsonlSource(general=str(tmp_path / "nowhere.jsonl"), target=good, evaluation=None)
+        JsonlSource(general=str(tmp_path / "nowhere.jsonl"), target=good, evaluation=None, needs_response=True)
     with pytest.raises(ValueError, match=r"data\.source\.evaluation=.*: the file holds no example"):
-        JsonlSource(general=good, target=good, evaluation=write(tmp_path / "empty.jsonl", ""))
+        JsonlSource(general=good, target=good, evaluation=write(tmp_path / "empty.jsonl", ""), needs_response=True)
+
+
+QUESTION = {"role": "user", "content": "2 + 2 ="}
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    talk = [QUESTION, {"role": "assistant", "content": "4"}, {"role": "user", "content": "And 3 + 3?"}]
+    lines = [{"prompt": "a"}, {"prompt": "b", "response": None}, PAIR, CHAT, {"messages": talk}, {"messages": [QUESTION]}]
+    return write(tmp_path / "prompts.jsonl", *lines)
+
+
+def test_prompts_alone_are_read_and_responses_that_are_there_kept(prompts):
+    source = JsonlSource(general=prompts, target=prompts, evaluation=None, needs_response=False)
+    examples = sorted(source.general(0), key=lambda example: example.source)
+    assert [example.response for example in examples] == ["", "", "4", "4", "", ""]
+    assert [example.prompt[-1].content for example in examples] == ["a", "b", "2 + 2 =", "2 + 2 =", "And 3 + 3?", "2 + 2 ="]
+    assert [len(example.messages) for example in examples] == [2, 2, 2, 3, 4, 2]
+    assert not source.has_responses
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"response": "b"}, r"bad\.jsonl:2: field 'prompt' is missing"),
+        ({"prompt": "a", "response": 4}, r"bad\.jsonl:2: field 'response' must be a string, not the number 4"),
+        ({"prompt": None}, r"bad\.jsonl:2: field 'prompt' must be a string, not null"),
+        ({"messages": [QUESTION | {"role": "system"}]}, r"bad\.jsonl:2: .*must be the user's or the assistant's"),
+    ],
+)
+def test_malformed_prompt_is_named(tmp_path, good, line, message):
+    bad = write(tmp_path / "bad.jsonl", PAIR, line)
+    with pytest.raises(ValueError, match=message):
+        JsonlSource(general=good, target=bad, evaluation=None, needs_response=False)
+
+
+def test_a_file_with_responses_says_so(good):
+    assert JsonlSource(general=good, target=good, evaluation=None, needs_response=True).has_responses

@@ -56,6 +56,31 @@ def test_prompts_are_encoded_as_generation_sees_them():
     assert sources(prompts().stopping) == ["stopping.jsonl:0", "stopping.jsonl:1"]
 
 
+# What SmolLM2's tokenizer has: a system turn of its own where there is none.
+SMOLLM2_TEMPLATE = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("template", [None, SMOLLM2_TEMPLATE])
+def test_prompts_without_responses_are_encoded_as_those_with_them(template, monkeypatch):
+    if template is not None:
+        monkeypatch.setattr(TOKENIZER, "chat_template", template)
+    whole = [example(i) for i in range(10)]
+    alone = [Example(messages=(*one.prompt, Message(role="assistant", content="")), source=one.source) for one in whole]
+    given, bare = (
+        prompts(pools(**dict.fromkeys(("general", "target", "stopping", "evaluation"), members)), max_length=256)
+        for members in (whole, alone)
+    )
+    assert [one.prompt_ids for one in bare.general(0)] == [one.prompt_ids for one in given.general(0)]
+    assert [one.prompt_ids for one in bare.evaluation] == [one.prompt_ids for one in given.evaluation]
+    assert [one.prompt_ids for one in bare.target(0)] == [one.prompt_ids for one in given.target(0)]
+    assert TOKENIZER.decode(bare.evaluation[0].prompt_ids).endswith("user\n00xx<|im_end|>\n<|im_start|>assistant\n")
+
+
 def test_a_draw_has_distinct_prompts_and_an_epoch_asks_each_once():
     data = prompts()
     draws = [sources(data.general(draw)) for draw in range(3)]

@@ -1,0 +1,88 @@
+"""Which rows of a data set to keep: by equal values, or by ranges of numbers."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from drpt.checks import did_you_mean
+from drpt.data.columns import cell
+from drpt.data.example import RecordError
+
+_BOUNDS = ("min", "max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Range:
+    """[low, high): ``{min: 0.5}`` and ``{max: 0.5}`` share no number and leave none out."""
+
+    low: float
+    high: float
+
+    def admits(self, value: Any, column: str) -> bool:  # Any: a cell
+        if value is None:
+            return False
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise RecordError(f"column {column!r} holds {value!r}, and its filter is a range of numbers.")
+        return self.low <= value < self.high  # not a number is in no range
+
+
+class RowFilter:
+    """Keeps the rows that meet every condition.
+
+    Args:
+        option: Full name of the option, for messages.
+        conditions: By column or path into a struct: the value that the cell must equal, or ``{min: …, max: …}`` with one
+            or both: from ``min``, included, up to ``max``, excluded. No range has an empty cell. None keeps all rows.
+
+    Raises:
+        ValueError: A range has other keys, no number, or no room between its bounds.
+    """
+
+    def __init__(self, option: str, conditions: Mapping[str, Any] | None) -> None:
+        if not isinstance(conditions, Mapping | None):
+            raise ValueError(f"{option}={conditions!r} must map columns to values, such as {option}={{split: test}}.")
+        self._conditions = {
+            column: _read_range(f"{option}: {column}", wanted) if isinstance(wanted, Mapping) else wanted
+            for column, wanted in (conditions or {}).items()
+        }
+
+    @property
+    def columns(self) -> list[str]:
+        """Paths of the columns that conditions name."""
+        return list(self._conditions)
+
+    def admits(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row meets every condition.
+
+        Args:
+            row: By column.
+
+        Returns:
+            The answer.
+
+        Raises:
+            RecordError: A cell that should lie in a range is no number.
+        """
+        for column, wanted in self._conditions.items():
+            value = cell(row, column)
+            if not (wanted.admits(value, column) if isinstance(wanted, _Range) else value == wanted):
+                return False
+        return True
+
+
+def _read_range(where: str, bounds: Mapping[str, Any]) -> _Range:
+    for key in bounds:
+        if key not in _BOUNDS:
+            raise ValueError(f"{where}: {key!r} is not known.{did_you_mean(str(key), _BOUNDS)} Choices: {', '.join(_BOUNDS)}.")
+    given = {key: value for key, value in bounds.items() if value is not None}
+    for key, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{where}: {key}={value!r} must be a number.")
+    low, high = given.get("min", -math.inf), given.get("max", math.inf)
+    if not given or not low < high:
+        raise ValueError(
+            f"{where}: {dict(bounds)} holds no number; a range goes from min, included, up to max, excluded: give one of the "
+            "two, or min below max."
+        )
+    return _Range(low=low, high=high)
