@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drpt.objectives.grpo import PolicyRows, PolicyTerms, policy_losses
-from drpt.objectives.policy import ResponseTokens, masked_mean
+from drpt.objectives.policy import ResponseTokens, counted, masked_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,8 @@ def ppo_losses(
         Loss of each row [row]; 0 for a row without response tokens.
     """
     losses = policy_losses(tokens.logprobs, policy, terms)
-    errors = value_errors(values, value, value_terms.value_clip)
+    # Masked before the difference: in the backward pass 0 times a NaN would reach the trunk.
+    errors = value_errors(torch.where(counted(policy.response_mask), values, 0.0), value, value_terms.value_clip)
     losses = losses + value_terms.value_coefficient * masked_mean(errors, policy.response_mask)
     if value_terms.entropy_coefficient:
         losses = losses - value_terms.entropy_coefficient * masked_mean(tokens.entropies, policy.response_mask)

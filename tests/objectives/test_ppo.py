@@ -48,7 +48,7 @@ def test_losses_and_gradients_are_those_of_the_loops(value_clip, entropy_coeffic
         )
         for row in range(3)
     ]  # fmt: skip
-    assert found.tolist() == pytest.approx([float(loss) for loss in expected], rel=1e-12, abs=1e-12)
+    assert found.tolist() == pytest.approx([loss.item() for loss in expected], rel=1e-12, abs=1e-12)
     found.sum().backward()
     sum(expected).backward()
     for name, leaf in leaves.items():
@@ -73,5 +73,5 @@ def test_the_value_s_clip(value, old, wanted, error, slope):
     leaf = torch.tensor([[value]], requires_grad=True)
     found = value_errors(leaf, ValueRows(old_values=torch.tensor([[old]]), returns=torch.tensor([[wanted]])), 0.2)
     found.sum().backward()
-    assert float(found) == pytest.approx(error, rel=1e-6)
+    assert found.item() == pytest.approx(error, rel=1e-6)
     assert float(leaf.grad) == pytest.approx(slope, rel=1e-6)

@@ -42,14 +42,14 @@ def value_error(value, old, wanted, clip):
     """Clipping written as cases."""
     error = (value - wanted) ** 2
     if clip is not None:
-        if float(value) > old + clip:
+        if value.item() > old + clip:
             moved = torch.tensor(old + clip, dtype=torch.float64)
-        elif float(value) < old - clip:
+        elif value.item() < old - clip:
             moved = torch.tensor(old - clip, dtype=torch.float64)
         else:
             moved = value
         other = (moved - wanted) ** 2
-        error = error if float(error) >= float(other) else other
+        error = error if error.item() >= other.item() else other
     return error / 2
 
 
@@ -58,9 +58,9 @@ def row_loss(tokens, *, low, high, value_coefficient, value_clip, entropy_coeffi
     total = 0.0
     for token in tokens:
         ratio = torch.exp(token["logprob"] - token["old_logprob"])
-        clipped = min(max(float(ratio), 1 - low), 1 + high)
+        clipped = min(max(ratio.item(), 1 - low), 1 + high)
         gain, bounded = ratio * token["advantage"], clipped * token["advantage"]
-        loss = -gain if float(gain) <= bounded else -torch.tensor(bounded, dtype=torch.float64)
+        loss = -gain if gain.item() <= bounded else -torch.tensor(bounded, dtype=torch.float64)
         loss = loss + value_coefficient * value_error(token["value"], token["old_value"], token["return"], value_clip)
         total = total + loss - entropy_coefficient * token["entropy"]
     return total / len(tokens) if tokens else torch.tensor(0.0)
