@@ -1,6 +1,5 @@
 """Verdicts of tiny random classifiers, each against the model asked for one text at a time."""
 
-import json
 import math
 
 import pytest
@@ -16,9 +15,9 @@ TEXTS = ["you are so kind", "you", "", "so bad so bad you are so bad and mean", 
 GOOD_BAD = {0: "nothate", 1: "Very bad!"}
 
 
-def reward(model, **changed):
+def reward(folder, **changed):
     keys = {
-        "model": str(model),
+        "model": str(folder),
         "revision": None,
         "label": "nothate",
         "measure": "probability",
@@ -39,9 +38,18 @@ def slow(folder, *texts, max_length=16):
         return model(**tokenizer(*texts, return_tensors="pt", truncation=True, max_length=max_length)).logits[0]
 
 
+def centre(folder):
+    """Shift the logits so that each label is likely in some of the texts and unlikely in others."""
+    model, _ = load(folder)
+    with torch.no_grad():
+        model.classifier.bias -= torch.stack([slow(folder, text) for text in TEXTS]).mean(0)
+    model.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("two"), GOOD_BAD)
+    return centre(save(tmp_path_factory.mktemp("two"), GOOD_BAD))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
@@ -101,13 +109,13 @@ def test_long_texts_are_cut_at_their_end_and_of_a_pair_the_longer_one(folder):
 @pytest.mark.parametrize("labels", [{0: "toxic"}, {0: "toxic", 1: "threat", 2: "insult"}])
 def test_labels_that_do_not_exclude_each_other_have_a_sigmoid_each(tmp_path, labels):
     problem = {"problem_type": "multi_label_classification"} if len(labels) > 1 else {}
-    save(tmp_path, labels, **problem)
+    centre(save(tmp_path, labels, **problem))
     found = reward(tmp_path, label="toxic", sign=-1, is_toxicity=True)([answer(text) for text in TEXTS])
     for one, text in zip(found, TEXTS, strict=True):
         chances = slow(tmp_path, text).sigmoid()
         assert (one.value, one.toxicity) == pytest.approx((-float(chances[0]), float(chances[0])), rel=0, abs=1e-6)
         assert one.outcome == (labels[int(chances.argmax())] if chances.max() > 0.5 else "none")
-    assert "none" in {one.outcome for one in found} or len(labels) > 1
+    assert len({one.outcome for one in found}) > 1
 
 
 def test_a_model_that_gives_numbers_has_logits_alone(tmp_path):
@@ -119,52 +127,10 @@ def test_a_model_that_gives_numbers_has_logits_alone(tmp_path):
             reward(tmp_path, label=0, **changed)([answer("x")])
 
 
-def test_a_decoder_without_padding_of_its_own_is_padded(tmp_path):
-    save(tmp_path, GOOD_BAD, is_decoder=True)
-    found = reward(tmp_path, batch_size=6, measure="logit")([answer(text) for text in TEXTS])
-    for one, text in zip(found, TEXTS, strict=True):
-        if text:  # the model itself can make nothing of no token
-            assert one.value == pytest.approx(float(slow(tmp_path, text)[0]), rel=0, abs=1e-6)
-        assert math.isfinite(one.value)
-
-
-def test_loading_leaves_random_states_alone(folder):
-    before = torch.get_rng_state()
-    reward(folder)([answer("you")])
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 @pytest.mark.parametrize("label", ["nohate", 2, -1, "0"])
 def test_a_label_that_the_model_lacks_is_named_with_those_it_has(folder, label):
     with pytest.raises(ValueError, match=r"^label=.*no such label\..* It has: 'nothate' \(0\), 'Very bad!' \(1\)\.$"):
         reward(folder, label=label)([answer("you")])
-
-
-def test_what_cannot_be_loaded_is_named(tmp_path, folder):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(ValueError, match=r"^model=.*: cannot be loaded .*sequence classifier of transformers with weights in"):
-        reward(tmp_path)([answer("you")])
-    with pytest.raises(ValueError, match=r"^model=no/such-model, revision=v2: cannot be loaded"):
-        reward("no/such-model", revision="v2")([answer("you")])
-    with pytest.raises(ValueError, match=r"^max_length=33 must be at most 32: .* reads no longer texts"):
-        reward(folder, max_length=33)([answer("you")])
-
-
-def test_weights_of_pickle_are_refused(tmp_path):
-    save(tmp_path, GOOD_BAD)
-    model, _ = load(tmp_path)
-    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"cannot be loaded .*safetensors"):
-        reward(tmp_path)([answer("you")])
-
-
-def test_a_model_without_a_trained_head_is_refused(tmp_path):
-    save(tmp_path, GOOD_BAD)
-    model, _ = load(tmp_path)
-    model.bert.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"its file lacks the weights classifier\.bias, classifier\.weight, so that it would"):
-        reward(tmp_path)([answer("you")])
 
 
 def test_what_is_no_number_is_refused(tmp_path):
@@ -174,12 +140,6 @@ def test_what_is_no_number_is_refused(tmp_path):
     model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"^model=.*: its logits \[nan, nan\] of 'you' are not all finite"):
         reward(tmp_path)([answer("you")])
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_there_is_named(folder):
-    with pytest.raises(ValueError, match=r"^device=cuda: torch finds no GPU here\. Set device=auto or cpu"):
-        reward(folder, device="cuda")([answer("you")])
 
 
 @pytest.mark.parametrize(
