@@ -27,6 +27,8 @@ ONLY_IN = {
     "peft": {"models"},
     "math_verify": {"rewards/math_judge.py"},
     "reasoning_gym": {"data/reasoning.py", "rewards/reasoning.py"},
+    "profanity_check": {"rewards/offensive.py"},
+    "vaderSentiment": {"rewards/sentiment.py"},
     "vllm": {"rollouts/vllm_engine.py"},
     "wandb": {"app"},
 }

@@ -100,6 +100,96 @@ def _rollout_costs(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
     }
 
 
+_OF_ROLLOUTS = (
+    Column(
+        title="length",
+        short="length",
+        key="response_length",
+        metric="target/response_length/mean",
+        section="final",
+        digits=1,
+        has_error=False,
+        spare=5,
+    ),
+    Column(title="KL", short="KL", key="kl", metric="train/kl/late", section="final", digits=3, has_error=False, spare=1),
+    Column(
+        title="s / step",
+        short="s/step",
+        key="all_step_seconds",
+        metric="train/all_seconds/per_step",
+        section="final",
+        digits=2,
+        has_error=False,
+    ),
+    Column(
+        title="update s",
+        short="update",
+        key="step_seconds",
+        metric="train/step_seconds/median",
+        section="final",
+        digits=2,
+        has_error=False,
+        spare=7,
+    ),
+    Column(
+        title="rollouts %",
+        short="roll%",
+        key="rollout_share",
+        metric="rollout/seconds/share",
+        section="final",
+        digits=0,
+        scale=100,
+        has_error=False,
+    ),
+    Column(
+        title="sync %",
+        short="sync%",
+        key="sync_share",
+        metric="rollout/sync_seconds/share",
+        section="final",
+        digits=1,
+        scale=100,
+        has_error=False,
+        spare=3,
+    ),
+    Column(
+        title="tokens / s",
+        short="tok/s",
+        key="tokens_per_second",
+        metric="rollout/tokens_per_second/median",
+        section="final",
+        digits=0,
+        has_error=False,
+        spare=6,
+    ),
+    replace(_PEAK, has_error=False, spare=2),
+)
+_ROLLOUT_SETTINGS = (
+    *_DATA,
+    "evaluation.pass_k",
+    "evaluation.max_new_tokens",
+    "reward.",
+    "rollout.temperature",
+    "rollout.top_",
+    "rollout.engine",
+    "rollout.dtype",
+)
+_ROLLOUT_REDUCTIONS = (
+    *_COSTS,
+    Reduction(metric="rollout/seconds", statistic="sum"),
+    Reduction(metric="rollout/seconds", statistic="median"),
+    Reduction(metric="rollout/sync_seconds", statistic="sum"),
+    Reduction(metric="rollout/sync_seconds", statistic="median"),
+    Reduction(metric="rollout/tokens_per_second", statistic="median"),
+    Reduction(metric="rollout/mismatch", statistic="mean"),
+)
+_ROLLOUT_NOTE = (
+    "<b>length</b>: tokens of a response. <b>KL</b>: to the model before training, nats per token, over the last tenth of the "
+    "steps. <b>s / step</b>: all seconds of training, rollouts included and evaluations not, for each optimizer step; "
+    "<b>rollouts</b> and <b>sync</b> (handing the weights to the engine) are shares of it, and <b>update</b> is the median of "
+    "optimizer steps alone."
+)
+
 RLVR = Yardstick(
     task="rlvr",
     columns=(
@@ -141,68 +231,7 @@ RLVR = Yardstick(
             digits=3,
             spare=4,
         ),
-        Column(
-            title="length",
-            short="length",
-            key="response_length",
-            metric="target/response_length/mean",
-            section="final",
-            digits=1,
-            has_error=False,
-            spare=5,
-        ),
-        Column(title="KL", short="KL", key="kl", metric="train/kl/late", section="final", digits=3, has_error=False, spare=1),
-        Column(
-            title="s / step",
-            short="s/step",
-            key="all_step_seconds",
-            metric="train/all_seconds/per_step",
-            section="final",
-            digits=2,
-            has_error=False,
-        ),
-        Column(
-            title="update s",
-            short="update",
-            key="step_seconds",
-            metric="train/step_seconds/median",
-            section="final",
-            digits=2,
-            has_error=False,
-            spare=7,
-        ),
-        Column(
-            title="rollouts %",
-            short="roll%",
-            key="rollout_share",
-            metric="rollout/seconds/share",
-            section="final",
-            digits=0,
-            scale=100,
-            has_error=False,
-        ),
-        Column(
-            title="sync %",
-            short="sync%",
-            key="sync_share",
-            metric="rollout/sync_seconds/share",
-            section="final",
-            digits=1,
-            scale=100,
-            has_error=False,
-            spare=3,
-        ),
-        Column(
-            title="tokens / s",
-            short="tok/s",
-            key="tokens_per_second",
-            metric="rollout/tokens_per_second/median",
-            section="final",
-            digits=0,
-            has_error=False,
-            spare=6,
-        ),
-        replace(_PEAK, has_error=False, spare=2),
+        *_OF_ROLLOUTS,
     ),
     primary=Quantity(
         metric="target/reward/mean", name="held-out reward", short="reward", axis="held-out target reward (mean of responses)"
@@ -215,26 +244,9 @@ RLVR = Yardstick(
         metric="target/accuracy/mean", name="held-out accuracy", short="accuracy", axis="held-out accuracy (share of prompts)"
     ),
     shows_start=True,
-    untrained_settings=(
-        *_DATA,
-        "evaluation.pass_k",
-        "evaluation.max_new_tokens",
-        "reward.",
-        "rollout.temperature",
-        "rollout.top_",
-        "rollout.engine",
-        "rollout.dtype",
-    ),
+    untrained_settings=_ROLLOUT_SETTINGS,
     is_drawn=True,
-    reductions=(
-        *_COSTS,
-        Reduction(metric="rollout/seconds", statistic="sum"),
-        Reduction(metric="rollout/seconds", statistic="median"),
-        Reduction(metric="rollout/sync_seconds", statistic="sum"),
-        Reduction(metric="rollout/sync_seconds", statistic="median"),
-        Reduction(metric="rollout/tokens_per_second", statistic="median"),
-        Reduction(metric="rollout/mismatch", statistic="mean"),
-    ),
+    reductions=_ROLLOUT_REDUCTIONS,
     late=("train/kl", "train/entropy", "train/clip_fraction"),
     derive=_rollout_costs,
     wide=178,
@@ -242,14 +254,114 @@ RLVR = Yardstick(
         "<b>held-out reward</b>: mean over held-out prompts of the responses drawn for each, of the last step's model (for "
         "<code>target_only_stopped</code>, of the step that its own held-out target prompts chose). <b>highest reward</b>: the "
         "highest of all evaluations, looked at afterwards. <b>accuracy</b>: correct greedy responses. <b>pass@k</b>: prompts "
-        "with a correct one among k drawn responses. <b>length</b>: tokens of a response. <b>KL</b>: to the model before "
-        "training, nats per token, over the last tenth of the steps. <b>s / step</b>: all seconds of training, rollouts "
-        "included and evaluations not, for each optimizer step; <b>rollouts</b> and <b>sync</b> (handing the weights to the "
-        "engine) are shares of it, and <b>update</b> is the median of optimizer steps alone."
+        "with a correct one among k drawn responses. " + _ROLLOUT_NOTE
     ),
 )
 
-YARDSTICKS: Mapping[str, Yardstick] = {yardstick.task: yardstick for yardstick in (SFT, RLVR)}
+RLHF = Yardstick(
+    task="rlhf",
+    columns=(
+        Column(
+            title="held-out reward",
+            short="reward",
+            key="reward",
+            metric="target/reward/mean",
+            section="final",
+            digits=3,
+            best="highest",
+        ),
+        Column(
+            title="toxicity %",
+            short="toxic%",
+            key="toxicity",
+            metric="target/toxicity/mean",
+            section="final",
+            digits=1,
+            scale=100,
+            best="lowest",
+        ),
+        Column(
+            title="worst of {k} %",
+            short="worst%",
+            key="toxicity_max",
+            metric="target/toxicity/max",
+            section="final",
+            digits=1,
+            scale=100,
+            best="lowest",
+            spare=8,
+        ),
+        Column(
+            title="over ½ %",
+            short=">½%",
+            key="toxicity_rate",
+            metric="target/toxicity/rate",
+            section="final",
+            digits=1,
+            scale=100,
+            best="lowest",
+            spare=9,
+        ),
+        Column(
+            title="second judge",
+            short="judge",
+            key="judge",
+            metric="target/judge/mean",
+            section="final",
+            digits=3,
+            best="highest",
+        ),
+        Column(
+            title="its toxicity %",
+            short="toxic2%",
+            key="judge_toxicity",
+            metric="target/judge_toxicity/mean",
+            section="final",
+            digits=1,
+            scale=100,
+            best="lowest",
+        ),
+        Column(
+            title="highest reward",
+            short="highest",
+            key="highest_reward",
+            metric="target/reward/mean",
+            section="best",
+            digits=3,
+            spare=4,
+        ),
+        *_OF_ROLLOUTS,
+    ),
+    primary=Quantity(
+        metric="target/reward/mean", name="held-out reward", short="reward", axis="held-out target reward (mean of responses)"
+    ),
+    is_lower_better=False,
+    training=Quantity(
+        metric="train/reward/mean", name="training reward", short="reward", axis="reward of general prompts (mean of responses)"
+    ),
+    second=Quantity(
+        metric="target/judge/mean",
+        name="second judge",
+        short="judge",
+        axis="second judge, not trained on (mean of held-out responses)",
+    ),
+    shows_start=True,
+    untrained_settings=_ROLLOUT_SETTINGS,
+    is_drawn=True,
+    reductions=_ROLLOUT_REDUCTIONS,
+    late=("train/kl", "train/entropy", "train/clip_fraction"),
+    derive=_rollout_costs,
+    wide=190,
+    note=(
+        "<b>held-out reward</b>: mean over held-out prompts of the responses drawn for each, of the last step's model. "
+        "<b>highest reward</b>: the highest of all evaluations, looked at afterwards. <b>toxicity</b>: by the training reward "
+        "itself; <b>worst</b> of a prompt's responses, and the share of responses <b>over ½</b>. The <b>second judge</b> is "
+        "another one, which training does not follow: where the reward rises and it does not, the reward is exploited. "
+        + _ROLLOUT_NOTE
+    ),
+)
+
+YARDSTICKS: Mapping[str, Yardstick] = {yardstick.task: yardstick for yardstick in (SFT, RLVR, RLHF)}
 
 
 def yardstick_of(task: str) -> Yardstick:

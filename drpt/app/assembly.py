@@ -42,7 +42,7 @@ from drpt.modules.rollout_evaluation import RolloutEvaluation
 from drpt.modules.rollout_phase import RolloutWorker
 from drpt.modules.rollout_tables import RolloutTables
 from drpt.modules.sft import SupervisedFineTuning
-from drpt.rewards.build import build_reward
+from drpt.rewards.build import build_judges, build_reward
 from drpt.rollouts.build import build_rollout
 
 
@@ -137,6 +137,7 @@ def _assemble_policy(parts: Parts) -> Assembly:
         worker = RolloutWorker(
             engine,
             build_reward(reward),
+            build_judges(reward),
             prompts,
             tokenizer,
             rollout,

@@ -4,13 +4,13 @@ from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
 from drpt.data.reasoning import RUNS_ANSWERS
 from drpt.data.source import Source, require_responses
-from drpt.rewards.build import build_reward
+from drpt.rewards.build import build_judges, build_reward
 
 _REASONING = "drpt.rewards.reasoning.ReasoningReward"
 
 
 def build_plugins(spec: RunSpec) -> Source:
-    """Build the source of data, and the reward to see that it can be built.
+    """Build the source of data, and the reward with its judges to see that they can be built.
 
     Args:
         spec: A checked configuration.
@@ -19,8 +19,8 @@ def build_plugins(spec: RunSpec) -> Source:
         The source.
 
     Raises:
-        ValueError: A path leads to no source or reward, a key is not one of its, a value breaks its rules, or the task or
-            the reward needs responses that the source does not have.
+        ValueError: A path leads to no source, reward or judge, a key is not one of its, a value breaks its rules, or the task
+            or the reward needs responses that the source does not have.
     """
     source = build_source(spec.data.source)
     if not spec.task.draws_responses:
@@ -29,11 +29,13 @@ def build_plugins(spec: RunSpec) -> Source:
         for term in build_reward(spec.reward).comparing:
             why = f"reward={spec.reward.name} compares answers with them (reward.terms.{term})"
             require_responses(source, name=spec.data.name, why=why)
-        if any(term["_target_"] == _REASONING for term in spec.reward.terms.values()):
+        build_judges(spec.reward)
+        nodes = [*spec.reward.terms.values(), *spec.reward.judges.values()]
+        if any(node["_target_"] == _REASONING for node in nodes):
             general = spec.data.source.get("general")
             for family in sorted(RUNS_ANSWERS.intersection(general if isinstance(general, list) else ())):
                 raise ValueError(
                     f"data.source.general: reasoning-gym's scorer of {family} runs answers as Python code, and a model's "
-                    "answers are not to be run. Take it out of the list, or another reward than reasoning."
+                    "answers are not to be run. Take it out of the list, or another reward (and judge) than reasoning."
                 )
     return source

@@ -8,9 +8,8 @@ from lightning.pytorch import LightningModule
 from drpt.data.chat import EncodedExample
 from drpt.evaluation.spec import EvaluationSpec
 from drpt.modules.evaluation import Evaluation
-from drpt.modules.rollout_phase import RolloutWorker
-from drpt.rewards.weighted import Judged
-from drpt.rollouts.protocol import Response
+from drpt.modules.rollout_phase import Answered, RolloutWorker, opinions_of
+from drpt.rewards.judges import metrics_by_role
 
 
 class RolloutEvaluation(Evaluation):
@@ -19,6 +18,8 @@ class RolloutEvaluation(Evaluation):
     ``reward``, ``pass_at_1`` and ``response_length`` are means over ``pass_k`` responses drawn for each prompt as training
     draws them, ``pass_at_k`` the share of prompts with a correct one among these, ``accuracy`` and ``greedy_reward`` those of
     the most likely response. ``target/*`` is of held-out prompts, ``stopping/reward`` of target prompts kept out of training.
+
+    What other judges say of the drawn responses, `drpt.rewards.judges` tells.
 
     Args:
         worker: Asks the engine.
@@ -47,24 +48,26 @@ class RolloutEvaluation(Evaluation):
         drawn = self._ask(examples, "evaluation", is_greedy=False)
         greedy = self._ask(examples, "evaluation", is_greedy=True)
         figures = {
-            "reward": [_mean([judged.value for _, judged in group]) for group in drawn],
-            "response_length": [_mean([float(len(response.token_ids)) for response, _ in group]) for group in drawn],
-            "greedy_reward": [group[0][1].value for group in greedy],
+            "reward": [_mean([one.judged.value for one in group]) for group in drawn],
+            "response_length": [_mean([float(len(one.response.token_ids)) for one in group]) for group in drawn],
+            "greedy_reward": [group[0].judged.value for group in greedy],
         }
-        if greedy[0][0][1].is_correct is not None:
+        if greedy[0][0].judged.is_correct is not None:
             figures |= {
-                "accuracy": [float(bool(group[0][1].is_correct)) for group in greedy],
-                "pass_at_1": [_mean([float(bool(judged.is_correct)) for _, judged in group]) for group in drawn],
-                "pass_at_k": [float(any(judged.is_correct for _, judged in group)) for group in drawn],
+                "accuracy": [float(bool(group[0].judged.is_correct)) for group in greedy],
+                "pass_at_1": [_mean([float(bool(one.judged.is_correct)) for one in group]) for group in drawn],
+                "pass_at_k": [float(any(one.judged.is_correct for one in group)) for group in drawn],
             }
-        self.samples = [self._worker.sample(example, *group[0]) for example, group in zip(examples, greedy, strict=True)]
+        self.samples = [self._worker.sample(example, group[0]) for example, group in zip(examples, greedy, strict=True)]
         metrics = {f"target/{name}": value for key, values in figures.items() for name, value in _estimate(key, values)}
+        metrics |= {f"target/{name}": value for name, value in metrics_by_role(opinions_of(drawn)).items()}
         if stopping := self._worker.prompts.stopping:
-            rewards = [_mean([j.value for _, j in group]) for group in self._ask(stopping, "stopping", is_greedy=False)]
+            asked = self._ask(stopping, "stopping", is_greedy=False)
+            rewards = [_mean([one.judged.value for one in group]) for group in asked]
             metrics |= {f"stopping/{name}": value for name, value in _estimate("reward", rewards)}
         return metrics | {"evaluation/sync_seconds/value": seconds}
 
-    def _ask(self, examples: Sequence[EncodedExample], stream: str, *, is_greedy: bool) -> list[list[tuple[Response, Judged]]]:
+    def _ask(self, examples: Sequence[EncodedExample], stream: str, *, is_greedy: bool) -> list[list[Answered]]:
         # The same draws at every evaluation: differences between two of them are the policy's.
         sampling = self._worker.sampling(
             stream,

@@ -2,8 +2,9 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ from drpt.modules.appraisal import Appraisal
 from drpt.modules.experience import Experience, joined
 from drpt.modules.scoring import ResponseScores, score_responses
 from drpt.objectives.advantages import has_signal
-from drpt.rewards.reward import Answer
+from drpt.rewards.judges import Judges, metrics_by_role
+from drpt.rewards.reward import Answer, Verdict
 from drpt.rewards.weighted import Judged, WeightedReward
 from drpt.rollouts.probe import check_probe, measure_mismatch
 from drpt.rollouts.protocol import Response, Rollout, Sampling
@@ -43,12 +45,22 @@ class Phase:
     samples: list[dict[str, Any]] = field(default_factory=list)  # a few responses, for a table
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """One response and what is said of it."""
+
+    response: Response
+    judged: Judged  # by the reward
+    opinions: Mapping[str, Verdict]  # of judges that training does not follow, by name
+
+
 class RolloutWorker:
     """Draws responses with the weights of now, judges them and weighs them against each other.
 
     Args:
         engine: Holds a copy of the policy.
         reward: Judges responses.
+        judges: Judge them besides, and training does not follow.
         prompts: What is asked.
         tokenizer: Of transformers.
         spec: The `rollout` config group.
@@ -67,6 +79,7 @@ class RolloutWorker:
         self,
         engine: Rollout,
         reward: WeightedReward,
+        judges: Judges,
         prompts: PromptData,
         tokenizer: Any,  # Any: transformers has no types
         spec: RolloutSpec,
@@ -83,6 +96,7 @@ class RolloutWorker:
     ) -> None:
         self.engine = engine
         self.reward = reward
+        self._judges = judges
         self.prompts = prompts
         self._tokenizer = tokenizer
         self._spec = spec
@@ -122,7 +136,7 @@ class RolloutWorker:
         self.engine.sync(merged_weights(language_model(model)))
         return time.perf_counter() - start
 
-    def ask(self, examples: Sequence[EncodedExample], sampling: Sampling) -> list[list[tuple[Response, Judged]]]:
+    def ask(self, examples: Sequence[EncodedExample], sampling: Sampling) -> list[list[Answered]]:
         """Draw and judge responses.
 
         Args:
@@ -145,8 +159,14 @@ class RolloutWorker:
             for example, group in zip(examples, responses, strict=True)
             for response in group
         ]
-        judged = iter(self.reward(answers))
-        return [[(response, next(judged)) for response in group] for group in responses]
+        said = iter(zip(self.reward(answers), self._judges(answers), strict=True))
+        return [
+            [
+                Answered(response=response, judged=judged, opinions=opinions)
+                for response, (judged, opinions) in zip(group, islice(said, len(group)), strict=True)
+            ]
+            for group in responses
+        ]
 
     def sampling(
         self,
@@ -217,7 +237,7 @@ class RolloutWorker:
             target=experiences[1],
             metrics=metrics,
             outcomes=self.reward.outcomes(judged),
-            samples=[self.sample(example, *group[0]) for example, group in zip(general.examples, general.groups, strict=True)],
+            samples=[self.sample(example, group[0]) for example, group in zip(general.examples, general.groups, strict=True)],
         )
 
     def _ask_general(self, number: int) -> "_Asked":
@@ -253,10 +273,10 @@ class RolloutWorker:
         parts = [
             Experience(
                 prompts=[asked.examples[place].prompt_ids] * len(asked.groups[place]),
-                responses=[list(response.token_ids) for response, _ in asked.groups[place]],
+                responses=[list(one.response.token_ids) for one in asked.groups[place]],
                 groups=[place] * len(asked.groups[place]),
-                rewards=[judged.value for _, judged in asked.groups[place]],
-                engine_logprobs=[list(response.logprobs) for response, _ in asked.groups[place]],
+                rewards=[one.judged.value for one in asked.groups[place]],
+                engine_logprobs=[list(one.response.logprobs) for one in asked.groups[place]],
             )
             for place in asked.kept
         ]
@@ -303,7 +323,7 @@ class RolloutWorker:
         )
 
     def _describe(self, general: "_Asked", target: "_Asked", seconds: float) -> dict[str, float]:
-        responses = [response for asked in (general, target) for group in asked.groups for response, _ in group]
+        responses = [one.response for asked in (general, target) for group in asked.groups for one in group]
         num_tokens = [len(response.token_ids) for response in responses]
         metrics = {
             "train/response_length/mean": sum(num_tokens) / len(num_tokens),
@@ -314,17 +334,17 @@ class RolloutWorker:
         }
         for stage, asked in (("train", general), ("train_target", target)):
             if asked.groups:
-                metrics |= {f"{stage}/{name}": value for name, value in self.reward.metrics(asked.judged).items()}
+                figures = self.reward.metrics(asked.judged) | metrics_by_role(opinions_of(asked.groups))
+                metrics |= {f"{stage}/{name}": value for name, value in figures.items()}
                 metrics[f"{stage}/groups_with_signal/share"] = float(has_signal(asked.rewards).double().mean())
         return metrics
 
-    def sample(self, example: EncodedExample, response: Response, judged: Judged) -> dict[str, Any]:
+    def sample(self, example: EncodedExample, answered: Answered) -> dict[str, Any]:
         """One response as a table shows it.
 
         Args:
             example: What was asked.
-            response: What was answered.
-            judged: What it is worth.
+            answered: What was answered, and what it is worth.
 
         Returns:
             Plain values.
@@ -332,9 +352,10 @@ class RolloutWorker:
         return {
             "prompt": example.example.prompt[-1].content,
             "expected": example.example.response,
-            "answer": self._tokenizer.decode(response.token_ids, skip_special_tokens=True),
-            "is_correct": bool(judged.is_correct),
-            "reward": judged.value,
+            "answer": self._tokenizer.decode(answered.response.token_ids, skip_special_tokens=True),
+            "is_correct": answered.judged.is_correct,  # None where the reward does not judge it
+            "reward": answered.judged.value,
+            **{name: verdict.value for name, verdict in answered.opinions.items()},
         }
 
 
@@ -343,13 +364,18 @@ class _Asked:
     """Prompts and what was answered."""
 
     examples: list[EncodedExample]
-    groups: list[list[tuple[Response, Judged]]]  # one a prompt
+    groups: list[list[Answered]]  # one a prompt
     kept: list[int]  # groups to learn from
 
     @property
     def rewards(self) -> Float[Tensor, "group response"]:
-        return torch.tensor([[judged.value for _, judged in group] for group in self.groups], dtype=torch.float64)
+        return torch.tensor([[one.judged.value for one in group] for group in self.groups], dtype=torch.float64)
 
     @property
     def judged(self) -> list[Judged]:
-        return [judged for group in self.groups for _, judged in group]
+        return [one.judged for group in self.groups for one in group]
+
+
+def opinions_of(groups: Sequence[Sequence[Answered]]) -> list[list[tuple[Judged, Mapping[str, Verdict]]]]:
+    """As `drpt.rewards.judges.metrics_by_role` takes them."""
+    return [[(one.judged, one.opinions) for one in group] for group in groups]

@@ -1,6 +1,11 @@
-"""From the `reward` config group to the terms it names; no torch."""
+"""From the `reward` config group to the terms and judges it names; no torch."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from drpt.plugins import build_plugin
+from drpt.rewards.judges import Judges
+from drpt.rewards.reward import RewardTerm
 from drpt.rewards.spec import RewardSpec
 from drpt.rewards.weighted import WeightedReward, WeightedTerm
 
@@ -20,6 +25,25 @@ def build_reward(spec: RewardSpec) -> WeightedReward:
     terms = {}
     for name, node in spec.terms.items():
         own = {key: value for key, value in node.items() if key != "weight"}
-        term = build_plugin(f"reward.terms.{name}", own, methods=("__call__",), protocol="drpt.rewards.reward.RewardTerm")
-        terms[name] = WeightedTerm(term=term, weight=node["weight"])
+        terms[name] = WeightedTerm(term=_build_term(f"reward.terms.{name}", own), weight=node["weight"])
     return WeightedReward(terms)
+
+
+def build_judges(spec: RewardSpec) -> Judges:
+    """Build every judge.
+
+    Args:
+        spec: The `reward` config group.
+
+    Returns:
+        All of them; none is fine.
+
+    Raises:
+        ValueError: A path leads to no term of a reward, a key is not one of its, or a value breaks its rules.
+    """
+    return Judges({name: _build_term(f"reward.judges.{name}", node) for name, node in spec.judges.items()})
+
+
+def _build_term(option: str, node: Mapping[str, Any]) -> RewardTerm:
+    term: RewardTerm = build_plugin(option, node, methods=("__call__",), protocol="drpt.rewards.reward.RewardTerm")
+    return term

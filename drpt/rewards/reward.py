@@ -24,6 +24,9 @@ class Verdict:
     value: float
     outcome: str  # one word for the table of outcomes: correct, wrong, unparsable, timed_out, …
     is_correct: bool | None = None  # of verifiers: whether the answer solves its example; None of terms that do not judge it
+    toxicity: float | None = (
+        None  # of judges of toxicity: probability in [0, 1] that the answer is offensive; None of the others
+    )
 
 
 class RewardTerm(Protocol):

@@ -1,5 +1,6 @@
 """The `reward` config group: its keys and rules, without torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +9,13 @@ from drpt.checks import check_interval
 
 @dataclass(kw_only=True)
 class RewardSpec:
-    """A weighted sum of terms."""
+    """A weighted sum of terms, and judges that training does not follow."""
 
     name: str  # in tables and dashboards
     # Each term: ``_target_``, the dotted path of a class; ``weight``; and the class's own keys. Any: values of several kinds.
     terms: dict[str, dict[str, Any]]
+    # Each judge: the same without ``weight``. They see the answers that the reward sees, and only metrics come of it.
+    judges: dict[str, dict[str, Any]]
 
     def __post_init__(self) -> None:
         """Check the values; what a term's own keys may be, `drpt.rewards.build` knows.
@@ -22,15 +25,40 @@ class RewardSpec:
         """
         if not self.terms:
             raise ValueError("reward.terms={}: a reward needs at least one term.")
+        _check_nodes("reward.terms", self.terms, needed=("_target_", "weight"))
         for name, term in self.terms.items():
-            if not name.isidentifier():
-                raise ValueError(
-                    f"reward.terms: the name {name!r} becomes part of metrics' names: letters, digits and _ alone."
-                )
-            for key in ("_target_", "weight"):
-                if key not in term:
-                    raise ValueError(f"reward.terms.{name}.{key} is needed.")
             meaning, weight = "what the term's value is multiplied by", term["weight"]
             if isinstance(weight, bool) or not isinstance(weight, int | float):
                 raise ValueError(f"reward.terms.{name}.weight={weight!r} must be a number: {meaning}.")
             check_interval(f"reward.terms.{name}.weight", weight, low=-1e6, high=1e6, meaning=meaning)
+        _check_nodes("reward.judges", self.judges, needed=("_target_",))
+        for name, judge in self.judges.items():
+            self._check_judge(name, judge)
+
+    def _check_judge(self, name: str, judge: Mapping[str, Any]) -> None:
+        if "weight" in judge:
+            raise ValueError(
+                f"reward.judges.{name}.weight={judge['weight']!r}: a judge has none, since it is no part of the reward. Leave "
+                "it out, or make it one of reward.terms."
+            )
+        if name in self.terms:
+            raise ValueError(
+                f"reward.judges.{name}: one of reward.terms has this name, and both become part of metrics' names. Take "
+                "another."
+            )
+        for term_name, term in self.terms.items():
+            # Other settings of the same model are not looked for: they can make another judge or none.
+            if judge == {key: value for key, value in term.items() if key != "weight"}:
+                raise ValueError(
+                    f"reward.judges.{name} is reward.terms.{term_name} again: a second judge must be another one than the "
+                    "reward, or it cannot show that the reward is exploited. Change its _target_ or its keys, or leave it out."
+                )
+
+
+def _check_nodes(option: str, nodes: Mapping[str, Mapping[str, Any]], *, needed: tuple[str, ...]) -> None:
+    for name, node in nodes.items():
+        if not name.isidentifier():
+            raise ValueError(f"{option}: the name {name!r} becomes part of metrics' names: letters, digits and _ alone.")
+        for key in needed:
+            if key not in node:
+                raise ValueError(f"{option}.{name}.{key} is needed.")

@@ -1,4 +1,4 @@
-"""Tasks and rewards that need reference responses are refused for prompts that have none, before anything is loaded."""
+"""Prompts without responses are refused where they are needed, and mistakes in plugins found, before anything is loaded."""
 
 import json
 
@@ -9,6 +9,7 @@ from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.probe_subject import prepare
 from drpt.data.build_source import build_source
+from drpt.data.reasoning import RUNS_ANSWERS
 
 
 @pytest.fixture
@@ -58,3 +59,22 @@ class Unfinished:
 def test_a_source_says_what_it_has():
     with pytest.raises(ValueError, match=r"Unfinished: lacks the attribute has_responses of drpt\.data\.source\.Source"):
         build_source({"_target_": f"{__name__}.Unfinished"})
+
+
+def build_policy(*words):
+    return build_plugins(check_config(compose_run(["task=rlvr", "sweep=test", *words])))
+
+
+def test_judges_are_built_too():
+    build_policy("reward=inoffensive")
+    with pytest.raises(ValueError, match=r"^reward\.judges\.sentiment\.words is not known\. It takes none"):
+        build_policy("reward=inoffensive", "+reward.judges.sentiment.words=3")
+    with pytest.raises(ValueError, match=r"^reward\.judges\.language\.measure='chance' is not known"):
+        build_policy("reward=positive", "reward.judges.language.measure=chance")
+
+
+def test_no_judge_runs_answers_as_code():
+    judge = "{_target_: drpt.rewards.reasoning.ReasoningReward, partial: true, extract: whole}"
+    words = ["data=reasoning", f"data.source.general=[{min(RUNS_ANSWERS)}]", f"+reward.judges.own={judge}"]
+    with pytest.raises(ValueError, match=r"^data\.source\.general: .* runs answers as Python code"):
+        build_policy("reward=exact", *words)

@@ -53,7 +53,7 @@ def test_losses_and_gradients_are_those_of_the_loops(value_clip, entropy_coeffic
     sum(expected).backward()
     for name, leaf in leaves.items():
         grad, wanted = leaf.grad, twins[name].grad
-        if wanted is None or name == "entropy" and not entropy_coefficient:
+        if wanted is None or (name == "entropy" and not entropy_coefficient):
             assert grad is None or not grad[MASK].any()
             continue
         torch.testing.assert_close(grad[MASK], wanted[MASK], rtol=1e-12, atol=1e-14)

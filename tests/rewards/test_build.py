@@ -1,27 +1,30 @@
 """From the configuration to a reward: presets, terms from outside, and faults by the full name of the option."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.paths import config_folder
-from drpt.rewards.build import build_reward
+from drpt.rewards.build import build_judges, build_reward
 from drpt.rewards.spec import RewardSpec
 from tests.rewards.answers import answer
 
 PRESETS = sorted(path.stem for path in config_folder().glob("reward/*.yaml"))
+OPINIONS = {"hate_speech", "inoffensive", "positive"}  # of these no answer is correct or wrong
 RIGHT = {  # an answer with full marks to the reference 8
     "math_boxed": r"\boxed{8}",
 }
 
 
 def test_there_are_presets():
-    assert {"math", "math_boxed", "exact", "reasoning"} <= set(PRESETS)
+    assert {"math", "math_boxed", "exact", "reasoning", *OPINIONS} <= set(PRESETS)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", sorted(set(PRESETS) - OPINIONS))
 def test_every_preset_composes_and_judges(preset):
     spec = check_config(compose_run(["task=rlvr", f"reward={preset}", "sweep=test"])).reward
     assert spec.name == preset
@@ -34,6 +37,46 @@ def test_every_preset_composes_and_judges(preset):
     assert right.value == sum(term["weight"] for term in spec.terms.values()) > wrong.value
 
 
+@pytest.mark.parametrize("preset", sorted(OPINIONS))
+def test_every_preset_of_opinions_is_built_with_a_second_judge(preset):
+    spec = check_config(compose_run(["task=rlvr", f"reward={preset}", "sweep=test"])).reward
+    assert spec.name == preset
+    assert len(spec.judges) == 1
+    reward, judges = build_reward(spec), build_judges(spec)
+    if preset == "hate_speech":  # its two models are on the hub
+        return
+    given = [answer("What a lovely idea, thank you!"), answer("You are a stupid bastard, I hate you.")]
+    kind, rude = reward(given)
+    assert kind.is_correct is None
+    assert kind.value > rude.value
+    kind, rude = ({**one.verdicts, **own} for one, own in zip(reward(given), judges(given), strict=True))
+    assert all(kind[name].toxicity < 0.5 < rude[name].toxicity for name in ("language", "sentiment"))
+
+
+def test_terms_and_judges_are_built_without_torch():
+    code = (
+        "import sys\n"
+        "from drpt.app.compose import compose_run\n"
+        "from drpt.app.config import check_config\n"
+        "from drpt.rewards.build import build_judges, build_reward\n"
+        f"for preset in {sorted(OPINIONS)}:\n"
+        "    spec = check_config(compose_run(['task=rlvr', f'reward={preset}', 'sweep=test'])).reward\n"
+        "    build_reward(spec), build_judges(spec)\n"
+        "heavy = {'torch', 'transformers', 'sklearn', 'joblib', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_judge_is_added_from_the_command_line():
+    words = ["task=rlvr", "reward=exact", "sweep=test", "+reward.judges.form={_target_: drpt.rewards.format.FinishedReward}"]
+    judges = build_judges(check_config(compose_run(words)).reward)
+    assert [one["form"].outcome for one in judges([answer("8"), answer("8", is_finished=False)])] == ["finished", "cut"]
+    (verdicts,) = build_judges(check_config(compose_run(words[:3])).reward)([answer("8")])
+    assert verdicts == {}
+
+
 def test_a_weight_is_set_and_a_term_added_from_the_command_line():
     words = ["task=rlvr", "reward=exact", "reward.terms.correct.weight=2", "sweep=test"]
     words.append("+reward.terms.form={_target_: drpt.rewards.format.FormatReward, weight: 0.5, pattern: '\\d'}")
@@ -43,7 +86,7 @@ def test_a_weight_is_set_and_a_term_added_from_the_command_line():
 
 def test_a_term_from_outside_the_package_is_built():
     term = {"_target_": "tests.app.rewards.ManyLetters", "weight": 1.0, "threshold": 0.5}
-    (judged,) = build_reward(RewardSpec(name="letters", terms={"letters": term}))([answer("abc1")])
+    (judged,) = build_reward(RewardSpec(name="letters", terms={"letters": term}, judges={}))([answer("abc1")])
     assert judged.value == 0.75
 
 
@@ -92,7 +135,10 @@ EXACT = "drpt.rewards.exact.ExactReward"
 )
 def test_a_term_that_cannot_be_built_is_named(term, message):
     with pytest.raises(ValueError, match=message):
-        build_reward(RewardSpec(name="own", terms={"own": term | {"weight": 1.0}}))
+        build_reward(RewardSpec(name="own", terms={"own": term | {"weight": 1.0}}, judges={}))
+    exact = {"_target_": EXACT, "ignore_case": False, "weight": 1.0}
+    with pytest.raises(ValueError, match=message.replace(r"reward\.terms\.own", r"reward\.judges\.own")):
+        build_judges(RewardSpec(name="own", terms={"exact": exact}, judges={"own": term}))
 
 
 @pytest.mark.parametrize(
@@ -113,4 +159,29 @@ def test_a_term_that_cannot_be_built_is_named(term, message):
 )
 def test_terms_have_rules(terms, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        RewardSpec(name="own", terms=terms)
+        RewardSpec(name="own", terms=terms, judges={})
+
+
+@pytest.mark.parametrize(
+    ("judges", "message"),
+    [
+        ({"other": {"ignore_case": True}}, "reward.judges.other._target_ is needed"),
+        ({"two words": {"_target_": EXACT}}, "reward.judges: the name 'two words' becomes part of metrics' names"),
+        (
+            {"other": {"_target_": EXACT, "ignore_case": True, "weight": 1.0}},
+            "reward.judges.other.weight=1.0: a judge has none, since it is no part of the reward. Leave it out",
+        ),
+        (
+            {"own": {"_target_": EXACT, "ignore_case": True}},
+            "reward.judges.own: one of reward.terms has this name, and both become part of metrics' names. Take another.",
+        ),
+        (
+            {"other": {"ignore_case": False, "_target_": EXACT}},
+            "reward.judges.other is reward.terms.own again: a second judge must be another one than the reward",
+        ),
+    ],
+)
+def test_judges_have_rules(judges, message):
+    own = {"_target_": EXACT, "ignore_case": False, "weight": 1.0}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        RewardSpec(name="own", terms={"own": own}, judges=judges)
