@@ -109,6 +109,12 @@ class RunSpec:
 
     def _check_rows(self) -> None:
         n, m = self.data.general_rows, self.data.target_rows
+        # Of tasks that draw responses, rows are responses, of which a prompt has several.
+        if not self.task.draws_responses and self.data.num_general is not None and n > self.data.num_general:
+            raise ValueError(
+                f"data.general_rows={n} must be at most data.num_general={self.data.num_general}: a step takes each general "
+                "example once."
+            )
         if self.regularizer.is_auto and m < 2:
             raise ValueError(
                 f"data.target_rows={m}: an automatic dial of the regularizer looks at the spread among a step's target "

@@ -72,7 +72,8 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
             config = drop_unused_strength(compose_run(job))
             spec = check_config(config)
             names.append(job_name(config))
-            source = json.dumps([spec.data.source, spec.reward and spec.reward.terms], sort_keys=True)
+            parts = [spec.reward.terms, spec.reward.judges] if spec.reward else []
+            source = json.dumps([spec.data.source, *parts], sort_keys=True)
             if source not in sources:
                 sources.add(source)
                 build_plugins(spec)

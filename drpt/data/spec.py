@@ -45,8 +45,3 @@ class DataSpec:
                 f"data.target_rows={self.target_rows} must be at most data.num_target={self.num_target}: "
                 "a step takes each target example once."
             )
-        if self.num_general is not None and self.general_rows > self.num_general:
-            raise ValueError(
-                f"data.general_rows={self.general_rows} must be at most data.num_general={self.num_general}: "
-                "a step takes each general example once."
-            )
