@@ -1,7 +1,10 @@
 """What a configuration names by ``_target_``: built before anything heavy is loaded, so that a mistake in it costs a second."""
 
+from itertools import islice
+
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
+from drpt.data.preferences import require_pairs
 from drpt.data.reasoning import RUNS_ANSWERS
 from drpt.data.source import Source
 from drpt.rewards.build import build_reward
@@ -22,6 +25,9 @@ def build_plugins(spec: RunSpec) -> Source:
         ValueError: A path leads to no source or reward, a key is not one of its, or a value breaks its rules.
     """
     source = build_source(spec.data.source)
+    if spec.task.name == "reward":
+        for stream in (source.general, source.target, source.evaluation):
+            require_pairs(list(islice(stream(0), 1)))
     if spec.reward is not None:
         build_reward(spec.reward)
         if any(term["_target_"] == _REASONING for term in spec.reward.terms.values()):

@@ -63,7 +63,7 @@ def example_from_record(record: object, source: str) -> Example:
     if "messages" in record:
         messages = _read_messages(record["messages"])
     elif "prompt" in record or "response" in record:
-        prompt, response = (_read_text(record, field) for field in ("prompt", "response"))
+        prompt, response = (read_text(record, field) for field in ("prompt", "response"))
         messages = (Message(role="user", content=prompt), Message(role="assistant", content=response))
     else:
         keys = ", ".join(map(repr, list(record)[:8])) or "none"
@@ -81,7 +81,7 @@ def _read_messages(value: object) -> tuple[Message, ...]:
         role = turn.get("role")
         if role not in ROLES:
             raise RecordError(f"field 'messages[{i}].role' is {role!r}; it must be one of {', '.join(ROLES)}.")
-        messages.append(Message(role=role, content=_read_text(turn, "content", f"messages[{i}].content")))
+        messages.append(Message(role=role, content=read_text(turn, "content", f"messages[{i}].content")))
     if messages[-1].role != "assistant":
         raise RecordError(
             f"field 'messages' ends with the role {messages[-1].role!r}; the last turn must be the assistant's, "
@@ -90,7 +90,20 @@ def _read_messages(value: object) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def _read_text(record: Mapping[str, object], key: str, name: str | None = None) -> str:
+def read_text(record: Mapping[str, object], key: str, name: str | None = None) -> str:
+    """A field that must be a text.
+
+    Args:
+        record: Holds it.
+        key: Its name in the record.
+        name: Its name for messages, where that is longer.
+
+    Returns:
+        The text.
+
+    Raises:
+        RecordError: It is missing, or no text.
+    """
     if key not in record:
         raise RecordError(f"field '{name or key}' is missing.")
     value = record[key]

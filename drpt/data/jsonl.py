@@ -1,7 +1,7 @@
 """Local files with one conversation a line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from drpt.data.example import Example, RecordError, example_from_record
@@ -28,9 +28,9 @@ class JsonlSource:
     is_endless = False
 
     def __init__(self, *, general: str, target: str, evaluation: str | None) -> None:
-        self._general = _read("data.source.general", general)
-        self._target = _read("data.source.target", target)
-        self._evaluation = self._target if evaluation is None else _read("data.source.evaluation", evaluation)
+        self._general = read_lines("data.source.general", general)
+        self._target = read_lines("data.source.target", target)
+        self._evaluation = self._target if evaluation is None else read_lines("data.source.evaluation", evaluation)
 
     def general(self, seed: int) -> Iterator[Example]:
         """See `Source.general`."""
@@ -49,7 +49,20 @@ class JsonlSource:
         return is_exact_match(example, response)
 
 
-def _read(option: str, name: str) -> list[Example]:
+def read_lines(option: str, name: str, read_record: Callable[[object, str], Example] = example_from_record) -> list[Example]:
+    """Read a file with one JSON object a line.
+
+    Args:
+        option: Full name of the option that names the file, for messages.
+        name: The file.
+        read_record: Makes an example of an object and its place; raises `RecordError` where it cannot.
+
+    Returns:
+        At least one example, in the file's order.
+
+    Raises:
+        ValueError: The file is missing, empty or malformed; the message lists all faults with line and field.
+    """
     path = Path(name).expanduser()
     if not path.is_file():
         raise ValueError(f"{option}={name}: no such file. Give a file with one JSON object a line.")
@@ -60,7 +73,7 @@ def _read(option: str, name: str) -> list[Example]:
                 continue
             where = f"{name}:{number}"
             try:
-                examples.append(example_from_record(json.loads(raw.decode("utf-8")), where))
+                examples.append(read_record(json.loads(raw.decode("utf-8")), where))
             except json.JSONDecodeError as error:
                 faults.append(f"{where}: column {error.colno}: not JSON ({error.msg}): write one complete object a line.")
             except UnicodeDecodeError as error:

@@ -7,6 +7,7 @@ from drpt.checks import check_choice, check_interval
 TASKS = {
     "sft": "supervised fine-tuning on conversations",
     "rlvr": "reinforcement learning with verifiable rewards",
+    "reward": "a reward learned from preference pairs",
 }
 PRECISIONS = {
     "32-true": "float32 throughout",
@@ -34,7 +35,7 @@ class TaskSpec:
     @property
     def draws_responses(self) -> bool:
         """Whether training asks the policy for responses, which needs an algorithm, an engine and a reward."""
-        return self.name != "sft"
+        return self.name not in {"sft", "reward"}
 
 
 @dataclass(kw_only=True)
