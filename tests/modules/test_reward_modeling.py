@@ -45,7 +45,7 @@ def build(preset):
             accelerator="cpu",
             precision="32-true",
             micro_batches=1,
-            retain_mib=64,
+            retain_mib=64.0,
             score_check_steps=None,
             checkpoint_every_steps=STEPS,
             keep_steps=[],
@@ -85,9 +85,9 @@ def test_equal_to_a_plain_loop(preset, kind):
         loss.backward()
         optimizer.step()
     assert pairs.step_pairs(0).num_general == (4 if kind == "general" else 0)
-    assert float(weight.abs().max()) > 0.1
+    assert weight.abs().max().item() > 0.1
     # Base weights are float32.
-    assert_close(module.model.head.weight, weight, rtol=1e-6, atol=1e-8)
+    assert_close(module.model.head.weight, weight.detach(), rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*in eval mode at the start.*")
@@ -96,7 +96,7 @@ def test_the_writer_leaves_a_folder(tmp_path):
     fit(module, RewardModelWriter(tmp_path, tmp_path / "checkpoints", max_length=16))
     config = read_reward_config(tmp_path / "reward_model")
     assert config.max_length == 16
-    assert config.center == pytest.approx(float(pairs.middle @ module.model.head.weight[0]))
+    assert config.center == pytest.approx((pairs.middle @ module.model.head.weight[0]).item())
     with pytest.raises(ValueError, match="cannot be read as a head of this encoder"):
         load_reward_model(tmp_path / "reward_model")  # of another encoder's width
 
