@@ -22,7 +22,9 @@ class OnTopicPairs:
     """Pairs from the conversations of chatterbot-corpus (BSD-3), by category: one is the target, others are general.
 
     Of each conversation the first turn is the prompt and the second the chosen response. Within a category every answer is as
-    often rejected as it is chosen, so that nothing but its fit to the question tells which it is.
+    often rejected as it is chosen, so that nothing but its fit to the question tells which it is. Half of the target's
+    questions are for measuring: among these pairs and the others no answer is the same, so that no answer that training has
+    seen chosen is rejected there. Target pairs kept out of training to choose when to stop are of the first half.
 
     Args:
         target: Category of target pairs.
@@ -43,8 +45,9 @@ class OnTopicPairs:
             check_choice("general", name, known)
         if target in general:
             raise ValueError(f"general: {target} is the target; take it out, or choose another target.")
-        self._target = _pairs_of(target)
-        self._general = [pair for name in dict.fromkeys(general) for pair in _pairs_of(name)]
+        questions = _questions(target)
+        self._target, self._evaluation = _pairs(target, questions[::2]), _pairs(target, questions[1::2])
+        self._general = [pair for name in dict.fromkeys(general) for pair in _pairs(name, _questions(name))]
 
     def general(self, seed: int) -> Iterator[Example]:
         """See `drpt.data.source.Source.general`."""
@@ -56,7 +59,7 @@ class OnTopicPairs:
 
     def evaluation(self, seed: int) -> Iterator[Example]:
         """See `drpt.data.source.Source.evaluation`."""
-        return shuffled(self._target, seed)
+        return shuffled(self._evaluation, seed)
 
     def is_correct(self, example: Example, response: str) -> bool:
         """See `drpt.data.source.is_exact_match`."""
@@ -75,31 +78,30 @@ def _folder() -> Path:
     )
 
 
+def _pairs(category: str, questions: Sequence[tuple[str, str]]) -> list[Example]:
+    # Turned by one place, the answers are rejected once each. A single question has no other's answer.
+    others = [*questions[1:], *questions[:1]] if len(questions) > 1 else []
+    return [
+        pair_example(prompt=question, chosen=answer, rejected=other, source=f"{category}: {question}")
+        for (question, answer), (_, other) in zip(questions, others, strict=False)
+    ]
+
+
 @cache
-def _pairs_of(category: str) -> tuple[Example, ...]:
-    found = _questions(_folder() / f"{category}.yml")
-    order = list(range(len(found)))
-    random.Random(category).shuffle(order)
-    # Turned by one place, the shuffled answers are rejected once each.
-    return tuple(
-        pair_example(prompt=found[i][0], chosen=found[i][1], rejected=found[j][1], source=f"{category}:{i}")
-        for i, j in zip(order, order[1:] + order[:1], strict=True)
-        if i != j
-    )
-
-
-def _questions(path: Path) -> list[tuple[str, str]]:
-    """Questions and their first answers, no question and no answer twice."""
+def _questions(category: str) -> tuple[tuple[str, str], ...]:
+    """Questions and their first answers, no question and no answer twice, in an order of chance that is always the same."""
     # The C loader, where there is one, is ten times as fast.
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    conversations = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)["conversations"]
+    text = (_folder() / f"{category}.yml").read_text(encoding="utf-8")
     answers: dict[str, str] = {}
     seen: set[str] = set()
-    for turns in conversations:
+    for turns in yaml.load(text, Loader=loader)["conversations"]:
         if len(turns) < 2 or not all(isinstance(turn, str) and turn.strip() for turn in turns[:2]):
             continue
         question, answer = turns[0].strip(), turns[1].strip()
         if question not in answers and answer not in seen:
             answers[question] = answer
             seen.add(answer)
-    return list(answers.items())
+    found = list(answers.items())
+    random.Random(category).shuffle(found)
+    return tuple(found)
