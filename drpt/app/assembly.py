@@ -11,7 +11,9 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule
 from torch import nn
 
+from drpt.analysis.run import CHECKPOINTS
 from drpt.app.schema import RunSpec
+from drpt.data.encoded_pairs import EncodedPairs
 from drpt.data.module import PostTrainingData
 from drpt.data.pools import Pools
 from drpt.data.prompts import PromptData
@@ -26,16 +28,19 @@ from drpt.models.merged import save_for_engine
 from drpt.models.packing import check_packing
 from drpt.models.policy import without_dropout
 from drpt.models.reference import ReferenceModel
+from drpt.models.reward_model import RewardModel
 from drpt.models.value_head import PolicyWithValues
 from drpt.modules.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
 from drpt.modules.appraisal import Appraisal, GroupAppraisal, ValueAppraisal
 from drpt.modules.evaluation import Evaluation, HeldOutEvaluation
+from drpt.modules.pair_evaluation import PairEvaluation
 from drpt.modules.phase_choice import PhaseChoice
 from drpt.modules.policy_loss import PolicyLoss, group_terms
 from drpt.modules.policy_training import PolicyTraining, unregularized
 from drpt.modules.ppo_loss import PpoLoss
 from drpt.modules.ppo_spec import PpoSpec
 from drpt.modules.regularized import RegularizedTraining
+from drpt.modules.reward_modeling import RewardModeling, RewardModelWriter
 from drpt.modules.rlhf import HumanFeedback
 from drpt.modules.rlvr import VerifiableRewards
 from drpt.modules.rollout_evaluation import RolloutEvaluation
@@ -60,7 +65,7 @@ class Assembly:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What both tasks are made of."""
+    """What every task is made of."""
 
     spec: RunSpec
     source: Source
@@ -204,8 +209,29 @@ def _device(spec: RunSpec) -> torch.device:
     return torch.device("cuda" if wants_gpu else "cpu")
 
 
+def _assemble_reward(parts: Parts) -> Assembly:
+    spec, regularizer, model = parts.spec, parts.regularizer, parts.model
+    assert isinstance(model, RewardModel)
+    pairs = EncodedPairs(
+        parts.pools,
+        model.to(_device(spec)),
+        spec.data,
+        seed=spec.seed,
+        needs_general=regularizer.needs_general,
+        needs_target=regularizer.needs_target,
+    )
+    return Assembly(
+        module=RewardModeling(model, regularizer, spec.sketch, spec.optimizer, spec.trainer, pairs=pairs, seed=spec.seed),
+        data=None,
+        evaluation=PairEvaluation(pairs, spec.evaluation, num_steps=spec.trainer.max_steps),
+        counts=pairs.counts,
+        callbacks=[RewardModelWriter(parts.folder, parts.folder / CHECKPOINTS, max_length=spec.data.max_length)],
+    )
+
+
 _ASSEMBLE: dict[str, Callable[[Parts], Assembly]] = {
     "sft": _assemble_sft,
     "rlvr": _assemble_policy,
     "rlhf": _assemble_policy,
+    "reward": _assemble_reward,
 }

@@ -1,7 +1,10 @@
 """What a configuration names by ``_target_``: built before anything heavy is loaded, so that a mistake in it costs a second."""
 
+from itertools import islice
+
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
+from drpt.data.preferences import require_pairs
 from drpt.data.reasoning import RUNS_ANSWERS
 from drpt.data.source import Source, require_responses
 from drpt.rewards.build import build_judges, build_reward
@@ -23,7 +26,10 @@ def build_plugins(spec: RunSpec) -> Source:
             or the reward needs responses that the source does not have.
     """
     source = build_source(spec.data.source)
-    if not spec.task.draws_responses:
+    if spec.task.name == "reward":
+        for stream in (source.general, source.target, source.evaluation):
+            require_pairs(list(islice(stream(0), 1)))
+    elif not spec.task.draws_responses:
         require_responses(source, name=spec.data.name, why=f"task={spec.task.name} imitates responses")
     if spec.reward is not None:
         for term in build_reward(spec.reward).comparing:

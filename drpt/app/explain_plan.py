@@ -34,10 +34,9 @@ def print_plan(run: RunSpec, console: Console) -> None:
         run: A checked configuration.
         console: Where to.
     """
-    if run.task.draws_responses:
-        console.print(
-            f"no plan: steps of task={run.task.name}, whose target gradient is given, are not counted.", soft_wrap=True
-        )
+    if run.task.name != "sft":
+        why = ", whose target gradient is given," if run.task.draws_responses else ""
+        console.print(f"no plan: steps of task={run.task.name}{why} are not counted.", soft_wrap=True)
         return
     regularizer = build_regularizer(run.regularizer, seed=0)
     size = _step_size(run, regularizer)

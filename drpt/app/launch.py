@@ -60,7 +60,12 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
     if not is_sketching and (named := [word for word in overrides if word.startswith(("sketch=", "sketch."))]):
         raise ConfigError(f"{named[0]} counts with regularizer.products=sketch alone: add that, or leave it out.")
     if config.task.name != "sft" and (named := [word for word in overrides if word.startswith("regularizer.base_weights=")]):
-        raise ConfigError(f"{named[0]}: with task={config.task.name} algorithm.normalisation says how responses are weighted.")
+        how = (
+            "all pairs count alike"
+            if config.task.name == "reward"
+            else "algorithm.normalisation says how responses are weighted"
+        )
+        raise ConfigError(f"{named[0]}: with task={config.task.name} {how}.")
     if not is_sweep:
         build_plugins(check_config(config))
     elif (plan := plan_sweep(overrides, config)) is not None:

@@ -57,7 +57,7 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
         ResultsError: The checkpoint is not there.
         ValueError: There are too few examples that fit, or they have no responses.
     """
-    if spec.task.draws_responses:
+    if spec.task.name != "sft":
         raise ValueError(f"task={spec.task.name}: the probe's gradients are of supervised losses; take task=sft.")
     path = None if run is None else _checkpoint(run / CHECKPOINTS, checkpoint)
     kinds = _draw(spec, pool, is_trained=run is not None)

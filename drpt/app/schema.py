@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from drpt.app.reward_rules import check_reward_modeling
 from drpt.app.rollout_rules import check_rollout_sections, check_rollouts
 from drpt.capture.sketch_spec import SketchSpec
 from drpt.checks import check_choice, check_interval
@@ -76,6 +77,7 @@ class RunSpec:
         check_rollout_sections(self)
         if self.task.draws_responses:
             check_rollouts(self)
+        check_reward_modeling(self)
         self._check_stopping()
         self._check_rows()
         self._check_micro_batches()

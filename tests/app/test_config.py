@@ -19,10 +19,14 @@ NEEDS = {
     "model=hub": ["model.name=some/model"],
     "data=jsonl": ["data.source.general=a.jsonl", "data.source.target=b.jsonl"],
     "data=jsonl_prompts": ["data.source.general=a.jsonl", "data.source.target=b.jsonl"],
+    "data=preferences": ["data.source.general=a.jsonl", "data.source.target=b.jsonl"],
+    "reward=learned": ["reward.terms.preference.path=runs/a/b/reward_model"],
     "rollout=vllm_server": ["rollout.url=http://127.0.0.1:8000"],
 }
 # Groups of tasks that draw responses.
 ROLLOUT_GROUPS = {"algorithm", "reward", "rollout"}
+# Choices of the task that learns a reward.
+REWARD_CHOICES = {"finetune=head", "model=sentence_encoder"}
 
 
 def test_there_are_presets():
@@ -34,7 +38,7 @@ def test_there_are_presets():
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_passes_its_rules(choice):
     group, _, name = choice.partition("=")
-    task = ["task=rlvr"] if group in ROLLOUT_GROUPS else []
+    task = ["task=rlvr"] if group in ROLLOUT_GROUPS else ["task=reward"] if choice in REWARD_CHOICES else []
     spec = check_config(compose_run([*task, choice, "sweep=test", *NEEDS.get(choice, [])]))
     if group == "regularizer":
         assert spec.regularizer.name == name

