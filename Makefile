@@ -14,7 +14,7 @@ UV_VERSION := 0.13.9
 TORCH_FLAGS := $(if $(filter gpu,$(EXTRA)),,$(if $(PIP_FIND_LINKS),,--torch-backend cpu))
 UV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") UV_HTTP_TIMEOUT=180 $(BIN)/uv
 
-.PHONY: help install demo demo-rlvr test check lint types format lock clean
+.PHONY: help install demo demo-rlhf demo-rlvr test check lint types format lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -31,6 +31,9 @@ $(INSTALLED): pyproject.toml .lock/$(EXTRA).txt .lock/embedded.txt
 
 demo: install ## the main job: regularizers compared on SmolLM2-135M, about 8 minutes on 2 cores
 	@$(BIN)/drpt train -m experiment=demo
+
+demo-rlhf: install ## PPO away from offensive language, with a second judge, about 10 minutes on 2 cores
+	@$(BIN)/drpt train experiment=demo_rlhf
 
 demo-rlvr: install ## reinforcement learning on small sums, rollouts by vLLM, about 10 minutes on 2 cores
 	@$(BIN)/drpt train experiment=demo_rlvr

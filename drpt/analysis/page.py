@@ -16,6 +16,9 @@ from drpt.analysis.yardsticks import yardstick_of
 
 _SHOWN_SAMPLES = 6
 
+# What every answer comes with; what else it has are the opinions of second judges.
+_OF_ANY_SAMPLE = {"prompt", "expected", "answer", "is_correct", "reward"}
+
 
 def build_page(rows: Sequence[Row], runs: Sequence[Run], *, title: str, command: str) -> str:
     """The report; where tasks are mixed, all of one task before all of the next.
@@ -86,7 +89,13 @@ def _table(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def _answers(rows: Sequence[Row]) -> list[dict[str, Any]]:
     shown = [(row.label, row.runs[0].samples[:_SHOWN_SAMPLES]) for row in rows if row.name != ZERO_SHOT]
     return [
-        {"label": label, "samples": samples, "has_rewards": any("reward" in sample for sample in samples)}
+        {
+            "label": label,
+            "samples": samples,
+            "has_rewards": any("reward" in sample for sample in samples),
+            "has_references": any(sample.get("expected") for sample in samples),
+            "judges": [name for name in samples[0] if name not in _OF_ANY_SAMPLE] if samples else [],
+        }
         for label, samples in shown
     ]
 

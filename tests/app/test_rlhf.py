@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -87,7 +88,11 @@ def test_a_run_leaves_everything_behind(drpt, finetune):
     assert curve(folder, "train/kl_response/mean")[1] == pytest.approx(0, abs=1e-4), "the policy begins as its reference"
     samples = json.loads((folder / "samples.json").read_text())
     assert samples[0].keys() == {"prompt", "expected", "answer", "is_correct", "reward", "sentiment"}
-    assert "second judge" in text or "judge" in text
+    page = Path("runs/one/report.html").read_text()
+    assert "second judge" in page
+    assert "<th>sentiment</th>" in page
+    assert "<th>expected</th>" in page, "sums have a reference, even if this reward does not look at it"
+    assert 'class="wrong"' in page, "this reward judges its answers"
 
 
 SETTINGS = {

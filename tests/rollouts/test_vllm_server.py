@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +18,7 @@ from drpt.models.tiny import byte_tokenizer, tiny_model
 from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.protocol import Sampling
 from drpt.rollouts.vllm_server import VllmServerRollout
+from tests.app.test_rlvr import TINY, wait_for_step
 
 TOKEN = "sesame-4711"
 CONTEXT = 512
@@ -75,10 +78,8 @@ def test_a_server_elsewhere_needs_a_shared_folder():
 # --- with a real one
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    pytest.importorskip("vllm", reason="vLLM is not installed", exc_type=ImportError)
-    folder, port = tmp_path_factory.mktemp("server"), _free_port()
+@contextmanager
+def _running_server(folder, port):
     tiny_model().save_pretrained(folder / "model")
     byte_tokenizer().save_pretrained(folder / "model")
     words = ["--model", str(folder / "model"), "--port", str(port), "--max-model-len", str(CONTEXT)]
@@ -93,13 +94,25 @@ def server(tmp_path_factory):
             env=environment,
             start_new_session=True,  # its children outlive a killed server; one signal to the session reaches all
         )
-    server = SimpleNamespace(url=f"http://127.0.0.1:{port}", process=process, log=log)
+    server = SimpleNamespace(url=f"http://127.0.0.1:{port}", port=port, process=process, log=log)
     try:
         _wait_for(server)
         yield server
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _kill(server)
+
+
+def _kill(server):
+    with suppress(ProcessLookupError):  # it was killed before
+        os.killpg(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    pytest.importorskip("vllm", reason="vLLM is not installed", exc_type=ImportError)
+    with _running_server(tmp_path_factory.mktemp("server"), _free_port()) as server:
+        yield server
 
 
 def _wait_for(server):
@@ -256,11 +269,33 @@ class TestRealServer:
         with pytest.raises(RolloutError, match="was closed"):
             rollout.generate(PROMPTS, _sampling())
 
-    def test_a_server_killed_in_the_middle_is_an_error_at_once(self, server, rollout):  # the last one: it ends the server
-        killer = threading.Timer(1.0, server.process.kill)
+
+def test_a_killed_server_stops_a_run_clearly_and_the_run_goes_on_with_another(server, tmp_path):  # the last: it ends the server
+    words = [*TINY, "rollout=vllm_server", f"rollout.url={server.url}", "rollout.token_variable=DRPT_TEST_TOKEN"]
+    words += ["rollout.num_prompts=3", "rollout.num_responses=4", "rollout.max_tokens=6", "trainer.max_steps=9", "sweep=long"]
+    code = "from drpt.app.cli import main; main()"
+    options = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    run = subprocess.Popen([sys.executable, "-c", code, "train", *words], **options)
+    wait_for_step(run, tmp_path, 2)
+    _kill(server)
+    said = " ".join(run.communicate(timeout=120)[0].split())
+    assert run.returncode == 1, said
+    assert f"{server.url}, asked for" in said
+    assert "python -m drpt.rollouts.serve --model FOLDER" in said
+    assert "Traceback" not in said
+    (summary,) = tmp_path.glob("runs/long/*/summary.json")
+    assert json.loads(summary.read_text())["status"] == "failed"
+    (tmp_path / "server").mkdir()
+    with _running_server(tmp_path / "server", server.port) as another:
+        resumed = subprocess.run([sys.executable, "-c", code, "resume", "runs/long"], timeout=300, check=False, **options)
+        assert resumed.returncode == 0, resumed.stdout
+        assert "goes on after step" in resumed.stdout
+        assert json.loads(summary.read_text())["status"] == "finished"
+        rollout = _client(another.url)
+        killer = threading.Timer(1.0, another.process.kill)
         killer.start()
         started = time.monotonic()
-        with pytest.raises(RolloutError, match=rf"{server.url}, asked for POST .* gave no answer .*\n.*\n  python -m drpt"):
+        with pytest.raises(RolloutError, match=rf"{another.url}, asked for POST .* gave no answer .*\n.*\n  python -m drpt"):
             rollout.generate([[i] for i in range(100)], _sampling(num_responses=4, max_tokens=500, stop_token_ids=()))
         assert time.monotonic() - started < 60
         with pytest.raises(RolloutError, match="cannot be reached"):
