@@ -292,6 +292,7 @@ def test_a_killed_server_stops_a_run_clearly_and_the_run_goes_on_with_another(se
         assert "goes on after step" in resumed.stdout
         assert json.loads(summary.read_text())["status"] == "finished"
         rollout = _client(another.url)
+        rollout.sync(tiny_model().named_parameters())
         killer = threading.Timer(1.0, another.process.kill)
         killer.start()
         started = time.monotonic()
