@@ -14,6 +14,10 @@ UV_VERSION := 0.13.9
 TORCH_FLAGS := $(if $(filter gpu,$(EXTRA)),,$(if $(PIP_FIND_LINKS),,--torch-backend cpu))
 UV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") UV_HTTP_TIMEOUT=180 $(BIN)/uv
 
+# Test processes, one thread each: two that share cores through OpenMP wait for each other.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
 .PHONY: help install demo demo-rlhf demo-rlvr test check lint types format lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,10 +43,10 @@ demo-rlvr: install ## reinforcement learning on small sums, rollouts by vLLM, ab
 	@$(BIN)/drpt train experiment=demo_rlvr
 
 test: lint types ## set up, lint, check types and run every test that can run here
-	@$(BIN)/python -m pytest
+	@$(PYTEST) --numprocesses $(WORKERS) --dist loadfile
 
 check: lint types ## the quick part of `make test`, for every commit
-	@$(BIN)/python -m pytest -m "not slow and not browser" tests/geometry tests/capture tests/data tests/objectives
+	@$(PYTEST) -m "not slow and not browser" tests/geometry tests/capture tests/data tests/objectives
 
 lint: install ## formatting and lint rules
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }

@@ -111,3 +111,25 @@ def test_means_and_sums_leave_out_the_first_position_and_what_the_mask_leaves_ou
     assert num_response_tokens(mask).tolist() == [1, 2, 0]
     assert masked_sum(values, mask).tolist() == [2.0, 8.0, 0.0]
     assert masked_mean(values, mask).tolist() == [2.0, 4.0, 0.0]
+
+
+def test_entropies_carry_a_gradient_where_it_is_asked_for():
+    logits, token_ids, mask = some_rows()
+    logits.requires_grad_()
+    options = {"temperature": 0.7, "entropy_gradient": True}
+    entropies = response_tokens(logits, token_ids, mask, **options).entropies
+    plain = response_tokens(logits, token_ids, mask, temperature=0.7).entropies
+    assert not plain.requires_grad
+    torch.testing.assert_close(entropies.detach(), plain, rtol=1e-12, atol=1e-15)
+    assert torch.autograd.gradcheck(
+        lambda given: response_tokens(given, token_ids, mask, **options).entropies, logits, raise_exception=True
+    )
+
+
+def test_a_token_that_cannot_come_has_no_share_in_the_entropy():
+    logits = torch.tensor([[[0.0, 0.0, -torch.inf], [0.0, 0.0, 0.0]]], requires_grad=True)
+    mask = torch.tensor([[True, True]])
+    entropies = response_tokens(logits, torch.tensor([[0, 1]]), mask, temperature=1.0, entropy_gradient=True).entropies
+    assert entropies[0, 1].item() == pytest.approx(math.log(2), rel=1e-6)
+    entropies.sum().backward()
+    assert not logits.grad.isnan().any()
