@@ -150,6 +150,27 @@ def test_a_killed_run_goes_on_in_the_middle_of_a_phase(tmp_path, drpt):
     assert figures(only_run("long")) == resumed
 
 
+def test_an_engine_that_keeps_old_weights_stops_the_run(drpt, monkeypatch):
+    from drpt.rollouts.vllm_engine import VllmRollout
+
+    sync, calls = VllmRollout.sync, []
+
+    def only_once(self, weights):
+        calls.append(1)
+        if len(calls) == 1:  # before the first evaluation; the first phase finds the same weights
+            sync(self, weights)
+
+    monkeypatch.setattr(VllmRollout, "sync", only_once)
+    status, text = drpt("train", *TINY, "sweep=stale")
+    assert status == 1, text
+    assert len(calls) >= 3
+    folder = only_run("stale")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert summary["error"].startswith("StaleWeightsError: ")
+    assert max(curve(folder, "train/update_norm/mean")) == 3, "the second phase trained nothing"
+
+
 def wait_for_step(process, folder, step):
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
