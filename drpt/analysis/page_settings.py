@@ -50,12 +50,21 @@ def _of_responses(config: Mapping[str, Any]) -> dict[str, object]:
         "held-out prompts": config["evaluation"]["num_generate"],
         "algorithm": algorithm["name"],
         "reward": ", ".join(config["reward"]["terms"]),
-        "a phase": f"{rollout['num_prompts']} × {rollout['num_responses']} responses, {data['target_rows']} target prompts",
+        "a phase": f"{rollout['num_prompts']} × {rollout['num_responses']} responses{_target_prompts(config)}",
+        "target gradient": f"of {algorithm['target']['objective']}, {_TARGET_SOURCES[algorithm['target']['source']]}",
         "responses a step": data["general_rows"],
         "longest response": f"{rollout['max_tokens']} tokens",
         "KL coefficient": _kl_coefficient(algorithm),
         "engine": f"{rollout['engine']}, {rollout['dtype']}",
     }
+
+
+_TARGET_SOURCES = {"prompts": "on target prompts", "self": "on the phase's own responses"}
+
+
+def _target_prompts(config: Mapping[str, Any]) -> str:
+    is_asked = config["algorithm"]["target"]["source"] == "prompts"
+    return f", {config['data']['target_rows']} target prompts" if is_asked else ""
 
 
 def _kl_coefficient(algorithm: Mapping[str, Any]) -> str:

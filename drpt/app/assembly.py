@@ -120,6 +120,9 @@ def _assemble_policy(parts: Parts) -> Assembly:
     assert algorithm is not None
     assert rollout is not None
     assert reward is not None
+    terms, judges = build_reward(reward), build_judges(reward)
+    for part in (terms, judges):
+        part.prepare()
     policy = without_dropout(parts.model)
     longest = max(rollout.max_tokens, spec.evaluation.max_new_tokens)
     prompts = PromptData(
@@ -141,8 +144,8 @@ def _assemble_policy(parts: Parts) -> Assembly:
         stack.callback(engine.close)
         worker = RolloutWorker(
             engine,
-            build_reward(reward),
-            build_judges(reward),
+            terms,
+            judges,
             prompts,
             tokenizer,
             rollout,

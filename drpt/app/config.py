@@ -19,6 +19,7 @@ from drpt.app.schema import RunSpec
 from drpt.geometry.catalogue import SETS, ProductsMethod
 from drpt.modules.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
 from drpt.modules.ppo_spec import PpoSpec
+from drpt.objectives.choices import KlControl
 
 # Where results go and are shown: no part of what is computed.
 _NOT_IDENTITY = ("sweep", "runs_folder", "logger", "hydra")
@@ -125,6 +126,14 @@ def identity_of(config: Container) -> dict[str, Any]:
     for section, options in _OF_NO_RESULT.items():
         for option in options:
             identity.get(section, {}).pop(option, None)
+    if identity.get("algorithm", {}).get("kl", {}).get("control") == KlControl.FIXED:
+        for option in ("target", "horizon"):
+            identity["algorithm"]["kl"].pop(option)
+    # Options that came into being later, at what was done before them: runs of then are still the same runs.
+    if identity["data"]["source"].get("needs_response") is True:
+        identity["data"]["source"].pop("needs_response")
+    if identity.get("reward", {}).get("judges") == {}:
+        identity["reward"].pop("judges")
     for dial in ("strength", "relaxation"):  # a number or a word: 1 and 1.0 are the same number
         if isinstance(regularizer[dial], int):
             regularizer[dial] = float(regularizer[dial])

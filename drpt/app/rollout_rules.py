@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from drpt.geometry.catalogue import SETS
 from drpt.modules.algorithm_spec import GroupAlgorithmSpec
+from drpt.modules.ppo_spec import PpoSpec
+from drpt.objectives.choices import MAX_KL_ERROR, KlControl
 
 if TYPE_CHECKING:
     from drpt.app.schema import RunSpec
@@ -48,6 +50,9 @@ def check_rollouts(spec: "RunSpec") -> None:
         raise ValueError("rollout.num_responses=1: a prompt's responses are compared with each other; give at least 2.")
     _check_rows(spec)
     _check_logprobs(spec)
+    _check_target(spec)
+    if isinstance(spec.algorithm, PpoSpec):
+        _check_ppo(spec, spec.algorithm)
     if spec.finetune.dropout:
         raise ValueError(
             f"finetune.dropout={spec.finetune.dropout}: with dropout the policy that is trained is not the one that answers. "
@@ -68,14 +73,55 @@ def check_rollouts(spec: "RunSpec") -> None:
         raise ValueError("data.packing=true goes with task=sft alone.")
 
 
+def _num_responses(spec: "RunSpec") -> int:
+    """Of a phase, to the prompts that training follows."""
+    assert spec.rollout is not None
+    prompts = spec.rollout.num_prompts if _needs_general(spec) else spec.data.target_rows
+    return prompts * spec.rollout.num_responses
+
+
+def _needs_general(spec: "RunSpec") -> bool:
+    return spec.regularizer.set != "whole_space" and spec.regularizer.relaxation != 1.0
+
+
+def _check_target(spec: "RunSpec") -> None:
+    assert spec.algorithm is not None
+    assert spec.rollout is not None
+    target = spec.algorithm.target
+    prompts, option = (
+        (spec.data.target_rows, "data.target_rows")
+        if target.source == "prompts"
+        else (spec.rollout.num_prompts, "rollout.num_prompts")
+    )
+    if target.objective == "reward" and prompts * spec.rollout.num_responses < 2:
+        raise ValueError(
+            f"{option}={prompts}, rollout.num_responses={spec.rollout.num_responses}: algorithm.target.objective=reward "
+            "compares the rewards of a phase's target responses with each other; it needs at least 2 of them."
+        )
+
+
+def _check_ppo(spec: "RunSpec", algorithm: PpoSpec) -> None:
+    kl, responses = algorithm.kl, _num_responses(spec)
+    if kl.control == KlControl.ADAPTIVE and kl.horizon is not None and kl.horizon <= MAX_KL_ERROR * responses:
+        raise ValueError(
+            f"algorithm.kl.horizon={kl.horizon:g}: with {responses} responses a phase it must be above "
+            f"{MAX_KL_ERROR * responses:g}, or one phase could turn the penalty's sign."
+        )
+    if not _needs_general(spec) and algorithm.target.objective == "token_pg":
+        raise ValueError(
+            "algorithm.target.objective=token_pg: its advantages come from the value function, which a regularizer without "
+            "general responses never trains. Take train_loss, or reward."
+        )
+
+
 def _check_phase_choice(regularizer: "RegularizerSpec") -> None:
     """One choice a phase means: which responses are trained on at all."""
     entry = SETS.get(regularizer.set)
-    if entry is None or not entry.takes_score:
-        able = ", ".join(name for name, other in SETS.items() if other.takes_score)
+    if entry is None or not entry.chooses:
+        able = ", ".join(name for name, other in SETS.items() if other.chooses)
         raise ValueError(
-            f"regularizer.pool=phase chooses which responses of a phase are trained on, and the set {regularizer.set!r} does "
-            f"not choose. Take one of {able}, or pool=step."
+            f"regularizer.pool=phase says which responses of a phase are trained on, which the set {regularizer.set!r} does "
+            f"not say of so many: it weights them, or enumerates their subsets. Take one of {able}, or pool=step."
         )
     if regularizer.partition != "global":
         raise ValueError(

@@ -1,7 +1,7 @@
 """Reading back the configuration that a run left in its folder."""
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from drpt.analysis.run import CONFIG_FILE, ResultsError
 from drpt.app.compose import compose_run
 from drpt.app.config import ALGORITHMS, check_config
+from drpt.app.paths import config_folder
 from drpt.app.schema import RunSpec
 
 
@@ -35,7 +36,7 @@ def read_config(folder: Path) -> DictConfig:
     config = compose_run([])
     OmegaConf.set_struct(config, False)
     try:
-        config.data.source = saved["data"]["source"]
+        config.data.source = _defaults_of(saved["data"]["name"], saved["data"]["source"]) | saved["data"]["source"]
         if saved.get("algorithm"):  # which of its schemas it was, its keys say
             config.algorithm = next(
                 kind for kind in ALGORITHMS.values() if set(saved["algorithm"]) <= set(kind.__dataclass_fields__)
@@ -63,6 +64,17 @@ def read_spec(folder: Path) -> RunSpec:
     except (ValueError, OmegaConfBaseException) as error:
         path = folder / CONFIG_FILE
         raise ResultsError(f"{path}: not a configuration of this version of drpt ({_first_line(error)}).") from error
+
+
+def _defaults_of(name: str, source: dict[str, Any]) -> dict[str, Any]:
+    """Today's values of the keys that a preset's source of the same class has got since."""
+    if not (config_folder() / "data" / f"{name}.yaml").exists():
+        return {}
+    preset = OmegaConf.to_container(compose_run([f"data={name}"]).data.source, resolve=False)
+    assert isinstance(preset, dict)
+    if preset["_target_"] != source["_target_"]:
+        return {}
+    return {str(key): value for key, value in preset.items() if value != "???"}
 
 
 def _first_line(error: Exception) -> str:

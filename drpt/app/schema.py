@@ -98,7 +98,9 @@ class RunSpec:
 
     def _check_micro_batches(self) -> None:
         count = self.trainer.micro_batches
-        rows = {"data.general_rows": self.data.general_rows, "data.target_rows": self.data.target_rows}
+        rows = {"data.general_rows": self.data.general_rows}
+        if not self.task.draws_responses:  # else the target gradient is given, and no target example is in a batch
+            rows["data.target_rows"] = self.data.target_rows
         if self.regularizer.pool == Pool.MICRO.value:
             for option, value in rows.items():
                 if value % count:

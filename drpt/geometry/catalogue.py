@@ -84,6 +84,7 @@ class SetEntry:
     relatives: str = ""  # what it is equal to, contains or tends to
     strength: Strength | None = None
     takes_score: bool = False
+    chooses: bool = False  # an example is in its mean or has no part in it: a choice that can stand for a whole rollout phase
     takes_step_size: bool = False
     auto_grid: tuple[float, ...] = ()  # strengths that `auto` chooses from
     is_auto_closed: bool = False  # the best strength has a closed form instead
@@ -135,6 +136,7 @@ SETS: dict[str, SetEntry] = {
         strength=_SHARE_KEPT,
         takes_score=True,
         auto_grid=_SHARES,
+        chooses=True,
     ),
     "greedy_greats": SetEntry(
         target="drpt.geometry.greedy_greats.GreedyGreats",
@@ -144,6 +146,7 @@ SETS: dict[str, SetEntry] = {
         relatives="regularizer.step_size η → 0: `subset` by alignment",
         strength=_SHARE_KEPT,
         takes_step_size=True,
+        chooses=True,
     ),
     "greedy_euclidean": SetEntry(
         target="drpt.geometry.greedy_euclidean.GreedyEuclidean",
@@ -153,6 +156,7 @@ SETS: dict[str, SetEntry] = {
         relatives="never closer to v than `exact_subset`, which for λn = k and uniform ω is never closer than `hull`",
         strength=_SHARE_KEPT,
         auto_grid=_SHARES,
+        chooses=True,
     ),
     "exact_subset": SetEntry(
         target="drpt.geometry.exact_subset.ExactSubset",
@@ -177,6 +181,7 @@ SETS: dict[str, SetEntry] = {
         ),
         takes_score=True,
         auto_grid=(0.0, 0.25, 0.5, 0.75, 1.0),
+        chooses=True,
     ),
     "hull": SetEntry(
         target="drpt.geometry.hull.Hull",

@@ -33,7 +33,7 @@ class ReferenceModel:
                 with self._disable():
                     yield self._model
 
-    def to(self, device: torch.device) -> None:
-        """Move the copy, if there is one."""
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move the copy, if there is one: a policy in lower precision would differ from it by rounding from the start."""
         if self._disable is None:
-            self._model.to(device)
+            self._model.to(device=device, dtype=dtype)

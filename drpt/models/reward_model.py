@@ -57,7 +57,7 @@ class RewardModel(nn.Module):
     def __init__(self, encoder: Any) -> None:  # Any: tests have encoders of their own
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(2 * encoder.dim, 1, bias=False)
+        self.head = nn.Linear(2 * encoder.dim, 1, bias=False, dtype=torch.float32)  # whatever a trainer has made the default
         # The loss is convex in the head: where it starts is no matter of luck, and at 0 no response is preferred.
         nn.init.zeros_(self.head.weight)
 

@@ -17,6 +17,7 @@ from drpt.capture.sketch_spec import SketchSpec
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import StepBatch, TokenBatch
 from drpt.geometry.catalogue import Pool
+from drpt.geometry.products import Coefficients
 from drpt.geometry.regularizer import Regularizer
 from drpt.modules.choices import choices_of_step
 
@@ -41,16 +42,20 @@ class PhaseChoice:
         retain_mib: float,
         unregularized: Sequence[str],
     ) -> None:
-        self._capture = GradientCapture(
-            model, regularizer, sketch=sketch, retain_mib=retain_mib, unregularized=unregularized, leaves_update=False
-        )
+        self._regularizer = regularizer
+        self.needs_target = regularizer.needs_target
+        self._capture: GradientCapture | None = None  # a choice that looks at no gradient (at random) needs none
+        if regularizer.needs_products:
+            self._capture = GradientCapture(
+                model, regularizer, sketch=sketch, retain_mib=retain_mib, unregularized=unregularized, leaves_update=False
+            )
 
     def __call__(
         self,
         model: nn.Module,
         batch: StepBatch,
         weights: Float[Tensor, " general"],
-        target: TargetGradient,
+        target: TargetGradient | None,
         losses: Callable[[nn.Module, TokenBatch], Float[Tensor, " row"]],
     ) -> list[int]:
         """Choose.
@@ -59,18 +64,24 @@ class PhaseChoice:
             model: The policy.
             batch: All responses of the phase, in as many parts as memory asks for.
             weights: ω of each.
-            target: v.
+            target: v, where it is needed.
             losses: Of a part's responses, with gradient.
 
         Returns:
             Places of those that are kept, ascending; ``.grad`` is as it was.
         """
         (choice,) = choices_of_step(batch, Pool.STEP, weights)
+        if self._capture is None:
+            return _kept(self._regularizer.coefficients(choice.rows.general, None, [0]))
         opened = self._capture.step(choice.rows, examples=(), num_parts=len(choice.parts), target=target)
         with opened as step:
             for part in choice.parts:
                 step.part(example_of_token=part.example_of_token)
                 step.backward(partial(losses, model, part))
         (group,) = step.report().groups[-1:]
-        kept: list[int] = torch.nonzero(group.coefficients.general[0]).flatten().tolist()
-        return kept
+        return _kept(group.coefficients)
+
+
+def _kept(coefficients: Coefficients) -> list[int]:
+    kept: list[int] = torch.nonzero(coefficients.general[0]).flatten().tolist()
+    return kept

@@ -1,6 +1,8 @@
 """The policy's loss on rows of experience, and the target objective's gradient: `drpt.objectives` applied to batches."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -74,23 +76,33 @@ class PolicyLoss:
         losses, statistics = self._losses(scores, known, self._terms, experience, rows, tokens)
         return losses, PolicyStatistics(sums=policy_statistics(scores.tokens, known, self._terms).sums | statistics)
 
-    def backward_target(self, model: Any, experience: Experience, *, batch_rows: int) -> None:
+    def backward_target(self, model: Any, experience: Experience, *, batch_rows: int, is_scaled: bool) -> PolicyStatistics:
         """Add the gradient of the target objective to ``.grad``, batch by batch.
 
         Args:
             model: The policy.
             experience: All target responses.
             batch_rows: Rows a pass.
+            is_scaled: Whether the normalisation's scale counts. It does where v is the whole update; beside general responses,
+                whose gradients v is compared with, a step scales what comes of both.
+
+        Returns:
+            Figures of the target responses.
         """
+        found: list[PolicyStatistics] = []
         device = next(model.parameters()).device
         counts = torch.tensor(experience.num_tokens)
         weights = target_row_weights(self._objective, counts, self._normalisation, max_tokens=self._max_tokens)
         rewards = pool_normalised(torch.tensor(experience.rewards, dtype=torch.float32)).to(device)
         for rows in in_batches(experience, batch_rows):
             tokens = experience.tokens(rows, pad_token_id=self.pad_token_id).to(device)
-            losses = self._target_losses(self._score(model, tokens), experience, rows, tokens, rewards[list(rows)])
-            share = weights.scale * weights.base_weights[list(rows)].to(losses)
+            scores = self._score(model, tokens)
+            losses = self._target_losses(scores, experience, rows, tokens, rewards[list(rows)])
+            known = self._policy_rows(experience, rows, tokens)
+            found.append(policy_statistics(scores.tokens, known, self._terms))
+            share = (weights.scale if is_scaled else 1.0) * weights.base_weights[list(rows)].to(losses)
             (share * losses).sum().backward()
+        return reduce(add, found)
 
     def _score(self, model: nn.Module, tokens: TokenBatch) -> BatchScores:
         return score_batch(model, tokens, self._temperature)

@@ -1,7 +1,7 @@
 """What reinforcement learning on a policy's own responses has in common, whatever the algorithm, under a regularizer."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -81,6 +81,7 @@ class PolicyTraining(RegularizedTraining):
         self._place = 0  # among them
         self._first_step = 0  # of the phase: how stale its responses are counts from there
         self._target_grad: TargetGradient | None = None
+        self._phase_costs: dict[str, dict[str, float]] = {}  # of what was done once for the phase, until a step reports it
 
     def train_dataloader(self) -> StepNumbers:
         """The policy makes its own batches; the loop is fed with numbers."""
@@ -89,7 +90,7 @@ class PolicyTraining(RegularizedTraining):
     def on_fit_start(self) -> None:
         """Move what Lightning does not know of to its device."""
         super().on_fit_start()
-        self.worker.to(self.device)
+        self.worker.follow(self.model)
 
     def training_step(self, batch: int, batch_index: int) -> None:
         """Take one optimizer step, after a rollout phase where the last one is used up.
@@ -109,16 +110,18 @@ class PolicyTraining(RegularizedTraining):
         if self._place == len(self._batches):
             metrics |= self._next_phase(step)
         rows = self._batches[self._place]
-        of_target: dict[str, float] = {}
+        costs, self._phase_costs = self._phase_costs, {}
+        of_target: list[PolicyStatistics | None] = []
         if self.regularizer.needs_target and self._place % self.loss.target_refresh_steps == 0:
             with self.cost.step():
-                self._target_grad = self._compute_target()
-            of_target = self.cost.metrics
+                self._target_grad, found = self._compute_target()
+            costs["target"] = self.cost.metrics
+            of_target = [found]
         weights = self.loss.weights([self._general.num_tokens[row] for row in rows])
         choices = self._choices(rows, weights, step)
         # No part of what a step costs.
         exact = self.exact_reports(step, lambda model, capture: self._choose(model, capture, choices, weights.scale, [], step))
-        statistics: list[PolicyStatistics] = []
+        statistics: list[PolicyStatistics | None] = []  # one a batch
         with self.cost.step():
             self.optimizers().zero_grad(set_to_none=True)
             reports = self._choose(self.model, self.capture, choices, weights.scale, statistics, step)
@@ -128,11 +131,12 @@ class PolicyTraining(RegularizedTraining):
             metrics["train/learning_rate/value"] = self.apply_update()
         if exact and self.meter is not None:
             metrics |= self.meter.compare([choice.rows for choice in choices], reports, exact).metrics()
-        metrics |= _both_costs(of_target, self.cost.metrics) | self._figures(statistics)
+        total = _total(statistics or of_target)  # a policy that is trained on target responses alone has figures of these
+        metrics |= _joined_costs(self.cost.metrics, costs) | _figures(total)
         metrics["train/staleness/value"] = float(step - self._first_step)  # updates since the responses were drawn
         metrics["train/phase/value"] = float(self._phase)
         self._place += 1
-        if statistics and self.ends_phase(reduce(add, statistics)):
+        if total is not None and self.ends_phase(total):
             metrics["train/skipped_steps/value"] = float(len(self._batches) - self._place)
             del self._batches[self._place :]
         self.log_step(metrics, step)
@@ -174,10 +178,13 @@ class PolicyTraining(RegularizedTraining):
 
     def _next_phase(self, step: int) -> dict[str, float]:
         """Phases until one leaves something to train on."""
-        for _ in range(_PHASES_IN_VAIN):
+        seconds = 0.0
+        for number in range(_PHASES_IN_VAIN):
             metrics = self._begin_phase(step)
+            seconds += metrics["rollout/seconds/value"]
             if self._batches:
-                return metrics
+                in_vain = {"train/phases_in_vain/value": float(number)} if number else {}
+                return metrics | in_vain | {"rollout/seconds/value": seconds}
         raise NoSignalError(
             f"in {_PHASES_IN_VAIN} phases in a row every response pointed against the target gradient and was dropped. Take a "
             "larger regularizer.strength (the share of such responses that is kept), or another regularizer."
@@ -209,7 +216,7 @@ class PolicyTraining(RegularizedTraining):
     def _choose_rows(self, choice: PhaseChoice, rows: list[int]) -> tuple[list[int], dict[str, float]]:
         """Those of a phase's responses that are trained on, and what choosing them cost and kept."""
         with self.cost.step():
-            target_grad = self._compute_target()
+            target_grad = self._compute_target()[0] if choice.needs_target else None
             batch = self._step_batch(rows, self._phase, micro_batches=-(-len(rows) // self._chunk_rows))
             weights = self.loss.weights([self._general.num_tokens[row] for row in rows])
             kept = choice(
@@ -219,17 +226,18 @@ class PolicyTraining(RegularizedTraining):
                 target_grad,
                 lambda model, part: self.loss(model, self._general, [rows[i] for i in part.examples], part)[0],
             )
-        figures = {
-            "train/phase_kept_share/mean": len(kept) / len(rows),
-            "train/phase_choice_seconds/value": self.cost.metrics["train/step_seconds/value"],
-        }
-        return [rows[place] for place in kept], figures
+        self._phase_costs["phase_choice"] = self.cost.metrics
+        return [rows[place] for place in kept], {"train/phase_kept_share/mean": len(kept) / len(rows)}
 
-    def _compute_target(self) -> TargetGradient:
+    def _compute_target(self) -> tuple[TargetGradient, PolicyStatistics]:
         experience = self._target if len(self._target) else self._general
-        return self.capture.target_gradient(
-            lambda: self.loss.backward_target(self.model, experience, batch_rows=self._chunk_rows)
-        )
+        is_alone = not self.regularizer.needs_general
+        found: list[PolicyStatistics] = []
+
+        def backward() -> None:
+            found.append(self.loss.backward_target(self.model, experience, batch_rows=self._chunk_rows, is_scaled=is_alone))
+
+        return self.capture.target_gradient(backward), found[0]
 
     @property
     def _chunk_rows(self) -> int:
@@ -249,7 +257,7 @@ class PolicyTraining(RegularizedTraining):
         capture: GradientCapture,
         choices: list[Choice],
         scale: float,
-        statistics: list[PolicyStatistics],
+        statistics: list[PolicyStatistics | None],
         step: int,
     ) -> list[StepReport]:
         """Leave the regularized update of a minibatch in ``.grad``."""
@@ -263,7 +271,7 @@ class PolicyTraining(RegularizedTraining):
         capture: GradientCapture,
         choice: Choice,
         scale: float,
-        statistics: list[PolicyStatistics],
+        statistics: list[PolicyStatistics | None],
         step_number: int,
     ) -> StepReport:
         """One choice's share of the update, batch by batch."""
@@ -289,14 +297,16 @@ class PolicyTraining(RegularizedTraining):
         return opened.report()
 
     def _losses_of(
-        self, model: nn.Module, part: TokenBatch, choice: Choice, statistics: list[PolicyStatistics], step: int
+        self, model: nn.Module, part: TokenBatch, choice: Choice, statistics: list[PolicyStatistics | None], step: int
     ) -> Callable[[], Tensor]:
         rows = choice.rows.general.example_ids[part.examples].tolist()
+        place = len(statistics)
+        statistics.append(None)
 
         def compute() -> Tensor:
             losses, found = self.loss(model, self._general, rows, part)
             self.require_finite(losses, step)
-            statistics.append(found)
+            statistics[place] = found  # a second pass says the same again
             return losses
 
         return compute
@@ -318,26 +328,32 @@ class PolicyTraining(RegularizedTraining):
             step=step,
         ).to(self.device)
 
-    def _figures(self, statistics: list[PolicyStatistics]) -> dict[str, float]:
-        if not statistics:
-            return {}
-        total = reduce(add, statistics)
-        names = {"kl_reference": "kl"}
-        metrics = {f"train/{names.get(name, name)}/mean": value for name, value in total.means().items()}
-        metrics["train/clip_fraction/mean"] = metrics["train/clipped_low/mean"] + metrics["train/clipped_high/mean"]
-        metrics["train/tokens/sum"] = float(total.num_tokens)
-        return metrics
-
 
 def unregularized(model: nn.Module) -> tuple[str, ...]:
     """Patterns of parameters that get the ordinary general gradient: a value head's, which general data do not regularize."""
     return (f"{VALUE_HEAD}.*",) if isinstance(model, PolicyWithValues) else ()
 
 
-def _both_costs(of_target: dict[str, float], of_update: dict[str, float]) -> dict[str, float]:
-    """A step's cost: seconds of computing v, where it was due, are part of it, and are told apart as well."""
-    if not of_target:
-        return of_update
+def _total(statistics: Sequence[PolicyStatistics | None]) -> PolicyStatistics | None:
+    known = [found for found in statistics if found is not None]
+    return reduce(add, known) if known else None
+
+
+def _figures(total: PolicyStatistics | None) -> dict[str, float]:
+    if total is None:
+        return {}
+    names = {"kl_reference": "kl"}
+    metrics = {f"train/{names.get(name, name)}/mean": value for name, value in total.means().items()}
+    metrics["train/clip_fraction/mean"] = metrics["train/clipped_low/mean"] + metrics["train/clipped_high/mean"]
+    metrics["train/tokens/sum"] = float(total.num_tokens)
+    return metrics
+
+
+def _joined_costs(of_update: dict[str, float], others: dict[str, dict[str, float]]) -> dict[str, float]:
+    """A step's cost: seconds of what was computed before the update (v, a phase's choice) are part of it, and told apart."""
     seconds, memory = "train/step_seconds/value", "train/peak_memory_bytes/value"
-    costs = of_update | {"train/target_seconds/value": of_target[seconds], seconds: of_target[seconds] + of_update[seconds]}
-    return costs | ({memory: max(of_target[memory], of_update[memory])} if memory in of_target else {})
+    all_costs = [of_update, *others.values()]
+    joined = of_update | {f"train/{name}_seconds/value": costs[seconds] for name, costs in others.items()}
+    joined[seconds] = sum(costs[seconds] for costs in all_costs)
+    peaks = [costs[memory] for costs in all_costs if memory in costs]
+    return joined | ({memory: max(peaks)} if peaks else {})

@@ -16,7 +16,7 @@ class KlSpec:
     target: float | None  # nats a response; of control=adaptive
     horizon: float | None  # responses; likewise
     estimator: str  # a key of KL_ESTIMATORS
-    stop: float | None  # nats a token: a step that ends further from the phase's first policy is the phase's last; null = never
+    stop: float | None  # nats a token: a step that begins further from the phase's first policy is its last; null = never
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -43,7 +43,7 @@ class KlSpec:
                 "positive one, or algorithm.kl.control=fixed."
             )
         if self.stop is not None:
-            meaning = "nats a token between the phase's first policy and the one that a step leaves; null = never stop"
+            meaning = "nats a token between the phase's first policy and the one that a step begins with; null = never stop"
             check_interval("algorithm.kl.stop", self.stop, low=0, is_low_included=False, meaning=meaning)
 
 

@@ -1,5 +1,6 @@
 """What every Lightning module of ours has in common: a model under a capture, AdamW, and checkpoints of trained parameters."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from drpt.memory import release_memory
 from drpt.modules.spec import TrainerSpec
 from drpt.optim.adamw import build_adamw
 from drpt.optim.spec import OptimizerSpec
+
+_log = logging.getLogger(__name__)
+_SHOWN_NAMES = 4  # of parameters
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -75,8 +79,11 @@ class RegularizedTraining(LightningModule):
         return [{"params": [parameter for parameter in self.model.parameters() if parameter.requires_grad]}]
 
     def on_fit_start(self) -> None:
-        """Measure on the device that the trainer has chosen."""
+        """Measure on the device that the trainer has chosen, and say what is not regularized."""
         self.cost = CostMeter(self.device)
+        if names := self.capture.unregularized:
+            more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+            _log.info("the ordinary general gradient goes to %s%s", ", ".join(names[:_SHOWN_NAMES]), more)
 
     def seed_step(self, step: int) -> None:
         """Make what is random in a step a function of run seed and step."""
@@ -102,12 +109,18 @@ class RegularizedTraining(LightningModule):
         return found
 
     def clip_update(self) -> float:
-        """Cut the update's norm if asked to; returns what it was before."""
-        trained = [p for p in self.model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+        """Cut the whole update's norm if asked to.
+
+        Returns:
+            What the norm was before, of the parameters that are regularized: those that it is compared with.
+        """
+        free = set(self.capture.unregularized)
+        named = {name: p for name, p in self.model.named_parameters() if p.grad is not None}
+        regularized = nn.utils.get_total_norm([p.grad for name, p in named.items() if name not in free and p.grad is not None])
         if self.optimizer_spec.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(trained, self.optimizer_spec.clip_norm, norm)
-        return float(norm)
+            norm = nn.utils.get_total_norm([p.grad for p in named.values() if p.grad is not None])
+            nn.utils.clip_grads_with_norm_(list(named.values()), self.optimizer_spec.clip_norm, norm)
+        return float(regularized)
 
     def apply_update(self) -> float:
         """Take the optimizer step and move the schedule on; returns the learning rate of the step."""

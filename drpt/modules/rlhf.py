@@ -12,7 +12,8 @@ class HumanFeedback(PolicyTraining):
     """Scores of a reward model, less a penalty a token for leaving the reference, against a value function.
 
     The value head has a learning rate of its own and gets the ordinary general gradient; the regularizer decides the rest. A
-    phase ends early once the policy has gone too far from the one that answered.
+    phase ends early once the policy has gone too far from the one that answered: with the step that finds it so, whose
+    update is still taken (a departure).
 
     Args:
         model: With a value head.

@@ -111,6 +111,7 @@ class RolloutWorker:
         # The coarser of the two says what rounding may do.
         self._probed_dtype = engine.dtype if precision == "32-true" else "bfloat16"
         self._seed = seed
+        self._device_type = "cpu"  # until training begins
         self._generate_seconds = 0.0  # of the phase so far, judging left out
 
     @property
@@ -118,10 +119,12 @@ class RolloutWorker:
         """Of a whole phase, to general prompts."""
         return self._spec.num_prompts * self._spec.num_responses
 
-    def to(self, device: torch.device) -> None:
-        """Move the reference to the policy's device."""
+    def follow(self, model: nn.Module) -> None:
+        """Bring the reference to the policy's device and dtype."""
+        parameter = next(language_model(model).parameters())
+        self._device_type = parameter.device.type
         if self._reference is not None:
-            self._reference.to(device)
+            self._reference.to(parameter.device, parameter.dtype)
 
     def sync(self, model: nn.Module) -> float:
         """Hand the policy's weights to the engine.
@@ -147,6 +150,11 @@ class RolloutWorker:
             Per prompt its responses with what they are worth.
         """
         start = time.perf_counter()
+        # Autocast is the trainer's: an engine and models that judge have precisions of their own.
+        with torch.autocast(self._device_type, enabled=False):
+            return self._ask(examples, sampling, start)
+
+    def _ask(self, examples: Sequence[EncodedExample], sampling: Sampling, start: float) -> list[list[Answered]]:
         responses = self.engine.generate([example.prompt_ids for example in examples], sampling)
         self._generate_seconds += time.perf_counter() - start
         answers = [
@@ -336,7 +344,8 @@ class RolloutWorker:
             if asked.groups:
                 figures = self.reward.metrics(asked.judged) | metrics_by_role(opinions_of(asked.groups))
                 metrics |= {f"{stage}/{name}": value for name, value in figures.items()}
-                metrics[f"{stage}/groups_with_signal/share"] = float(has_signal(asked.rewards).double().mean())
+                if asked.rewards.shape[1] > 1:  # one response has nothing to differ from
+                    metrics[f"{stage}/groups_with_signal/share"] = float(has_signal(asked.rewards).double().mean())
         return metrics
 
     def sample(self, example: EncodedExample, answered: Answered) -> dict[str, Any]:

@@ -50,6 +50,10 @@ class KlControl(StrEnum):
     ADAPTIVE = "adaptive"
 
 
+# Most of the relative distance to its target that an adaptive coefficient answers to: a phase moves it by a bounded factor.
+MAX_KL_ERROR = 0.2
+
+
 class ScoreScaling(StrEnum):
     """What the reward model's scores are put on the scale of."""
 

@@ -1,8 +1,6 @@
 """How much a nat of divergence from the reference costs, from phase to phase."""
 
-from drpt.objectives.choices import KlControl
-
-MAX_ERROR = 0.2  # of the relative distance to the target: a phase moves the coefficient by a bounded factor
+from drpt.objectives.choices import MAX_KL_ERROR, KlControl
 
 
 class KlController:
@@ -36,5 +34,5 @@ class KlController:
             num_responses: That it is the mean of.
         """
         if self._kind is KlControl.ADAPTIVE:
-            error = min(max(kl / self._target - 1, -MAX_ERROR), MAX_ERROR)
+            error = min(max(kl / self._target - 1, -MAX_KL_ERROR), MAX_KL_ERROR)
             self.coefficient *= 1 + error * num_responses / self._horizon

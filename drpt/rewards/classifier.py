@@ -100,6 +100,14 @@ class ClassifierReward:
         rows = self._classifier.logits([self._texts(answer) for answer in answers])
         return [self._verdict(row, answer) for row, answer in zip(rows, answers, strict=True)]
 
+    def prepare(self) -> None:
+        """Load the model and find the label, before there are answers.
+
+        Raises:
+            ValueError: The model cannot be loaded, or has no such label.
+        """
+        self._place  # noqa: B018  # looks at the model
+
     def _texts(self, answer: Answer) -> tuple[str, ...]:
         if self._text == "response":
             return (answer.text,)

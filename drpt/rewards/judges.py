@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from drpt.rewards.reward import Answer, RewardTerm, Verdict
-from drpt.rewards.weighted import Judged
+from drpt.rewards.weighted import Judged, prepare
 
 _TOXIC = 0.5  # a response counts as toxic above it
 
@@ -18,6 +18,10 @@ class Judges:
 
     def __init__(self, judges: Mapping[str, RewardTerm]) -> None:
         self._judges = dict(judges)
+
+    def prepare(self) -> None:
+        """See `drpt.rewards.weighted.WeightedReward.prepare`."""
+        prepare(list(self._judges.values()))
 
     def __call__(self, answers: Sequence[Answer]) -> list[Mapping[str, Verdict]]:
         """Judge answers.

@@ -39,6 +39,10 @@ class PreferenceReward:
         scores = (model.scores(features) - self._config.center).tolist()
         return [Verdict(value=score, outcome="preferred" if score > 0 else "dispreferred") for score in scores]
 
+    def prepare(self) -> None:
+        """Load the model, before there are answers."""
+        self._load()
+
     def _load(self) -> "RewardModel":
         if self._model is None:
             from drpt.models.reward_model import load_reward_model

@@ -72,7 +72,7 @@ def load_classifier(model: str, *, revision: str | None, device: str, batch_size
         raise ValueError("device=cuda: torch finds no GPU here. Set device=auto or cpu.")
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     classifier, tokenizer = _load_pretrained(model, revision or "main")
-    limit = min(tokenizer.model_max_length, getattr(classifier.config, "max_position_embeddings", max_length))
+    limit = min(tokenizer.model_max_length, _num_positions(classifier, max_length))
     if max_length > limit:
         raise ValueError(f"max_length={max_length} must be at most {limit}: {model} reads no longer texts.")
     if tokenizer.pad_token is None:
@@ -91,6 +91,14 @@ def load_classifier(model: str, *, revision: str | None, device: str, batch_size
         batch_size=batch_size,
         max_length=max_length,
     )
+
+
+def _num_positions(classifier: Any, otherwise: int) -> int:  # Any: transformers has no types
+    """Tokens that the model has positions for; RoBERTa's begin after the one that stands for padding."""
+    for name, module in classifier.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(module.num_embeddings) - int(module.padding_idx) - 1
+    return int(getattr(classifier.config, "max_position_embeddings", otherwise))
 
 
 def _load_pretrained(model: str, revision: str) -> tuple[Any, Any]:

@@ -55,8 +55,14 @@ class RewardSpec:
                 )
 
 
+# Columns of tables of answers, and what would be mistaken for `reward_gap`.
+_TAKEN = frozenset({"prompt", "expected", "answer", "is_correct", "reward", "gap"})
+
+
 def _check_nodes(option: str, nodes: Mapping[str, Mapping[str, Any]], *, needed: tuple[str, ...]) -> None:
     for name, node in nodes.items():
+        if name in _TAKEN:
+            raise ValueError(f"{option}.{name}: this name is taken, by a column of tables of answers. Take another.")
         if not name.isidentifier():
             raise ValueError(f"{option}: the name {name!r} becomes part of metrics' names: letters, digits and _ alone.")
         for key in needed:

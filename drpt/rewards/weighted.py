@@ -46,6 +46,10 @@ class WeightedReward:
         """Names of the terms that compare answers with the examples' reference responses."""
         return [name for name, weighted in self._terms.items() if getattr(weighted.term, "needs_reference", False)]
 
+    def prepare(self) -> None:
+        """Load the models of terms that have one, so that what is wrong with them shows before anything is asked."""
+        prepare([weighted.term for weighted in self._terms.values()])
+
     def __call__(self, answers: Sequence[Answer]) -> list[Judged]:
         """Judge answers.
 
@@ -100,3 +104,14 @@ class WeightedReward:
                 for outcome, count in counts.most_common()
             ]
         return rows
+
+
+def prepare(terms: Sequence[RewardTerm]) -> None:
+    """Call ``prepare`` of the terms that have such a method.
+
+    Args:
+        terms: Of a reward, or judges.
+    """
+    for term in terms:
+        if hasattr(term, "prepare"):
+            term.prepare()

@@ -58,8 +58,6 @@ LEARNING = (
     "optimizer.lr=1e-2",
     "optimizer.schedule=constant",
     "algorithm.kl.control=fixed",
-    "algorithm.kl.target=null",
-    "algorithm.kl.horizon=null",
 )
 
 
@@ -117,9 +115,9 @@ SETTINGS = {
     "without a reference": (
         "algorithm.kl.control=fixed",
         "algorithm.kl.coefficient=0",
-        "algorithm.kl.target=null",
-        "algorithm.kl.horizon=null",
     ),
+    "bfloat16": ("trainer.precision=bf16-true", "finetune=full", "trainer.micro_batches=2", "rollout.dtype=bfloat16"),
+    "dropped at random, once a phase": ("regularizer=random_subset", "regularizer.pool=phase", "regularizer.partition=global"),
     "rewards compared within groups": (
         "algorithm=grpo",
         "algorithm.old_logprobs=trainer",
@@ -136,15 +134,22 @@ def test_settings_work_together(drpt, words):
     folder = only_run("some")
     assert set(curve(folder, "train/update_norm/mean")) == set(range(1, 7))
     assert all(value > 0 for value in curve(folder, "train/update_norm/mean").values())
-    if "regularizer=iif" in words:
+    if "regularizer=iif" in words or "regularizer.pool=phase" in words:
         shares = curve(folder, "train/phase_kept_share/mean").values()
         assert all(0 < share <= 1 for share in shares)
+        assert curve(folder, "train/phase_choice_seconds/value")
         assert "train/target_seconds/value" not in {name for _, name, _ in figures(folder)}, "ordinary steps afterwards"
 
 
-@pytest.mark.vllm
-def test_a_killed_run_goes_on_in_the_middle_of_a_phase(tmp_path, drpt):
-    words = (*VLLM, "trainer.max_steps=8", "algorithm.score.scaling=standard", "algorithm.target.refresh_steps=3", "sweep=long")
+KILLED = {
+    "everything that has a state": ("algorithm.score.scaling=standard", "algorithm.target.refresh_steps=3"),
+    "a choice by phase, cut short": ("regularizer=iif", "finetune=full", "algorithm.kl.stop=1e-5", "algorithm.epochs=4"),
+}
+
+
+@pytest.mark.parametrize("extra", KILLED.values(), ids=KILLED.keys())
+def test_a_killed_run_goes_on_in_the_middle_of_a_phase(tmp_path, drpt, extra):
+    words = (*SLOW, "trainer.max_steps=8", *extra, "sweep=long")
     broken = tmp_path / "broken"
     broken.mkdir()
     code = "from drpt.app.cli import main; main()"
@@ -196,6 +201,9 @@ BAD = {
     "algorithm.kl.estimator=k4": "Choices: k1, k2, k3",
     "algorithm.kl.target=null": "algorithm.kl.control=adaptive needs it",
     "algorithm.kl.coefficient=0": "0 stays 0",
+    "algorithm.kl.horizon=2": "must be above 2.4, or one phase could turn the penalty's sign",
+    "trainer.micro_batches=5": "more than the step's 4 examples",
+    "reward.judges.answer={_target_: drpt.rewards.sentiment.SentimentReward}": "this name is taken",
     "algorithm.value.lr=0": "the value head's learning rate",
     "algorithm.decay=1.5": "must lie in [0, 1]",
     "algorithm.score.scaling=minmax": "Choices: none, spread, standard",

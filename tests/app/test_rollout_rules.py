@@ -90,6 +90,28 @@ def test_values_at_the_edge_of_the_rules_pass(words):
     assert check("task=rlvr", *words)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["regularizer=target_only", "algorithm.target.objective=token_pg"],
+            r"^algorithm\.target\.objective=token_pg: its advantages come from the value function, which a regularizer without",
+        ),
+        (
+            ["algorithm.target.source=prompts", "data.target_rows=1"],
+            r"^data\.target_rows=1, rollout\.num_responses=1: .*needs at least 2 of them",
+        ),
+        (
+            ["regularizer=pcgrad", "regularizer.pool=phase"],
+            r"which the set 'pcgrad' does not say .*Take one of subset, greedy_greats, greedy_euclidean, filter, or pool=step",
+        ),
+    ],
+)
+def test_what_ppo_cannot_do(words, message):
+    with pytest.raises(ConfigError, match=message):
+        check("task=rlhf", *words)
+
+
 GROUPS = {"algorithm.epochs": 2, "rollout.num_prompts": 2, "reward.name": "mine"}
 
 

@@ -73,7 +73,7 @@ def test_a_fully_trained_model_is_copied_and_frozen():
 @pytest.mark.parametrize("finetune", [LORA, FULL], ids=["lora", "full"])
 def test_only_a_copy_is_moved(finetune):
     policy, reference = trained(finetune)
-    reference.to(torch.device("meta"))
+    reference.to(torch.device("meta"), torch.float32)
     assert {parameter.device.type for parameter in policy.parameters()} == {"cpu"}
     with reference.active() as model:
         assert {parameter.device.type for parameter in model.parameters()} == {"cpu" if finetune is LORA else "meta"}

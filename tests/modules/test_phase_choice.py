@@ -96,3 +96,18 @@ def test_kept_are_those_that_do_not_point_against_the_target(model, given, parts
     else:
         ranked = sorted(range(ROWS), key=lambda row: -float(weights[row]) * scores[row])
         assert kept == sorted(ranked[:3])
+
+
+def test_a_choice_at_random_needs_no_gradient(model, given):
+    random = regularizer("subset", strength=3 / 7, partition="global", score="random")
+    choice = PhaseChoice(model, random, sketch=SKETCH, retain_mib=1024.0, unregularized=unregularized(model))
+    assert not choice.needs_target
+    batch = StepBatch(
+        parts=[given.tokens(range(ROWS), pad_token_id=0)],
+        example_ids=torch.arange(ROWS),
+        loss_tokens=torch.tensor(given.num_tokens),
+        num_target=0,
+        step=0,
+    )
+    kept = choice(model, batch, torch.full((ROWS,), 1 / ROWS), None, losses=lambda *_: pytest.fail("nothing to compute"))
+    assert len(kept) == 3

@@ -124,8 +124,8 @@ ROLLOUT_NOTE = (
 
 def rollout_costs(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
     """Seconds of training for each optimizer step, and the shares of rollout phases and of their weight synchronization."""
-    # Step seconds are those of optimizer steps alone, rollout seconds those of whole phases, synchronization included;
-    # evaluations are in neither.
+    # Step seconds are those of optimizer steps and of what was computed for them (v, a phase's choice); rollout seconds are
+    # those of whole phases, synchronization included; evaluations are in neither.
     steps = values.get("train/step_seconds", ())
     phases = sum(values.get("rollout/seconds", ()))
     total = phases + sum(steps)

@@ -1,0 +1,46 @@
+"""The target gradient's scale, where a normalisation has one."""
+
+import pytest
+import torch
+
+from drpt.models.tiny import tiny_model
+from drpt.modules.algorithm_spec import GroupAlgorithmSpec, TargetObjectiveSpec
+from drpt.modules.experience import Experience
+from drpt.modules.policy_loss import PolicyLoss, group_terms
+
+
+def loss_of(normalisation):
+    spec = GroupAlgorithmSpec(
+        name="x", normalisation=normalisation, clip_low=0.2, clip_high=0.2, epochs=1, old_logprobs="trainer", importance_cap=None,
+        target=TargetObjectiveSpec(source="self", objective="train_loss", refresh_steps=1), advantage="mean",
+        kl_coefficient=0.0, kl_gradient="k3", zero_variance="keep", resample_rounds=1,
+    )  # fmt: skip
+    return PolicyLoss(spec, group_terms(spec), temperature=1.0, max_tokens=8, pad_token_id=0)
+
+
+@pytest.fixture
+def given():
+    return Experience(
+        prompts=[[5, 6], [7]],
+        responses=[[8, 9, 10], [11]],
+        rewards=[1.0, 0.0],
+        advantages=[0.5, -0.5],
+        engine_logprobs=[[-5.0] * 3, [-5.0]],
+        old_logprobs=[[-5.0] * 3, [-5.0]],
+    )
+
+
+@pytest.mark.parametrize(("normalisation", "scale"), [("constant", 4 / 16), ("token", 1.0), ("sequence", 1.0)])
+def test_v_has_the_scale_where_it_is_the_whole_update_and_else_leaves_it_to_the_step(given, normalisation, scale):
+    torch.manual_seed(0)
+    model = tiny_model().double()
+    loss = loss_of(normalisation)
+    assert loss.weights(given.num_tokens).scale == pytest.approx(scale)
+    grads = []
+    for is_scaled in (True, False):
+        model.zero_grad()
+        statistics = loss.backward_target(model, given, batch_rows=1, is_scaled=is_scaled)
+        assert statistics.num_tokens == 4
+        grads.append([parameter.grad for parameter in model.parameters()])
+    for whole, plain in zip(*grads, strict=True):
+        torch.testing.assert_close(whole, scale * plain, rtol=1e-9, atol=1e-15)
