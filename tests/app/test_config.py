@@ -64,6 +64,7 @@ def test_every_preset_has_a_first_line_that_explains_it():
         (["model=hub"], r"model\.name=None: model=hub needs model\.name"),
         (["data=jsonl"], r"data\.source\.general is needed: add data\.source\.general=…"),
         (["regularizer=full", "regularizer.strength=0.5"], r"the set 'mean' has no strength"),
+        (["data.general_rows=61", "data.num_general=60"], r"data\.general_rows=61 must be at most data\.num_general=60"),
         (["evaluation.num_generate=999"], r"evaluation\.num_generate=999 must be at most data\.num_eval=128"),
         (["trainer.precision=16-mixed"], r"trainer\.precision='16-mixed' is not known.*bf16-mixed"),
         (["trainer.score_check_steps=0"], r"trainer\.score_check_steps=0 must be at least 1: .*null = never"),

@@ -132,7 +132,6 @@ def test_verifier_is_the_family_s_own():
     [
         ({"num_target": 0}, r"data\.num_target=0 must be at least 1"),
         ({"target_rows": 17}, r"data\.target_rows=17 must be at most data\.num_target=16"),
-        ({"general_rows": 61}, r"data\.general_rows=61 must be at most data\.num_general=60"),
         ({"max_length": 2}, r"data\.max_length=2 must be at least 8"),
     ],
 )

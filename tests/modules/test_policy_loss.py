@@ -11,9 +11,9 @@ from drpt.modules.policy_loss import PolicyLoss, group_terms
 
 def loss_of(normalisation):
     spec = GroupAlgorithmSpec(
-        name="x", normalisation=normalisation, clip_low=0.2, clip_high=0.2, epochs=1, old_logprobs="trainer", importance_cap=None,
-        target=TargetObjectiveSpec(source="self", objective="train_loss", refresh_steps=1), advantage="mean",
-        kl_coefficient=0.0, kl_gradient="k3", zero_variance="keep", resample_rounds=1,
+        name="x", normalisation=normalisation, clip_low=0.2, clip_high=0.2, epochs=1, old_logprobs="trainer",
+        importance_cap=None, advantage="mean", kl_coefficient=0.0, kl_gradient="k3", zero_variance="keep", resample_rounds=1,
+        target=TargetObjectiveSpec(source="self", objective="train_loss", refresh_steps=1),
     )  # fmt: skip
     return PolicyLoss(spec, group_terms(spec), temperature=1.0, max_tokens=8, pad_token_id=0)
 
