@@ -27,7 +27,11 @@ def rlvr_config(name, seed, strength=None):
             "general_rows": 16,
             "target_rows": 4,
         },
-        "algorithm": {"name": "grpo", "kl_coefficient": 0.001},
+        "algorithm": {
+            "name": "grpo",
+            "kl_coefficient": 0.001,
+            "target": {"source": "prompts", "objective": "reward", "refresh_steps": 1},
+        },
         "rollout": {"engine": "vllm", "dtype": "float32", "num_prompts": 8, "num_responses": 8, "max_tokens": 32},
         "reward": {"name": "reasoning", "terms": {"correct": {"weight": 1.0}, "format": {"weight": 0.1}}},
         "evaluation": {"num_generate": 48, "pass_k": 4},

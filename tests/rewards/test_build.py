@@ -14,6 +14,7 @@ from drpt.rewards.spec import RewardSpec
 from tests.rewards.answers import answer
 
 PRESETS = sorted(path.stem for path in config_folder().glob("reward/*.yaml"))
+LEARNED = {"learned"}  # tests of its own, in test_preference: it needs a folder that a run has left
 OPINIONS = {"hate_speech", "inoffensive", "positive"}  # of these no answer is correct or wrong
 RIGHT = {  # an answer with full marks to the reference 8
     "math_boxed": r"\boxed{8}",
@@ -21,10 +22,10 @@ RIGHT = {  # an answer with full marks to the reference 8
 
 
 def test_there_are_presets():
-    assert {"math", "math_boxed", "exact", "reasoning", *OPINIONS} <= set(PRESETS)
+    assert {"math", "math_boxed", "exact", "reasoning", *OPINIONS, *LEARNED} <= set(PRESETS)
 
 
-@pytest.mark.parametrize("preset", sorted(set(PRESETS) - OPINIONS))
+@pytest.mark.parametrize("preset", sorted(set(PRESETS) - OPINIONS - LEARNED))
 def test_every_preset_composes_and_judges(preset):
     spec = check_config(compose_run(["task=rlvr", f"reward={preset}", "sweep=test"])).reward
     assert spec.name == preset
