@@ -113,6 +113,9 @@ def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
     rule = build_regularizer(spec, seed=0)
     rows = [name for name, is_needed in (("general", rule.needs_general), ("target", rule.needs_target)) if is_needed]
     yield "rows", f"{' and '.join(rows)} rows in every step"
+    if spec.chooses_by_phase:
+        yield "choice", "once a rollout phase, over all its responses: what is dropped is not trained on, and the steps that"
+        yield "", "follow are ordinary ones (IIF); in tasks without rollouts, in every step"
     if rule.is_constant and rule.needs_target and rule.scope is Scope.PAPER:
         yield "costs", "no products: weights of linear layers get one weighted mean, all other parameters the general mean"
         return
