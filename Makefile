@@ -36,10 +36,10 @@ $(INSTALLED): pyproject.toml .lock/$(EXTRA).txt .lock/embedded.txt
 demo: install ## the main job: regularizers compared on SmolLM2-135M, about 8 minutes on 2 cores
 	@$(BIN)/drpt train -m experiment=demo
 
-demo-rlhf: install ## PPO away from offensive language, with a second judge, about 10 minutes on 2 cores
+demo-rlhf: install ## PPO away from offensive language, watched by a second judge; its time is not measured yet
 	@$(BIN)/drpt train experiment=demo_rlhf
 
-demo-rlvr: install ## reinforcement learning on small sums, rollouts by vLLM, about 10 minutes on 2 cores
+demo-rlvr: install ## reinforcement learning on small sums, rollouts by vLLM, about 8 minutes on 2 idle cores
 	@$(BIN)/drpt train experiment=demo_rlvr
 
 test: lint types ## set up, lint, check types and run every test that can run here
