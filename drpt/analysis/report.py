@@ -51,7 +51,7 @@ def write_report(folder: Path) -> Report:
 def _title(name: str, rows: Sequence[Row]) -> str:
     num_points = sum(row.name != ZERO_SHOT for row in rows)
     quantities = dict.fromkeys(yardstick_of(row.task).primary.name for row in rows)
-    return f"{name}: {' and '.join(quantities)} under {num_points} regularizers"
+    return f"{name}: {' and '.join(quantities)} under {num_points} regularizer{'s'[: num_points != 1]}"
 
 
 def commands_of(folder: Path, runs: Sequence[Run]) -> str:
