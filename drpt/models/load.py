@@ -8,18 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from drpt.models.chat_template import set_chat_template
 from drpt.models.embedded import embedded_model_folder
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.models.tiny import byte_tokenizer, tiny_model
 
 _log = logging.getLogger(__name__)
-
-# The paper's format, for models that were never taught a chat: plain markers, and the end-of-text token to stop at.
-PLAIN_TEMPLATE = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] }}"
-    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +48,7 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     else:
         name = str(embedded_model_folder()) if spec.source == "embedded" else str(spec.name)
         model, tokenizer = _load_pretrained(name, spec.revision)
-    if tokenizer.chat_template is None:
-        _log.warning("%s has no chat template; the plain one (<|user|>, <|assistant|>) is used", spec.label)
-        tokenizer.chat_template = PLAIN_TEMPLATE
+    set_chat_template(tokenizer, spec.chat_template, label=spec.label)
     if tokenizer.eos_token is None:
         raise ValueError(f"model.name={spec.name}: its tokenizer has no end-of-text token, so no answer could end.")
     if tokenizer.pad_token is None:

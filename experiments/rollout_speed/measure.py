@@ -88,7 +88,7 @@ def measure(options: Any) -> Record:  # Any: what argparse returns
         Every round's seconds, for `render`.
     """
     source = "tiny" if options.quick else "embedded"
-    loaded = load_model(ModelSpec(source=source, name=None, revision=None, gradient_checkpointing=False))
+    loaded = load_model(ModelSpec(source=source, name=None, revision=None, chat_template="own", gradient_checkpointing=False))
     threads = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     record: Record = {

@@ -4,7 +4,7 @@ import pytest
 
 from drpt.data.chat import ChatTemplateError, encode_chat, encode_examples
 from drpt.data.example import Example, Message
-from drpt.models.load import PLAIN_TEMPLATE
+from drpt.models.chat_template import set_chat_template
 from drpt.models.tiny import byte_tokenizer
 
 TURNS = (
@@ -15,11 +15,10 @@ TURNS = (
 )
 
 
-@pytest.fixture(params=["chatml", "plain"])
+@pytest.fixture(params=["own", "plain", "text"])
 def tokenizer(request):
     tokenizer = byte_tokenizer()
-    if request.param == "plain":
-        tokenizer.chat_template = PLAIN_TEMPLATE
+    set_chat_template(tokenizer, request.param, label="tiny")
     return tokenizer
 
 
@@ -88,3 +87,35 @@ def test_a_template_that_writes_nothing_of_an_empty_turn_gives_the_prompt():
     assert (token_ids, any(mask)) == (prompt_ids, False)
     with pytest.raises(ChatTemplateError, match="does not keep the text"):  # of an earlier turn it cannot be told apart
         encode_chat(tokenizer, (TURNS[0], Message(role="assistant", content=""), *TURNS[2:]))
+
+
+def test_as_text_the_response_goes_on_where_the_prompt_ends():
+    tokenizer = byte_tokenizer()
+    set_chat_template(tokenizer, "text", label="tiny")
+    turns = (
+        Message(role="system", content="A dialogue."),
+        Message(role="user", content="Once upon"),
+        Message(role="assistant", content=" a time"),
+        Message(role="user", content="And then"),
+        Message(role="assistant", content=""),
+    )
+    token_ids, mask, prompt_ids = encode_chat(tokenizer, turns)
+    assert tokenizer.decode(prompt_ids) == "A dialogue.\nOnce upon a time<|im_end|>\nAnd then"
+    assert tokenizer.decode(token_ids[len(prompt_ids) :]) == "<|im_end|>"
+    assert tokenizer.decode([t for t, counts in zip(token_ids, mask, strict=True) if counts]) == " a time<|im_end|><|im_end|>"
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_as_text_a_conversation_begins_as_the_tokenizer_begins_texts(begins):
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = byte_tokenizer()
+    tokenizer.bos_token = "<|im_start|>"
+    if begins:
+        tokenizer._tokenizer.post_processor = TemplateProcessing(
+            single="<|im_start|> $A", special_tokens=[("<|im_start|>", tokenizer.bos_token_id)]
+        )
+    set_chat_template(tokenizer, "text", label="tiny")
+    _, _, prompt_ids = encode_chat(tokenizer, (Message(role="user", content="Hi"), Message(role="assistant", content="")))
+    assert prompt_ids == tokenizer("Hi").input_ids
+    assert (prompt_ids[0] == tokenizer.bos_token_id) == begins

@@ -56,7 +56,9 @@ def test_empty_folder_is_not_complete(tmp_path):
 
 @pytest.mark.slow
 def test_embedded_model_answers():
-    loaded = load_model(ModelSpec(source="embedded", name=None, revision=None, gradient_checkpointing=False))
+    loaded = load_model(
+        ModelSpec(source="embedded", name=None, revision=None, chat_template="own", gradient_checkpointing=False)
+    )
     turn = [{"role": "user", "content": "What is the capital of France?"}]
     text = loaded.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
     ids = torch.tensor([loaded.tokenizer.encode(text, add_special_tokens=False)])

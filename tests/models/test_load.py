@@ -8,7 +8,7 @@ LORA = {"method": "lora", "rank": 2, "alpha": 4.0, "dropout": 0.0, "target_modul
 
 
 def spec(**changes):
-    defaults = {"source": "tiny", "name": None, "revision": None, "gradient_checkpointing": False}
+    defaults = {"source": "tiny", "name": None, "revision": None, "chat_template": "own", "gradient_checkpointing": False}
     return ModelSpec(**(defaults | changes))
 
 

@@ -9,7 +9,7 @@ IDS = torch.tensor([[1, 2, 3, 4]])
 
 
 def policy(*, checkpointing):
-    spec = ModelSpec(source="tiny", name=None, revision=None, gradient_checkpointing=checkpointing)
+    spec = ModelSpec(source="tiny", name=None, revision=None, chat_template="own", gradient_checkpointing=checkpointing)
     model = apply_finetune(load_model(spec).model, FinetuneSpec(**LORA), seed=0)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:

@@ -13,7 +13,9 @@ IDS = torch.tensor([[1, 2, 3, 4]])
 
 
 def tiny():
-    return load_model(ModelSpec(source="tiny", name=None, revision=None, gradient_checkpointing=False)).model.eval()
+    return load_model(
+        ModelSpec(source="tiny", name=None, revision=None, chat_template="own", gradient_checkpointing=False)
+    ).model.eval()
 
 
 def trained(finetune):

@@ -95,7 +95,9 @@ def test_bounds_hold_for_the_embedded_model(shared_vllm, vllm_settings, tmp_path
     from drpt.rollouts.vllm_engine import VllmRollout
 
     shared_vllm.close()
-    loaded = load_model(ModelSpec(source="embedded", name=None, revision=None, gradient_checkpointing=False))
+    loaded = load_model(
+        ModelSpec(source="embedded", name=None, revision=None, chat_template="own", gradient_checkpointing=False)
+    )
     save_for_engine(loaded.model, loaded.tokenizer, tmp_path / "model")
     texts = ["What is 3 + 4?", "Write a short story about a fox.", "List three colours.", "Who wrote Hamlet?"]
     prompts = [

@@ -1,0 +1,45 @@
+"""How turns become the text that a model reads: its tokenizer's template, plain markers, or the texts alone."""
+
+import logging
+from typing import Any
+
+_log = logging.getLogger(__name__)
+
+CHAT_TEMPLATES = {
+    "own": "the tokenizer's template; plain where it has none",
+    "plain": "markers <|user|> and <|assistant|>, the paper's format for fine-tuning",
+    "text": "no markers: the response goes on where the prompt ends, as a base model is prompted",
+}
+
+# For models that were never taught a chat: plain markers, and the end-of-text token to stop at.
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
+)
+# Lines between turns, but none before a response: what stands between a prompt and its continuation is for the two to say.
+_TEXT_TEMPLATE = (
+    "{% for message in messages %}{{ message['content'] }}{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
+    "{% if not loop.last and (message['role'] == 'assistant' or messages[loop.index]['role'] != 'assistant') %}{{ '\\n' }}"
+    "{% endif %}{% endfor %}"
+)
+
+
+def set_chat_template(tokenizer: Any, choice: str, *, label: str) -> None:  # Any: transformers has no types
+    """Give a tokenizer the template that was chosen.
+
+    Args:
+        tokenizer: Of transformers; changed.
+        choice: A key of `CHAT_TEMPLATES`. With ``text``, a tokenizer that begins its texts with a token of its own begins
+            conversations with it, too.
+        label: The model, for the log.
+    """
+    if choice == "text":
+        ids = tokenizer("a").input_ids
+        begins = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
+        tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + _TEXT_TEMPLATE
+    elif choice == "plain":
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    elif tokenizer.chat_template is None:
+        _log.warning("%s has no chat template; the plain one (<|user|>, <|assistant|>) is used", label)
+        tokenizer.chat_template = PLAIN_TEMPLATE
