@@ -21,8 +21,10 @@ from drpt.data.pools import draw_pools
 from drpt.data.source import require_responses
 from drpt.memory import release_memory
 from drpt.models.load import apply_finetune, load_model
+from drpt.models.predictions import predict
 from drpt.modules.checkpoints import BEST, LAST, load_trained, step_file
-from drpt.objectives.language_modeling import sample_losses
+from drpt.objectives.counted import predicting_places
+from drpt.objectives.language_modeling import counted_losses, row_means
 
 _SURPLUS = 4  # times the examples that are needed are drawn from a source that never ends
 _NEW_TARGETS = 1_000_003  # added to the seed: on a trained model the target examples are others than it was trained on
@@ -140,8 +142,12 @@ def collect_gradients(subject: Subject, *, width: int | None, batch_tokens: int)
         tokens = pad_rows([encoded[int(i)] for i in places], pad_token_id=subject.pad_token_id).to(device)
 
         def losses(tokens: Any = tokens) -> Tensor:
-            output = model(input_ids=tokens.token_ids, attention_mask=tokens.attention_mask, use_cache=False)
-            return sample_losses(output.logits, tokens.token_ids, tokens.loss_mask)
+            losses = counted_losses(
+                predict(model, tokens.model_inputs(), predicting_places(tokens.loss_mask)).logits,
+                tokens.token_ids,
+                tokens.loss_mask,
+            )
+            return row_means(losses, tokens.loss_mask)
 
         pool.add(losses, places)
         release_memory()  # sketches that stay would break the heap into pieces

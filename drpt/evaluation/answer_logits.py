@@ -10,6 +10,7 @@ from torch import Tensor
 
 from drpt.data.batch import pad_rows
 from drpt.data.chat import EncodedExample
+from drpt.models.predictions import predict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ def answer_logits(
         examples: What is measured.
         chunk: Which tokens of which examples.
         pad_token_id: For padding; masked.
-        batch_rows: Examples a forward pass, whose full logits are held until those of the chunk are picked.
+        batch_rows: Examples a forward pass, in which the chunk's logits alone are computed.
         device: Where the model is.
 
     Yields:
@@ -79,6 +80,7 @@ def answer_logits(
     for start in range(0, len(chunk), batch_rows):
         pieces = chunk[start : start + batch_rows]
         tokens = pad_rows([examples[piece.example] for piece in pieces], pad_token_id=pad_token_id).to(device)
-        rows = [row for row, piece in enumerate(pieces) for _ in piece.positions]
-        before = [t - 1 for piece in pieces for t in piece.positions]  # the logits at t − 1 predict token t
-        yield model(input_ids=tokens.token_ids, attention_mask=tokens.attention_mask, use_cache=False).logits[rows, before]
+        width = tokens.token_ids.shape[1]
+        # The logits at t − 1 predict token t.
+        before = [row * width + t - 1 for row, piece in enumerate(pieces) for t in piece.positions]
+        yield predict(model, tokens.model_inputs(), torch.tensor(before, device=device)).logits

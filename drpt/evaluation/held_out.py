@@ -11,7 +11,9 @@ from torch import nn
 from drpt.data.batch import pad_rows
 from drpt.data.chat import EncodedExample
 from drpt.data.example import Example
-from drpt.objectives.language_modeling import token_losses
+from drpt.models.predictions import predict
+from drpt.objectives.counted import predicting_places
+from drpt.objectives.language_modeling import counted_losses
 
 Item = TypeVar("Item")
 
@@ -54,8 +56,8 @@ def measure_loss(
         # The longest first: what one batch freed has room for the next.
         for rows in _batches(sorted(examples, key=lambda row: -len(row.token_ids)), batch_rows):
             tokens = pad_rows(rows, pad_token_id=pad_token_id).to(device)
-            logits = model(input_ids=tokens.token_ids, attention_mask=tokens.attention_mask, use_cache=False).logits
-            nats.append(token_losses(logits, tokens.token_ids, tokens.loss_mask).double().sum(dim=1).cpu())
+            logits = predict(model, tokens.model_inputs(), predicting_places(tokens.loss_mask)).logits
+            nats.append(counted_losses(logits, tokens.token_ids, tokens.loss_mask).double().sum(dim=1).cpu())
             counts.append(tokens.loss_mask[:, 1:].sum(dim=1).double().cpu())
     nats_of_row, tokens_of_row = torch.cat(nats), torch.cat(counts)
     loss = float(nats_of_row.sum() / tokens_of_row.sum())

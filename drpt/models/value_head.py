@@ -14,7 +14,7 @@ VALUE_HEAD = "value_head"  # name of the submodule, and beginning of its paramet
 class PolicyOutput:
     """What the model says at every position."""
 
-    logits: Float[Tensor, "row token V"]  # of the token after it
+    logits: Float[Tensor, "some position V"]  # of the token after it; [row, token, V] unless others were asked for
     values: Float[Tensor, "row token"]  # of the text up to it, float32
 
 
@@ -33,7 +33,7 @@ class PolicyWithValues(nn.Module):
 
     def __init__(self, policy: nn.Module) -> None:
         super().__init__()
-        output = _output_embeddings(policy)
+        output = output_embeddings(policy)
         if output is None:
             raise ValueError(f"{type(policy).__name__} has no output embeddings: a value head is for causal language models.")
         self.policy = policy
@@ -52,10 +52,11 @@ class PolicyWithValues(nn.Module):
             Both, at every position.
         """
         seen: list[Tensor] = []
-        output = _output_embeddings(self.policy)
+        output = output_embeddings(self.policy)
         assert output is not None
-        # What the output embeddings are given is the last hidden state, whatever the architecture calls it.
-        handle = output.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        # What the output embeddings are given is the last hidden state, whatever the architecture calls it; before anybody
+        # else takes some of it (`drpt.models.predictions`).
+        handle = output.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]), prepend=True)
         try:
             logits = self.policy(**inputs).logits
         finally:
@@ -83,5 +84,6 @@ def values_of_tokens(values: Float[Tensor, "row token"]) -> Float[Tensor, "row t
     return nn.functional.pad(values[:, :-1], (1, 0))
 
 
-def _output_embeddings(policy: Any) -> Any:  # Any: transformers and peft have no types
+def output_embeddings(policy: Any) -> Any:  # Any: transformers and peft have no types
+    """The layer that makes logits of hidden states; None where the model does not name one."""
     return policy.get_output_embeddings() if hasattr(policy, "get_output_embeddings") else None

@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drpt.data.batch import TokenBatch
-from drpt.models.value_head import PolicyOutput, values_of_tokens
+from drpt.models.predictions import predict
+from drpt.models.value_head import values_of_tokens
 from drpt.modules.experience import Experience
+from drpt.objectives.counted import predicting_places
 from drpt.objectives.policy import ResponseTokens, response_tokens
 
 
@@ -48,13 +50,12 @@ def score_batch(
     Returns:
         [row, token], log-probs and entropies 0 outside the responses.
     """
-    output = model(**tokens.model_inputs(), use_cache=False)
-    values = output.values if isinstance(output, PolicyOutput) else None
+    found = predict(model, tokens.model_inputs(), predicting_places(tokens.loss_mask))
     return BatchScores(
         tokens=response_tokens(
-            output.logits, tokens.token_ids, tokens.loss_mask, temperature=temperature, entropy_gradient=entropy_gradient
+            found.logits, tokens.token_ids, tokens.loss_mask, temperature=temperature, entropy_gradient=entropy_gradient
         ),
-        values=None if values is None else values_of_tokens(values),
+        values=None if found.values is None else values_of_tokens(found.values),
     )
 
 

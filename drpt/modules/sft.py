@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from drpt.capture.capture import GradientCapture
 from drpt.capture.diagnostics import StepReport, merged_metrics
 from drpt.data.batch import StepBatch, TokenBatch
+from drpt.models.predictions import predict
 from drpt.modules.choices import Choice, choices_of_step, step_weights
 from drpt.modules.regularized import RegularizedTraining
-from drpt.objectives.language_modeling import packed_sample_losses, sample_losses
+from drpt.objectives.counted import predicting_places
+from drpt.objectives.language_modeling import counted_losses, example_means, row_means
 
 
 class SupervisedFineTuning(RegularizedTraining):
@@ -78,13 +80,13 @@ class SupervisedFineTuning(RegularizedTraining):
 
 def _sample_losses(model: nn.Module, tokens: TokenBatch, num_examples: int) -> Tensor:
     """Of the examples that are in the batch, in their order."""
-    logits = model(**tokens.model_inputs(), use_cache=False).logits
-    if not tokens.is_packed:
-        return sample_losses(logits, tokens.token_ids, tokens.loss_mask)
-    losses = packed_sample_losses(
-        logits, tokens.token_ids, tokens.loss_mask, tokens.example_of_token, num_examples=num_examples
+    losses = counted_losses(
+        predict(model, tokens.model_inputs(), predicting_places(tokens.loss_mask)).logits, tokens.token_ids, tokens.loss_mask
     )
-    return losses[tokens.examples]
+    if not tokens.is_packed:
+        return row_means(losses, tokens.loss_mask)
+    means = example_means(losses, tokens.loss_mask, tokens.example_of_token, num_examples=num_examples)
+    return means[tokens.examples]
 
 
 class _Losses:

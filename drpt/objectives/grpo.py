@@ -54,7 +54,7 @@ def policy_losses(logprobs: Float[Tensor, "row token"], rows: PolicyRows, terms:
     same tokens that the engine drew. Losses go downhill; rows are not weighted here (`row_weights`).
 
     Args:
-        logprobs: ``log π`` of the tokens, nats, with gradient; as `response_logprobs` gives them.
+        logprobs: ``log π`` of the tokens, nats, with gradient; as `response_tokens` gives them.
         rows: The same rows' other quantities. Where the mask is not set they may be anything.
         terms: What the loss consists of.
 

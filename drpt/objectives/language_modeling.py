@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from drpt.objectives.counted import at_places, predicting_places, spread
+
 
 def token_losses(
     logits: Float[Tensor, "batch token V"],
@@ -23,14 +25,26 @@ def token_losses(
     Returns:
         Nats [batch, token].
     """
-    counts = loss_mask[:, 1:]
-    # Only rows of the vocabulary that count are turned into probabilities: prompts are most of a batch.
-    # Whole rows by number: a mask would do, but its backward pass is several times slower.
-    places = F.pad(counts, (0, 1)).flatten().nonzero().squeeze(1)
-    picked = logits.flatten(0, 1).index_select(0, places)
-    picked = picked.float() if picked.dtype in {torch.float16, torch.bfloat16} else picked
-    losses = F.cross_entropy(picked, token_ids[:, 1:][counts], reduction="none")
-    return F.pad(losses.new_zeros(counts.shape).masked_scatter(counts, losses), (1, 0))
+    return counted_losses(at_places(logits, predicting_places(loss_mask)), token_ids, loss_mask)
+
+
+def counted_losses(
+    logits: Float[Tensor, "counted V"],
+    token_ids: Int[Tensor, "batch token"],
+    loss_mask: Bool[Tensor, "batch token"],
+) -> Float[Tensor, "batch token"]:
+    """`token_losses` from the logits that predict the counted tokens, in order: prompts are most of a batch.
+
+    Args:
+        logits: At the positions before the counted tokens (`drpt.objectives.counted`).
+        token_ids: Of the batch.
+        loss_mask: Which tokens count.
+
+    Returns:
+        Nats [batch, token].
+    """
+    exact = logits.float() if logits.dtype in {torch.float16, torch.bfloat16} else logits
+    return spread(F.cross_entropy(exact, token_ids[:, 1:][loss_mask[:, 1:]], reduction="none"), loss_mask)
 
 
 def sample_losses(
@@ -48,8 +62,12 @@ def sample_losses(
     Returns:
         Nats a token [batch].
     """
-    num_tokens = loss_mask[:, 1:].sum(dim=1).clamp(min=1)
-    return token_losses(logits, token_ids, loss_mask).sum(dim=1) / num_tokens
+    return row_means(token_losses(logits, token_ids, loss_mask), loss_mask)
+
+
+def row_means(losses: Float[Tensor, "batch token"], loss_mask: Bool[Tensor, "batch token"]) -> Float[Tensor, " batch"]:
+    """Mean of each row's losses over its counted tokens; 0 for a row that has none."""
+    return losses.sum(dim=1) / loss_mask[:, 1:].sum(dim=1).clamp(min=1)
 
 
 def packed_sample_losses(
@@ -72,9 +90,20 @@ def packed_sample_losses(
     Returns:
         Nats a token [example].
     """
+    return example_means(token_losses(logits, token_ids, loss_mask), loss_mask, example_of_token, num_examples=num_examples)
+
+
+def example_means(
+    losses: Float[Tensor, "batch token"],
+    loss_mask: Bool[Tensor, "batch token"],
+    example_of_token: Int[Tensor, "batch token"],
+    *,
+    num_examples: int,
+) -> Float[Tensor, " example"]:
+    """Mean of each example's losses over its counted tokens; see `packed_sample_losses`."""
     counts = loss_mask[:, 1:]
-    losses = token_losses(logits, token_ids, loss_mask)[:, 1:][counts]
+    own_losses = losses[:, 1:][counts]
     # A table [example, counted token], far smaller than the logits: sums in a fixed order, which scattered additions on a
     # GPU are not, and one example's infinite loss stays its own, which a product with zeros would spread.
     is_own = example_of_token[:, 1:][counts] == torch.arange(num_examples, device=losses.device)[:, None]
-    return torch.where(is_own, losses, 0.0).sum(dim=1) / is_own.sum(dim=1).clamp(min=1)
+    return torch.where(is_own, own_losses, 0.0).sum(dim=1) / is_own.sum(dim=1).clamp(min=1)

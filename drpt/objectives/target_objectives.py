@@ -44,7 +44,7 @@ def target_losses(
 
     Args:
         objective: Which.
-        logprobs: ``log π`` of the chunk's tokens, with gradient; as `response_logprobs` gives them.
+        logprobs: ``log π`` of the chunk's tokens, with gradient; as `response_tokens` gives them.
         rows: The chunk's other quantities.
         terms: What the training loss consists of; of use to the two training losses alone.
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from drpt.objectives.choices import KlGradient
+from drpt.objectives.counted import at_places, predicting_places
 from drpt.objectives.grpo import PolicyRows, PolicyTerms, engine_weights, policy_losses
-from drpt.objectives.policy import response_logprobs
+from drpt.objectives.policy import response_tokens
 from tests.reference import grpo as reference
 
 PPO = PolicyTerms(clip_low=0.2, clip_high=0.2, importance_cap=None, kl_coefficient=0.0, kl_gradient=KlGradient.K3)
@@ -106,7 +107,7 @@ def test_equals_the_loops_and_so_does_the_gradient(high, cap, beta, gradient):
 def test_on_policy_the_gradient_is_that_of_reinforce():
     """∇ of −(1/T) Σ_t A log π, through the logits."""
     logits, token_ids = torch.randn(4, 5, 6, dtype=torch.float64, requires_grad=True), torch.randint(0, 6, (4, 5))
-    logprobs = response_logprobs(logits, token_ids, MASK, temperature=1.0)
+    logprobs = response_tokens(at_places(logits, predicting_places(MASK)), token_ids, MASK, temperature=1.0).logprobs
     _, rows = some_rows()
     (found,) = torch.autograd.grad(policy_losses(logprobs, replace(rows, old_logprobs=logprobs), PPO).sum(), logits)
     reinforce = 0.0
