@@ -117,6 +117,7 @@ SETTINGS = {
         "algorithm.kl.coefficient=0",
     ),
     "bfloat16": ("trainer.precision=bf16-true", "finetune=full", "trainer.micro_batches=2", "rollout.dtype=bfloat16"),
+    "texts without markers, activations recomputed": ("model.chat_template=text", "model.gradient_checkpointing=true"),
     "dropped at random, once a phase": ("regularizer=random_subset", "regularizer.pool=phase", "regularizer.partition=global"),
     "rewards compared within groups": (
         "algorithm=grpo",
