@@ -47,7 +47,7 @@ from drpt.modules.rollout_evaluation import RolloutEvaluation
 from drpt.modules.rollout_phase import RolloutWorker
 from drpt.modules.rollout_tables import RolloutTables
 from drpt.modules.sft import SupervisedFineTuning
-from drpt.rewards.build import build_judges, build_reward
+from drpt.rewards.build import Rewards
 from drpt.rollouts.build import build_rollout
 
 
@@ -70,6 +70,7 @@ class Parts:
     spec: RunSpec
     source: Source
     pools: Pools
+    rewards: Rewards | None  # of tasks that draw responses
     loaded: LoadedModel
     model: nn.Module  # under its fine-tuning method
     regularizer: Regularizer
@@ -116,13 +117,10 @@ def _assemble_sft(parts: Parts) -> Assembly:
 def _assemble_policy(parts: Parts) -> Assembly:
     """A policy trained on its own responses; which module trains it, the algorithm says."""
     spec, tokenizer = parts.spec, parts.loaded.tokenizer
-    algorithm, rollout, reward = spec.algorithm, spec.rollout, spec.reward
+    algorithm, rollout, rewards = spec.algorithm, spec.rollout, parts.rewards
     assert algorithm is not None
     assert rollout is not None
-    assert reward is not None
-    terms, judges = build_reward(reward), build_judges(reward)
-    for part in (terms, judges):
-        part.prepare()
+    assert rewards is not None
     policy = without_dropout(parts.model)
     longest = max(rollout.max_tokens, spec.evaluation.max_new_tokens)
     prompts = PromptData(
@@ -144,8 +142,8 @@ def _assemble_policy(parts: Parts) -> Assembly:
         stack.callback(engine.close)
         worker = RolloutWorker(
             engine,
-            terms,
-            judges,
+            rewards.terms,
+            rewards.judges,
             prompts,
             tokenizer,
             rollout,

@@ -27,6 +27,7 @@ from drpt.modules.checkpoints import LAST, Checkpoints
 from drpt.modules.progress import TrainingProgress
 from drpt.modules.rollout_tables import rollout_tables
 from drpt.modules.run_folder_logger import RunFolderLogger
+from drpt.rewards.build import prepare_rewards
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
         What `summary.json` holds besides the status.
 
     Raises:
-        ValueError: ``data.packing`` with a model that would mix examples.
+        ValueError: ``data.packing`` with a model that would mix examples; a classifier of the reward cannot be loaded.
         KeyboardInterrupt: Training was interrupted from the keyboard.
         SystemExit: The process was told to end; checkpoints are as they were.
     """
@@ -54,6 +55,8 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
     _quieten_libraries()
     keep_freed_memory()
     regularizer = build_regularizer(spec.regularizer, seed=spec.seed)
+    # Before the policy: a classifier that is not there, or has no such label, ends the run at once.
+    rewards = prepare_rewards(spec.reward) if spec.reward is not None else None
     loaded = load_model(spec.model)
     model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
     num_trained, num_parameters = count_parameters(model)
@@ -65,6 +68,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
         spec=spec,
         source=source,
         pools=pools,
+        rewards=rewards,
         loaded=loaded,
         model=model,
         regularizer=regularizer,

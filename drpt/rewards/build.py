@@ -1,6 +1,7 @@
 """From the `reward` config group to the terms and judges it names; no torch."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from drpt.plugins import build_plugin
@@ -8,6 +9,32 @@ from drpt.rewards.judges import Judges
 from drpt.rewards.reward import RewardTerm
 from drpt.rewards.spec import RewardSpec
 from drpt.rewards.weighted import WeightedReward, WeightedTerm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewards:
+    """What answers are worth, and what is said of them besides."""
+
+    terms: WeightedReward
+    judges: Judges
+
+
+def prepare_rewards(spec: RewardSpec) -> Rewards:
+    """Build terms and judges, and load what they need.
+
+    Args:
+        spec: The `reward` config group.
+
+    Returns:
+        Both, ready for answers.
+
+    Raises:
+        ValueError: See `build_reward`; or a model that they name cannot be loaded or has no such label.
+    """
+    rewards = Rewards(terms=build_reward(spec), judges=build_judges(spec))
+    rewards.terms.prepare()
+    rewards.judges.prepare()
+    return rewards
 
 
 def build_reward(spec: RewardSpec) -> WeightedReward:

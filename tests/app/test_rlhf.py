@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from drpt.app import training
 from tests.app.test_rlvr import curve, figures, only_run, wait_for_step
+from tests.rewards.classifiers import save
 
 LETTERS = (
     "~reward.terms.language",
@@ -222,3 +224,13 @@ def test_what_cannot_be_right_stops_at_once(drpt, word, said):
     assert status == 2, text
     assert said in " ".join(text.split())
     assert time.monotonic() - start < 10
+
+
+def test_a_classifier_without_the_label_stops_before_the_policy_is_loaded(drpt, tmp_path, monkeypatch):
+    folder = save(tmp_path / "classifier", {0: "nothate", 1: "hate"})
+    monkeypatch.setattr(training, "load_model", lambda spec: pytest.fail("the policy was loaded"))
+    words = ("reward=hate_speech", f"reward.terms.roberta.model={folder}", "reward.terms.roberta.label=nohate")
+    words = (*words, "reward.terms.roberta.max_length=16")
+    status, text = drpt("train", "task=rlhf", "model=tiny", "logger=off", *words, "sweep=bad")
+    assert status != 0
+    assert "has no such label. Did you mean 'nothate'?" in " ".join(text.split())
