@@ -66,12 +66,8 @@ class PartialProducts:
         extent = self._measure.extent
         n, m = extent.num_general, extent.num_target
         seen = self._targets_seen.setdefault(name, set())
-        here = {example for use in uses for example in use.segments.examples}
+        here = self._examples_of_batch(uses)
         targets = {example for example in here if example >= n}
-        if extent.exchange.num_processes > 1:
-            mark = torch.zeros(m, device=uses[0].right.values.device)
-            mark[[example - n for example in targets]] = 1
-            targets = {n + place for place, found in enumerate(extent.exchange.add_up(mark).tolist()) if found}
         if targets:
             grad = reduced.sum_of_gradients(uses, extent, n, n + m)
             self._target_grads[name] = self._target_grads[name] + grad if name in self._target_grads else grad
@@ -83,6 +79,13 @@ class PartialProducts:
             )
         if len(seen) == m:
             self._add_along(name, uses, self._target_grads[name] / m)
+
+    def _examples_of_batch(self, uses: Sequence[OuterUse]) -> set[int]:
+        """Those that any process holds, so that all of them go on alike."""
+        extent = self._measure.extent
+        mark = torch.zeros(extent.num_general + extent.num_target, device=uses[0].right.values.device)
+        mark[[example for use in uses for example in use.segments.examples]] = 1
+        return set(extent.exchange.add_up(mark).nonzero().flatten().tolist())
 
     def _add_along(self, name: str, uses: Sequence[OuterUse], direction: Tensor) -> None:
         extent = self._measure.extent

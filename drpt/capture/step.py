@@ -82,6 +82,7 @@ class CaptureStep:
         self._waiting: list[int] = []
         self._waiting_bytes = 0
         self._announced_bytes = 0
+        self._blocks_a_turn = _WAITING_BLOCKS
         self._parts_done = 0
         self._is_last_part = num_parts == 1
         self._is_second_pass = False  # of a recomputation: coefficients are known
@@ -196,7 +197,10 @@ class CaptureStep:
     def _backward(self, losses: Tensor, replay: Replay) -> None:
         if self._parts_done == 0:
             self._choose_without_products()
-            self._is_recomputing = self._plan.must_recompute(self._mean_announced_bytes(losses.device), self._num_parts)
+            announced_bytes = self._mean_announced_bytes(losses.device)
+            self._is_recomputing = self._plan.must_recompute(announced_bytes, self._num_parts)
+            if self._plan.updates.num_processes > 1:  # they take the same turns: what is alike in all decides
+                self._blocks_a_turn = self._blocks_within(WAITING_BYTES, announced_bytes)
             if self._is_recomputing and self._num_parts > 1:
                 self._partial = PartialProducts(self._measure, self._rows)
         is_single = self._num_parts == 1
@@ -239,6 +243,11 @@ class CaptureStep:
         """Over processes, so that all come to the same decision."""
         updates = self._plan.updates
         return int(updates.add_up(torch.tensor(self._announced_bytes, device=device))) // updates.num_processes
+
+    def _blocks_within(self, num_bytes: int, announced_bytes: int) -> int:
+        """How many blocks keep so much alive, taking each for an average one."""
+        bytes_a_block = announced_bytes / max(self._plan.num_regularized, 1)
+        return max(1, min(_WAITING_BLOCKS, int(num_bytes / max(bytes_a_block, 1.0))))
 
     def _count_down(self, name: str, block: _Progress) -> None:
         if self._outstanding[name] < 1:
@@ -298,8 +307,7 @@ class CaptureStep:
         if self._is_recomputing:
             return  # all are solved together
         self._waiting_bytes += sum(use.num_bytes for uses in block.uses.values() for use in uses)
-        is_full = self._plan.is_sharded or len(self._waiting) >= _WAITING_BLOCKS
-        # Processes take the same turns: with several, only what is alike in all decides.
+        is_full = self._plan.is_sharded or len(self._waiting) >= self._blocks_a_turn
         is_heavy = self._plan.updates.num_processes == 1 and self._waiting_bytes > WAITING_BYTES
         if is_full or is_heavy:
             self._solve()

@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from drpt.capture import step
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.sketch_spec import SketchSpec
@@ -25,6 +26,9 @@ CASES = {
 }
 
 
+# Batches of the processes: of the targets, the first two batches hold all, the second two not.
+IN_PARTS = (((5,), (0, 1, 2)), ((6,), (3, 4)))
+TARGET_LATE = (((5,), (0, 1, 2)), ((3, 4), (6,)))
 POOLED = ((0, 1, 2, 5), (3, 4, 6))  # each process has general and target examples of its own
 
 
@@ -36,8 +40,8 @@ def grads_of_ranks(model, shares):
     for examples in shares:
         general = [example for example in examples if example < N]
         rows = step_rows(n=len(general), m=len(examples) - len(general))
-        with capture.step(rows, scale=len(general) / N) as step:
-            step.backward(model(part_of(zoo.inputs_for(model, N + M), examples)))
+        with capture.step(rows, scale=len(general) / N) as opened:
+            opened.backward(model(part_of(zoo.inputs_for(model, N + M), examples)))
     return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
 
 
@@ -53,8 +57,25 @@ def grads_of(case, model, examples, retain_mib=1000.0):
     capture = GradientCapture(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib)
     model.zero_grad()
     inputs = part_of(zoo.inputs_for(model, N + M), examples)
-    with capture.step(step_rows(), examples=examples) as step:
-        step.backward(model(inputs))
+    with capture.step(step_rows(), examples=examples) as opened:
+        opened.backward(model(inputs))
+    return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+
+
+def grads_in_parts(case, model, parts, retain_mib):
+    """Accumulated over several batches a process, one choice over all of them; or why that is refused."""
+    feasible_set, partition, products = CASES[case]
+    reg = regularizer(feasible_set, partition=partition, products=products)
+    capture = GradientCapture(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib)
+    model.zero_grad()
+    inputs = zoo.inputs_for(model, N + M)
+    try:
+        with capture.step(step_rows(), examples=(), num_parts=len(parts)) as opened:
+            for examples in parts:
+                opened.part(examples=examples)
+                opened.backward(lambda examples=examples: model(part_of(inputs, examples)))
+    except ValueError as error:
+        return str(error)
     return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
 
 
@@ -94,6 +115,14 @@ def run(rank, folder):
             results[name, case] = grads_of(case, zoo.build(name), SHARES[rank])
             if "global" in case:
                 results[name, case, "again"] = grads_of(case, zoo.build(name), SHARES[rank], retain_mib=0.0)
+        for case in CASES:
+            for retain_mib in (1000.0, 0.0):
+                for layout, shares in (("in parts", IN_PARTS), ("target late", TARGET_LATE)):
+                    found = grads_in_parts(case, zoo.build(name), shares[rank], retain_mib)
+                    results[name, case, layout, retain_mib] = found
+        step.WAITING_BYTES, before = 0, step.WAITING_BYTES  # every block alone
+        results[name, "one by one"] = grads_of("hull-layer-auto", zoo.build(name), SHARES[rank])
+        step.WAITING_BYTES = before
     results["rank"] = grads_of_ranks(zoo.build("tied llama"), [POOLED[rank]])
     try:
         GradientCapture(nn.parallel.DistributedDataParallel(zoo.build("one layer")), regularizer())

@@ -41,6 +41,33 @@ def test_two_processes_equal_one(results, name, case):
             assert_equal_grads(found[name, case, "again"], expected)
 
 
+@pytest.mark.parametrize("retain_mib", [1000.0, 0.0], ids=["kept", "computed again"])
+@pytest.mark.parametrize("case", distributed.CASES)
+@pytest.mark.parametrize("name", ["tied llama", "lora", "norms and biases"])
+def test_batches_of_two_processes_equal_one(results, name, case, retain_mib):
+    """Accumulation in each of them, one choice over all; what would be wrong is refused by both."""
+    expected = distributed.grads_of(case, zoo.build(name), tuple(range(N + M)))
+    feasible_set, _, products = distributed.CASES[case]
+    needs_no_activations = products == "sketch" or feasible_set == "mean" or retain_mib > 0
+    for layout in ("in parts", "target late"):
+        found = [result[name, case, layout, retain_mib] for result in results]
+        if needs_no_activations or (feasible_set == "subset" and layout == "in parts"):
+            for grads in found:
+                assert_equal_grads(grads, expected)
+        else:
+            said = (
+                "put the target examples into the first" if feasible_set == "subset" else "raise retain_mib, or take products"
+            )
+            assert all(said in error for error in found)
+
+
+@pytest.mark.parametrize("name", ["tied llama", "lora", "norms and biases"])
+def test_blocks_of_two_processes_are_solved_one_by_one_within_the_backward_pass(results, name):
+    expected = distributed.grads_of("hull-layer-auto", zoo.build(name), tuple(range(N + M)))
+    for found in results:
+        assert_equal_grads(found[name, "one by one"], expected)
+
+
 @pytest.mark.parametrize("case", [case for case in distributed.CASES if "layer" in case])
 def test_sharded_model_equals_one_process(results, case):
     expected = distributed.grads_of(case, distributed.tower(), tuple(range(N + M)))
