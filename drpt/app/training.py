@@ -85,7 +85,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
         "data_counts": assembly.counts,
         "seconds": time.perf_counter() - start,
     }
-    del assembly, parts, model, loaded
+    del assembly, parts, model, loaded, rewards
     release_memory()
     return result
 

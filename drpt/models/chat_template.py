@@ -12,7 +12,7 @@ CHAT_TEMPLATES = {
 }
 
 # For models that were never taught a chat: plain markers, and the end-of-text token to stop at.
-PLAIN_TEMPLATE = (
+_PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] }}"
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
@@ -28,18 +28,19 @@ _TEXT_TEMPLATE = (
 def set_chat_template(tokenizer: Any, choice: str, *, label: str) -> None:  # Any: transformers has no types
     """Give a tokenizer the template that was chosen.
 
+    Where the template is not the tokenizer's own, conversations begin as the tokenizer begins texts: some with a token of
+    their own.
+
     Args:
         tokenizer: Of transformers; changed.
-        choice: A key of `CHAT_TEMPLATES`. With ``text``, a tokenizer that begins its texts with a token of its own begins
-            conversations with it, too.
+        choice: A key of `CHAT_TEMPLATES`.
         label: The model, for the log.
     """
-    if choice == "text":
-        ids = tokenizer("a").input_ids
-        begins = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
-        tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + _TEXT_TEMPLATE
-    elif choice == "plain":
-        tokenizer.chat_template = PLAIN_TEMPLATE
-    elif tokenizer.chat_template is None:
+    if choice == "own" and tokenizer.chat_template is not None:
+        return
+    if choice == "own":
         _log.warning("%s has no chat template; the plain one (<|user|>, <|assistant|>) is used", label)
-        tokenizer.chat_template = PLAIN_TEMPLATE
+    ids = tokenizer("a").input_ids
+    begins = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
+    body = _TEXT_TEMPLATE if choice == "text" else _PLAIN_TEMPLATE
+    tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + body

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from drpt.models.value_head import PolicyOutput, language_model, output_embeddings
 from drpt.objectives.counted import at_places
@@ -36,26 +36,44 @@ def predict(
 
     Args:
         model: Causal language model, with a value head or without.
-        inputs: What it takes, [row, token].
+        inputs: What it takes, ``input_ids`` [row, token] among it.
         places: Numbers of the positions, the rows laid out one after another; those before the tokens that count are
             `drpt.objectives.counted.predicting_places`.
 
     Returns:
         The same numbers as the model's own output has at these places, but for rounding.
+
+    Raises:
+        RuntimeError: The model does not call its output head once, on the hidden states of all positions.
     """
     head = output_embeddings(language_model(model))
     is_trained = torch.is_grad_enabled() and head is not None and any(p.requires_grad for p in head.parameters())
     if head is None or is_trained:
         output = model(**inputs, use_cache=False)
         return Predictions(logits=at_places(output.logits, places), values=_values(output))
-    # As one row, since that is what models take logits to be made of.
-    handle = head.register_forward_pre_hook(lambda _, given: (at_places(given[0], places)[None], *given[1:]))
+    shape = inputs["input_ids"].shape
+
+    def pick(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        if given[0].shape[:2] != shape:
+            raise RuntimeError(_not_covered(model))
+        return at_places(given[0], places)[None], *given[1:]  # as one row, since that is what models take logits to be made of
+
+    handle = head.register_forward_pre_hook(pick)
     try:
         output = model(**inputs, use_cache=False)
     finally:
         handle.remove()
+    if output.logits.shape[:2] != (1, len(places)):
+        raise RuntimeError(_not_covered(model))
     return Predictions(logits=output.logits.squeeze(0), values=_values(output))
 
 
 def _values(output: Any) -> Tensor | None:  # Any: whatever the model gives
     return output.values if isinstance(output, PolicyOutput) else None
+
+
+def _not_covered(model: Any) -> str:
+    return (
+        f"{type(model).__name__} does not call its output head once, on the hidden states of all positions: such a model is "
+        "not covered."
+    )

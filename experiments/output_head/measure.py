@@ -98,7 +98,7 @@ def measure(model: Any, *, rounds: int) -> dict[str, Any]:  # Any: one of the na
         seconds = {name: side.seconds for name, side in timed.items()}
         preemptions = {name: side.preemptions for name, side in timed.items()}
         shapes.append({"shape": asdict(shape), "seconds": seconds, "preemptions": preemptions})
-    return {"model": model, "rounds": rounds, "environment": environment(), "shapes": shapes}
+    return {"model": model, "rounds": rounds, "environment": environment("experiments.output_head.measure"), "shapes": shapes}
 
 
 def _batch(subject: Subject, shape: _Shape) -> TokenBatch:

@@ -16,9 +16,16 @@ RESULTS = Path(__file__).parent / "results"
 Record = dict[str, Any]
 
 
-def environment() -> Record:
-    """Machine, versions, commit, threads, and how busy the machine is."""
-    described = describe_environment(["python", "-m", "experiments.overhead.measure", *sys.argv[1:]])
+def environment(module: str) -> Record:
+    """Machine, versions, commit, threads, how busy the machine is, and the command.
+
+    Args:
+        module: That was run, such as experiments.overhead.measure.
+
+    Returns:
+        Plain values.
+    """
+    described = describe_environment(["python", "-m", module, *sys.argv[1:]])
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     threads = torch.get_num_threads()
     return described | {"commit": _commit(), "cpu": _cpu_name(), "threads": threads, "load_before": load}

@@ -96,7 +96,7 @@ def measure(options: Any) -> Record:  # Any: what argparse returns
         "rounds": options.rounds,
         "sequences": options.sequences,
         "tokens": options.tokens,
-        "environment": environment(),
+        "environment": environment("experiments.rollout_speed.measure"),
         "dtypes": {},
     }
     try:

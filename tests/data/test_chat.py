@@ -106,7 +106,8 @@ def test_as_text_the_response_goes_on_where_the_prompt_ends():
 
 
 @pytest.mark.parametrize("begins", [True, False])
-def test_as_text_a_conversation_begins_as_the_tokenizer_begins_texts(begins):
+@pytest.mark.parametrize(("choice", "prompt"), [("text", "Hi"), ("plain", "<|user|>\nHi\n<|assistant|>\n")])
+def test_conversations_begin_as_the_tokenizer_begins_texts(choice, prompt, begins):
     from tokenizers.processors import TemplateProcessing
 
     tokenizer = byte_tokenizer()
@@ -115,7 +116,7 @@ def test_as_text_a_conversation_begins_as_the_tokenizer_begins_texts(begins):
         tokenizer._tokenizer.post_processor = TemplateProcessing(
             single="<|im_start|> $A", special_tokens=[("<|im_start|>", tokenizer.bos_token_id)]
         )
-    set_chat_template(tokenizer, "text", label="tiny")
+    set_chat_template(tokenizer, choice, label="tiny")
     _, _, prompt_ids = encode_chat(tokenizer, (Message(role="user", content="Hi"), Message(role="assistant", content="")))
-    assert prompt_ids == tokenizer("Hi").input_ids
+    assert prompt_ids == tokenizer(prompt).input_ids
     assert (prompt_ids[0] == tokenizer.bos_token_id) == begins

@@ -1,15 +1,19 @@
 """The output head on the positions that count: the same logits, losses and gradients as on all of them."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from drpt.data.batch import TokenBatch
+from drpt.data.batch import TokenBatch, pack_rows, pad_rows
 from drpt.models.predictions import predict
 from drpt.models.value_head import PolicyWithValues
 from drpt.objectives.counted import at_places, predicting_places, spread
 from tests import zoo
+from tests.texts import encoded
 
 MASK = torch.tensor([[0, 0, 0, 1, 1, 0], [1, 0, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]]).bool()
 ARCHITECTURES = ("Llama", "Qwen2", "GPT2", "GPTNeoX", "Gemma", "Gemma3")
@@ -41,6 +45,10 @@ def policy(architecture="Llama", *, values=False):
     return both
 
 
+def asked(model, tokens):
+    return predict(model, tokens.model_inputs(), predicting_places(tokens.loss_mask))
+
+
 def grads_of(model, loss):
     trained = [p for p in model.parameters() if p.requires_grad]
     return torch.autograd.grad(loss, trained)
@@ -62,7 +70,7 @@ def test_logits_values_and_gradients_are_those_of_the_whole_output(architecture,
     model, tokens = policy(architecture, values=values), batch()
     output = model(**tokens.model_inputs(), use_cache=False)
     expected = at_places(output.logits, predicting_places(tokens.loss_mask))
-    found = predict(model, tokens.model_inputs(), predicting_places(tokens.loss_mask))
+    found = asked(model, tokens)
     torch.testing.assert_close(found.logits, expected, rtol=1e-10, atol=1e-12)
     weights = torch.randn_like(expected)
     losses = [(weights * logits).sum() for logits in (found.logits, expected)]
@@ -77,16 +85,10 @@ def test_the_head_sees_nothing_else_unless_it_is_trained():
     tokens = batch()
     num = int(tokens.loss_mask[:, 1:].sum())
     frozen, whole = policy(values=True), zoo.llama(tied=True).double().lm
-    assert rows_seen_by_the_head(
-        frozen, lambda: predict(frozen, tokens.model_inputs(), predicting_places(tokens.loss_mask))
-    ) == [(1, num)]
-    assert rows_seen_by_the_head(whole, lambda: predict(whole, tokens.model_inputs(), predicting_places(tokens.loss_mask))) == [
-        (3, 6)
-    ]
+    assert rows_seen_by_the_head(frozen, lambda: asked(frozen, tokens)) == [(1, num)]
+    assert rows_seen_by_the_head(whole, lambda: asked(whole, tokens)) == [(3, 6)]
     with torch.no_grad():
-        assert rows_seen_by_the_head(
-            whole, lambda: predict(whole, tokens.model_inputs(), predicting_places(tokens.loss_mask))
-        ) == [(1, num)]
+        assert rows_seen_by_the_head(whole, lambda: asked(whole, tokens)) == [(1, num)]
     head = frozen.policy.get_output_embeddings()
     assert not head._forward_pre_hooks, "nothing is left on the model"
 
@@ -103,11 +105,55 @@ def test_a_model_that_names_no_head_gives_the_same():
     torch.manual_seed(0)
     model, tokens = Named(), batch()
     torch.testing.assert_close(
-        predict(model, tokens.model_inputs(), predicting_places(tokens.loss_mask)).logits,
-        predict(model.lm, tokens.model_inputs(), predicting_places(tokens.loss_mask)).logits,
+        asked(model, tokens).logits,
+        asked(model.lm, tokens).logits,
         rtol=1e-10,
         atol=1e-12,
     )
+
+
+def test_a_model_that_calls_its_head_otherwise_is_refused():
+    class InHalves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lm = zoo.llama(tied=True).double().lm.requires_grad_(False)
+
+        def get_output_embeddings(self):
+            return self.lm.lm_head
+
+        def forward(self, **inputs):
+            output = self.lm.model(**inputs)
+            halves = [self.lm.lm_head(half) for half in output.last_hidden_state.chunk(2)]
+            return SimpleNamespace(logits=torch.cat(halves))
+
+    with pytest.raises(RuntimeError, match="does not call its output head once"):
+        asked(InHalves(), batch())
+
+
+@pytest.mark.parametrize("values", [False, True])
+def test_under_autocast_and_in_bfloat16(values):
+    tokens = batch()
+    for model, context in (
+        (policy(values=values).float(), torch.autocast("cpu", torch.bfloat16)),
+        (policy(values=values).bfloat16(), nullcontext()),
+    ):
+        with context, torch.no_grad():
+            output = model(**tokens.model_inputs(), use_cache=False)
+            found = asked(model, tokens)
+        assert found.logits.dtype == torch.bfloat16
+        expected = at_places(output.logits, predicting_places(tokens.loss_mask))
+        torch.testing.assert_close(found.logits, expected, rtol=2e-2, atol=2e-2)  # of three digits
+        if values:
+            torch.testing.assert_close(found.values, output.values, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("architecture", ["Llama", "Qwen2", "Gemma3"])
+def test_packed_rows(architecture):
+    model = policy(architecture)
+    rows = [encoded([3, 5, 7, 2], [False, False, True, True]), encoded([4, 4, 1], [False, True, True])]
+    packed, padded = pack_rows(rows, pad_token_id=0, max_length=8), pad_rows(rows, pad_token_id=0)
+    assert len(packed.token_ids) == 1
+    torch.testing.assert_close(asked(model, packed).logits, asked(model, padded).logits, rtol=1e-9, atol=1e-11)
 
 
 def test_other_places_in_any_order():
