@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from drpt.app import training
+from drpt.modules import regularized
+from drpt.optim.adamw import build_adamw
 from tests.app.test_rlvr import curve, figures, only_run, wait_for_step
 from tests.rewards.classifiers import save
 
@@ -224,6 +226,42 @@ def test_what_cannot_be_right_stops_at_once(drpt, word, said):
     assert status == 2, text
     assert said in " ".join(text.split())
     assert time.monotonic() - start < 10
+
+
+SMALL = tuple(word for word in SLOW if not word.startswith(("~reward", "+reward", "data=")))
+
+
+@pytest.mark.parametrize(("reward", "judge"), [("inoffensive", "sentiment"), ("positive", "language")])
+def test_the_tasks_own_prompts_and_rewards(drpt, reward, judge):
+    """Toxic prompts, an embedded classifier and a lexicon; either rewards, and the other one watches."""
+    status, text = drpt("train", *SMALL, f"reward={reward}", "trainer.max_steps=3", "sweep=own")
+    assert status == 0, text
+    folder = only_run("own")
+    for name in ("reward", "toxicity", "judge", "judge_toxicity", f"judge_{judge}", "reward_gap"):
+        assert sorted(curve(folder, f"target/{name}/mean")) == [0, 3], name
+    for role in ("toxicity", "judge_toxicity"):
+        means, highest, rates = (curve(folder, f"target/{role}/{figure}") for figure in ("mean", "max", "rate"))
+        assert all(0 <= means[step] <= highest[step] <= 1 and 0 <= rates[step] <= 1 for step in (0, 3))
+    samples = json.loads((folder / "samples.json").read_text())
+    assert all(judge in sample for sample in samples)
+
+
+def test_the_value_head_has_a_learning_rate_of_its_own(drpt, monkeypatch):
+    optimizers = []
+
+    def watched(*arguments, **options):
+        built = build_adamw(*arguments, **options)
+        optimizers.append(built[0])
+        return built
+
+    monkeypatch.setattr(regularized, "build_adamw", watched)
+    words = ("optimizer.schedule=constant", "optimizer.warmup_share=0", "algorithm.value.lr=0.02", "trainer.max_steps=3")
+    status, text = drpt("train", *SLOW, *words, "sweep=rates")
+    assert status == 0, text
+    trunk, head = optimizers[0].param_groups
+    assert (trunk["lr"], head["lr"]) == (1e-3, 0.02)
+    assert [tuple(parameter.shape) for parameter in head["params"]] == [(1, 64), (1,)]
+    assert all("step" in optimizers[0].state[parameter] for parameter in head["params"]), "it was trained"
 
 
 def test_a_classifier_without_the_label_stops_before_the_policy_is_loaded(drpt, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from drpt.metrics import read_metrics
+from tests.data.test_hub import table_words
 
 pytestmark = pytest.mark.vllm
 
@@ -121,6 +122,31 @@ def test_settings_work_together(drpt, words):
     assert set(curve(folder, "train/update_norm/mean")) == set(range(1, 7))
     assert all(value > 0 for value in curve(folder, "train/update_norm/mean").values())
     assert set(curve(folder, "rollout/mismatch/mean")) == set(curve(folder, "rollout/sync_seconds/value"))
+
+
+def test_word_problems_of_a_table_are_rewarded_as_mathematics(drpt, tmp_path, monkeypatch):
+    """The hub's source and the real verifier in a run, on a table of GSM8K's columns."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    path = tmp_path / "train.jsonl"
+    rows = [
+        {"question": f"{i} nuts and {i} more?", "answer": f"{i}+{i}=<<{i}+{i}={2 * i}>>{2 * i}\n#### {2 * i}"}
+        for i in range(60)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("rollout=transformers", "rollout.num_prompts=3", "rollout.num_responses=4", "rollout.max_tokens=6")
+    words += ("data.general_rows=4", "data.target_rows=2", "data.num_target=4", "data.num_eval=6", "data.max_length=224")
+    words += ("trainer.max_steps=3", "evaluation.every_steps=3", "evaluation.num_generate=3", "evaluation.pass_k=2")
+    tables = table_words(path)
+    status, text = drpt(
+        "train", "task=rlvr", "data=gsm8k", "reward=math", "model=tiny", "logger=off", *words, *tables, "sweep=one"
+    )
+    assert status == 0, text
+    folder = only_run("one")
+    outcomes = json.loads((folder / "outcomes.json").read_text())
+    assert {row["outcome"] for row in outcomes} <= {"correct", "wrong", "unparsable", "timed_out"}
+    assert sum(row["count"] for row in outcomes if row["step"] == 1) == 12
+    assert sorted(curve(folder, "target/reward/mean")) == [0, 3]
+    assert all(sample["expected"].split("#### ")[1].isdigit() for sample in json.loads((folder / "samples.json").read_text()))
 
 
 def test_the_same_run_gives_the_same_figures(drpt):

@@ -8,6 +8,8 @@ from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.data.build_source import build_source
 from drpt.data.hub import HubSource
+from drpt.rewards.build import build_reward
+from drpt.rewards.reward import Answer
 
 
 @pytest.fixture(autouse=True)
@@ -189,3 +191,45 @@ def test_the_preset_of_prompts_reads_its_schema(scored):
     word = "data.source.target.filter={prompt.toxicity: {min: 0.9}}"  # on the command line, too
     node = check_config(compose_run(["data=hub_prompts", "sweep=x", *files, word])).data.source
     assert [example.prompt[0].content for example in build_source(node).evaluation(0)] == ["Continue this text: Text 4"]
+
+
+SOLVED = {
+    "math": (
+        {
+            "problem": "What is $\\frac{1}{4}+\\frac{1}{4}$?",
+            "level": "Level 1",
+            "solution": "It is $\\boxed{\\frac{1}{2}}$.",
+            "type": "Algebra",
+        },
+        "What is $\\frac{1}{4}+\\frac{1}{4}$?\nPut the final answer into \\boxed{}.",
+        ("so \\boxed{0.5}", "it is 0.5"),
+    ),
+    "gsm8k": (
+        {"question": "Ann has 3 bags of 400 nuts. How many?", "answer": "3 * 400 = <<3*400=1200>>1200\n#### 1,200"},
+        "Ann has 3 bags of 400 nuts. How many?",
+        ("That makes 1200 nuts.", "That makes 120 nuts."),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "reward"), [("math", "math_boxed"), ("gsm8k", "math")])
+def test_presets_of_mathematics_read_their_schemas_and_the_reward_reads_their_solutions(tmp_path, name, reward):
+    row, prompt, (right, wrong) = SOLVED[name]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    words = [f"data={name}", f"reward={reward}", "task=rlvr", "sweep=x", *table_words(path)]
+    spec = check_config(compose_run(words))
+    (example,) = build_source(spec.data.source).target(0)
+    assert example.prompt[0].content == prompt
+    judged = build_reward(spec.reward)(
+        [Answer(example=example, text=text, num_tokens=9, is_finished=True) for text in (right, wrong)]
+    )
+    assert judged[0].value - judged[1].value == 1.0, "besides what a form is worth"
+
+
+def table_words(path):
+    """A local table in the place of the hub's."""
+    values = {"path": "json", "name": "null", "split": "train", "data_files": path}
+    return [
+        f"data.source.{role}.{key}={value}" for role in ("general", "target", "evaluation") for key, value in values.items()
+    ]
