@@ -135,8 +135,8 @@ class SharedPositions(PositionAndToken):
         return (losses.view(counts.shape) * counts).sum(dim=1) / counts.sum(dim=1)
 
 
-def family(name: str) -> nn.Module:
-    """Other architectures of transformers, each with what is its own."""
+def family(name: str, *, as_written: bool = False) -> nn.Module:
+    """Other architectures of transformers, each with what is its own; float64 throughout unless ``as_written``."""
     import transformers
 
     sizes = {
@@ -159,7 +159,8 @@ def family(name: str) -> nn.Module:
     kind = {"Gemma3": "Gemma3Text"}.get(name, name)
     config = getattr(transformers, f"{kind}Config")(**sizes, **changes)
     lm = getattr(transformers, {"GPT2": "GPT2LMHeadModel"}.get(name, f"{name}ForCausalLM"))(config)
-    _replace_norms(lm)
+    if not as_written:
+        _replace_norms(lm)
     with torch.no_grad():
         for parameter in lm.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)

@@ -30,7 +30,7 @@ class Goal:
     text: str
     bound: float
     found: Ratio | None  # None: not measured, or it could not be run
-    limit: float | None = None  # of the operation count, products free
+    limit: float | None = None  # of the operation count: of a step, products free; of products and solve, solving free
 
     @property
     def verdict(self) -> str:
@@ -83,19 +83,20 @@ def _step_goal(results: Mapping[str, Record], setting: Setting, side: Side, boun
 
 
 def _product_goals(results: Mapping[str, Record]) -> list[Goal]:
-    record = results.get(f"breakdown-{FIRST.key}")
+    record, counted = results.get(f"breakdown-{FIRST.key}"), results.get(f"steps-{FIRST.key}", {}).get("operations", {})
     goals = []
     for side in BREAKDOWN_SIDES:
         if side.feasible_set == "subset":
             continue
         base = SUBSET_AUTO if side.sketch is None else SUBSET_SKETCH
-        found = None
+        found = limit = None
+        if side.name in counted and base.name in counted:
+            limit = counted[side.name]["products"] / counted[base.name]["products"]
         if record is not None:
             own, other = (choice_seconds(record["sides"][name]) for name in (side.name, base.name))
             found = ratio(own, other)
-        goals.append(
-            Goal(text=f"products and solve, {side.name}, {FIRST.shape}, over subset's", bound=PRODUCTS_BOUND, found=found)
-        )
+        text = f"products and solve, {side.name}, {FIRST.shape}, over subset's"
+        goals.append(Goal(text=text, bound=PRODUCTS_BOUND, found=found, limit=limit))
     return goals
 
 

@@ -189,8 +189,7 @@ def _other_steps(records: Sequence[Record]) -> str:
             counted = counts[side.name]
             found = " / ".join("–" if one is None else f"{one.median:.2f}" for one in over)
             row.append(f"{found} ({(counted['free'] + counted['products']) / counted['standard']:.2f})")
-        worst = [[c for side in sides.values() for c in side.get(what, ())] for what in ("page_faults", "preemptions")]
-        rows.append([*row, *(str(max(counts, default="–")) for counts in worst)])
+        rows.append([*row, *_worst(sides)])
     if not rows:
         return ""
     head = (
@@ -201,6 +200,12 @@ def _other_steps(records: Sequence[Record]) -> str:
         "most preemptions",
     )
     return f"### Step time, other settings\n\n{_table(head, rows)}"
+
+
+def _worst(sides: Mapping[str, Record]) -> list[str]:
+    """Of any side in any counted round."""
+    counts = [[c for side in sides.values() for c in side.get(what, ())] for what in ("page_faults", "preemptions")]
+    return [str(max(own, default="–")) for own in counts]
 
 
 def _label(record: Record) -> str:
@@ -312,10 +317,16 @@ def _growth(results: Mapping[str, Record]) -> str:
                 counted = counts[side.name]
                 count_ratio = (counted["free"] + counted["products"]) / counted["standard"]
                 row.append("–" if found is None else f"{found.median:.3f} ({count_ratio:.3f})")
-            rows.append(row)
+            rows.append([*row, *_worst(sides)])
     if not rows:
         return ""
-    head = ("full, fp32", "standard step, s", *(f"{side.name} (count)" for side in GROWTH_SIDES[1:]))
+    head = (
+        "full, fp32",
+        "standard step, s",
+        *(f"{side.name} (count)" for side in GROWTH_SIDES[1:]),
+        "most page faults",
+        "most preemptions",
+    )
     return f"### Growth\n\n{_table(head, rows)}"
 
 

@@ -160,7 +160,7 @@ STEP_SETTINGS = tuple(
     for precision in ("fp32", "bf16")
     for shape in (FIRST, FOUR_TARGETS, LONGER)
 )
-MEMORY_SETTINGS = (FIRST, FOUR_TARGETS, replace(FIRST, finetune="lora"))
+MEMORY_SETTINGS = STEP_SETTINGS
 BREAKDOWN_SETTINGS = (FIRST, FOUR_TARGETS)
 GROWTH: dict[str, tuple[Setting, ...]] = {
     "n": tuple(replace(FIRST, num_general=n) for n in (2, 4, 8, 16, 32)),

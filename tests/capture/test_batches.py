@@ -10,7 +10,9 @@ from torch import nn
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.sketch_spec import SketchSpec
-from drpt.data.batch import pack_rows, pad_rows
+from drpt.data.batch import StepBatch, pack_rows, pad_rows
+from drpt.geometry.catalogue import BaseWeights, Pool
+from drpt.modules.choices import choices_of_step, step_weights
 from drpt.objectives.language_modeling import packed_sample_losses
 from tests import zoo
 from tests.capture.helpers import CLOSE, M, N, assert_equal_grads, captured_grads, regularizer, step_rows
@@ -204,6 +206,65 @@ def test_how_many_blocks_are_solved_at_once_does_not_matter(limits, monkeypatch)
     actual, report = captured_grads(model, inputs, step_rows(), regularizer("hull"))
     assert_equal_grads(actual, expected)
     assert len(report.blocks) == sum(len(group.blocks) for group in report.groups)
+
+
+@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct"])
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_blocks_solved_one_by_one_within_the_backward_pass_equal_definition(name, products, monkeypatch):
+    """As in large models, whose blocks are too many or too large to wait for each other."""
+    monkeypatch.setattr("drpt.capture.step._WAITING_BLOCKS", 1)
+    model = zoo.build(name)
+    inputs = zoo.inputs_for(model, N + M)
+    kept = []
+    model_ = copy.deepcopy(model)
+    with GradientCapture(model_, regularizer(products=products)).step(step_rows()) as step:
+        step._solve = partial(_count_uses_and_solve, step, kept)
+        step.backward(model_(inputs))
+    assert len(step.report().groups) == len(step.report().blocks), "each by itself"
+    actual = {key: parameter.grad for key, parameter in model_.named_parameters() if parameter.requires_grad}
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition="layer")
+    assert_equal_grads(actual, expected)
+    # Of the block that is solved, and of tied or reused parameters that wait for their first use.
+    uses = {"used twice": 4, "tied with padding_idx and head bias": 4}.get(name, 3)
+    assert max(kept) <= uses, "what a block kept is freed when it is solved"
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize(("feasible_set", "partition"), [("subset", "layer"), ("subset", "global")])
+def test_each_micro_batch_choosing_for_itself_equals_definition(feasible_set, partition, is_packed):
+    """`pool=micro`: the step's update is the sum of the batches' own, each times its share of the loss tokens."""
+    model, texts_ = zoo.build("tied llama"), texts()
+    batches = ((0, 3, 5), (1, 2, 4, 6))
+    place = partial(pack_rows, max_length=16) if is_packed else pad_rows
+    step = StepBatch(
+        parts=[place([texts_[i] for i in group], pad_token_id=0, examples=group) for group in batches],
+        example_ids=torch.arange(N),
+        loss_tokens=torch.tensor([sum(text.loss_mask[1:]) for text in texts_[:N]]),
+        num_target=M,
+        step=0,
+    )
+    weights = step_weights(step, BaseWeights.TOKEN).double()
+    trained = copy.deepcopy(model)
+    capture = GradientCapture(trained.lm, regularizer(feasible_set, partition=partition))
+    for choice in choices_of_step(step, Pool.MICRO, weights):
+        with capture.step(choice.rows, examples=(), scale=choice.scale) as opened:
+            opened.part(example_of_token=choice.parts[0].example_of_token)
+            opened.backward(losses_of(trained, choice.parts[0], choice.rows.num_examples))
+    grads = per_sample.per_sample_grads(model, losses_of(model, one_batch(), N + M))
+    expected = None
+    for group in batches:
+        general = [i for i in group if i < N]
+        share = float(weights[general].sum())
+        own = (weights[general] / share).tolist()
+        update = per_sample.updates(
+            [grads[i] for i in group], len(general), own, feasible_set=feasible_set, strength=0.5, partition=partition
+        )
+        scaled = {key: share * grad for key, grad in update.items()}
+        expected = scaled if expected is None else {key: expected[key] + grad for key, grad in scaled.items()}
+    assert_equal_grads(
+        {key: parameter.grad for key, parameter in trained.named_parameters() if parameter.requires_grad}, expected
+    )
 
 
 def test_random_choice_needs_nothing_kept():

@@ -1,5 +1,7 @@
 """The update that the capture leaves in ``.grad`` equals the definition, from one backward pass a row."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -161,10 +163,18 @@ def test_middle_partitions_choose_within_their_blocks(partition):
         assert_equal_grads(expected, per_sample.updates(own, N, [1 / N] * N, feasible_set="subset", strength=0.5))
 
 
-def test_norms_as_transformers_writes_them():
+AS_WRITTEN = {
+    "llama": lambda: zoo.llama(tied=True, as_written=True),
+    "qwen3": lambda: zoo.llama(tied=False, norms="qwen3", as_written=True),
+    **{name: partial(zoo.family, name, as_written=True) for name in ("Qwen2", "GPT2", "GPTNeoX", "Gemma", "Gemma3")},
+}
+
+
+@pytest.mark.parametrize("build", AS_WRITTEN.values(), ids=AS_WRITTEN.keys())
+def test_norms_as_transformers_writes_them(build):
     """They round to float32 inside, so only its digits agree."""
     torch.manual_seed(0)
-    model = zoo.llama(tied=True, as_written=True).double()
+    model = build().double()
     inputs = zoo.inputs_for(model, N + M)
     actual, _ = captured_grads(model, inputs, step_rows(), regularizer())
     rows = per_sample.per_sample_grads(model, model(inputs))

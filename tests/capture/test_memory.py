@@ -28,23 +28,45 @@ class LargestTensor(TorchDispatchMode):
         return out
 
 
-def largest_tensor(reg, **options):
+def layers():
+    return nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, WIDTH, bias=False)), torch.randn(N + M, 2, WIDTH)
+
+
+class TiedTable(nn.Module):
+    """A table as input and as output, a norm between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(WIDTH, WIDTH)
+        self.norm = nn.LayerNorm(WIDTH)
+        self.head = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, token_ids):
+        return self.head(self.norm(self.table(token_ids)))
+
+
+def tied_table():
+    return TiedTable(), torch.randint(0, WIDTH, (N + M, 2))
+
+
+def largest_tensor(reg, build=layers, **options):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, WIDTH, bias=False))
-    inputs = torch.randn(N + M, 2, WIDTH)
+    model, inputs = build()
     capture = GradientCapture(model, reg, **options)
     with LargestTensor() as watched, capture.step(step_rows(weights=torch.full((N,), 1 / N))) as step:
         step.backward(model(inputs).square().mean(dim=(1, 2)))
     return watched.numel
 
 
-@pytest.mark.parametrize("partition", ["layer", "global"])
+@pytest.mark.parametrize("build", [layers, tied_table])
+@pytest.mark.parametrize(("partition", "retain_mib"), [("layer", 1000.0), ("global", 1000.0), ("global", 0.0)])
 @pytest.mark.parametrize("feasible_set", ["subset", "hull"])
 @pytest.mark.parametrize("products", ["reduced", "pairwise", "sketch"])
-def test_no_tensor_of_examples_times_parameters(products, feasible_set, partition):
+def test_no_tensor_of_examples_times_parameters(products, feasible_set, partition, retain_mib, build):
     reg = regularizer(feasible_set, products=products, partition=partition)
     options = {"sketch": SKETCH} if products == "sketch" else {}
-    assert largest_tensor(reg, **options) <= WIDTH * WIDTH
+    assert largest_tensor(reg, build, retain_mib=retain_mib, **options) <= WIDTH * WIDTH
 
 
 def test_direct_keeps_within_its_budget(monkeypatch):

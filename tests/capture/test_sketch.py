@@ -111,6 +111,19 @@ def test_matrices_are_drawn_anew_every_few_steps():
     assert seen[0] == seen[1] != seen[2] == seen[3] != seen[4] != seen[0]
 
 
+def test_matrices_are_drawn_anew_on_request():
+    model = zoo.build("tied llama")
+    inputs = zoo.inputs_for(model, N + M)
+    capture = GradientCapture(model, regularizer(products="sketch"), sketch=sketch_spec())
+    seen = []
+    for era in (0, 1, 1, 0):
+        capture.refresh_sketches(era)
+        with capture.step(step_rows()) as step:
+            step.backward(model(inputs))
+        seen.append(float(step.report().blocks[0][1].products.target_sq))
+    assert seen[0] == seen[3] != seen[1] == seen[2]
+
+
 def test_sketch_needs_its_matrices():
     with pytest.raises(ValueError, match=r"regularizer\.products=sketch needs the `sketch` config group"):
         GradientCapture(zoo.build("tied llama"), regularizer(products="sketch"))
