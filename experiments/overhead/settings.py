@@ -160,7 +160,14 @@ STEP_SETTINGS = tuple(
     for precision in ("fp32", "bf16")
     for shape in (FIRST, FOUR_TARGETS, LONGER)
 )
-MEMORY_SETTINGS = STEP_SETTINGS
+MEMORY_SETTINGS = (
+    FIRST,
+    FOUR_TARGETS,
+    LONGER,
+    replace(FIRST, precision="bf16"),
+    replace(FIRST, finetune="lora"),
+    replace(FOUR_TARGETS, finetune="lora", precision="bf16"),
+)
 BREAKDOWN_SETTINGS = (FIRST, FOUR_TARGETS)
 GROWTH: dict[str, tuple[Setting, ...]] = {
     "n": tuple(replace(FIRST, num_general=n) for n in (2, 4, 8, 16, 32)),

@@ -228,7 +228,7 @@ def test_what_cannot_be_right_stops_at_once(drpt, word, said):
     assert time.monotonic() - start < 10
 
 
-SMALL = tuple(word for word in SLOW if not word.startswith(("~reward", "+reward", "data=")))
+SMALL = tuple(word for word in SLOW if not word.startswith(("~reward", "+reward", "data=", "logger=")))
 
 
 @pytest.mark.parametrize(("reward", "judge"), [("inoffensive", "sentiment"), ("positive", "language")])
@@ -244,6 +244,8 @@ def test_the_tasks_own_prompts_and_rewards(drpt, reward, judge):
         assert all(0 <= means[step] <= highest[step] <= 1 and 0 <= rates[step] <= 1 for step in (0, 3))
     samples = json.loads((folder / "samples.json").read_text())
     assert all(judge in sample for sample in samples)
+    tables = {path.name.split("_")[0] for path in folder.glob("wandb/offline-run-*/files/media/table/**/*.json")}
+    assert tables >= {"samples", "outcomes"}, "the tracker has them, too"
 
 
 def test_the_value_head_has_a_learning_rate_of_its_own(drpt, monkeypatch):
