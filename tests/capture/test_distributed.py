@@ -26,7 +26,7 @@ def results(tmp_path_factory):
         )
         for rank in (0, 1)
     ]
-    texts = [process.communicate(timeout=240)[0] for process in processes]
+    texts = [process.communicate(timeout=900)[0] for process in processes]
     assert all(process.returncode == 0 for process in processes), "\n".join(texts)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
