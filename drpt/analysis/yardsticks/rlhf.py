@@ -79,7 +79,7 @@ RLHF = Yardstick(
         metric="target/judge/mean",
         name="second judge",
         short="judge",
-        axis="second judge, not trained on (mean of held-out responses)",
+        axis="second judge, not trained on (held-out mean)",
     ),
     shows_start=True,
     untrained_settings=ROLLOUT_SETTINGS,
