@@ -166,7 +166,6 @@ MEMORY_SETTINGS = (
     LONGER,
     replace(FIRST, precision="bf16"),
     replace(FIRST, finetune="lora"),
-    replace(FOUR_TARGETS, finetune="lora", precision="bf16"),
 )
 BREAKDOWN_SETTINGS = (FIRST, FOUR_TARGETS)
 GROWTH: dict[str, tuple[Setting, ...]] = {
