@@ -21,7 +21,7 @@ from pathlib import Path
 
 from drpt.rollouts.network import is_loopback, resolve
 from drpt.rollouts.server_guard import TOKEN_VARIABLE
-from drpt.rollouts.spec import DTYPES
+from drpt.rollouts.spec import CPU_BLOCK_TOKENS, DTYPES
 
 _ABOUT = (__doc__ or "").replace("``", "").replace("::", ":")  # as the command line's help
 _EXTENSION = "drpt.rollouts.server_extension.WeightRepacking"
@@ -79,6 +79,8 @@ def vllm_command(options: argparse.Namespace, environment: dict[str, str]) -> li
     environment |= {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1"}
     # The `vllm` program of the CPU wheel does not start; the module does.
     words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", options.model]
+    if _is_cpu_wheel():
+        words += ["--block-size", str(CPU_BLOCK_TOKENS)]  # before the user's, who may know better
     words += options.vllm  # before ours, which win: the address was checked
     words += ["--host", options.host, "--port", str(options.port), "--dtype", options.dtype]
     words += ["--max-model-len", str(options.max_model_len), "--generation-config", "vllm"]

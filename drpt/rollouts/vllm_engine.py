@@ -20,6 +20,7 @@ from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.isolation import Isolation
 from drpt.rollouts.protocol import Response, Sampling
 from drpt.rollouts.requests import check_prompts, checked_weights
+from drpt.rollouts.spec import CPU_BLOCK_TOKENS
 
 _MIB = 2**20
 _MOST_SEQUENCES = 256  # under way at once
@@ -151,7 +152,8 @@ class VllmRollout:
         if self._is_cpu:
             # Without pieces a whole prompt has to fit into a step.
             batched = max(self._max_model_len, 4096)
-            return options | {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": batched}
+            options |= {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": batched}
+            return options | {"block_size": CPU_BLOCK_TOKENS}
         # The share of the GPU is compared with what is free beside the trainer, and else the cache's size alone counts.
         options["gpu_memory_utilization"] = 0.01
         return options | ({} if device.index is None else {"device_ids": [device.index]})

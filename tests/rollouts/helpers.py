@@ -6,7 +6,7 @@ from drpt.models.tiny import byte_tokenizer
 from drpt.rollouts.protocol import Sampling
 
 EOS = byte_tokenizer().eos_token_id
-LONG = [(7 * i) % 250 for i in range(300)]  # more than two blocks of 128 tokens, so that their cache is used again
+LONG = [(7 * i) % 250 for i in range(300)]  # several blocks, so that their cache is used again
 PROMPTS = [[5, 6, 7], [100], LONG]
 
 

@@ -23,7 +23,7 @@ from tests.app.test_rlvr import TINY, wait_for_step
 TOKEN = "sesame-4711"
 CONTEXT = 512
 EOS = byte_tokenizer().eos_token_id
-LONG = [(7 * i) % 250 for i in range(200)]  # more than a block of 128 tokens, so that its cache is reused
+LONG = [(7 * i) % 250 for i in range(200)]  # several blocks, so that their cache is used again
 PROMPTS = [[5, 6, 7], [100], LONG]
 START_SECONDS = 400
 
