@@ -21,7 +21,7 @@ from drpt.memory import keep_freed_memory
 from drpt.models.predictions import predict
 from drpt.objectives.counted import at_places, predicting_places
 from drpt.objectives.language_modeling import counted_losses
-from experiments.overhead.sides import Subject
+from experiments.overhead.steps import Subject
 from experiments.overhead.store import environment
 from experiments.overhead.timing import interleave, ratio
 

@@ -16,8 +16,9 @@ from drpt.capture import step as capture_step
 from drpt.capture.measure import Measure
 from drpt.capture.step import CaptureStep
 from drpt.geometry.regularizer import Regularizer
-from experiments.overhead.settings import STANDARD, SUBSET_SKETCH, WIDER, Setting, parts_of
-from experiments.overhead.sides import Subject, make_step, step_rows
+from experiments.overhead.settings import Setting
+from experiments.overhead.sides import STANDARD, SUBSET_SKETCH, WIDER, parts_of
+from experiments.overhead.steps import Subject, make_step, step_rows
 from experiments.overhead.timing import Timed, as_record, interleave
 
 PARTS = ("forward", "backward", "products", "solve", "update", "capture", "adamw")  # backward: of activations, if captured

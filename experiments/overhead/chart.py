@@ -12,18 +12,8 @@ from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from experiments.overhead.breakdown import PARTS
 from experiments.overhead.goals import median_parts, step_bound
-from experiments.overhead.settings import (
-    ALL_SIDES,
-    BREAKDOWN_SETTINGS,
-    FIRST,
-    FOUR_TARGETS,
-    GROWTH,
-    GROWTH_SIDES,
-    LONGER,
-    STANDARD,
-    STEP_SETTINGS,
-    Setting,
-)
+from experiments.overhead.settings import BREAKDOWN_SETTINGS, FIRST, GROWTH, SHAPES, STEP_SETTINGS, Setting
+from experiments.overhead.sides import ALL_SIDES, GROWTH_SIDES, STANDARD
 from experiments.overhead.store import Record
 from experiments.overhead.timing import ratio
 
@@ -46,11 +36,11 @@ def draw_steps(results: Mapping[str, Record]) -> bytes | None:
         A PNG, or None where nothing was measured.
     """
     records = {s: results[f"steps-{s.key}"] for s in STEP_SETTINGS if f"steps-{s.key}" in results}
-    shapes = [shape for shape in (FIRST, FOUR_TARGETS, LONGER) if any(s.shape == shape.shape for s in records)]
+    shapes = [shape for shape in SHAPES if any(s.shape == shape.shape for s in records)]
     if not shapes:
         return None
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # its stub wants a literal type for each key
-        figure = Figure(figsize=(3.6 * len(shapes) + 2.6, 7.6), dpi=130, layout="constrained")
+        figure = Figure(figsize=(3.6 * len(shapes) + 2.6, 11.5), dpi=130, layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(1, len(shapes), squeeze=False, sharey=True, sharex=True)[0]
         for axes, shape in zip(panels, shapes, strict=True):
@@ -101,8 +91,7 @@ def _marker(setting: Setting) -> dict[str, Any]:  # Any: matplotlib's options
 def _legend_of_steps(figure: Figure, axes: Axes) -> None:
     for setting in STEP_SETTINGS:
         if setting.shape == FIRST.shape:
-            label = f"{'LoRA' if setting.finetune == 'lora' else 'full'}, {setting.precision}"
-            axes.errorbar([], [], label=label, **_marker(setting))
+            axes.errorbar([], [], label=setting.trained, **_marker(setting))
     axes.plot([], [], "|", color="black", markersize=11, markeredgewidth=1.4, label="operation count, full")
     axes.plot([], [], "<", color="#009E73", markersize=7, label="goal, full fp32: not beyond")
     handles, labels = axes.get_legend_handles_labels()

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 
+from drpt.capture.cost import Need
 from experiments.overhead.breakdown import FLOORS, measure_breakdown
 from experiments.overhead.layers import LAYER_SETTINGS, TINY_LAYER_SETTINGS, LayerSetting, measure_layer
 from experiments.overhead.memory import measure_memory
@@ -15,18 +16,12 @@ from experiments.overhead.settings import (
     FIRST,
     FOUR_TARGETS,
     GROWTH,
-    GROWTH_SIDES,
     MEMORY_SETTINGS,
-    MEMORY_SIDES,
-    STANDARD,
     STEP_SETTINGS,
-    WIDER,
     Setting,
-    Side,
-    parts_of,
-    sides_of,
 )
-from experiments.overhead.sides import ModelName, Subject, make_step
+from experiments.overhead.sides import GROWTH_SIDES, MEMORY_SIDES, STANDARD, WIDER, Side, parts_of, sides_of
+from experiments.overhead.steps import ModelName, Subject, make_step, rows_of
 from experiments.overhead.store import Record
 from experiments.overhead.timing import as_record, interleave
 
@@ -46,21 +41,19 @@ class Effort:
     rounds: int  # of the settings that goals are about
     rounds_elsewhere: int
     rounds_of_growth: int
-    warm_ups_of_growth: int
 
 
 def effort(rounds: int) -> Effort:
     """What ``--rounds`` stands for; the growing sizes are long steps whose ratios hardly vary."""
     return Effort(
-        warm_ups=2,
+        warm_ups=1,
         rounds=rounds,
         rounds_elsewhere=max(1, rounds // 2),
         rounds_of_growth=(rounds + 2) // 3,
-        warm_ups_of_growth=1,
     )
 
 
-QUICK = Effort(warm_ups=1, rounds=1, rounds_elsewhere=1, rounds_of_growth=1, warm_ups_of_growth=0)
+QUICK = Effort(warm_ups=1, rounds=1, rounds_elsewhere=1, rounds_of_growth=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +113,16 @@ def _seconds(setting: Setting, sides: Sequence[Side]) -> float:
     """Of one round."""
     n, m = setting.num_general, setting.num_target
     factor = _FACTORS[setting.finetune, setting.precision] * setting.num_tokens / _TOKENS_A_SECOND
-    return sum(factor * n if side.feasible_set == "mean" and not side.sees_all else factor * (n + m) for side in sides)
+    rows = [rows_of(setting, side).num_examples for side in sides]
+    exact_gramians = sum(side.need is Need.GRAMIAN and side.sketch is None for side in sides)
+    return factor * (sum(rows) + (n + m) * exact_gramians)
 
 
 def _timed_job(subjects: Subjects, setting: Setting, sides: Sequence[Side], *, part: Part, warm_ups: int, rounds: int) -> Job:
     def run(after_step: Callable[[], None]) -> Record:
         subject = subjects.get(setting.finetune)
         steps = {side.name: make_step(subject, setting, side) for side in sides}
+        steps[STANDARD.name]()  # AdamW's moments are there from now on
         timed = interleave(steps, warm_ups=warm_ups, rounds=rounds, prepare=subject.forget_gradients, after_step=after_step)
         counts = {side.name: _plain(count(subject.model, setting, side)) for side in sides}
         return _record(part, asdict(setting), warm_ups, rounds, {"sides": as_record(timed), "operations": counts})
@@ -149,12 +145,12 @@ def _step_job(subjects: Subjects, setting: Setting, effort: Effort) -> Job:
 
 def _growth_job(subjects: Subjects, setting: Setting, effort: Effort) -> Job:
     is_long = setting.num_general * setting.num_tokens > _LONG_STEP_TOKENS
-    warm_ups, rounds = effort.warm_ups_of_growth, 1 if is_long else effort.rounds_of_growth
+    warm_ups, rounds = effort.warm_ups, 1 if is_long else effort.rounds_of_growth
     return _timed_job(subjects, setting, GROWTH_SIDES, part="growth", warm_ups=warm_ups, rounds=rounds)
 
 
 def _breakdown_job(subjects: Subjects, setting: Setting, effort: Effort) -> Job:
-    warm_ups, rounds = effort.warm_ups, effort.rounds_elsewhere
+    warm_ups, rounds = effort.warm_ups, effort.rounds
     sides = (STANDARD, WIDER, *parts_of(setting))
     num_sides = len(sides) + len(FLOORS)
 

@@ -67,7 +67,10 @@ def _parse(arguments: list[str] | None) -> Any:  # Any: what argparse returns
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--settings", nargs="+", default=["*"], metavar="PATTERN", help="names of result files, with * and ?")
     parser.add_argument(
-        "--rounds", type=int, default=5, help="counted rounds where goals are set; fewer elsewhere (default: 5)"
+        "--rounds",
+        type=int,
+        default=3,
+        help="counted rounds where goals are set; fewer elsewhere (default: 3)",
     )
     parser.add_argument("--model", choices=("smollm2_135m", "tiny"), default="smollm2_135m")
     parser.add_argument("--results", type=Path, help="folder of the results (default: results/ beside this file)")

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from experiments.overhead.settings import Setting, Side
+from experiments.overhead.settings import Setting
+from experiments.overhead.sides import Side
 
 _ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
 
@@ -47,7 +48,7 @@ def measure_memory(model: str, setting: Setting, side: Side, *, num_threads: int
 
 def main(request: str) -> None:
     """The child: two steps, and a line of JSON."""
-    from experiments.overhead.sides import Subject, make_step
+    from experiments.overhead.steps import Subject, make_step
 
     asked = json.loads(request)
     setting, side = Setting(**asked["setting"]), Side(**asked["side"])

@@ -13,7 +13,11 @@ from torch import nn
 from drpt.capture.cost import Need, ParameterShape, UseShape
 from drpt.capture.sketch_spec import SketchKind
 from drpt.geometry.catalogue import ProductsMethod
-from experiments.overhead.settings import STRENGTHS, Setting, Side
+from experiments.overhead.settings import Setting
+from experiments.overhead.sides import Side, preset
+
+_CHOOSE_A_NUMBER = {"subset", "greedy_greats", "greedy_euclidean", "exact_subset", "gradmatch"}
+_CONTAIN_TARGET = {"halfspace", "dual_cone", "pcgrad", "mgda", "cagrad"}  # the update is v and corrections
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,9 @@ def count_matrix(modules: Sequence[nn.Module], setting: Setting, side: Side) -> 
     )
     num_dense = sum(isinstance(module, nn.Linear) for module in modules)
     per_pass = num_dense * weight.numel()  # of one token through all uses
-    seen = general if side.need is None and not (side.sees_all or side.feasible_set == "ball") else general + target
+    regularizer = side.regularizer
+    targets = regularizer.needs_target or side.sees_all
+    seen = general * (side.sees_all or regularizer.needs_general) + target * targets
     if not weight.requires_grad:
         passes = 3 if side.is_recomputing else 2
         return Operations(2 * general * per_pass, passes * seen * per_pass, 0)
@@ -85,9 +91,11 @@ def count_matrix(modules: Sequence[nn.Module], setting: Setting, side: Side) -> 
 
 
 def kept_examples(setting: Setting, side: Side) -> int:
-    """Rows that the update is taken over: a subset's; of other sets all general ones, though some weights may vanish."""
-    is_subset = side.feasible_set == "subset"
-    return max(1, round(STRENGTHS["subset"] * setting.num_general)) if is_subset else setting.num_general
+    """Rows that the update is taken over, at most: the k that are chosen, or all general ones, and v's where it counts."""
+    found = preset(side.preset)
+    if found["set"] in _CHOOSE_A_NUMBER:
+        return max(1, round(float(found["strength"]) * setting.num_general))
+    return setting.num_general + (setting.num_target if found["set"] in _CONTAIN_TARGET else 0)
 
 
 def _products(shape: ParameterShape, side: Side, need: Need) -> int:

@@ -8,22 +8,10 @@ from drpt.files import write_atomically
 from experiments.overhead.breakdown import FLOORS
 from experiments.overhead.breakdown import PARTS as STEP_PARTS
 from experiments.overhead.chart import draw_breakdown, draw_growth, draw_steps
-from experiments.overhead.goals import Goal, check, choice_seconds, median_parts, memory_ratio
+from experiments.overhead.goals import Goal, check, choice_seconds, live_ratio, median_parts, memory_ratio
 from experiments.overhead.layers import LAYER_SETTINGS, STANDARD_ITEMS, TINY_LAYER_SETTINGS, LayerSetting
-from experiments.overhead.settings import (
-    BREAKDOWN_SETTINGS,
-    CORE_SIDES,
-    FIRST,
-    FOUR_TARGETS,
-    GROWTH,
-    GROWTH_SIDES,
-    MEMORY_SETTINGS,
-    STANDARD,
-    STEP_SETTINGS,
-    SUBSET_AUTO,
-    SUBSET_SKETCH,
-    WIDER,
-)
+from experiments.overhead.settings import BREAKDOWN_SETTINGS, GROWTH, MEMORY_SETTINGS, SHAPES, STEP_SETTINGS, Setting
+from experiments.overhead.sides import ALL_SIDES, GROWTH_SIDES, STANDARD, SUBSET_AUTO, SUBSET_SKETCH, WIDER
 from experiments.overhead.store import RESULTS, Record, load_all
 from experiments.overhead.timing import Ratio, median_or_none, ratio
 
@@ -76,8 +64,8 @@ def render(results: Mapping[str, Record], pictures: Sequence[str] = ()) -> str:
         _provenance(results),
         "### Goals\n\n" + _goals(check(results)),
         _picture("steps.png", "Step time over a standard step's, by side and setting", pictures),
-        *(_steps(results[name]) for name in _names("steps", (FIRST, FOUR_TARGETS)) if name in results),
-        _other_steps([results[name] for name in _names("steps", STEP_SETTINGS[2:]) if name in results]),
+        *(_steps(results[name]) for name in _names("steps", SHAPES) if name in results),
+        *(_steps_by_shape(results, trained) for trained in dict.fromkeys(s.trained for s in STEP_SETTINGS[len(SHAPES) :])),
         _picture("breakdown.png", "Where the seconds of a step go", pictures),
         *(_breakdown(results[name]) for name in _names("breakdown", BREAKDOWN_SETTINGS) if name in results),
         *(_memory(results[name]) for name in _names("memory", MEMORY_SETTINGS) if name in results),
@@ -159,6 +147,7 @@ def _steps(record: Record) -> str:
                 "–" if over_all is None else f"{over_all.median:.3f}",
                 f"{count_ratio:.3f}",
                 "–" if over_n is None else f"{over_n.median / count_ratio:.2f}",
+                _number(live_ratio(sides, name, WIDER), 3),
                 str(max(side["page_faults"], default="–")),
                 str(max(side.get("preemptions", ()), default="–")),
             )
@@ -170,36 +159,47 @@ def _steps(record: Record) -> str:
         "over n + m rows",
         "count",
         "found / count",
+        "memory over n + m rows",
         "most page faults",
         "most preemptions",
     )
-    return f"### Step time: {_label(record)}\n\n{_rounds(record)}\n\n{_table(head, rows)}"
+    return f"### Step time and memory: {_label(record)}\n\n{_rounds(record)}\n\n{_table(head, rows)}"
 
 
-def _other_steps(records: Sequence[Record]) -> str:
-    """A row a setting: each side over n rows / over n + m rows (count)."""
-    rows = []
-    for record in records:
-        sides, counts = record["sides"], record["operations"]
-        standard = median_or_none(sides[STANDARD.name]["seconds"])
-        row = [f"{_label(record)} ({record['rounds']} rounds)", _number(standard, 2)]
-        for side in CORE_SIDES[2:]:
-            own = sides[side.name]["seconds"]
-            over = [ratio(own, sides[base.name]["seconds"]) for base in (STANDARD, WIDER)]
-            counted = counts[side.name]
-            found = " / ".join("–" if one is None else f"{one.median:.2f}" for one in over)
-            row.append(f"{found} ({(counted['free'] + counted['products']) / counted['standard']:.2f})")
-        rows.append([*row, *_worst(sides)])
-    if not rows:
+def _steps_by_shape(results: Mapping[str, Record], trained: str) -> str:
+    """A row a side, three columns a shape."""
+    found = {s: results[f"steps-{s.key}"] for s in STEP_SETTINGS if s.trained == trained and f"steps-{s.key}" in results}
+    if not found:
         return ""
-    head = (
-        "over n rows / over n + m rows (count)",
-        "`full`, n rows: s",
-        *(s.name for s in CORE_SIDES[2:]),
-        "most page faults",
-        "most preemptions",
+    names = [side.name for side in ALL_SIDES if any(side.name in record["sides"] for record in found.values())]
+    rows = [[name, *(cell for record in found.values() for cell in _cells(record, name))] for name in names]
+    columns = ("time over n rows (count)", "over n + m rows", "memory over n + m rows")
+    head = ["", *(f"{setting.shape}: {column}" for setting in found for column in columns)]
+    notes = [_note(setting, record) for setting, record in found.items()]
+    return "\n\n".join((f"### Step time and memory: {trained}", "\n".join(notes), _table(head, rows)))
+
+
+def _cells(record: Record, name: str) -> list[str]:
+    sides = record["sides"]
+    if name not in sides:
+        return ["", "", ""]
+    over_n, over_all = (ratio(sides[name]["seconds"], sides[base.name]["seconds"]) for base in (STANDARD, WIDER))
+    counted = record["operations"][name]
+    time = "–" if over_n is None else f"{over_n.median:.2f}"
+    return [
+        f"{time} ({(counted['free'] + counted['products']) / counted['standard']:.2f})",
+        "–" if over_all is None else f"{over_all.median:.2f}",
+        _number(live_ratio(sides, name, WIDER), 3),
+    ]
+
+
+def _note(setting: Setting, record: Record) -> str:
+    standard = median_or_none(record["sides"][STANDARD.name]["seconds"])
+    faults, preemptions = _worst(record["sides"])
+    return (
+        f"- {setting.shape}: `full` on n rows {_number(standard, 2)} s; {_rounds(record)[:-1]}; most page faults {faults}, "
+        f"most preemptions {preemptions}."
     )
-    return f"### Step time, other settings\n\n{_table(head, rows)}"
 
 
 def _worst(sides: Mapping[str, Record]) -> list[str]:
@@ -215,7 +215,8 @@ def _label(record: Record) -> str:
 
 
 def _rounds(record: Record) -> str:
-    return f"{record['rounds']} rounds after {record['warm_ups']} to warm up."
+    rounds = record["rounds"]
+    return f"{rounds} round{'s' if rounds > 1 else ''} after {record['warm_ups']} to warm up."
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -11,11 +11,11 @@ from drpt.capture.capture import GradientCapture
 from drpt.capture.rows import StepRows
 from drpt.data.reasoning import ReasoningSource
 from drpt.geometry.products import GeneralRows
-from drpt.geometry.regularizer import build_regularizer
 from drpt.models.load import apply_finetune, load_model
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.objectives.language_modeling import sample_losses
-from experiments.overhead.settings import Setting, Side
+from experiments.overhead.settings import Setting
+from experiments.overhead.sides import Side
 
 ModelName = Literal["smollm2_135m", "tiny"]
 Watch = Callable[[str], AbstractContextManager[None]]  # times a part of the step under its name
@@ -80,17 +80,17 @@ def real_tokens(tokenizer: Any, num_rows: int, length: int) -> torch.Tensor:  # 
 
 def step_rows(num_general: int, num_target: int) -> StepRows:
     """Examples of equal weight."""
-    weights = torch.full((num_general,), 1 / num_general)
+    weights = torch.full((num_general,), 1 / max(1, num_general))
     general = GeneralRows(base_weights=weights, example_ids=torch.arange(num_general), draw=0)
     return StepRows(general=general, num_target=num_target)
 
 
 def rows_of(setting: Setting, side: Side) -> StepRows:
-    """What the side looks at: only a standard step leaves the target rows out, or takes them for general ones."""
+    """What the side looks at, as in training; the wider standard step takes target rows for general ones."""
     n, m = setting.num_general, setting.num_target
-    if side.feasible_set == "mean":
-        return step_rows(n + m if side.sees_all else n, 0)
-    return step_rows(n, m)
+    if side.sees_all:
+        return step_rows(n + m, 0)
+    return step_rows(n if side.regularizer.needs_general else 0, m if side.regularizer.needs_target else 0)
 
 
 @contextmanager
@@ -114,8 +114,7 @@ def make_step(
         One step; gradients must be forgotten between two.
     """
     model = subject.model
-    regularizer = build_regularizer(side.regularizer_spec(), seed=0)
-    capture = GradientCapture(model, regularizer, sketch=side.sketch_spec(), retain_mib=side.retain_mib)
+    capture = GradientCapture(model, side.regularizer, sketch=side.sketch_spec(), retain_mib=side.retain_mib)
     rows = rows_of(setting, side) if rows is None else rows
     ids = subject.tokens(setting.num_general + setting.num_target, setting.num_tokens)[: rows.num_examples]
     mask = torch.ones_like(ids, dtype=torch.bool)

@@ -1,12 +1,18 @@
-"""Seconds of several sides, interleaved: round by round, in an order that is shuffled anew, after rounds to warm up."""
+"""Seconds of several sides, interleaved: round by round, in an order that is shuffled anew, after rounds to warm up.
+
+The rounds to warm up, which are not counted, tell how much memory each side holds at once.
+"""
 
 import random
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from statistics import median, quantiles
 from typing import Any
+
+from experiments.overhead.live_memory import LiveMemory
 
 
 @dataclass(slots=True, kw_only=True)
@@ -17,6 +23,7 @@ class Timed:
     seconds: list[float] = field(default_factory=list)  # one a counted round
     page_faults: list[int] = field(default_factory=list)  # minor ones of the same rounds: memory touched for the first time
     preemptions: list[int] = field(default_factory=list)  # likewise: how often other work took a core from a thread
+    live_peak: int | None = None  # bytes that the last warm-up held at once, above those held before it
     error: str | None = None  # why it could not be run
 
 
@@ -58,24 +65,28 @@ def interleave(
 
 def _time(step: Callable[[], object], record: Timed, prepare: Callable[[], None], *, is_counted: bool) -> None:
     prepare()
+    watch = None if is_counted else LiveMemory()
     before = resource.getrusage(resource.RUSAGE_SELF)
     start = time.perf_counter()
     try:
-        step()
+        with watch or nullcontext():
+            step()
     except Exception as error:  # the other sides' figures are worth having
         record.error = f"{type(error).__name__}: {error}".splitlines()[0]
         record.seconds.clear()
         record.page_faults.clear()
         record.preemptions.clear()
+        record.live_peak = None
         return
     seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_SELF)
-    if is_counted:
+    if watch is None:
         record.seconds.append(seconds)
         record.page_faults.append(after.ru_minflt - before.ru_minflt)
         record.preemptions.append(after.ru_nivcsw - before.ru_nivcsw)
     else:
         record.warm_up.append(seconds)
+        record.live_peak = watch.peak
 
 
 def as_record(timed: Mapping[str, Timed]) -> dict[str, dict[str, Any]]:

@@ -1,27 +1,33 @@
 """The overhead measurement: it counts as the design does, goes on where it stopped, and reports from its files alone."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import nn
 
 from experiments.overhead.breakdown import Stopwatch
 from experiments.overhead.goals import check
+from experiments.overhead.live_memory import LiveMemory
 from experiments.overhead.measure import main
 from experiments.overhead.memory import measure_memory
 from experiments.overhead.operations import count
 from experiments.overhead.report import render
-from experiments.overhead.settings import (
-    CORE_SIDES,
-    FIRST,
-    FOUR_TARGETS,
+from experiments.overhead.settings import FIRST, FOUR_TARGETS, STEP_SETTINGS
+from experiments.overhead.sides import (
+    AUTO_STRENGTH,
+    EVERYWHERE,
     GLOBAL_AGAIN,
     HULL_SKETCH,
+    SAME_STEP,
     STANDARD,
     SUBSET_AUTO,
     SUBSET_SKETCH,
     WIDER,
+    preset_names,
+    sides_of,
 )
 from experiments.overhead.store import load_all
 from experiments.overhead.timing import Ratio, interleave, ratio
@@ -40,6 +46,26 @@ def test_limits_of_the_count_are_those_of_the_design():
     assert count(layer(), FIRST, GLOBAL_AGAIN).limit == pytest.approx((3 * 9 + 4) / 24)
     assert count(layer(), FIRST, STANDARD).ratio == 1.0
     assert count(layer(), FIRST, WIDER).ratio == pytest.approx(9 / 8)
+
+
+def test_rows_that_a_regularizer_does_not_look_at_are_not_counted():
+    named = {side.name: side for side in EVERYWHERE}
+    assert count(layer(), FIRST, named["target_only"]).ratio == pytest.approx(1 / 8)
+    assert count(layer(), FIRST, named["random_subset"]).ratio == 1.0
+    assert count(layer(), FIRST, named["mix"]).ratio == pytest.approx(9 / 8)
+    # v and corrections: the update is taken over all nine rows
+    assert count(layer(), FIRST, named["global dual_cone, gaussian 64"]).limit == pytest.approx((2 * 9 + 9) / 24)
+
+
+@pytest.mark.parametrize("setting", STEP_SETTINGS, ids=lambda setting: setting.key)
+def test_every_preset_and_every_way_of_comparing_is_measured_at_every_setting(setting):
+    sides = sides_of(setting)
+    assert set(preset_names()) <= {side.preset for side in sides} | SAME_STEP.keys()
+    assert set(SAME_STEP.values()) <= {side.preset for side in sides}
+    assert {"auto", "reduced", "pairwise", "direct", "sketch"} <= {side.products for side in sides}
+    assert {"gaussian", "rademacher", "row_mask", "sparse"} <= {side.sketch for side in sides}
+    assert len({side.name for side in sides}) == len(sides)
+    assert (AUTO_STRENGTH in sides) == (setting.num_target > 1)
 
 
 def test_frozen_matrices_count_two_products_on_both_sides():
@@ -76,6 +102,23 @@ def test_a_side_that_fails_is_kept_with_its_reason_and_the_others_go_on():
     assert timed["b"].seconds == []
 
 
+def test_live_memory_is_what_is_held_at_once_and_not_what_was_freed_before():
+    with LiveMemory() as watch:
+        for _ in range(3):
+            held = torch.zeros(4_000_000)
+            time.sleep(0.02)
+            del held
+    if watch.peak is None:
+        pytest.skip("this C library does not tell")
+    assert 16_000_000 <= watch.peak < 24_000_000
+
+
+def test_rounds_to_warm_up_tell_the_memory_and_counted_ones_do_not():
+    timed = interleave({"a": lambda: None}, warm_ups=1, rounds=1)
+    assert timed["a"].live_peak is None or timed["a"].live_peak >= 0
+    assert interleave({"a": lambda: None}, warm_ups=0, rounds=1)["a"].live_peak is None
+
+
 def test_nested_parts_are_counted_once(monkeypatch):
     times = iter([0.0, 1.0, 4.0, 9.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(times))
@@ -100,7 +143,7 @@ def test_measures_resumes_and_reports(tmp_path, capsys):
     assert len(results) == 5
     record = results[f"steps-{FOUR_TARGETS.key}"]
     assert {"commit", "threads", "cpu", "packages", "load_before", "load_after"} <= record["environment"].keys()
-    assert all(len(side["seconds"]) == 1 and len(side["warm_up"]) == 2 for side in record["sides"].values())
+    assert all(len(side["seconds"]) == 1 and len(side["warm_up"]) == 1 for side in record["sides"].values())
     parts = results[f"breakdown-{FOUR_TARGETS.key}"]["sides"]
     for side in parts.values():  # the clocks cover the step
         assert sum(side["parts"][0].values()) == pytest.approx(side["seconds"][0], rel=0.2)
@@ -109,7 +152,7 @@ def test_measures_resumes_and_reports(tmp_path, capsys):
 
     marked = tmp_path / f"steps-{FOUR_TARGETS.key}.json"
     marked.write_text(json.dumps(record | {"took_seconds": 1234.5}))
-    (tmp_path / "steps-n8-m1-T128-lora-bf16.json").unlink()
+    (tmp_path / "growth-n2-m1-T128-full-fp32.json").unlink()
     capsys.readouterr()
     main([*words, *patterns])
     assert "4 are there already" in capsys.readouterr().out
@@ -125,10 +168,10 @@ def test_measures_resumes_and_reports(tmp_path, capsys):
 
 
 def test_verdicts_follow_the_figures():
-    seconds = {side.name: [1.5, 3.0, 6.0] for side in CORE_SIDES}
+    seconds = {side.name: [1.5, 3.0, 6.0] for side in EVERYWHERE}
     seconds |= {STANDARD.name: [1.0, 2.0, 4.0], WIDER.name: [1.1, 2.2, 4.4], SUBSET_SKETCH.name: [0.9, 1.9, 4.4]}
     sides = {
-        name: {"seconds": own, "page_faults": [0, 0, 0], "preemptions": [0, 0, 0], "error": None}
+        name: {"seconds": own, "page_faults": [0, 0, 0], "preemptions": [0, 0, 0], "live_peak": 100, "error": None}
         for name, own in seconds.items()
     }
     counts = {name: {"standard": 24, "free": 22, "products": 1} for name in seconds}
@@ -138,7 +181,7 @@ def test_verdicts_follow_the_figures():
         "sides": sides,
         "operations": counts,
         "setting": {"num_general": 8, "num_target": 1, "num_tokens": 128, "finetune": "full", "precision": "fp32"},
-        "warm_ups": 2,
+        "warm_ups": 1,
         "rounds": 3,
         "took_seconds": 1.0,
         "environment": {"cpu": None, "cpus": 2, "threads": 2, "commit": "abc", "packages": {}, "load_before": 0.1},
@@ -149,6 +192,10 @@ def test_verdicts_follow_the_figures():
     sides[SUBSET_SKETCH.name]["seconds"] = [1.1, 2.2, 4.4]
     assert check({f"steps-{FIRST.key}": record})[0].verdict == "missed"
     assert "**missed**" in render({f"steps-{FIRST.key}": record})
+    sides[SUBSET_AUTO.name]["live_peak"] = 106
+    held = next(goal for goal in check({f"steps-{FIRST.key}": record}) if goal.text.startswith("memory held at once"))
+    assert (held.found.median, held.verdict) == (1.06, "missed")
+    assert SUBSET_AUTO.name in held.text
 
 
 @pytest.mark.slow

@@ -1,0 +1,179 @@
+"""What is compared: every regularizer of `conf/regularizer`, and every way of getting the products that it looks at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drpt.capture.capture import need_of
+from drpt.capture.cost import Need
+from drpt.capture.sketch_spec import SketchSpec
+from drpt.geometry.regularizer import Regularizer, build_regularizer
+from drpt.geometry.spec import RegularizerSpec
+from experiments.overhead.settings import FIRST, Setting
+
+_PRESETS = Path(__file__).parents[2] / "conf" / "regularizer"
+_ENDLESS_MIB = 2.0**20  # whatever the step keeps alive: one pass
+_STEP_SIZE = 1e-5  # of greedy_greats, in place of ${optimizer.lr}; its time does not depend on it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One way of making a step."""
+
+    name: str
+    preset: str  # of conf/regularizer: set, partition, score and dials
+    products: str = "auto"
+    sketch: str | None = None  # a value of SketchKind
+    width: int | None = None
+    strength: str | None = None  # auto, in place of the preset's
+    is_recomputing: bool = False  # nothing may be kept: a second backward pass forms the update
+    sees_all: bool = False  # standard training on the n + m rows
+
+    @property
+    def retain_mib(self) -> float:
+        """See `drpt.capture.capture.GradientCapture`."""
+        return 0.0 if self.is_recomputing else _ENDLESS_MIB
+
+    @property
+    def regularizer(self) -> Regularizer:
+        """What decides the update."""
+        return _regularizer(self)
+
+    @property
+    def need(self) -> Need | None:
+        """Which products it asks for; None where coefficients are known beforehand."""
+        return need_of(self.regularizer) if self.regularizer.needs_products else None
+
+    def sketch_spec(self) -> SketchSpec | None:
+        """The `sketch` config group, where it counts."""
+        if self.sketch is None or self.width is None:
+            return None
+        return SketchSpec(kind=self.sketch, left_width=self.width, right_width=self.width, seed=0, refresh_steps=None)
+
+
+@cache
+def preset(name: str) -> dict[str, Any]:  # Any: what the file says
+    """The file of a preset, as it is."""
+    found: dict[str, Any] = yaml.safe_load((_PRESETS / f"{name}.yaml").read_text())
+    return found
+
+
+def preset_names() -> list[str]:
+    """Of all files."""
+    return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
+
+
+@cache
+def _regularizer(side: Side) -> Regularizer:
+    values = preset(side.preset) | {"products": side.products, "base_weights": "example", "pool": "step"}
+    if values["step_size"] is not None:
+        values["step_size"] = _STEP_SIZE
+    if side.strength is not None:
+        values["strength"] = side.strength
+    return build_regularizer(RegularizerSpec(**values), seed=0)
+
+
+def _named(
+    name: str,
+    *,
+    products: str = "auto",
+    kind: str | None = None,
+    width: int | None = None,
+    strength: str | None = None,
+    is_recomputing: bool = False,
+) -> Side:
+    """Called by partition, set and products; by its file's name where nothing is compared."""
+    found = preset(name)
+    side = Side(
+        name="",
+        preset=name,
+        products=products,
+        sketch=kind,
+        width=width,
+        strength=strength,
+        is_recomputing=is_recomputing,
+    )
+    if side.need is None:
+        label = name
+    else:
+        label = f"{found['partition']} {found['set']}, {products if kind is None else f'{kind} {width}'}"
+    label += ", strength auto" if strength else ""
+    label += ", recompute" if is_recomputing else ""
+    return Side(**{field: getattr(side, field) for field in side.__slots__} | {"name": label})
+
+
+def _sketched(name: str, kind: str = "gaussian", width: int = 64, **more: Any) -> Side:  # Any: other arguments of _named
+    return _named(name, products="sketch", kind=kind, width=width, **more)
+
+
+STANDARD = Side(name="full, n rows", preset="full")
+WIDER = Side(name="full, n + m rows", preset="full", sees_all=True)
+SUBSET_AUTO, SUBSET_SKETCH = _named("layerwise_subset"), _sketched("layerwise_subset")
+HULL_AUTO, HULL_SKETCH = _named("layerwise_hull"), _sketched("layerwise_hull")
+GLOBAL_AUTO, GLOBAL_SKETCH = _named("global_subset"), _sketched("global_subset")
+GLOBAL_AGAIN = _named("global_subset", is_recomputing=True)
+AUTO_STRENGTH = _sketched("layerwise_hull", strength="auto")
+
+# The same steps under another name: what `full`'s stopping share and IIF's choice by phase change is not within a step.
+SAME_STEP = {"full": "full", "target_only_stopped": "target_only", "iif": "global_filter"}
+WITHOUT_PRODUCTS = tuple(_named(name) for name in ("random_subset", "mix", "target_only"))
+# With the products that cost least; a preset whose set looks at none is above.
+LAYERWISE = tuple(
+    _sketched(f"layerwise_{name}")
+    for name in ("subset", "filter", "greedy", "exact_subset", "hull", "cone", "span", "top_span")
+)
+GLOBAL = tuple(
+    _sketched(name)
+    for name in (
+        "global_subset",
+        "global_filter",
+        "global_greats",
+        "global_hull",
+        "agem",
+        "gem",
+        "pcgrad",
+        "mgda",
+        "cagrad",
+        "l2rw",
+        "gradmatch",
+    )
+)
+METHODS = (
+    SUBSET_AUTO,
+    *(_named("layerwise_subset", products=method) for method in ("reduced", "pairwise", "direct")),
+    _sketched("layerwise_subset", width=32),
+    *(_sketched("layerwise_subset", kind) for kind in ("rademacher", "row_mask", "sparse")),
+    HULL_AUTO,
+    GLOBAL_AUTO,
+    GLOBAL_AGAIN,
+    _sketched("global_subset", is_recomputing=True),
+)
+EVERYWHERE = (STANDARD, WIDER, *WITHOUT_PRODUCTS, *LAYERWISE, *GLOBAL, *METHODS)
+CONE_AND_SPAN_AUTO = (_named("layerwise_cone"), _named("layerwise_span"))
+ALL_SIDES = (*EVERYWHERE, *CONE_AND_SPAN_AUTO, AUTO_STRENGTH)
+GROWTH_SIDES = (STANDARD, SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH)
+MEMORY_SIDES = (WIDER, SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH, GLOBAL_AUTO, GLOBAL_AGAIN)
+BREAKDOWN_SIDES = (
+    SUBSET_AUTO,
+    SUBSET_SKETCH,
+    HULL_SKETCH,
+    _sketched("layerwise_cone"),
+    _sketched("layerwise_span"),
+    HULL_AUTO,
+    *CONE_AND_SPAN_AUTO,
+)
+
+
+def sides_of(setting: Setting) -> Sequence[Side]:
+    """Every regularizer and product method; what is measured beyond them depends on the setting."""
+    beyond = CONE_AND_SPAN_AUTO if setting == FIRST else ()
+    return (*EVERYWHERE, *beyond, *([AUTO_STRENGTH] if setting.num_target > 1 else []))
+
+
+def parts_of(setting: Setting) -> Sequence[Side]:
+    """Whose parts are timed, beside standard steps: all for the first setting, those the goals name for the other."""
+    return BREAKDOWN_SIDES if setting == FIRST else (SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH)
