@@ -118,8 +118,8 @@ GLOBAL_AUTO, GLOBAL_SKETCH = _named("global_subset"), _sketched("global_subset")
 GLOBAL_AGAIN = _named("global_subset", is_recomputing=True)
 AUTO_STRENGTH = _sketched("layerwise_hull", strength="auto")
 
-# The same steps under another name: what `full`'s stopping share and IIF's choice by phase change is not within a step.
-SAME_STEP = {"full": "full", "target_only_stopped": "target_only", "iif": "global_filter"}
+# Presets that make another's steps: stopping early and choosing by phase are not things of a step.
+SAME_STEP = {"target_only_stopped": "target_only", "iif": "global_filter"}
 WITHOUT_PRODUCTS = tuple(_named(name) for name in ("random_subset", "mix", "target_only"))
 # With the products that cost least; a preset whose set looks at none is above.
 LAYERWISE = tuple(
