@@ -25,8 +25,8 @@ from drpt.geometry.products import Coefficients
 
 # Blocks that are complete wait for each other, so that one call solves for several: a small quadratic program costs mostly
 # the calls. What they keep alive meanwhile is bounded.
-_WAITING_BLOCKS = 48
-WAITING_BYTES = 128 * 2**20
+_WAITING_BLOCKS = 96
+WAITING_BYTES = 384 * 2**20
 
 Losses = Float[Tensor, " example"]
 

@@ -21,6 +21,7 @@ from torch import Tensor
 _NEWTON_STEPS = 12
 _FAR = 1e3  # where, in units of the problem, only the linear term counts
 _NEWTON_RIDGE = 1e-13  # relative; a singular system gets a solution, and its optimality is checked afterwards
+_FEW = 0.25  # of the programs: taking them out costs less than solving for all again
 _ROUNDS = 60
 _STEPS_A_ROUND = 50
 _SOLVES_A_ROUND = 6
@@ -104,19 +105,40 @@ def without_rounding(gramian: Float[Tensor, "block general general"]) -> Float[T
 
 
 def _iterate(K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool, tolerance: float) -> Solution:
+    systems = _systems(K, s, cap, sums_to_one)
+    nothing = torch.zeros_like(s, dtype=torch.bool)
+    c, num_steps = _newton_steps(systems, nothing, nothing, _NEWTON_STEPS)
+    residual = kkt_residual(K, s, c, cap=cap, sums_to_one=sums_to_one)
+    todo = (~(residual <= tolerance)).nonzero().squeeze(1)
+    if len(todo):
+        part = None if cap is None else cap[todo]
+        again = _try_harder(systems.take(todo), c[todo], residual[todo], part, sums_to_one, tolerance)
+        c[todo], residual[todo] = again.coefficients, again.residual
+        num_steps[todo] += again.num_steps
+    return Solution(coefficients=c, residual=residual, num_steps=num_steps, is_converged=residual <= tolerance)
+
+
+def _try_harder(
+    systems: "_Systems", c: Tensor, residual: Tensor, cap: Tensor | None, sums_to_one: bool, tolerance: float
+) -> Solution:
+    """The other starts, and gradient steps for what they leave."""
+    K, s = systems.K, systems.s
     # The largest row sum bounds the largest eigenvalue.
     step = 1.0 / K.abs().sum(dim=2).amax(dim=1).clamp(min=1e-300)
     step = step.clamp(max=1e6)[:, None]
-    c = _project(torch.zeros_like(s), cap, sums_to_one)
-    residual = kkt_residual(K, s, c, cap=cap, sums_to_one=sums_to_one)
+    origin = _project(torch.zeros_like(s), cap, sums_to_one)
+    at_origin = kkt_residual(K, s, origin, cap=cap, sums_to_one=sums_to_one)
+    is_worse = ~(residual < at_origin)  # true for NaN
+    c, residual = torch.where(is_worse[:, None], origin, c), torch.where(is_worse, at_origin, residual)
     num_steps = torch.zeros(len(s), dtype=torch.long, device=s.device)
-    for start in (None, c - step * (torch.einsum("bij,bj->bi", K, c) - s), c + _FAR * s):
+    for start in (c - step * (_times(K, c) - s), c + _FAR * s):
         todo = (residual > tolerance).nonzero().squeeze(1)
         if len(todo) == 0:
             break
         part = None if cap is None else cap[todo]
-        near = None if start is None else _project(start[todo], part, sums_to_one)
-        found, steps = _newton_steps(K[todo], s[todo], part, sums_to_one, near)
+        near = _project(start[todo], part, sums_to_one)
+        is_high = torch.zeros_like(near, dtype=torch.bool) if part is None else near >= part
+        found, steps = _newton_steps(systems.take(todo), near <= 0, is_high, _NEWTON_STEPS)
         num_steps[todo] += steps
         reached = kkt_residual(K[todo], s[todo], found, cap=part, sums_to_one=sums_to_one)
         is_better = reached < residual[todo]  # false for NaN
@@ -137,69 +159,127 @@ def _iterate(K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool, tolera
     return Solution(coefficients=c, residual=residual, num_steps=num_steps, is_converged=residual <= tolerance)
 
 
-def _newton_steps(K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool, start: Tensor | None) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Systems:
+    """Programs, and the linear systems of their optimality conditions with every coordinate free.
+
+    Coordinates of very different size are brought to one. A row and a column for the multiplier come last where the
+    coefficients sum to 1.
+    """
+
+    K: Tensor  # [block, general, general]
+    s: Tensor  # [block, general]
+    cap: Tensor | None  # [block, general]
+    unit: Tensor  # [block, general], of a coordinate; 1/√K_ii
+    matrix: Tensor  # [block, row, row]
+    right: Tensor  # [block, row]
+    of_bounds: Tensor  # [block, row, general], what a coordinate at a bound takes from `right`
+    ridge: Tensor  # [block, row], of the diagonal
+
+    def take(self, blocks: Tensor) -> "_Systems":
+        """Some of them."""
+        return _Systems(
+            K=self.K[blocks],
+            s=self.s[blocks],
+            cap=None if self.cap is None else self.cap[blocks],
+            unit=self.unit[blocks],
+            matrix=self.matrix[blocks],
+            right=self.right[blocks],
+            of_bounds=self.of_bounds[blocks],
+            ridge=self.ridge[blocks],
+        )
+
+
+def _systems(K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool) -> _Systems:
+    own_sq = torch.diagonal(K, dim1=1, dim2=2)
+    unit = torch.where(own_sq > 0, own_sq, 1.0).rsqrt()
+    of_bounds = unit[:, :, None] * K
+    matrix, right = of_bounds * unit[:, None, :], unit * s
+    ridge = torch.full_like(right, _NEWTON_RIDGE)
+    if sums_to_one:
+        row = unit[:, None, :]
+        matrix = torch.cat([torch.cat([matrix, unit[:, :, None]], dim=2), torch.nn.functional.pad(row, (0, 1))], dim=1)
+        right = torch.nn.functional.pad(right, (0, 1), value=1.0)
+        of_bounds = torch.cat([of_bounds, torch.ones_like(row)], dim=1)
+        ridge = torch.nn.functional.pad(ridge, (0, 1))
+    return _Systems(K=K, s=s, cap=cap, unit=unit, matrix=matrix, right=right, of_bounds=of_bounds, ridge=ridge)
+
+
+def _newton_steps(systems: _Systems, is_low: Tensor, is_high: Tensor, most_steps: int) -> tuple[Tensor, Tensor]:
     """Guess which coordinates are at which bound, solve for the others, correct the guess by the signs; repeat.
 
     A coordinate beyond a bound goes to it; one at a bound is let go where its multiplier has the wrong sign. A guess that
-    needs no correction is optimal.
+    needs no correction is optimal, and solving for it again changes nothing: only when few are left are they taken out.
 
     Args:
-        K: Gramians, brought to size.
-        s: Linear terms.
-        cap: Upper bounds.
-        sums_to_one: Whether the coefficients sum to 1.
-        start: Feasible points whose bounds are the first guess; None guesses that none holds.
+        systems: The programs.
+        is_low: The first guess: coordinates at 0.
+        is_high: Coordinates at their caps.
+        most_steps: Before giving up.
 
     Returns:
         Feasible points, of any quality, and the steps taken.
     """
-    num_blocks = len(s)
-    is_low = torch.zeros_like(s, dtype=torch.bool) if start is None else start <= 0
-    is_high = torch.zeros_like(is_low) if start is None or cap is None else start >= cap
-    c = torch.zeros_like(s)
-    num_steps = torch.zeros(num_blocks, dtype=torch.long, device=s.device)
-    todo = torch.arange(num_blocks, device=s.device)
-    for _ in range(_NEWTON_STEPS):
-        few = None if cap is None else cap[todo]
-        found, slope = _solve_guess(K[todo], s[todo], few, sums_to_one, is_low[todo], is_high[todo])
-        c[todo] = found
-        num_steps[todo] += 1
-        low = torch.where(is_low[todo], slope > 0, found < 0)
-        high = low.new_zeros(low.shape) if few is None else torch.where(is_high[todo], slope < 0, found > few)
-        is_changed = ((low != is_low[todo]) | (high != is_high[todo])).any(dim=1)
-        is_low[todo], is_high[todo] = low, high
-        todo = todo[is_changed]
-        if len(todo) == 0:
+    c, num_steps = _guesses(systems, is_low, is_high, most_steps)
+    sums_to_one = systems.matrix.shape[1] > systems.K.shape[1]
+    return _project(torch.nan_to_num(c, nan=0.0, posinf=0.0, neginf=0.0), systems.cap, sums_to_one), num_steps
+
+
+def _guesses(systems: _Systems, is_low: Tensor, is_high: Tensor, most_steps: int) -> tuple[Tensor, Tensor]:
+    c, num_steps = torch.zeros_like(systems.s), torch.zeros(len(is_low), dtype=torch.long, device=is_low.device)
+    is_under_way: Tensor | None = None  # all of them
+    for step in range(1, most_steps + 1):
+        c, slope = _solve_guess(systems, is_low, is_high)
+        num_steps += 1 if is_under_way is None else is_under_way
+        low = torch.where(is_low, slope > 0, c < 0)
+        is_changed = low != is_low
+        is_low = low
+        if systems.cap is not None:
+            high = torch.where(is_high, slope < 0, c > systems.cap)
+            is_changed |= high != is_high
+            is_high = high
+        is_under_way = is_changed.any(dim=1)
+        num_left = int(is_under_way.sum())
+        if num_left == 0:
             break
-    return _project(torch.nan_to_num(c, nan=0.0, posinf=0.0, neginf=0.0), cap, sums_to_one), num_steps
+        if num_left <= _FEW * len(c) and step < most_steps:
+            left = is_under_way.nonzero().squeeze(1)
+            c[left], steps = _guesses(systems.take(left), is_low[left], is_high[left], most_steps - step)
+            num_steps[left] += steps
+            break
+    return c, num_steps
 
 
-def _solve_guess(
-    K: Tensor, s: Tensor, cap: Tensor | None, sums_to_one: bool, is_low: Tensor, is_high: Tensor
-) -> tuple[Tensor, Tensor]:
+def _solve_guess(systems: _Systems, is_low: Tensor, is_high: Tensor) -> tuple[Tensor, Tensor]:
     """Coefficients where the guessed ones are at their bounds, and the Lagrangian's slope in each of them."""
-    n = s.shape[1]
-    at_bound = torch.zeros_like(s) if cap is None else torch.where(is_high, cap, 0.0)
-    free = (~(is_low | is_high)).to(s.dtype)
-    # Coordinates of very different size are brought to one.
-    root = torch.diagonal(K, dim1=1, dim2=2).clamp(min=0).sqrt()
-    unit = free / torch.where(root > 0, root, torch.ones_like(root))
-    system = unit[:, :, None] * K * unit[:, None, :]
-    right = unit * (s - torch.einsum("bij,bj->bi", K, at_bound))
-    system = system + torch.diag_embed(1 - free + _NEWTON_RIDGE)
-    if sums_to_one:  # a row and column for the multiplier
-        bordered = system.new_zeros(len(s), n + 1, n + 1)
-        bordered[:, :n, :n] = system
-        bordered[:, :n, n] = bordered[:, n, :n] = unit
-        system = bordered
-        right = torch.cat([right, 1 - at_bound.sum(dim=1, keepdim=True)], dim=1)
-    solved = torch.linalg.solve_ex(system, right)[0]
-    c = at_bound + torch.where(free > 0, unit * solved[:, :n], 0.0)
-    slope = torch.einsum("bij,bj->bi", K, c) - s
+    n = is_low.shape[1]
+    sums_to_one = systems.matrix.shape[1] > n
+    is_free = ~(is_low | is_high)
+    free = is_free.to(systems.K.dtype)
+    if sums_to_one:  # the multiplier is always free
+        free = torch.nn.functional.pad(free, (0, 1), value=1.0)
+    right = systems.right
+    at_bound = torch.zeros_like(systems.s)
+    if systems.cap is not None:
+        at_bound = is_high * systems.cap
+        right = right - _times(systems.of_bounds, at_bound)
+    system = systems.matrix * free[:, :, None] * free[:, None, :]
+    system.diagonal(dim1=1, dim2=2).add_(1 - free + systems.ridge)
+    solved = torch.linalg.solve_ex(system, free * right)[0]
+    c = torch.where(is_free, systems.unit * solved[:, :n], at_bound)
+    slope = _times(systems.K, c) - systems.s
     if not sums_to_one:
         return c, slope
-    is_corner = ~(is_low | is_high).logical_not().any(dim=1, keepdim=True)
-    return c, slope + torch.where(is_corner, _corner_multiplier(slope, is_low, is_high), solved[:, n:])
+    multiplier = solved[:, n:]
+    is_corner = ~is_free.any(dim=1, keepdim=True)
+    if bool(is_corner.any()):
+        multiplier = torch.where(is_corner, _corner_multiplier(slope, is_low, is_high), multiplier)
+    return c, slope + multiplier
+
+
+def _times(matrix: Tensor, vector: Tensor) -> Tensor:
+    """Of each block."""
+    return torch.bmm(matrix, vector[:, :, None]).squeeze(2)
 
 
 def _corner_multiplier(slope: Tensor, is_low: Tensor, is_high: Tensor) -> Tensor:
@@ -213,7 +293,7 @@ def _corner_multiplier(slope: Tensor, is_low: Tensor, is_high: Tensor) -> Tensor
 def _accelerated_steps(K: Tensor, s: Tensor, c: Tensor, cap: Tensor | None, sums_to_one: bool, step: Tensor) -> Tensor:
     y, momentum = c, torch.ones(len(c), 1, dtype=c.dtype, device=c.device)
     for _ in range(_STEPS_A_ROUND):
-        gradient = torch.einsum("bij,bj->bi", K, y) - s
+        gradient = _times(K, y) - s
         new = _project(y - step * gradient, cap, sums_to_one)
         # Momentum that points uphill is dropped.
         momentum = torch.where(((y - new) * (new - c)).sum(dim=1, keepdim=True) > 0, torch.ones_like(momentum), momentum)
@@ -243,7 +323,7 @@ def _solve_between_bounds(K: Tensor, s: Tensor, c: Tensor, cap: Tensor | None, s
         near = 1e-10 * c.abs().amax(dim=1, keepdim=True).clamp(min=1e-30)
         is_free = c > near if cap is None else (c > near) & (c < cap - near)
         free = is_free.to(c.dtype)
-        right = free * (s - torch.einsum("bij,bj->bi", K, c))
+        right = free * (s - _times(K, c))
         system = free[:, :, None] * K * free[:, None, :]
         if sums_to_one:  # a row and column for the multiplier
             bordered = system.new_zeros(len(c), n + 1, n + 1)
@@ -312,5 +392,5 @@ def kkt_residual(
     Returns:
         One number a block.
     """
-    gradient = torch.einsum("bij,bj->bi", gramian, coefficients) - linear
+    gradient = _times(gramian, coefficients) - linear
     return (coefficients - _project(coefficients - gradient, cap, sums_to_one)).abs().amax(dim=1)
