@@ -80,7 +80,7 @@ def vllm_command(options: argparse.Namespace, environment: dict[str, str]) -> li
     # The `vllm` program of the CPU wheel does not start; the module does.
     words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", options.model]
     if _is_cpu_wheel():
-        words += ["--block-size", str(CPU_BLOCK_TOKENS)]  # before the user's, who may know better
+        words += ["--block-size", str(CPU_BLOCK_TOKENS)]  # before the user's words, which may know better
     words += options.vllm  # before ours, which win: the address was checked
     words += ["--host", options.host, "--port", str(options.port), "--dtype", options.dtype]
     words += ["--max-model-len", str(options.max_model_len), "--generation-config", "vllm"]

@@ -10,8 +10,8 @@ ENGINES = {
     "transformers": "transformers' generate with a copy of the policy: slow, needs nothing more",
 }
 DTYPES = {"float32": "log-probs equal the trainer's to rounding", "bfloat16": "faster, log-probs are off by up to tenths"}
-# Tokens of a block of the cache of keys and values on the CPU: the smallest that its attention takes. Responses to one prompt
-# share whole blocks alone, and vLLM's own 128 is longer than many a prompt: each response would then prefill it anew.
+# Tokens of a block of the cache of keys and values on the CPU: the smallest that ordinary attention takes. Responses to one
+# prompt share whole blocks alone, and vLLM's own 128 is longer than many a prompt: each response would then prefill it anew.
 CPU_BLOCK_TOKENS = 32
 
 

@@ -2,7 +2,8 @@
 
 What is done here besides calling it is needed with vLLM 0.32, and tested. After a sync linear layers are packed anew on the
 CPU (a tied output layer would silently keep the old weights), and the prefix cache is emptied (which would go on with the old
-ones). Prompts are not prefilled in pieces on the CPU, since a seeded request cannot be continued there.
+ones). Prompts are not prefilled in pieces on the CPU, since a seeded request cannot be continued there. For speed alone the
+cache's blocks are short there.
 """
 
 import weakref

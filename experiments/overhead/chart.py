@@ -24,10 +24,13 @@ _PART_COLOURS = dict(zip(PARTS, ("#56B4E9", "#0072B2", "#D55E00", "#CC79A7", "#0
 _PART_NAMES = {"backward": "backward (captured: of activations)", "capture": "bookkeeping", "adamw": "AdamW"}
 _LINES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"))
 _GREY = "#777777"
+_DRAWN = [side for side in ALL_SIDES if side.sees_all or side.regularizer.needs_general]
 
 
 def draw_steps(results: Mapping[str, Record]) -> bytes | None:
-    """A panel a shape; a row a side: dots with quartiles, the count's limit and the goal.
+    """A panel a shape; a row a side: dots with quartiles, the count and the goal.
+
+    Steps that see target rows alone are left out: they are far shorter, and the others would not be told apart.
 
     Args:
         results: Records by name.
@@ -47,7 +50,7 @@ def draw_steps(results: Mapping[str, Record]) -> bytes | None:
             own = {setting: record for setting, record in records.items() if setting.shape == shape.shape}
             _draw_shape(axes, own)
             axes.set_title(shape.shape)
-        names = [side.name for side in ALL_SIDES]
+        names = [side.name for side in _DRAWN]
         panels[0].set_yticks(range(len(names)), names)
         panels[0].invert_yaxis()
         _legend_of_steps(figure, panels[0])
@@ -56,7 +59,7 @@ def draw_steps(results: Mapping[str, Record]) -> bytes | None:
 
 
 def _draw_shape(axes: Axes, records: Mapping[Setting, Record]) -> None:
-    places = {side.name: place for place, side in enumerate(ALL_SIDES)}
+    places = {side.name: place for place, side in enumerate(_DRAWN)}
     for place in places.values():
         axes.axhline(place, color="#eeeeee", linewidth=0.8, zorder=0)
     axes.axvline(1.0, color=_GREY, linewidth=0.9, zorder=1)
@@ -64,6 +67,8 @@ def _draw_shape(axes: Axes, records: Mapping[Setting, Record]) -> None:
         offset = {"full": -0.18, "lora": 0.18}[setting.finetune] + {"fp32": -0.07, "bf16": 0.07}[setting.precision]
         style = _marker(setting)
         for name, side in record["sides"].items():
+            if name not in places:
+                continue
             found = ratio(side["seconds"], record["sides"][STANDARD.name]["seconds"])
             if found is not None:
                 error = [[found.median - found.low], [found.high - found.median]]

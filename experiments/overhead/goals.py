@@ -1,4 +1,4 @@
-"""What the measured figures were meant to stay below, on two CPU cores in full float32 fine-tuning."""
+"""What the measured figures were meant to stay below, on two CPU cores: time in full float32 fine-tuning, memory everywhere."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ class Effort:
     """How often everything is measured."""
 
     warm_ups: int
-    rounds: int  # of the settings that goals are about
+    rounds: int  # of the settings that goals for time are about
     rounds_elsewhere: int
     rounds_of_growth: int
 
@@ -64,6 +64,7 @@ class Job:
     part: Part
     steps: int  # calls of ``after_step``
     estimated_seconds: float
+    sides: frozenset[str]  # names; of layers none: their items follow from the setting
     run: Callable[[Callable[[], None]], Record]
 
 
@@ -123,6 +124,7 @@ def _timed_job(subjects: Subjects, setting: Setting, sides: Sequence[Side], *, p
         subject = subjects.get(setting.finetune)
         steps = {side.name: make_step(subject, setting, side) for side in sides}
         steps[STANDARD.name]()  # AdamW's moments are there from now on
+        subject.forget_gradients()
         timed = interleave(steps, warm_ups=warm_ups, rounds=rounds, prepare=subject.forget_gradients, after_step=after_step)
         counts = {side.name: _plain(count(subject.model, setting, side)) for side in sides}
         return _record(part, asdict(setting), warm_ups, rounds, {"sides": as_record(timed), "operations": counts})
@@ -133,6 +135,7 @@ def _timed_job(subjects: Subjects, setting: Setting, sides: Sequence[Side], *, p
         part=part,
         steps=total * len(sides),
         estimated_seconds=total * _seconds(setting, sides),
+        sides=frozenset(side.name for side in sides),
         run=run,
     )
 
@@ -154,14 +157,25 @@ def _breakdown_job(subjects: Subjects, setting: Setting, effort: Effort) -> Job:
     sides = (STANDARD, WIDER, *parts_of(setting))
     num_sides = len(sides) + len(FLOORS)
 
+    names = frozenset((*(side.name for side in sides), *FLOORS))
+
     def run(after_step: Callable[[], None]) -> Record:
         subject = subjects.get(setting.finetune)
+        make_step(subject, setting, STANDARD)()  # AdamW's moments are there from now on
+        subject.forget_gradients()
         found = measure_breakdown(subject, setting, warm_ups=warm_ups, rounds=rounds, after_step=after_step)
         return _record("breakdown", asdict(setting), warm_ups, rounds, {"sides": found})
 
     total = warm_ups + rounds
     seconds = total * _seconds(setting, sides) * num_sides / len(sides)
-    return Job(name=f"breakdown-{setting.key}", part="breakdown", steps=total * num_sides, estimated_seconds=seconds, run=run)
+    return Job(
+        name=f"breakdown-{setting.key}",
+        part="breakdown",
+        steps=total * num_sides,
+        estimated_seconds=seconds,
+        sides=names,
+        run=run,
+    )
 
 
 def _memory_job(subjects: Subjects, setting: Setting) -> Job:
@@ -174,11 +188,18 @@ def _memory_job(subjects: Subjects, setting: Setting) -> Job:
 
     # Two steps, and half as much time again for memory that is given back at once.
     seconds = 3 * _seconds(setting, MEMORY_SIDES) + _SECONDS_A_PROCESS * len(MEMORY_SIDES)
-    return Job(name=f"memory-{setting.key}", part="memory", steps=len(MEMORY_SIDES), estimated_seconds=seconds, run=run)
+    return Job(
+        name=f"memory-{setting.key}",
+        part="memory",
+        steps=len(MEMORY_SIDES),
+        estimated_seconds=seconds,
+        sides=frozenset(side.name for side in MEMORY_SIDES),
+        run=run,
+    )
 
 
 def _layer_job(setting: LayerSetting, effort: Effort) -> Job:
-    warm_ups, rounds = min(1, effort.warm_ups), effort.rounds_elsewhere
+    warm_ups, rounds = effort.warm_ups, effort.rounds_elsewhere
 
     def run(after_step: Callable[[], None]) -> Record:
         found = measure_layer(setting, warm_ups=warm_ups, rounds=rounds, after_step=after_step)
@@ -196,6 +217,7 @@ def _layer_job(setting: LayerSetting, effort: Effort) -> Job:
         part="layers",
         steps=(warm_ups + rounds) * num_items,
         estimated_seconds=seconds,
+        sides=frozenset(),
         run=run,
     )
 

@@ -1,7 +1,8 @@
 """The highest number of bytes that malloc had handed out while something ran, sampled (glibc; elsewhere unknown).
 
 Resident memory says nothing in a process that keeps what was freed. What is handed out is what is alive: tensors, scratch
-space of kernels, Python's objects. A thread looks every half millisecond; the large tensors that make a peak live longer.
+space of kernels, large objects; not what a library maps by itself, as Python does for small ones. A thread looks every half
+millisecond; the large tensors that make a peak live longer.
 """
 
 import ctypes

@@ -9,6 +9,7 @@ python -m experiments.overhead.measure --quick    # one round of one setting a p
 """
 
 import argparse
+import json
 import os
 import time
 from fnmatch import fnmatchcase
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.quick:
         first = {job.part: job for job in reversed(jobs)}
         jobs = [job for job in jobs if job is first[job.part]]
-    missing = [job for job in jobs if options.again or not (folder / f"{job.name}.json").exists()]
+    missing = [job for job in jobs if options.again or not _is_there(job, folder)]
     seconds = sum(job.estimated_seconds for job in missing)
     kept = len(jobs) - len(missing)
     console.print(
@@ -70,7 +71,7 @@ def _parse(arguments: list[str] | None) -> Any:  # Any: what argparse returns
         "--rounds",
         type=int,
         default=3,
-        help="counted rounds where goals are set; fewer elsewhere (default: 3)",
+        help="counted rounds where goals for time are set; fewer elsewhere (default: 3)",
     )
     parser.add_argument("--model", choices=("smollm2_135m", "tiny"), default="smollm2_135m")
     parser.add_argument("--results", type=Path, help="folder of the results (default: results/ beside this file)")
@@ -85,6 +86,12 @@ def _parse(arguments: list[str] | None) -> Any:  # Any: what argparse returns
 
 def _is_asked_for(job: Job, options: Any) -> bool:  # Any: what argparse returns
     return job.part in options.only and any(fnmatchcase(job.name, pattern) for pattern in options.settings)
+
+
+def _is_there(job: Job, folder: Path) -> bool:
+    """Whole, and of the sides that are asked for now."""
+    path = folder / f"{job.name}.json"
+    return path.exists() and job.sides == json.loads(path.read_text()).get("sides", {}).keys()
 
 
 def _run(jobs: list[Job], folder: Path, model: str, console: Console) -> None:

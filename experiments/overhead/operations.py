@@ -2,7 +2,8 @@
 
 Matrices alone are counted: attention, norms, the loss and AdamW are left out on both sides. A trained matrix takes three
 products over the tokens of a standard step; here two over all tokens, and the update over the rows that are kept. A frozen one
-takes two.
+takes two. How many rows are kept is known of sets that choose a number of them; where any coefficient may vanish (filter, hull,
+cone and most relatives) all are counted, and the time may lie below the count.
 """
 
 from collections.abc import Sequence
@@ -13,11 +14,11 @@ from torch import nn
 from drpt.capture.cost import Need, ParameterShape, UseShape
 from drpt.capture.sketch_spec import SketchKind
 from drpt.geometry.catalogue import ProductsMethod
+from drpt.geometry.subset import num_kept
 from experiments.overhead.settings import Setting
 from experiments.overhead.sides import Side, preset
 
 _CHOOSE_A_NUMBER = {"subset", "greedy_greats", "greedy_euclidean", "exact_subset", "gradmatch"}
-_CONTAIN_TARGET = {"halfspace", "dual_cone", "pcgrad", "mgda", "cagrad"}  # the update is v and corrections
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,8 @@ def kept_examples(setting: Setting, side: Side) -> int:
     """Rows that the update is taken over, at most: the k that are chosen, or all general ones, and v's where it counts."""
     found = preset(side.preset)
     if found["set"] in _CHOOSE_A_NUMBER:
-        return max(1, round(float(found["strength"]) * setting.num_general))
-    return setting.num_general + (setting.num_target if found["set"] in _CONTAIN_TARGET else 0)
+        return num_kept(float(found["strength"]), setting.num_general)
+    return setting.num_general + (setting.num_target if side.regularizer.feasible_set.uses_target else 0)
 
 
 def _products(shape: ParameterShape, side: Side, need: Need) -> int:

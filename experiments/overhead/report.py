@@ -266,7 +266,7 @@ def _memory(record: Record) -> str:
         "without AdamW's moments",
         f"over {WIDER.name}",
     )
-    return f"### Memory: {_label(record)}\n\n{_table(head, rows)}"
+    return f"### Resident memory: {_label(record)}\n\n{_table(head, rows)}"
 
 
 def _layers(results: Mapping[str, Record], precision: str) -> str:

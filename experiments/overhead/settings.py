@@ -35,7 +35,7 @@ class Setting:
         return f"{self.shape}, {self.trained}"
 
 
-FIRST = Setting(num_general=8, num_target=1, num_tokens=128)  # the goals are about this one and the next
+FIRST = Setting(num_general=8, num_target=1, num_tokens=128)  # goals for time are about this one and the next
 FOUR_TARGETS = replace(FIRST, num_target=4)
 LONGER = Setting(num_general=4, num_target=1, num_tokens=256)
 SHAPES = (FIRST, FOUR_TARGETS, LONGER)

@@ -1,7 +1,7 @@
 """What is compared: every regularizer of `conf/regularizer`, and every way of getting the products that it looks at."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,22 @@ class Side:
 
     @property
     def regularizer(self) -> Regularizer:
-        """What decides the update."""
+        """What it looks at; steps are made with another one, which `build_regularizer` gives."""
         return _regularizer(self)
 
     @property
     def need(self) -> Need | None:
         """Which products it asks for; None where coefficients are known beforehand."""
         return need_of(self.regularizer) if self.regularizer.needs_products else None
+
+    def build_regularizer(self) -> Regularizer:
+        """What decides the update, new: an automatic strength remembers its steps."""
+        values = preset(self.preset) | {"products": self.products, "base_weights": "example", "pool": "step"}
+        if values["step_size"] is not None:
+            values["step_size"] = _STEP_SIZE
+        if self.strength is not None:
+            values["strength"] = self.strength
+        return build_regularizer(RegularizerSpec(**values), seed=0)
 
     def sketch_spec(self) -> SketchSpec | None:
         """The `sketch` config group, where it counts."""
@@ -69,12 +78,7 @@ def preset_names() -> list[str]:
 
 @cache
 def _regularizer(side: Side) -> Regularizer:
-    values = preset(side.preset) | {"products": side.products, "base_weights": "example", "pool": "step"}
-    if values["step_size"] is not None:
-        values["step_size"] = _STEP_SIZE
-    if side.strength is not None:
-        values["strength"] = side.strength
-    return build_regularizer(RegularizerSpec(**values), seed=0)
+    return side.build_regularizer()
 
 
 def _named(
@@ -103,7 +107,7 @@ def _named(
         label = f"{found['partition']} {found['set']}, {products if kind is None else f'{kind} {width}'}"
     label += ", strength auto" if strength else ""
     label += ", recompute" if is_recomputing else ""
-    return Side(**{field: getattr(side, field) for field in side.__slots__} | {"name": label})
+    return replace(side, name=label)
 
 
 def _sketched(name: str, kind: str = "gaussian", width: int = 64, **more: Any) -> Side:  # Any: other arguments of _named
@@ -118,10 +122,10 @@ GLOBAL_AUTO, GLOBAL_SKETCH = _named("global_subset"), _sketched("global_subset")
 GLOBAL_AGAIN = _named("global_subset", is_recomputing=True)
 AUTO_STRENGTH = _sketched("layerwise_hull", strength="auto")
 
-# Presets that make another's steps: stopping early and choosing by phase are not things of a step.
+# Presets that make another's steps: stopping early is no thing of a step, and choosing by phase none of a supervised run's.
 SAME_STEP = {"target_only_stopped": "target_only", "iif": "global_filter"}
 WITHOUT_PRODUCTS = tuple(_named(name) for name in ("random_subset", "mix", "target_only"))
-# With the products that cost least; a preset whose set looks at none is above.
+# With the default sketches, which serve every need.
 LAYERWISE = tuple(
     _sketched(f"layerwise_{name}")
     for name in ("subset", "filter", "greedy", "exact_subset", "hull", "cone", "span", "top_span")

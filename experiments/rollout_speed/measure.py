@@ -142,6 +142,7 @@ def _measure_dtype(loaded: LoadedModel, folder: Path, dtype: str, options: Any) 
             {name: _with_cpu_seconds(step, cpu_seconds[name]) for name, step in sides.items()},
             warm_ups=1,
             rounds=options.rounds,
+            prepare=lambda: vllm.sync(weights),  # as before each phase of training: nothing is left of an earlier draw
         )
     finally:
         vllm.close()

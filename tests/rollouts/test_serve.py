@@ -2,6 +2,7 @@ import pytest
 
 from drpt.rollouts.serve import _parser as parser
 from drpt.rollouts.serve import main, start_command, vllm_command
+from drpt.rollouts.spec import CPU_BLOCK_TOKENS
 
 
 def _command(tmp_path, *words, **environment):
@@ -44,6 +45,17 @@ def test_options_of_vllm_cannot_change_the_address(tmp_path):
     command, _ = _command(tmp_path, "--", "--host", "0.0.0.0", "--seed", "3")
     assert command[len(command) - 1 - command[::-1].index("--host") + 1] == "127.0.0.1"
     assert "--seed" in command
+
+
+def test_blocks_are_short_on_the_cpu_unless_the_user_says_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setattr("drpt.rollouts.serve._is_cpu_wheel", lambda: True)
+    command, _ = _command(tmp_path)
+    assert command[command.index("--block-size") + 1] == str(CPU_BLOCK_TOKENS)
+    command, _ = _command(tmp_path, "--", "--block-size", "64")
+    assert command[len(command) - 1 - command[::-1].index("--block-size") + 1] == "64"
+    monkeypatch.setattr("drpt.rollouts.serve._is_cpu_wheel", lambda: False)
+    command, _ = _command(tmp_path)
+    assert "--block-size" not in command
 
 
 def test_a_model_that_is_no_folder_is_an_error(tmp_path, capsys):

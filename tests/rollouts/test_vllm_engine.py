@@ -10,6 +10,7 @@ from peft import LoraConfig, get_peft_model
 from drpt.models.merged import merged_weights, save_for_engine
 from drpt.models.tiny import byte_tokenizer, tiny_model
 from drpt.rollouts.errors import RolloutError
+from drpt.rollouts.spec import CPU_BLOCK_TOKENS
 from drpt.rollouts.transformers_engine import TransformersRollout
 from tests.rollouts.helpers import LONG, PROMPTS, disturbed, largest_difference, sampling
 
@@ -20,6 +21,10 @@ def test_log_probs_are_those_of_the_trainer_under_the_temperature(vllm):
     groups = vllm.generate(PROMPTS, sampling())
     assert [len(group) for group in groups] == [2, 2, 2]
     assert largest_difference(tiny_model(), PROMPTS, groups) < 1e-5
+
+
+def test_responses_to_one_prompt_can_share_the_blocks_of_its_cache(vllm):
+    assert vllm._llm.llm_engine.vllm_config.cache_config.block_size == CPU_BLOCK_TOKENS < len(LONG) // 2
 
 
 def test_sync_is_exact_with_a_tied_head_and_cached_prompts(vllm):
