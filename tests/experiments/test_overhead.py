@@ -131,17 +131,17 @@ def test_nested_parts_are_counted_once(monkeypatch):
 @pytest.mark.slow
 def test_measures_resumes_and_reports(tmp_path, capsys):
     words = ["--model", "tiny", "--rounds", "1", "--results", str(tmp_path), "--settings"]
+    steps = "steps-n8-m1-T128-lora-bf16"
     patterns = [
-        f"steps-{FOUR_TARGETS.key}",
-        "steps-n8-m1-T128-lora-bf16",
+        steps,
         f"breakdown-{FOUR_TARGETS.key}",
         "layers-*",
         "growth-n2-*",
     ]
     main([*words, *patterns])
     results = load_all(tmp_path)
-    assert len(results) == 5
-    record = results[f"steps-{FOUR_TARGETS.key}"]
+    assert len(results) == 4
+    record = results[steps]
     assert {"commit", "threads", "cpu", "packages", "load_before", "load_after"} <= record["environment"].keys()
     assert all(len(side["seconds"]) == 1 and len(side["warm_up"]) == 1 for side in record["sides"].values())
     parts = results[f"breakdown-{FOUR_TARGETS.key}"]["sides"]
@@ -150,18 +150,19 @@ def test_measures_resumes_and_reports(tmp_path, capsys):
     assert parts[SUBSET_AUTO.name]["parts"][0]["products"] > 0.0
     assert parts["nothing recorded, n rows"]["parts"][0].get("update") is None
 
-    marked = tmp_path / f"steps-{FOUR_TARGETS.key}.json"
-    marked.write_text(json.dumps(record | {"took_seconds": 1234.5}))
-    (tmp_path / "growth-n2-m1-T128-full-fp32.json").unlink()
+    (tmp_path / f"{steps}.json").write_text(json.dumps(record | {"took_seconds": 1234.5}))
+    growth = results["growth-n2-m1-T128-full-fp32"]  # of an earlier list of sides
+    del growth["sides"][SUBSET_AUTO.name]
+    (tmp_path / "growth-n2-m1-T128-full-fp32.json").write_text(json.dumps(growth))
     capsys.readouterr()
     main([*words, *patterns])
-    assert "4 are there already" in capsys.readouterr().out
-    assert len(load_all(tmp_path)) == 5
-    assert load_all(tmp_path)[f"steps-{FOUR_TARGETS.key}"]["took_seconds"] == 1234.5
+    assert "3 are there already" in capsys.readouterr().out
+    assert load_all(tmp_path)[steps]["took_seconds"] == 1234.5
+    assert SUBSET_AUTO.name in load_all(tmp_path)["growth-n2-m1-T128-full-fp32"]["sides"]
 
     main(["--report", "--results", str(tmp_path)])
     report = (tmp_path / "report.md").read_text()
-    for text in ("### Goals", "layer subset, gaussian 64", "n=8, m=1, T=128, LoRA, bf16", "| 1.17 |", "not measured"):
+    for text in ("### Goals", "layer subset, gaussian 64", "### Step time and memory: LoRA, bf16", "not measured"):
         assert text in report
     for name in ("steps.png", "breakdown.png", "growth.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
