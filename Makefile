@@ -39,7 +39,7 @@ demo: install ## the main job: regularizers compared on SmolLM2-135M, about 8 mi
 demo-rlhf: install ## PPO away from offensive language, watched by a second judge, about 6 minutes on 2 idle cores
 	@$(BIN)/drpt train experiment=demo_rlhf
 
-demo-rlvr: install ## reinforcement learning on small sums, rollouts by vLLM, about 8 minutes on 2 idle cores
+demo-rlvr: install ## reinforcement learning on small sums, rollouts by vLLM, about 7 minutes on 2 idle cores
 	@$(BIN)/drpt train experiment=demo_rlvr
 
 test: lint types ## set up, lint, check types and run every test that can run here
