@@ -1,8 +1,8 @@
 """The highest number of bytes that malloc had handed out while something ran, sampled (glibc; elsewhere unknown).
 
 Resident memory says nothing in a process that keeps what was freed. What is handed out is what is alive: tensors, scratch
-space of kernels, large objects; not what a library maps by itself, as Python does for small ones. A thread looks every four
-milliseconds; the large tensors that make a peak live longer.
+space of kernels, large objects; not what a library maps by itself, as Python does for small ones. A thread looks fifty
+times a second; the large tensors that make a peak live longer.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import threading
 from types import TracebackType
 from typing import Any
 
-_SECONDS_BETWEEN = 0.004  # asking walks through all free blocks, and malloc waits meanwhile
+_SECONDS_BETWEEN = 0.02  # asking walks through all free blocks, which takes milliseconds, and malloc waits meanwhile
 
 
 class _MallInfo(ctypes.Structure):

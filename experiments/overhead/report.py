@@ -215,8 +215,11 @@ def _label(record: Record) -> str:
 
 
 def _rounds(record: Record) -> str:
-    rounds = record["rounds"]
-    return f"{rounds} round{'s' if rounds > 1 else ''} after {record['warm_ups']} to warm up."
+    rounds, environment = record["rounds"], record["environment"]
+    return (
+        f"{rounds} round{'s' if rounds > 1 else ''} after {record['warm_ups']} to warm up; {environment['cpu']}, "
+        f"commit `{environment['commit']}`."
+    )
 
 
 def _number(value: float | None, digits: int) -> str:
