@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from drpt.app.api import regularizer, rows
     from drpt.capture.capture import GradientCapture
+    from drpt.capture.meter import ScoreMeter
     from drpt.capture.sketch_spec import SketchSpec
-    from drpt.objectives.language_modeling import sample_losses
+    from drpt.objectives.language_modeling import packed_sample_losses, sample_losses
 
-__all__ = ["GradientCapture", "SketchSpec", "regularizer", "rows", "sample_losses"]
+__all__ = ["GradientCapture", "ScoreMeter", "SketchSpec", "packed_sample_losses", "regularizer", "rows", "sample_losses"]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "GradientCapture": "drpt.capture.capture",
+    "ScoreMeter": "drpt.capture.meter",
     "SketchSpec": "drpt.capture.sketch_spec",
+    "packed_sample_losses": "drpt.objectives.language_modeling",
     "regularizer": "drpt.app.api",
     "rows": "drpt.app.api",
     "sample_losses": "drpt.objectives.language_modeling",

@@ -12,18 +12,22 @@ from drpt.models.tiny import tiny_model
 README = Path(__file__).parent.parent / "README.md"
 
 
-def test_example_without_lightning_trains():
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))],
+)
+def test_example_without_lightning_trains(device):
     (example,) = re.findall(r"```python\n(.*?import drpt.*?)```", README.read_text(), flags=re.DOTALL)
     assert sum(bool(line.strip()) and not line.startswith(("import", "#")) for line in example.splitlines()) <= 12
     generator = torch.Generator().manual_seed(0)
 
     def batches():
         for _ in range(3):
-            yield torch.randint(0, 200, (8, 12), generator=generator), torch.arange(24).view(2, 12)
+            yield torch.randint(0, 200, (8, 12), generator=generator).to(device), tokens
 
-    model = tiny_model()
+    model = tiny_model().to(device)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    tokens = torch.arange(24).view(2, 12)
+    tokens = torch.arange(24, device=device).view(2, 12)
 
     def target_loss():
         with torch.no_grad():
@@ -49,10 +53,10 @@ def test_presets_and_keys_are_checked():
 
 def test_rows_are_checked():
     with pytest.raises(ValueError, match="example_ids has 2 entries for num_general=3"):
-        drpt.rows(num_general=3, num_target=1, example_ids=[1, 2])
+        drpt.rows(num_general=3, num_target=1, draw=0, example_ids=[1, 2])
     with pytest.raises(ValueError, match=r"sum to 1; they sum to 1\.5"):
-        drpt.rows(num_general=2, num_target=1, base_weights=torch.tensor([0.5, 1.0]))
-    assert drpt.rows(num_general=2, num_target=1, example_ids=[7, 4]).general.example_ids.tolist() == [7, 4]
+        drpt.rows(num_general=2, num_target=1, draw=0, base_weights=torch.tensor([0.5, 1.0]))
+    assert drpt.rows(num_general=2, num_target=1, draw=0, example_ids=[7, 4]).general.example_ids.tolist() == [7, 4]
 
 
 def test_unknown_names_are_refused():

@@ -51,18 +51,18 @@ def rows(
     *,
     num_general: int,
     num_target: int,
+    draw: int,
     base_weights: Float[Tensor, " general"] | None = None,
     example_ids: Sequence[int] | None = None,
-    draw: int = 0,
 ) -> StepRows:
     """The examples of one step; in a batch, general ones come first.
 
     Args:
-        num_general: n.
-        num_target: m.
+        num_general: n, over all batches and processes of the step.
+        num_target: m, likewise.
+        draw: Number of the step: random scores and refreshed sketches depend on it.
         base_weights: ω of the general examples, of sum 1; 1/n each if left out.
         example_ids: Names of the general examples, by which ties break; 0 to n − 1 if left out.
-        draw: Number of the step: random scores and refreshed sketches depend on it.
 
     Returns:
         For `GradientCapture.step`.

@@ -151,7 +151,7 @@ def _cost(spec: RegularizerSpec, *, needs_gramian: bool) -> str:
         else ""
     )
     kept = (
-        "; nothing outlives its layer's backward"
+        "; activations are freed as soon as their layer's coefficients are chosen, some layers at a time"
         if spec.partition == Partition.LAYER.value
         else "; activations and output gradients are kept until their block is complete"
     )

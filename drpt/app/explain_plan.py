@@ -11,7 +11,7 @@ from drpt.capture.cost import EXACT, Need
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.plan import CostPlan, plan_of
 from drpt.capture.plan_lines import Handling, PlanLine, StepSize
-from drpt.capture.step import WAITING_BYTES
+from drpt.capture.waiting import WAITING_BYTES
 from drpt.geometry.catalogue import Partition, Pool, ProductsMethod
 from drpt.geometry.regularizer import Regularizer, build_regularizer
 from drpt.models.shapes import meta_model

@@ -30,7 +30,7 @@ from drpt.capture.partition import partition_parameters
 from drpt.capture.rows import StepRows
 from drpt.capture.rules import is_linear
 from drpt.capture.segments import Layout
-from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, trained_parameters
+from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, refuse_compiled, trained_parameters
 from drpt.capture.sketch import Sketcher
 from drpt.capture.sketch_spec import SketchKind, SketchSpec
 from drpt.capture.step import CaptureStep
@@ -75,6 +75,7 @@ class GradientCapture:
         leaves_update: bool = True,
     ) -> None:
         _refuse_wrappers(model)
+        self._model = model
         self.regularizer = regularizer
         self.parameters = trained_parameters(model)
         owners = _owners(model, self.parameters)
@@ -132,7 +133,8 @@ class GradientCapture:
 
         Args:
             rows: The step's general and target examples, over all its batches and processes.
-            examples: Of the rows of this process's first batch; all of them if left out.
+            examples: Of the rows of this process's first batch; all of them if left out. Each of the step's examples belongs to
+                one batch of one process.
             example_of_token: Instead, the example of each token, −1 for padding.
             num_parts: Batches of the step.
             scale: What the update is multiplied by.
@@ -143,9 +145,14 @@ class GradientCapture:
 
         Raises:
             ValueError: The regularizer needs a target gradient, and the step has neither target examples nor a given one; or a
-                given one does not fit.
+                given one does not fit; or other parameters are trained now than when the capture was made.
+            UnsupportedModuleError: The model has been compiled since.
+            RuntimeError: Another step of this model is open, or this one was closed before its last batch's backward pass.
         """
         regularizer = self.regularizer
+        self._require_same_parameters()
+        refuse_compiled(self._model, [site.path for site in self._sites])
+        rows = rows.to(next(iter(self.parameters.values())).device)
         if target is not None:
             self._check_target(target, rows)
         elif regularizer.needs_products and rows.num_target == 0:
@@ -162,6 +169,7 @@ class GradientCapture:
         try:
             with captured_forwards(self._sites, self.parameters, step):
                 yield step
+            step.require_end()
         finally:
             step.forget()
 
@@ -169,12 +177,23 @@ class GradientCapture:
         """A target gradient of whatever losses, for one or several steps.
 
         Args:
-            backward: Runs ordinary backward passes outside any step; what they leave in ``.grad`` adds up, over processes too.
+            backward: Runs ordinary backward passes outside any step; what they leave in ``.grad`` adds up, over processes too:
+                the losses of each are its share of the mean over all processes' target examples.
 
         Returns:
             v, for `step`; ``.grad`` is as it was before.
         """
         return target_gradient(self.parameters, backward, self._exchange)
+
+    def _require_same_parameters(self) -> None:
+        now = trained_parameters(self._model).keys()
+        for names, change in ((now - self.parameters.keys(), "is"), (self.parameters.keys() - now, "is not")):
+            if names:
+                more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+                raise ValueError(
+                    f"{min(names)}{more} {change} trained now, unlike when the capture was made: make another GradientCapture "
+                    "after freezing, unfreezing, adding or removing parameters."
+                )
 
     def _check_target(self, target: TargetGradient, rows: StepRows) -> None:
         target.check(self.parameters)
@@ -192,6 +211,11 @@ class GradientCapture:
     def plan(self) -> StepPlan:
         """What does not change from step to step."""
         return self._plan
+
+    @property
+    def sketch_era(self) -> int:
+        """Which random matrices are in use; 0 without sketches."""
+        return 0 if self._sketcher is None else self._sketcher.era
 
     @property
     def sites(self) -> Sequence[ModuleSite]:

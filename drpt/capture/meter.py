@@ -79,11 +79,14 @@ class ScoreMeter:
         self._has_warned = False
 
     @contextmanager
-    def exact(self) -> Iterator[tuple[nn.Module, GradientCapture]]:
+    def exact(self, *, sketch_era: int = 0) -> Iterator[tuple[nn.Module, GradientCapture]]:
         """A float32 twin of the model with the weights of now, and a capture that chooses and leaves no update.
 
         Inside, autocast is off and torch's default dtype is float32. Random numbers go on from the present state, which is
         put back in the end; what the regularizer remembers of past steps is a copy.
+
+        Args:
+            sketch_era: That of the capture whose steps are compared, where its sketches are refreshed on request.
 
         Yields:
             The twin and its capture.
@@ -97,6 +100,8 @@ class ScoreMeter:
             unregularized=self._unregularized,
             leaves_update=False,
         )
+        if sketch_era:
+            capture.refresh_sketches(sketch_era)
         device = next(iter(capture.parameters.values())).device
         dtype = torch.get_default_dtype()
         devices = [device] if device.type == "cuda" else []

@@ -30,8 +30,22 @@ class PartialProducts:
         self._compared: dict[str, Tensor] = {}  # rows of numbers
         self._given: dict[str, Tensor | None] = {}  # the same of a target gradient that is given
         self._target_grads: dict[str, Tensor] = {}  # V, summed over target examples
-        self._targets_seen: dict[str, set[int]] = {}
         self._along: dict[str, Tensor] = {}  # <g_i, V>
+        self._here: set[int] = set()  # examples of the batch, of any process
+        self._targets_seen: set[int] = set()  # in this batch or an earlier one
+
+    def next_batch(self, examples: Sequence[int], device: torch.device) -> None:
+        """Say what comes, before its uses.
+
+        Args:
+            examples: Of this process's batch; all processes go on alike, by those of any.
+            device: Where processes add numbers up.
+        """
+        extent = self._measure.extent
+        mark = torch.zeros(extent.num_examples, device=device)
+        mark[list(examples)] = 1
+        self._here = set(extent.exchange.add_up(mark).nonzero().flatten().tolist())
+        self._targets_seen |= {example for example in self._here if example >= extent.num_general}
 
     def add(self, name: str, uses: Sequence[Use], direction: Tensor | None = None) -> None:
         """One batch's uses of a parameter.
@@ -65,27 +79,17 @@ class PartialProducts:
     def _add_alignment(self, name: str, uses: Sequence[OuterUse]) -> None:
         extent = self._measure.extent
         n, m = extent.num_general, extent.num_target
-        seen = self._targets_seen.setdefault(name, set())
-        here = self._examples_of_batch(uses)
-        targets = {example for example in here if example >= n}
-        if targets:
+        targets = {example for example in self._here if example >= n}
+        if targets or name not in self._target_grads:  # nothing, where no target example reaches this parameter
             grad = reduced.sum_of_gradients(uses, extent, n, n + m)
             self._target_grads[name] = self._target_grads[name] + grad if name in self._target_grads else grad
-            seen |= targets
-        if len(targets) < len(here) and len(seen) < m:
+        if len(targets) < len(self._here) and len(self._targets_seen) < m:
             raise ValueError(
                 "the step's batches together keep more alive than retain_mib allows, so that alignments are taken batch by "
                 "batch: put the target examples into the first batches, raise retain_mib, or take products=sketch."
             )
-        if len(seen) == m:
+        if len(self._targets_seen) == m:
             self._add_along(name, uses, self._target_grads[name] / m)
-
-    def _examples_of_batch(self, uses: Sequence[OuterUse]) -> set[int]:
-        """Those that any process holds, so that all of them go on alike."""
-        extent = self._measure.extent
-        mark = torch.zeros(extent.num_general + extent.num_target, device=uses[0].right.values.device)
-        mark[[example for use in uses for example in use.segments.examples]] = 1
-        return set(extent.exchange.add_up(mark).nonzero().flatten().tolist())
 
     def _add_along(self, name: str, uses: Sequence[OuterUse], direction: Tensor) -> None:
         extent = self._measure.extent

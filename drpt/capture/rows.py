@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,6 +16,10 @@ class StepRows:
     general: GeneralRows
     num_target: int  # m
 
+    def to(self, device: torch.device) -> "StepRows":
+        """The same on a device."""
+        return StepRows(general=self.general.to(device), num_target=self.num_target)
+
     @property
     def num_general(self) -> int:
         """``n``."""
@@ -24,6 +29,19 @@ class StepRows:
     def num_examples(self) -> int:
         """``n + m``."""
         return self.num_general + self.num_target
+
+    def ordinary_coefficients(self, num_blocks: int) -> Coefficients:
+        """Of parameters that are not regularized: the general mean, or the target gradient in a step without general examples.
+
+        Args:
+            num_blocks: How many times.
+
+        Returns:
+            One row a block.
+        """
+        weights = self.general.weights(num_blocks)
+        is_target = 0.0 if self.num_general else 1.0
+        return Coefficients(general=weights, target=weights.new_full((num_blocks,), is_target))
 
     def coefficients_of_examples(self, coefficients: Coefficients) -> Float[Tensor, "block example"]:
         """What each example's gradient is multiplied by: ``c`` for general examples, ``a/m`` for target examples.

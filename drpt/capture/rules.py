@@ -196,12 +196,13 @@ def _for_every_row(token_ids: Tensor, site: Site) -> Tensor:
 
 
 def scaled_embedding_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
-    """The tables of Gemma in transformers: ``W[ids]`` times a fixed number."""
+    """The tables of Gemma (a buffer) and BART (a float) in transformers: ``W[ids]`` times a fixed number."""
     look_up = embedding_rule(module, forward, site)
-    scale, weight = module.get_buffer("embed_scale"), module.get_parameter("weight")
+    scale: Any = module.embed_scale  # a buffer or a number
+    weight = module.get_parameter("weight")
 
     def captured(token_ids: Tensor) -> Tensor:
-        return look_up(token_ids) * scale.to(weight.dtype)
+        return look_up(token_ids) * (scale.to(weight.dtype) if isinstance(scale, Tensor) else scale)
 
     return captured
 

@@ -127,15 +127,15 @@ class Layout:
         """
         is_ids = not activations.is_floating_point()
         width = () if is_ids else activations.shape[-1:]
-        if self._places is not None and self.has_tokens(activations.shape):
+        if self._places is not None and self._has_tokens(activations.shape[: activations.ndim - len(width)]):
             per_token = activations.reshape(self.num_rows * activations.shape[1], -1, *width)[self._places]
             return per_token.flatten(0, 1), self._repeated(per_token.shape[1])
         flat = activations.reshape(-1, *width)
         return flat, self.uniform(len(flat) // self.num_rows)
 
-    def has_tokens(self, shape: Sequence[int]) -> bool:
-        """Whether axis 1 of such activations is that of ``example_of_token``."""
-        return self.num_tokens is not None and len(shape) > 1 and shape[1] == self.num_tokens
+    def _has_tokens(self, leading: Sequence[int]) -> bool:
+        """Whether axis 1 of activations with these axes before their width is that of ``example_of_token``."""
+        return len(leading) > 1 and leading[1] == self.num_tokens
 
     def uniform(self, length: int) -> Segments:
         """Segments of rows that are one example each, ``length`` tokens a row."""

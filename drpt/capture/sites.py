@@ -1,17 +1,21 @@
 """Where in a model the capture sits: every module that owns trained parameters, with the rule for its forward."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.rules import Rule, find_rule
+from drpt.capture.rules import Rule, elementwise_rule, find_rule
 from drpt.capture.segments import Layout
 from drpt.capture.tokens import RecentTokens
 from drpt.capture.use import Use
+
+_BEFORE = "_forward_before_capture"  # where a module keeps its own forward during a step
 
 
 @runtime_checkable  # for the shape checker of the tests
@@ -57,21 +61,19 @@ def find_sites(model: nn.Module) -> list[ModuleSite]:
         UnsupportedModuleError: A trained parameter belongs to a module without a rule, or to one that is compiled.
     """
     first_name = {id(parameter): name for name, parameter in trained_parameters(model).items()}
-    compiled = [path for path, module in model.named_modules() if _is_compiled(module)]
     sites: list[ModuleSite] = []
     uncovered: list[str] = []
     for path, module in model.named_modules():
         own = {name: first_name[id(p)] for name, p in module.named_parameters(recurse=False) if id(p) in first_name}
         if not own:
             continue
-        for outer in compiled:
-            if path == outer or path.startswith(f"{outer}." if outer else ""):
-                raise UnsupportedModuleError(
-                    f"{outer or 'the model'} is compiled (torch.compile), and {path} in it is trained: compiled code does not "
-                    "pass through the forwards that the capture puts in their place. Give the model as it was before "
-                    "compiling; parts without trained parameters may stay compiled."
-                )
         rule = find_rule(module)
+        if rule is not None and rule is not elementwise_rule and "forward" in module.__dict__:
+            raise UnsupportedModuleError(
+                f"{path or 'the model'} ({type(module).__name__}) has a forward set on the object rather than by its class, as "
+                "wrappers that quantise, move or log activations do: the capture would run without it. Remove the wrapper, or "
+                "freeze this module's parameters."
+            )
         if rule is None:
             uncovered += [f"{path}.{name} ({type(module).__name__})" for name in own]
         else:
@@ -85,7 +87,28 @@ def find_sites(model: nn.Module) -> list[ModuleSite]:
             f"no rule gives per-example products for {shown}.{dora} Freeze these parameters, train through "
             "finetune=lora with finetune.target_modules naming linear layers, or add a rule in drpt/capture/rules.py."
         )
+    refuse_compiled(model, [site.path for site in sites])
     return sites
+
+
+def refuse_compiled(model: nn.Module, trained: Sequence[str]) -> None:
+    """Refuse compiled modules with trained ones in them; looked at every step, since a model may be compiled at any time.
+
+    Args:
+        model: Any module.
+        trained: Paths of the modules that own trained parameters.
+
+    Raises:
+        UnsupportedModuleError: There is one.
+    """
+    for outer in [path for path, module in model.named_modules() if _is_compiled(module)]:
+        for path in trained:
+            if path == outer or path.startswith(f"{outer}." if outer else ""):
+                raise UnsupportedModuleError(
+                    f"{outer or 'the model'} is compiled (torch.compile), and {path} in it is trained: compiled code does not "
+                    "pass through the forwards that the capture puts in their place. Give the model as it was before "
+                    "compiling; parts without trained parameters may stay compiled."
+                )
 
 
 @contextmanager
@@ -101,20 +124,28 @@ def captured_forwards(
 
     Yields:
         Nothing.
+
+    Raises:
+        RuntimeError: Another step of the model is open.
     """
     hooks = []
+    replaced = []
     try:
         for site in sites:
+            if _BEFORE in site.module.__dict__:
+                raise RuntimeError(f"{site.path or 'the model'} is in a step of the capture already: close that one first.")
             forward = site.rule(site.module, site.module.forward, _RecordedSite(site, recorder))
-            _replace_forward(site.module, forward)
+            # Where a compiled copy of the model is called, its code passes through here as it is, and nothing is traced.
+            _replace_forward(site.module, torch.compiler.disable(forward) if "torch._dynamo" in sys.modules else forward)
+            replaced.append(site.module)
         if sites:
             hooks = [parameter.register_hook(_refuse_stray_gradient(name)) for name, parameter in parameters.items()]
         yield
     finally:
         for hook in hooks:
             hook.remove()
-        for site in sites:
-            _restore_forward(site.module)
+        for module in replaced:
+            _restore_forward(module)
 
 
 class _RecordedSite:
@@ -159,14 +190,13 @@ def _refuse_stray_gradient(name: str) -> Callable[[Tensor | None], None]:
 
 
 def _replace_forward(module: nn.Module, forward: Callable[..., Tensor]) -> None:
-    module.__dict__["_forward_before_capture"] = module.__dict__.get("forward")
+    module.__dict__[_BEFORE] = module.__dict__.get("forward")
     module.__dict__["forward"] = forward
 
 
 def _restore_forward(module: nn.Module) -> None:
-    if "_forward_before_capture" in module.__dict__:
-        before = module.__dict__.pop("_forward_before_capture")
-        if before is None:
-            del module.__dict__["forward"]
-        else:
-            module.__dict__["forward"] = before
+    before = module.__dict__.pop(_BEFORE)
+    if before is None:
+        del module.__dict__["forward"]
+    else:
+        module.__dict__["forward"] = before

@@ -33,7 +33,7 @@ class Sketcher:
         self.kind = kind
         self._widths = (left_width, right_width)
         self._seed = seed
-        self._era = 0
+        self.era = 0
         self._matrices: dict[tuple[str, int, int, torch.dtype, torch.device], Tensor] = {}
 
     def width(self, axis: int, size: int) -> int:
@@ -43,13 +43,13 @@ class Sketcher:
 
     def refresh(self, era: int) -> None:
         """Go over to other matrices: those of ``era``, the same whenever it comes round."""
-        if era != self._era:
-            self._era = era
+        if era != self.era:
+            self.era = era
             self._matrices.clear()
 
     def key(self, axis: int, size: int, name: str) -> tuple[object, ...]:
         """Names the matrix that `sketch` applies, for whoever remembers its results."""
-        return ("sketch", id(self), self._era, name, axis, size)
+        return ("sketch", id(self), self.era, name, axis, size)
 
     def sketch(
         self,
@@ -107,7 +107,7 @@ class Sketcher:
         return torch.randperm(size, generator=self._generator(name, axis, size))[: self.width(axis, size)]
 
     def _generator(self, name: str, axis: int, size: int) -> torch.Generator:
-        era = f"-{self._era}" if self._era else ""
+        era = f"-{self.era}" if self.era else ""
         digest = hashlib.sha256(f"{self._seed}-{name or size}-{axis}{era}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 

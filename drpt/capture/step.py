@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from drpt.capture.attendance import Attendance
 from drpt.capture.cost import Need
 from drpt.capture.diagnostics import BlockGroup, StepReport
 from drpt.capture.errors import UnsupportedModuleError
@@ -21,12 +22,8 @@ from drpt.capture.target import TargetGradient
 from drpt.capture.tokens import RecentTokens
 from drpt.capture.updates import add_update, backward_of_mean
 from drpt.capture.use import Use
+from drpt.capture.waiting import WaitingBlocks
 from drpt.geometry.products import Coefficients
-
-# Blocks that are complete wait for each other, so that one call solves for several: a small quadratic program costs mostly
-# the calls. What they keep alive meanwhile is bounded.
-_WAITING_BLOCKS = 96
-WAITING_BYTES = 384 * 2**20
 
 Losses = Float[Tensor, " example"]
 
@@ -79,10 +76,9 @@ class CaptureStep:
         self._block_of = {name: index for index, block in enumerate(plan.blocks) for name in block.parameters}
         self._outstanding: Counter[str] = Counter()  # uses of each parameter
         self._blocks: defaultdict[int, _Progress] = defaultdict(_Progress)
-        self._waiting: list[int] = []
-        self._waiting_bytes = 0
+        self._waiting = WaitingBlocks(plan.updates.num_processes)
+        self._attendance = Attendance(rows, measure.extent.exchange)
         self._announced_bytes = 0
-        self._blocks_a_turn = _WAITING_BLOCKS
         self._parts_done = 0
         self._is_last_part = num_parts == 1
         self._is_second_pass = False  # of a recomputation: coefficients are known
@@ -116,7 +112,8 @@ class CaptureStep:
             The losses.
 
         Raises:
-            ValueError: One loss an example was expected.
+            ValueError: One loss an example was expected, or an example came never or twice.
+            UnsupportedModuleError: No forward of the model passed through the capture.
             RuntimeError: There are more batches than the step was opened for.
         """
         if self._parts_done == self._num_parts:
@@ -130,6 +127,9 @@ class CaptureStep:
                 f"({len(self.layout.examples)},) was expected."
             )
         self._is_last_part = self._parts_done == self._num_parts - 1
+        self._attendance.add(self.layout.examples)
+        if self._is_last_part:
+            self._attendance.require_everyone(losses.device)
         # Autocast is for forward passes: here it would round sums, gramians and what solvers make of them.
         with torch.autocast(losses.device.type, enabled=False):
             if self._plan.is_plain:
@@ -153,6 +153,19 @@ class CaptureStep:
             self._choose_plainly()
         else:
             self._choose_without_products()
+        self._parts_done = self._num_parts
+
+    def require_end(self) -> None:
+        """Refuse to be closed before the update is there.
+
+        Raises:
+            RuntimeError: Batches are missing.
+        """
+        if self._parts_done < self._num_parts:
+            raise RuntimeError(
+                f"this step was opened for num_parts={self._num_parts} and closed after {self._parts_done}: call its "
+                "backward(sample_losses) once a batch; an ordinary backward pass forms no update here."
+            )
 
     def report(self) -> StepReport:
         """What was chosen and how the update compares with the target gradient, block by block."""
@@ -197,17 +210,19 @@ class CaptureStep:
     def _backward(self, losses: Tensor, replay: Replay) -> None:
         if self._parts_done == 0:
             self._choose_without_products()
-            announced_bytes = self._mean_announced_bytes(losses.device)
-            self._is_recomputing = self._plan.must_recompute(announced_bytes, self._num_parts)
-            if self._plan.updates.num_processes > 1:  # they take the same turns: what is alike in all decides
-                self._blocks_a_turn = self._blocks_within(WAITING_BYTES, announced_bytes)
+            expected_bytes = self._expected_bytes(losses.device)
+            self._is_recomputing = self._plan.must_recompute(expected_bytes, self._num_parts)
+            self._waiting.expect(expected_bytes / self._num_parts / max(self._plan.num_regularized, 1))
             if self._is_recomputing and self._num_parts > 1:
                 self._partial = PartialProducts(self._measure, self._rows)
         is_single = self._num_parts == 1
         if self._is_recomputing and not is_single:
             replay.require_function()
             self._replays.append(replay)
+        if self._partial is not None:
+            self._partial.next_batch(self.layout.examples, losses.device)
         if self._is_last_part:
+            self._require_use()
             self._measure_what_is_left()  # of earlier parts, and not used in this one
         losses.sum().backward(retain_graph=self._is_recomputing and is_single and self._plan.leaves_update)
         self._drop_unreached()
@@ -232,22 +247,26 @@ class CaptureStep:
         """Coefficients that do not depend on gradients are there from the start, and each use is applied as it comes."""
         plan = self._plan
         others = range(plan.num_regularized, len(plan.blocks))
-        self._apply(others, ordinary_coefficients(self._rows, len(others)))
+        self._apply(others, self._rows.ordinary_coefficients(len(others)))
         if not plan.regularizer.needs_products:
             blocks = range(plan.num_regularized)
             chosen = plan.regularizer.coefficients(self._rows.general, None, blocks)
             self._groups.append(BlockGroup(tuple(blocks), chosen, None))
             self._apply(blocks, chosen)
 
-    def _mean_announced_bytes(self, device: torch.device) -> int:
-        """Over processes, so that all come to the same decision."""
-        updates = self._plan.updates
-        return int(updates.add_up(torch.tensor(self._announced_bytes, device=device))) // updates.num_processes
+    def _require_use(self) -> None:
+        if not self._outstanding:
+            raise UnsupportedModuleError(
+                "no trained parameter was used within this step: call the model itself between opening the step and "
+                "step.backward, not a compiled copy of it."
+            )
 
-    def _blocks_within(self, num_bytes: int, announced_bytes: int) -> int:
-        """How many blocks keep so much alive, taking each for an average one."""
-        bytes_a_block = announced_bytes / max(self._plan.num_regularized, 1)
-        return max(1, min(_WAITING_BLOCKS, int(num_bytes / max(bytes_a_block, 1.0))))
+    def _expected_bytes(self, device: torch.device) -> int:
+        """What all batches announce in one process, by the first one's share of the examples; alike in all processes."""
+        updates, pool = self._plan.updates, self._measure.extent.exchange
+        here = [self._announced_bytes, len(self.layout.examples), self._rows.num_examples]
+        num_bytes, num_first, num_all = updates.add_up(torch.tensor(here, device=device)).tolist()
+        return int(num_bytes * (num_all / pool.num_processes) / max(num_first, 1)) // updates.num_processes
 
     def _count_down(self, name: str, block: _Progress) -> None:
         if self._outstanding[name] < 1:
@@ -303,13 +322,9 @@ class CaptureStep:
         block = self._blocks[index]
         block.is_measured = True
         self._add_unreached(index, block)
-        self._waiting.append(index)
-        if self._is_recomputing:
-            return  # all are solved together
-        self._waiting_bytes += sum(use.num_bytes for uses in block.uses.values() for use in uses)
-        is_full = self._plan.is_sharded or len(self._waiting) >= self._blocks_a_turn
-        is_heavy = self._plan.updates.num_processes == 1 and self._waiting_bytes > WAITING_BYTES
-        if is_full or is_heavy:
+        self._waiting.add(index, sum(use.num_bytes for uses in block.uses.values() for use in uses))
+        # In a recomputation all are solved together; a sharded layer's update is formed while its parameters are whole.
+        if not self._is_recomputing and (self._plan.is_sharded or self._waiting.is_full):
             self._solve()
 
     def _drop_unreached(self) -> None:
@@ -336,8 +351,7 @@ class CaptureStep:
 
     def _solve(self) -> None:
         """Choose the waiting blocks' coefficients, and form their updates unless a second pass does."""
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        if waiting:
+        if waiting := self._waiting.take():
             products = self._measure.products([self._blocks[index].sums or () for index in waiting])
             chosen = self._plan.regularizer.coefficients(self._rows.general, products, waiting)
             self._groups.append(BlockGroup(tuple(waiting), chosen, products))
@@ -376,10 +390,3 @@ class CaptureStep:
         everywhere = range(len(self._plan.blocks))
         self._add_target(everywhere, chosen.target.expand(len(everywhere)))
         return chosen
-
-
-def ordinary_coefficients(rows: StepRows, num_blocks: int) -> Coefficients:
-    """Of parameters that are not regularized: the general mean, or the target gradient in a step without general examples."""
-    weights = rows.general.weights(num_blocks)
-    is_target = 0.0 if rows.num_general else 1.0
-    return Coefficients(general=weights, target=weights.new_full((num_blocks,), is_target))

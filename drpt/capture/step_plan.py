@@ -25,10 +25,10 @@ class StepPlan:
     is_sharded: bool  # FSDP2: it sums updates itself
     leaves_update: bool  # in .grad; else the step chooses coefficients, and that is all
 
-    def must_recompute(self, announced_bytes: int, num_parts: int) -> bool:
+    def must_recompute(self, expected_bytes: int, num_parts: int) -> bool:
         """Whether uses wait for coefficients and are too many to be kept, of all batches: a second pass meets them again."""
         is_kept = num_parts > 1 or self.regularizer.partition is not Partition.LAYER
-        return self.regularizer.needs_products and is_kept and announced_bytes * num_parts > self.retain_bytes
+        return self.regularizer.needs_products and is_kept and expected_bytes > self.retain_bytes
 
     def parameter(self, name: str) -> nn.Parameter:
         """A trained parameter as it is now."""

@@ -3,7 +3,7 @@
 The activations of q, k and v, or of gate and up, are one tensor: their sketches and inner products are computed once.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 
 from jaxtyping import Float, Int
@@ -11,17 +11,49 @@ from torch import Tensor
 
 from drpt.capture.segments import Layout, Segments
 
+REMEMBERED_BYTES = 64 * 2**20
+
+
+class Memo:
+    """The results that were asked for last, of at most `REMEMBERED_BYTES` together.
+
+    Modules that share activations are neighbours in the backward pass, so that these are enough.
+    """
+
+    def __init__(self) -> None:
+        self._results: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._num_bytes = 0
+
+    def once(self, key: Hashable, compute: Callable[[], Tensor]) -> Tensor:
+        """``compute()``, or what it gave a short while ago."""
+        if key in self._results:
+            self._results.move_to_end(key)
+            return self._results[key]
+        result = compute()
+        self._results[key] = result
+        self._num_bytes += result.nbytes
+        while self._num_bytes > REMEMBERED_BYTES:
+            self._num_bytes -= self._results.popitem(last=False)[1].nbytes
+        return result
+
+    def forget(self) -> None:
+        """All of them."""
+        self._results.clear()
+        self._num_bytes = 0
+
 
 class TokenVectors:
     """A vector for each token, or an integer that stands for the unit vector with its one at that place.
 
     Args:
         values: One vector or integer a token.
+        memo: Remembers what is computed of them; None where nothing else will ask for it.
     """
 
-    def __init__(self, values: Float[Tensor, "token width"] | Int[Tensor, " token"]) -> None:
+    def __init__(self, values: Float[Tensor, "token width"] | Int[Tensor, " token"], memo: Memo | None = None) -> None:
         self.values = values
-        self._memo: dict[Hashable, Tensor] = {}
+        self._memo = memo
+        self._mark = object()  # stands for this object in the memo, which keeps neither it nor its values alive
 
     @property
     def is_ids(self) -> bool:
@@ -29,10 +61,10 @@ class TokenVectors:
         return self.values.ndim == 1
 
     def once(self, name: Hashable, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """``compute(values)``, remembered under ``name`` for as long as this object lives."""
-        if name not in self._memo:
-            self._memo[name] = compute(self.values)
-        return self._memo[name]
+        """``compute(values)``, found again under ``name`` by whoever asks soon."""
+        if self._memo is None:
+            return compute(self.values)
+        return self._memo.once((self._mark, name), lambda: compute(self.values))
 
 
 class RecentTokens:
@@ -44,6 +76,7 @@ class RecentTokens:
 
     def __init__(self) -> None:
         self._recent: deque[tuple[Hashable, Tensor, TokenVectors, Segments]] = deque(maxlen=2)
+        self._memo = Memo()
 
     def vectors(self, tensor: Tensor, layout: Layout) -> tuple[TokenVectors, Segments]:
         """The tensor token after token; see `Layout.flatten`.
@@ -60,10 +93,11 @@ class RecentTokens:
             if known == key:
                 return vectors, segments
         flat, segments = layout.flatten(tensor)
-        vectors = TokenVectors(flat)
+        vectors = TokenVectors(flat, self._memo)
         self._recent.append((key, tensor, vectors, segments))
         return vectors, segments
 
     def forget(self) -> None:
         """Let go of the tensors."""
         self._recent.clear()
+        self._memo.forget()

@@ -78,6 +78,10 @@ class GeneralRows:
         """``n``."""
         return len(self.example_ids)
 
+    def to(self, device: torch.device) -> "GeneralRows":
+        """The same on a device."""
+        return GeneralRows(base_weights=self.base_weights.to(device), example_ids=self.example_ids.to(device), draw=self.draw)
+
     def weights(self, num_blocks: int) -> Float[Tensor, "block general"]:
         """ω in each of ``num_blocks`` blocks."""
         return self.base_weights.expand(num_blocks, -1)

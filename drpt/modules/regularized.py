@@ -102,7 +102,7 @@ class RegularizedTraining(LightningModule):
         every = self.trainer_spec.score_check_steps
         if self.meter is None or every is None or step % every:
             return []
-        with self.meter.exact() as (twin, capture):
+        with self.meter.exact(sketch_era=self.capture.sketch_era) as (twin, capture):
             found = choose(twin, capture)
         del twin, capture
         release_memory()  # the process's peak is reported with the step's cost

@@ -7,12 +7,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from drpt.capture import step
+from drpt.capture import waiting
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.sketch_spec import SketchSpec
+from drpt.data.batch import pad_rows
 from tests import zoo
 from tests.capture.helpers import M, N, regularizer, step_rows
+from tests.capture.test_batches import losses_of, texts
 
 SHARES = ((0, 1, 2, 5), (3, 4, 6))  # examples of the processes, not equally many
 SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
@@ -79,6 +81,67 @@ def grads_in_parts(case, model, parts, retain_mib):
     return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
 
 
+def settle(model, reg, examples, **options):
+    """One step of a tied llama's or another model's share."""
+    capture = GradientCapture(model, reg, **options)
+    with capture.step(step_rows(), examples=examples) as opened:
+        opened.backward(model(part_of(zoo.inputs_for(model, N + M), examples)))
+
+
+def settle_padded(model, reg, examples):
+    """Rows of different lengths."""
+    tokens = pad_rows([texts()[i] for i in examples], pad_token_id=0, examples=examples)
+    with GradientCapture(model, reg).step(step_rows(), example_of_token=tokens.example_of_token) as opened:
+        opened.backward(losses_of(model, tokens, N + M)[tokens.examples])
+
+
+def settle_given(model, reg, examples):
+    """A target gradient of the processes' own target examples, each its share of the mean."""
+    capture = GradientCapture(model, reg)
+    inputs = zoo.inputs_for(model, N + M)
+    general, targets = ([i for i in examples if i < N], [i for i in examples if i >= N])
+    target = capture.target_gradient(lambda: (model(part_of(inputs, targets)).sum() / M).backward())
+    with capture.step(step_rows(m=0), examples=general, target=target) as opened:
+        opened.backward(model(part_of(inputs, general)))
+
+
+# Further ways of a step: model, and what is done with it and the examples of a process
+FURTHER = {
+    "automatic strength": ("tied llama", lambda model, own: settle(model, regularizer("hull", strength="auto"), own)),
+    "block": ("tied llama", lambda model, own: settle(model, regularizer("hull", partition="block"), own)),
+    "kind": ("lora", lambda model, own: settle(model, regularizer("subset", partition="kind"), own)),
+    "checkpointed": ("checkpointed llama", lambda model, own: settle(model, regularizer("hull"), own)),
+    "in part": (
+        "value head",
+        lambda model, own: settle(model, regularizer("hull"), own, unregularized=["value_head.*", "*norm*"]),
+    ),
+    "paper": ("untied llama with biases", lambda model, own: settle(model, regularizer(scope="paper"), own)),
+    "padded": ("tied llama", lambda model, own: settle_padded(model, regularizer("hull"), own)),
+    "given": ("norms and biases", lambda model, own: settle_given(model, regularizer("hull"), own)),
+    "given, by products": (
+        "tied llama",
+        lambda model, own: settle_given(model, regularizer("subset", products="pairwise"), own),
+    ),
+}
+# Models that FSDP2 shards layer by layer, tied tables and adapters among them
+SHARDED = ("tied llama", "lora", "checkpointed llama", "qwen3 (q and k norms)", "frozen in part")
+
+
+def grads_further(way, examples):
+    name, act = FURTHER[way]
+    model = zoo.build(name)
+    act(model, examples)
+    return {key: p.grad for key, p in model.named_parameters() if p.requires_grad}
+
+
+def refusal_of_claims(model):
+    """Every process says that it holds everything."""
+    try:
+        grads_of("hull-layer-auto", model, tuple(range(N + M)))
+    except ValueError as error:
+        return str(error)
+
+
 class Tower(nn.Module):
     """Layers that FSDP2 shards one by one."""
 
@@ -102,10 +165,19 @@ def tower():
 def sharded(model):
     from torch.distributed.fsdp import fully_shard
 
-    for layer in model.net.layers:
+    for layer in model.net.layers if hasattr(model, "net") else layers_of(model.lm):
         fully_shard(layer)
     fully_shard(model)
     return model
+
+
+def layers_of(lm):
+    trunk = lm.base_model.model.model if hasattr(lm, "peft_config") else lm.model
+    return trunk.layers
+
+
+def full_gradients(found):
+    return {key: None if grad is None else grad.full_tensor() for key, grad in found.items()}
 
 
 def run(rank, folder):
@@ -120,9 +192,12 @@ def run(rank, folder):
                 for layout, shares in (("in parts", IN_PARTS), ("target late", TARGET_LATE)):
                     found = grads_in_parts(case, zoo.build(name), shares[rank], retain_mib)
                     results[name, case, layout, retain_mib] = found
-        step.WAITING_BYTES, before = 0, step.WAITING_BYTES  # every block alone
+        waiting.WAITING_BYTES, before = 0, waiting.WAITING_BYTES  # every block alone
         results[name, "one by one"] = grads_of("hull-layer-auto", zoo.build(name), SHARES[rank])
-        step.WAITING_BYTES = before
+        waiting.WAITING_BYTES = before
+    for way in FURTHER:
+        results["further", way] = grads_further(way, SHARES[rank])
+    results["claims"] = refusal_of_claims(zoo.build("tied llama"))
     results["rank"] = grads_of_ranks(zoo.build("tied llama"), [POOLED[rank]])
     try:
         GradientCapture(nn.parallel.DistributedDataParallel(zoo.build("one layer")), regularizer())
@@ -133,7 +208,13 @@ def run(rank, folder):
             continue
         model = sharded(tower())
         found = grads_of(case, model, SHARES[rank])
-        results["fsdp", case] = {key: grad.full_tensor() for key, grad in found.items() if grad is not None}
+        results["fsdp", case] = full_gradients(found)
+    for name in SHARDED:
+        for case in ("hull-layer-auto", "subset-layer-sketch", "mean-layer-auto"):
+            results["fsdp", name, case] = full_gradients(grads_of(case, sharded(zoo.build(name)), SHARES[rank]))
+            for retain_mib in (1000.0, 0.0):
+                found = grads_in_parts(case, sharded(zoo.build(name)), IN_PARTS[rank], retain_mib)
+                results["fsdp", name, case, retain_mib] = found if isinstance(found, str) else full_gradients(found)
     try:
         GradientCapture(sharded(tower()), regularizer(partition="global"))
     except ValueError as error:

@@ -161,7 +161,7 @@ def test_a_second_pass_needs_functions_and_targets_first():
 def test_one_backward_pass_too_many():
     model = zoo.build("tied llama")
     with pytest.raises(RuntimeError, match="num_parts=1"):
-        updates_of(model, regularizer(), several_batches((0, 1, 2), (3, 4, 5, 6)), num_parts=1)
+        updates_of(model, regularizer(), several_batches((0, 1, 2, 3, 4, 5, 6), (3, 4)), num_parts=1)
 
 
 @pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct", "sketch"])
@@ -201,8 +201,8 @@ def test_how_many_blocks_are_solved_at_once_does_not_matter(limits, monkeypatch)
     model = zoo.build("qwen3 (q and k norms)")
     inputs = zoo.inputs_for(model, N + M)
     expected, _ = captured_grads(model, inputs, step_rows(), regularizer("hull"))
-    monkeypatch.setattr("drpt.capture.step._WAITING_BLOCKS", limits[0])
-    monkeypatch.setattr("drpt.capture.step.WAITING_BYTES", limits[1])
+    monkeypatch.setattr("drpt.capture.waiting._MOST_BLOCKS", limits[0])
+    monkeypatch.setattr("drpt.capture.waiting.WAITING_BYTES", limits[1])
     actual, report = captured_grads(model, inputs, step_rows(), regularizer("hull"))
     assert_equal_grads(actual, expected)
     assert len(report.blocks) == sum(len(group.blocks) for group in report.groups)
@@ -212,7 +212,7 @@ def test_how_many_blocks_are_solved_at_once_does_not_matter(limits, monkeypatch)
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_blocks_solved_one_by_one_within_the_backward_pass_equal_definition(name, products, monkeypatch):
     """As in large models, whose blocks are too many or too large to wait for each other."""
-    monkeypatch.setattr("drpt.capture.step._WAITING_BLOCKS", 1)
+    monkeypatch.setattr("drpt.capture.waiting._MOST_BLOCKS", 1)
     model = zoo.build(name)
     inputs = zoo.inputs_for(model, N + M)
     kept = []
@@ -327,3 +327,130 @@ def test_scale_multiplies_the_update():
             step.backward(losses_of(model, one_batch(), N + M))
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, once[name], **CLOSE)
+
+
+class ByFlag(nn.Module):
+    """A second layer that some batches do not pass through."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.has_second = False
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.second(torch.tanh(x)) if self.has_second else x
+
+
+@pytest.mark.parametrize("retain_mib", [1000.0, 0.0], ids=["kept", "computed again"])
+@pytest.mark.parametrize(("products", "partition"), [("auto", "layer"), ("auto", "global"), ("sketch", "layer")])
+@pytest.mark.parametrize("passing", [(False, True, True), (False, True, False), (True, False, False), (False, False, True)])
+def test_layers_that_only_some_batches_reach(products, partition, retain_mib, passing):
+    """Also where no target example reaches them, or none in the last batch."""
+    torch.manual_seed(5)
+    model = zoo.VectorLosses(ByFlag()).double()
+    inputs = zoo.inputs_for(model, N + M)
+    batches = ((5, 6), (0, 1), (2, 3, 4))
+
+    def losses(model, number):
+        model.net.has_second = passing[number]
+        return model(inputs[list(batches[number])])
+
+    trained = copy.deepcopy(model)
+    # As wide as the layers, sketches are exact.
+    sketch = SketchSpec(kind="gaussian", left_width=6, right_width=6, seed=0, refresh_steps=None)
+    reg = regularizer("subset", partition=partition, products=products)
+    capture = GradientCapture(trained, reg, sketch=sketch, retain_mib=retain_mib)
+    with capture.step(step_rows(), examples=(), num_parts=3) as step:
+        for number, examples in enumerate(batches):
+            step.part(examples=examples)
+            step.backward(lambda number=number: losses(trained, number))
+    by_example = torch.cat([losses(model, number) for number in (1, 2, 0)])
+    rows = per_sample.per_sample_grads(model, by_example)
+    expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition=partition)
+    assert_equal_grads({key: parameter.grad for key, parameter in trained.named_parameters()}, expected)
+
+
+@pytest.mark.parametrize("retain_mib", [1000.0, 0.0], ids=["kept", "computed again"])
+def test_dropout_is_the_same_when_batches_are_computed_again(retain_mib):
+    """The second pass meets the masks of the first, and leaves the random numbers that follow alone."""
+    model = zoo.VectorLosses(nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5), nn.Linear(6, 6), nn.Dropout(0.5))).double()
+    inputs = zoo.inputs_for(model, N + M)
+    batches = ((5, 6), (0, 1, 2), (3, 4))
+    torch.manual_seed(7)
+    by_example = torch.cat([model(inputs[list(examples)]) for examples in batches])[[2, 3, 4, 5, 6, 0, 1]]
+    following = torch.rand(3)
+    rows = per_sample.per_sample_grads(model, by_example)
+    expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition="layer")
+    torch.manual_seed(7)
+    capture = GradientCapture(model, regularizer(), retain_mib=retain_mib)
+    with capture.step(step_rows(), examples=(), num_parts=3) as step:
+        for examples in batches:
+            step.part(examples=examples)
+            step.backward(lambda examples=examples: model(inputs[list(examples)]))
+    assert_equal_grads({key: parameter.grad for key, parameter in model.named_parameters()}, expected)
+    torch.testing.assert_close(torch.rand(3), following, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("num_first", [1, 4])
+def test_what_a_step_would_keep_is_expected_from_the_first_batch_by_example(num_first):
+    """A first batch of few examples does not hide what the others will keep."""
+    model = zoo.build("norms and biases")
+    inputs = zoo.inputs_for(model, N + M)
+    whole = GradientCapture(model, regularizer())
+    with whole.step(step_rows()) as step:
+        step.backward(model(inputs))
+    needed = step._announced_bytes / 2**20
+    is_recomputing = []
+    for share in (0.99, 1.01):
+        capture = GradientCapture(model, regularizer(), retain_mib=share * needed)
+        with capture.step(step_rows(), examples=(), num_parts=2) as step:
+            for examples in (range(N + M - num_first, N + M), range(N + M - num_first)):
+                step.part(examples=examples)
+                step.backward(lambda examples=examples: model(inputs[list(examples)]))
+            is_recomputing.append(step._is_recomputing)
+    assert is_recomputing == [True, False]
+
+
+def test_what_waits_keeps_within_its_bound(monkeypatch):
+    model = zoo.build("tied llama")
+    inputs = zoo.inputs_for(model, N + M)
+    bound = 8000
+    monkeypatch.setattr("drpt.capture.waiting.WAITING_BYTES", bound)
+    kept = []
+
+    def count_and_solve(step):
+        waiting = [step._blocks[index] for index in step._waiting._blocks]
+        kept.append([sum(use.num_bytes for uses in block.uses.values() for use in uses) for block in waiting])
+        type(step)._solve(step)
+
+    with GradientCapture(model, regularizer("hull")).step(step_rows()) as step:
+        step._solve = partial(count_and_solve, step)
+        step.backward(model(inputs))
+    assert max(len(block) for block in kept) > 1
+    assert all(sum(blocks[:-1]) <= bound for blocks in kept), "all but the block that filled it"
+
+
+def test_pooled_activations_as_wide_as_a_row_is_long():
+    """[row, width] is not taken for [row, token] where both happen to be equal."""
+
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(6, 4), nn.Linear(4, 3)
+
+        def forward(self, x, counts):
+            mean = (self.first(x) * counts[..., None]).sum(dim=1) / counts.sum(dim=1, keepdim=True)
+            return self.second(torch.tanh(mean)).square().sum(dim=1)
+
+    torch.manual_seed(2)
+    model = Pooled().double()
+    inputs = torch.randn(N + M, 4, 6, dtype=torch.float64)
+    counts = torch.arange(4) < torch.tensor([4, 2, 3, 1, 4, 2, 3])[:, None]
+    example_of_token = torch.where(counts, torch.arange(N + M)[:, None], -1)
+    trained = copy.deepcopy(model)
+    with GradientCapture(trained, regularizer()).step(step_rows(), example_of_token=example_of_token) as step:
+        step.backward(trained(inputs, counts))
+    rows = per_sample.per_sample_grads(model, model(inputs, counts))
+    expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition="layer")
+    assert_equal_grads({key: parameter.grad for key, parameter in trained.named_parameters()}, expected)

@@ -1,5 +1,6 @@
 """The update that the capture leaves in ``.grad`` equals the definition, from one backward pass a row."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -200,6 +201,22 @@ def test_random_subset_is_reproducible_and_differs_between_steps():
         _, report = captured_grads(model, inputs, rows, reg)
         draws.add(tuple((report.blocks[0][1].coefficients.general[0] > 0).tolist()))
     assert len(draws) > 3
+
+
+def test_tables_that_are_scaled_by_a_plain_number_equal_definition():
+    """BART's, in float64: its scale is no buffer."""
+    from transformers.models.bart.modeling_bart import BartScaledWordEmbedding
+
+    torch.manual_seed(4)
+    table = BartScaledWordEmbedding(zoo.TOKENS, 6, padding_idx=0, embed_scale=6**0.5)
+    model = nn.Sequential(table, nn.Linear(6, 3)).double()
+    token_ids = torch.randint(0, zoo.TOKENS, (N + M, 5), generator=torch.Generator().manual_seed(1))
+    trained = copy.deepcopy(model)
+    with GradientCapture(trained, regularizer()).step(step_rows()) as step:
+        step.backward(trained(token_ids).square().mean(dim=(1, 2)))
+    rows = per_sample.per_sample_grads(model, model(token_ids).square().mean(dim=(1, 2)))
+    expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition="layer")
+    assert_equal_grads({name: parameter.grad for name, parameter in trained.named_parameters()}, expected)
 
 
 def test_layer_partition_of_one_layer_is_global():

@@ -75,6 +75,32 @@ def test_sharded_model_equals_one_process(results, case):
         assert_equal_grads(found["fsdp", case], expected)
 
 
+@pytest.mark.parametrize("case", ["hull-layer-auto", "subset-layer-sketch", "mean-layer-auto"])
+@pytest.mark.parametrize("name", distributed.SHARDED)
+def test_sharded_language_model_equals_one_process(results, name, case):
+    expected = distributed.grads_of(case, zoo.build(name), tuple(range(N + M)))
+    for found in results:
+        assert_equal_grads(found["fsdp", name, case], expected)
+        assert_equal_grads(found["fsdp", name, case, 1000.0], expected)
+        if case == "hull-layer-auto":
+            assert "raise retain_mib, or take products" in found["fsdp", name, case, 0.0]
+        else:
+            assert_equal_grads(found["fsdp", name, case, 0.0], expected)
+
+
+@pytest.mark.parametrize("way", distributed.FURTHER)
+def test_further_ways_of_two_processes_equal_one(results, way):
+    expected = distributed.grads_further(way, tuple(range(N + M)))
+    assert any(grad is not None and grad.any() for grad in expected.values())
+    for found in results:
+        assert_equal_grads(found["further", way], expected)
+
+
+def test_examples_that_both_processes_claim_are_refused(results):
+    for found in results:
+        assert "examples 0, 1, 2, 3, 4, 5, 6 more than once: each belongs to one batch of one process" in found["claims"]
+
+
 def test_each_process_may_choose_among_its_own(results):
     expected = distributed.grads_of_ranks(zoo.build("tied llama"), distributed.POOLED)
     for found in results:

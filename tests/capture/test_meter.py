@@ -228,3 +228,17 @@ def test_equal_scores_share_their_rank():
     a, b = torch.tensor([1.0, 1.0, 5.0]), torch.tensor([1.0, 2.0, 3.0])
     assert rank_correlation(a, b) == pytest.approx(3**0.5 / 2)
     assert rank_correlation(torch.ones(3), b) == 0
+
+
+def test_sketches_that_were_refreshed_on_request_are_those_of_the_comparison():
+    model = zoo.build("tied llama").float()
+    inputs = inputs_for(model, torch.float32)
+    reg = regularizer(products="sketch")
+    capture, meter = GradientCapture(model, reg, sketch=SKETCH), ScoreMeter(model, reg, sketch=SKETCH)
+    capture.refresh_sketches(3)
+    rough = step_of(model, capture, inputs)
+    errors = []
+    for era in (capture.sketch_era, 0):
+        with meter.exact(sketch_era=era) as (twin, exact):
+            errors.append(meter.compare([ROWS], [rough], [step_of(twin, exact, inputs)]).relative_error)
+    assert errors[0] == 0 < errors[1]

@@ -222,7 +222,7 @@ def test_what_does_not_fit_is_refused():
     automatic = GradientCapture(model, regularizer("hull", relaxation="auto"))
     with pytest.raises(ValueError, match="comes as one"), automatic.step(step_rows(m=0), target=good):
         pass
-    with capture.step(step_rows(m=0), target=good) as step, pytest.raises(RuntimeError, match="without examples"):
+    with pytest.raises(RuntimeError, match="without examples"), capture.step(step_rows(m=0), target=good) as step:
         step.finish()
 
 

@@ -1,0 +1,142 @@
+"""What would otherwise be a wrong update and no word of it is refused, and the model is left as it was."""
+
+import copy
+
+import pytest
+import torch
+
+from drpt.capture.capture import GradientCapture
+from drpt.capture.errors import UnsupportedModuleError
+from tests import zoo
+from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, regularizer, step_rows
+
+
+@pytest.fixture
+def model():
+    return zoo.build("norms and biases")
+
+
+@pytest.fixture
+def inputs(model):
+    return zoo.inputs_for(model, N + M)
+
+
+@pytest.mark.parametrize("feasible_set", ["hull", "mean"])
+def test_batches_that_are_not_announced_are_refused(model, inputs, feasible_set):
+    """Each would count as all of the examples."""
+    capture = GradientCapture(model, regularizer(feasible_set))
+    with (
+        pytest.raises(ValueError, match=r"examples 0, 1, 2, 3, 4, 5, 6 more than once: each belongs to one batch\..*examples="),
+        capture.step(step_rows(), num_parts=2) as step,
+    ):
+        [step.backward(model(inputs)) for _ in range(2)]
+
+
+def test_missing_examples_are_named(model, inputs):
+    capture = GradientCapture(model, regularizer())
+    with (
+        pytest.raises(ValueError, match=r"of the step's 5 general and 2 target examples, examples 4, 6 came in no batch"),
+        capture.step(step_rows(), examples=(0, 1, 2, 3, 5)) as step,
+    ):
+        step.backward(model(inputs[[0, 1, 2, 3, 5]]))
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_places_that_do_not_exist_are_named(model, inputs):
+    capture = GradientCapture(model, regularizer())
+    with (
+        pytest.raises(ValueError, match=r"examples 7 are none of the step's 5 general and 2 target examples"),
+        capture.step(step_rows(), examples=(0, 1, 2, 3, 4, 5, 7)) as step,
+    ):
+        step.backward(model(inputs))
+
+
+@pytest.mark.parametrize("feasible_set", ["hull", "mean"])
+def test_steps_closed_too_early_are_refused(model, inputs, feasible_set):
+    capture = GradientCapture(model, regularizer(feasible_set))
+    with pytest.raises(RuntimeError, match="num_parts=1 and closed after 0"), capture.step(step_rows()):
+        model(inputs).mean().backward()
+    with (
+        pytest.raises(RuntimeError, match="num_parts=2 and closed after 1"),
+        capture.step(step_rows(), examples=(0, 1, 2), num_parts=2) as step,
+    ):
+        step.backward(model(inputs[:3]))
+
+
+def test_losses_from_before_the_step_are_refused(model, inputs):
+    losses = model(inputs)
+    with (
+        pytest.raises(UnsupportedModuleError, match="no trained parameter was used within this step"),
+        GradientCapture(model, regularizer()).step(step_rows()) as step,
+    ):
+        step.backward(losses)
+
+
+def test_a_step_within_a_step_is_refused(model, inputs):
+    capture = GradientCapture(model, regularizer())
+    with (
+        pytest.raises(RuntimeError, match=r"is in a step of the capture already"),
+        capture.step(step_rows()),
+        capture.step(step_rows()),
+    ):
+        pass
+    assert not any("forward" in vars(module) for module in model.modules())
+    model(inputs).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("change", ["is", "is not"])
+def test_parameters_that_are_frozen_or_not_since_are_named(model, change):
+    bias = model.net[1].bias
+    bias.requires_grad_(change == "is not")
+    capture = GradientCapture(model, regularizer())
+    bias.requires_grad_(change == "is")
+    with pytest.raises(ValueError, match=rf"net\.1\.bias {change} trained now"), capture.step(step_rows()):
+        pass
+
+
+def test_models_compiled_since_are_refused(model):
+    capture = GradientCapture(model, regularizer())
+    model.compile()
+    with pytest.raises(UnsupportedModuleError, match=r"the model is compiled"), capture.step(step_rows()):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # raised inside torch.compile
+def test_a_compiled_copy_in_the_loop_gives_the_same_update(model, inputs):
+    expected, _ = captured_grads(model, inputs, step_rows(), regularizer())
+    capture = GradientCapture(model, regularizer())
+    compiled = torch.compile(model, backend="eager")
+    for _ in range(2):
+        model.zero_grad()
+        with capture.step(step_rows()) as step:
+            step.backward(compiled(inputs))
+        assert_equal_grads({name: parameter.grad for name, parameter in model.named_parameters()}, expected)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_forwards_set_on_a_module_are_refused(model, place):
+    module = model.net[place]
+    module.forward = lambda x, own=module.forward: 2 * own(x)
+    with pytest.raises(UnsupportedModuleError, match=rf"net\.{place} \(L.*\) has a forward set on the object.*Remove"):
+        GradientCapture(model, regularizer())
+
+
+def test_a_norm_runs_the_forward_that_is_set_on_it(model, inputs):
+    """Norms of transformers run by their own code, whatever it is."""
+
+    def wrap(model):
+        model = copy.deepcopy(model)
+        norm = model.net[4]
+        norm.forward = lambda x, own=norm.forward: 2 * own(x)
+        return model
+
+    trained = wrap(model)
+    with GradientCapture(trained, regularizer("hull", strength=1.0)).step(step_rows()) as step:  # λ = 1: the mean
+        step.backward(trained(inputs))
+    expected = wrap(model)
+    expected(inputs)[:N].mean().backward()
+    assert_equal_grads(
+        {name: parameter.grad for name, parameter in trained.named_parameters()},
+        {name: parameter.grad for name, parameter in expected.named_parameters()},
+    )
