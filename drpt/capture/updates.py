@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from drpt.capture.step_plan import StepPlan
 from drpt.capture.use import Use
@@ -23,6 +24,9 @@ def add_update(plan: StepPlan, name: str, uses: Sequence[Use], coefficients: Seq
         return
     parameter = plan.parameter(name)
     gradient = parameter.grad
+    if isinstance(parameter, DTensor):
+        _add_to_shard(plan, parameter, uses, coefficients)
+        return
     if plan.is_sharded:  # FSDP2 averages what processes leave here
         coefficients = [coefficient * plan.updates.num_processes for coefficient in coefficients]
     elif plan.updates.num_processes > 1:
@@ -41,6 +45,16 @@ def add_update(plan: StepPlan, name: str, uses: Sequence[Use], coefficients: Seq
         gradient = plan.updates.add_up(gradient)
         gradient = gradient if parameter.grad is None else parameter.grad.add_(gradient)
     parameter.grad = gradient
+
+
+def _add_to_shard(plan: StepPlan, parameter: nn.Parameter, uses: Sequence[Use], coefficients: Sequence[float]) -> None:
+    """Of a layer that FSDP2 has put away, since the last batch did not pass through it: nothing else reduces its gradient."""
+    assert isinstance(parameter, DTensor)
+    own = [[coefficients[example] for example in use.segments.examples] for use in uses]
+    parts = [use.update(of_use, None) for use, of_use in zip(uses, own, strict=True)]
+    whole = plan.updates.add_up(torch.stack(parts).sum(dim=0).to(parameter.dtype).view(parameter.shape))
+    shard = distribute_tensor(whole, parameter.device_mesh, parameter.placements)
+    parameter.grad = shard if parameter.grad is None else parameter.grad.add_(shard)
 
 
 def backward_of_mean(plan: StepPlan, losses: Float[Tensor, " example"], weights: Float[Tensor, " example"]) -> None:

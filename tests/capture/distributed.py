@@ -14,7 +14,7 @@ from drpt.capture.sketch_spec import SketchSpec
 from drpt.data.batch import pad_rows
 from tests import zoo
 from tests.capture.helpers import M, N, regularizer, step_rows
-from tests.capture.test_batches import losses_of, texts
+from tests.capture.test_batches import ByFlag, losses_of, texts
 
 SHARES = ((0, 1, 2, 5), (3, 4, 6))  # examples of the processes, not equally many
 SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
@@ -171,6 +171,31 @@ def sharded(model):
     return model
 
 
+def by_flag():
+    torch.manual_seed(5)
+    return zoo.VectorLosses(ByFlag()).double()
+
+
+def grads_by_flag(model, parts):
+    """The last batch does not pass through the second layer."""
+    capture = GradientCapture(model, regularizer("hull"))
+    inputs = zoo.inputs_for(model, N + M)
+    with capture.step(step_rows(), examples=(), num_parts=2) as opened:
+        for examples, model.net.has_second in zip(parts, (True, False), strict=True):
+            opened.part(examples=examples)
+            opened.backward(model(part_of(inputs, examples)))
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+def sharded_by_flag():
+    from torch.distributed.fsdp import fully_shard
+
+    model = by_flag()
+    for layer in (model.net.first, model.net.second):
+        fully_shard(layer)
+    return fully_shard(model)
+
+
 def layers_of(lm):
     trunk = lm.base_model.model.model if hasattr(lm, "peft_config") else lm.model
     return trunk.layers
@@ -209,6 +234,7 @@ def run(rank, folder):
         model = sharded(tower())
         found = grads_of(case, model, SHARES[rank])
         results["fsdp", case] = full_gradients(found)
+    results["fsdp", "by flag"] = full_gradients(grads_by_flag(sharded_by_flag(), IN_PARTS[rank]))
     for name in SHARDED:
         for case in ("hull-layer-auto", "subset-layer-sketch", "mean-layer-auto"):
             results["fsdp", name, case] = full_gradients(grads_of(case, sharded(zoo.build(name)), SHARES[rank]))

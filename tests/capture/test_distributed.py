@@ -88,6 +88,13 @@ def test_sharded_language_model_equals_one_process(results, name, case):
             assert_equal_grads(found["fsdp", name, case, 0.0], expected)
 
 
+def test_sharded_layers_that_the_last_batch_does_not_reach(results):
+    both = [tuple(sorted(sum(parts, ()))) for parts in zip(*distributed.IN_PARTS, strict=True)]
+    expected = distributed.grads_by_flag(distributed.by_flag(), both)
+    for found in results:
+        assert_equal_grads(found["fsdp", "by flag"], expected)
+
+
 @pytest.mark.parametrize("way", distributed.FURTHER)
 def test_further_ways_of_two_processes_equal_one(results, way):
     expected = distributed.grads_further(way, tuple(range(N + M)))
