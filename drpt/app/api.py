@@ -58,7 +58,7 @@ def rows(
     """The examples of one step; in a batch, general ones come first.
 
     Args:
-        num_general: n, over all batches and processes of the step.
+        num_general: n, over all batches of the step, and over all processes unless the regularizer has ``pool="rank"``.
         num_target: m, likewise.
         draw: Number of the step: random scores and refreshed sketches depend on it.
         base_weights: ω of the general examples, of sum 1; 1/n each if left out.

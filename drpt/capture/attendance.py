@@ -25,21 +25,22 @@ class Attendance:
         self._counts: Counter[int] = Counter()
 
     def add(self, examples: Sequence[int]) -> None:
-        """Those of one batch.
+        """Those of one batch, before its backward pass.
 
         Args:
             examples: Their places in the step.
 
         Raises:
-            ValueError: The step has no such place.
+            ValueError: The step has no such place, or an earlier batch of this process held one of them.
         """
         beyond = [example for example in examples if not 0 <= example < self._rows.num_examples]
         if beyond:
             raise ValueError(f"examples {_listed(beyond)} are none of {self._all()}, which are numbered from 0.")
         self._counts.update(examples)
+        self._refuse(repeated=[example for example, count in self._counts.items() if count > 1])
 
     def require_everyone(self, device: torch.device) -> None:
-        """Refuse a step in which an example is missing or came more than once; all processes refuse alike.
+        """Refuse a step in which an example is missing or came more than once; processes that choose together do alike.
 
         Args:
             device: Where processes add numbers up.
@@ -47,19 +48,27 @@ class Attendance:
         Raises:
             ValueError: Names the examples.
         """
-        counts = torch.tensor([self._counts[example] for example in range(self._rows.num_examples)], device=device)
-        counts = self._exchange.add_up(counts)
-        missing, repeated = ((counts == 0).nonzero().flatten().tolist(), (counts > 1).nonzero().flatten().tolist())
-        if not (missing or repeated):
-            return
-        faults = [f"{_listed(missing)} came in no batch"] * bool(missing) + [f"{_listed(repeated)} more than once"] * bool(
-            repeated
+        counts = [self._counts[example] for example in range(self._rows.num_examples)]
+        if self._exchange.num_processes > 1:
+            counts = self._exchange.add_up(torch.tensor(counts, device=device)).tolist()
+        self._refuse(
+            missing=[example for example, count in enumerate(counts) if count == 0],
+            repeated=[example for example, count in enumerate(counts) if count > 1],
         )
-        where = "batch" if self._exchange.num_processes == 1 else "batch of one process"
-        raise ValueError(
-            f"of {self._all()}, examples {' and '.join(faults)}: each belongs to one {where}. Say which are in it with "
-            "examples=… or example_of_token=…, of capture.step where there is one batch, of step.part where there are several."
-        )
+
+    def _refuse(self, *, repeated: Sequence[int], missing: Sequence[int] = ()) -> None:
+        faults = [
+            f"{_listed(examples)} {fault}"
+            for examples, fault in ((missing, "came in no batch"), (repeated, "more than once"))
+            if examples
+        ]
+        if faults:
+            where = "batch" if self._exchange.num_processes == 1 else "batch of one process"
+            raise ValueError(
+                f"of {self._all()}, examples {' and '.join(faults)}: each belongs to one {where}. Say which are in it with "
+                "examples=… or example_of_token=…, of capture.step where there is one batch, of step.part where there are "
+                "several. What is in .grad is no update."
+            )
 
     def _all(self) -> str:
         return f"the step's {self._rows.num_general} general and {self._rows.num_target} target examples"

@@ -29,7 +29,7 @@ from drpt.capture.methods.extent import Extent
 from drpt.capture.partition import partition_parameters
 from drpt.capture.rows import StepRows
 from drpt.capture.rules import is_linear
-from drpt.capture.segments import Layout
+from drpt.capture.segments import Examples, Layout
 from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, refuse_compiled, trained_parameters
 from drpt.capture.sketch import Sketcher
 from drpt.capture.sketch_spec import SketchKind, SketchSpec
@@ -61,7 +61,8 @@ class GradientCapture:
     Raises:
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
         ValueError: The sketch is missing, a pattern matches nothing, a sharded model has another partition than layers, or
-            nothing but the update is asked of this regularizer.
+            nothing but the update is asked of this regularizer; nothing is trained.
+        RuntimeError: A step of the model is open.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class GradientCapture:
         self._model = model
         self.regularizer = regularizer
         self.parameters = trained_parameters(model)
+        if not self.parameters:
+            raise ValueError("no parameter of the model requires gradients: nothing is trained.")
         owners = _owners(model, self.parameters)
         free = _matching(self.parameters, unregularized)
         if regularizer.scope is Scope.PAPER:
@@ -92,7 +95,13 @@ class GradientCapture:
         if is_plain and not leaves_update:
             raise ValueError("this regularizer's coefficients do not depend on gradients: there is nothing to choose.")
         self._sites = [] if is_plain else find_sites(model)
-        is_sharded = any(isinstance(parameter, DTensor) for parameter in self.parameters.values())
+        whole = [name for name, parameter in self.parameters.items() if not isinstance(parameter, DTensor)]
+        is_sharded = len(whole) < len(self.parameters)
+        if is_sharded and whole:
+            raise ValueError(
+                f"FSDP2 shards other trained parameters and not {whole[0]}, whose update nobody would sum over processes: call "
+                "fully_shard for the whole model, too, without ignored_params."
+            )
         if is_sharded and not is_plain and regularizer.partition is not Partition.LAYER:
             raise ValueError(
                 f"regularizer.partition={regularizer.partition.value}: a model sharded by FSDP2 holds one layer's "
@@ -120,7 +129,7 @@ class GradientCapture:
         self,
         rows: StepRows,
         *,
-        examples: Sequence[int] | None = None,
+        examples: Examples | None = None,
         example_of_token: Int[Tensor, "row token"] | None = None,
         num_parts: int = 1,
         scale: float = 1.0,
@@ -136,7 +145,7 @@ class GradientCapture:
             examples: Of the rows of this process's first batch; all of them if left out. Each of the step's examples belongs to
                 one batch of one process.
             example_of_token: Instead, the example of each token, −1 for padding.
-            num_parts: Batches of the step.
+            num_parts: Batches of the step, the same number in all processes.
             scale: What the update is multiplied by.
             target: A target gradient that is given (see `target_gradient`); the step then has no target examples.
 
@@ -145,14 +154,13 @@ class GradientCapture:
 
         Raises:
             ValueError: The regularizer needs a target gradient, and the step has neither target examples nor a given one; or a
-                given one does not fit; or other parameters are trained now than when the capture was made.
+                given one does not fit; or other parameters, or those of other modules, are trained than when this was made.
             UnsupportedModuleError: The model has been compiled since.
             RuntimeError: Another step of this model is open, or this one was closed before its last batch's backward pass.
         """
         regularizer = self.regularizer
         self._require_same_parameters()
         refuse_compiled(self._model, [site.path for site in self._sites])
-        rows = rows.to(next(iter(self.parameters.values())).device)
         if target is not None:
             self._check_target(target, rows)
         elif regularizer.needs_products and rows.num_target == 0:
@@ -194,6 +202,10 @@ class GradientCapture:
                     f"{min(names)}{more} {change} trained now, unlike when the capture was made: make another GradientCapture "
                     "after freezing, unfreezing, adding or removing parameters."
                 )
+        owners = _owners(self._model, self.parameters)
+        for name, (module, _) in self._plan.owners.items():
+            if owners[name][0] is not module:
+                raise ValueError(f"{name} is another module's than when the capture was made: make another GradientCapture.")
 
     def _check_target(self, target: TargetGradient, rows: StepRows) -> None:
         target.check(self.parameters)

@@ -85,7 +85,7 @@ def axis_of_tokens(x: Tensor, site: Site) -> int:
     Raises:
         UnsupportedModuleError: None has the batch's number of tokens, or two have.
     """
-    found = [axis for axis in range(1, max(x.ndim - 1, 2)) if x.shape[axis] == site.layout.num_tokens]
+    found = [axis for axis in range(1, x.ndim - int(x.is_floating_point())) if x.shape[axis] == site.layout.num_tokens]
     if len(found) != 1:
         raise UnsupportedModuleError(_no_axis_of_tokens(x, site))
     return found[0]

@@ -5,10 +5,13 @@ Axes: segment = the tokens of one example, token = all tokens of the batch, row 
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+Examples: TypeAlias = Sequence[int] | Int[Tensor, " row"]  # places in the step
 
 
 class Segments:
@@ -91,8 +94,8 @@ class Layout:
         example_of_token: Place of each token's example in the step, −1 for padding; padding is left out of every product.
     """
 
-    def __init__(self, examples: Sequence[int], example_of_token: Int[Tensor, "row token"] | None = None) -> None:
-        self._rows = tuple(examples)
+    def __init__(self, examples: Examples, example_of_token: Int[Tensor, "row token"] | None = None) -> None:
+        self._rows = tuple(int(example) for example in examples)
         self._places: Tensor | None = None
         self._segments: Segments | None = None
         self._uniform: dict[int, Segments] = {}

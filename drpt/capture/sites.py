@@ -58,7 +58,9 @@ def find_sites(model: nn.Module) -> list[ModuleSite]:
         Sites in the model's order.
 
     Raises:
-        UnsupportedModuleError: A trained parameter belongs to a module without a rule, or to one that is compiled.
+        UnsupportedModuleError: A trained parameter belongs to a module without a rule, to one that is compiled, or to one
+            whose forward is its own.
+        RuntimeError: A step of the model is open.
     """
     first_name = {id(parameter): name for name, parameter in trained_parameters(model).items()}
     sites: list[ModuleSite] = []
@@ -68,16 +70,11 @@ def find_sites(model: nn.Module) -> list[ModuleSite]:
         if not own:
             continue
         rule = find_rule(module)
-        if rule is not None and rule is not elementwise_rule and "forward" in module.__dict__:
-            raise UnsupportedModuleError(
-                f"{path or 'the model'} ({type(module).__name__}) has a forward set on the object rather than by its class, as "
-                "wrappers that quantise, move or log activations do: the capture would run without it. Remove the wrapper, or "
-                "freeze this module's parameters."
-            )
         if rule is None:
             uncovered += [f"{path}.{name} ({type(module).__name__})" for name in own]
         else:
             sites.append(ModuleSite(path, module, rule, own))
+            _refuse_own_forward(sites[-1])
     if uncovered:
         shown = ", ".join(uncovered[:8]) + (f" and {len(uncovered) - 8} more" if len(uncovered) > 8 else "")
         dora = (
@@ -126,14 +123,14 @@ def captured_forwards(
         Nothing.
 
     Raises:
+        UnsupportedModuleError: A module has been given a forward of its own.
         RuntimeError: Another step of the model is open.
     """
     hooks = []
     replaced = []
     try:
         for site in sites:
-            if _BEFORE in site.module.__dict__:
-                raise RuntimeError(f"{site.path or 'the model'} is in a step of the capture already: close that one first.")
+            _refuse_own_forward(site)
             forward = site.rule(site.module, site.module.forward, _RecordedSite(site, recorder))
             # Where a compiled copy of the model is called, its code passes through here as it is, and nothing is traced.
             _replace_forward(site.module, torch.compiler.disable(forward) if "torch._dynamo" in sys.modules else forward)
@@ -168,6 +165,18 @@ class _RecordedSite:
 
     def record(self, uses: Sequence[tuple[str, Use]]) -> None:
         self._recorder.record([(self._own[name], use) for name, use in uses])
+
+
+def _refuse_own_forward(site: ModuleSite) -> None:
+    own = vars(site.module)
+    if _BEFORE in own:
+        raise RuntimeError(f"{site.path or 'the model'} is in a step of the capture already: close that one first.")
+    if "forward" in own and site.rule is not elementwise_rule:  # which runs it, whatever it is
+        raise UnsupportedModuleError(
+            f"{site.path or 'the model'} ({type(site.module).__name__}) has a forward set on the object rather than by its "
+            "class, as wrappers that quantise, move or log activations do: the capture would run without it. Remove the "
+            "wrapper (accelerate's: accelerate.hooks.remove_hook_from_module(model, recurse=True)), or freeze the parameters."
+        )
 
 
 def _is_compiled(module: nn.Module) -> bool:

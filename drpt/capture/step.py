@@ -16,7 +16,7 @@ from drpt.capture.measure import Measure
 from drpt.capture.partial import PartialProducts
 from drpt.capture.replay import Replay
 from drpt.capture.rows import StepRows
-from drpt.capture.segments import Layout
+from drpt.capture.segments import Examples, Layout
 from drpt.capture.step_plan import StepPlan
 from drpt.capture.target import TargetGradient
 from drpt.capture.tokens import RecentTokens
@@ -79,15 +79,17 @@ class CaptureStep:
         self._waiting = WaitingBlocks(plan.updates.num_processes)
         self._attendance = Attendance(rows, measure.extent.exchange)
         self._announced_bytes = 0
+        self._expected_bytes = 0  # of all batches
         self._parts_done = 0
         self._is_last_part = num_parts == 1
+        self._is_over = False
         self._is_second_pass = False  # of a recomputation: coefficients are known
         self._partial: PartialProducts | None = None  # several parts whose uses are not kept
         self._replays: list[Replay] = []
         self._is_recomputing = False
         self._groups: list[BlockGroup] = []
 
-    def part(self, *, examples: Sequence[int] | None = None, example_of_token: Int[Tensor, "row token"] | None = None) -> None:
+    def part(self, *, examples: Examples | None = None, example_of_token: Int[Tensor, "row token"] | None = None) -> None:
         """Say which of the step's examples the next batch holds, before its forward pass.
 
         Args:
@@ -112,7 +114,7 @@ class CaptureStep:
             The losses.
 
         Raises:
-            ValueError: One loss an example was expected, or an example came never or twice.
+            ValueError: One loss an example was expected; an example came never or twice; processes differ in their batches.
             UnsupportedModuleError: No forward of the model passed through the capture.
             RuntimeError: There are more batches than the step was opened for.
         """
@@ -128,6 +130,10 @@ class CaptureStep:
             )
         self._is_last_part = self._parts_done == self._num_parts - 1
         self._attendance.add(self.layout.examples)
+        if self._parts_done == 0:
+            self._rows = self._rows.to(losses.device)
+            counts = (self._announced_bytes, len(self.layout.examples), self._rows.num_examples, self._num_parts)
+            self._expected_bytes = self._plan.expected_bytes(*counts, self._measure.extent.exchange, losses.device)
         if self._is_last_part:
             self._attendance.require_everyone(losses.device)
         # Autocast is for forward passes: here it would round sums, gramians and what solvers make of them.
@@ -139,6 +145,7 @@ class CaptureStep:
         if self._is_last_part and self._is_recomputing and self._plan.leaves_update:
             self._second_pass(losses)
         self._parts_done += 1
+        self._is_over = self._is_last_part
         return losses
 
     def finish(self) -> None:
@@ -153,7 +160,11 @@ class CaptureStep:
             self._choose_plainly()
         else:
             self._choose_without_products()
-        self._parts_done = self._num_parts
+        self._is_over = True
+
+    def cancel(self) -> None:
+        """Let the step be closed without an update, as after a loss that is not finite; throw away what is in ``.grad``."""
+        self._is_over = True
 
     def require_end(self) -> None:
         """Refuse to be closed before the update is there.
@@ -161,10 +172,11 @@ class CaptureStep:
         Raises:
             RuntimeError: Batches are missing.
         """
-        if self._parts_done < self._num_parts:
+        if not self._is_over:
             raise RuntimeError(
                 f"this step was opened for num_parts={self._num_parts} and closed after {self._parts_done}: call its "
-                "backward(sample_losses) once a batch; an ordinary backward pass forms no update here."
+                "backward(sample_losses) once a batch (an ordinary backward pass forms no update here), finish() where "
+                "there is no batch, or cancel() to leave it."
             )
 
     def report(self) -> StepReport:
@@ -210,9 +222,8 @@ class CaptureStep:
     def _backward(self, losses: Tensor, replay: Replay) -> None:
         if self._parts_done == 0:
             self._choose_without_products()
-            expected_bytes = self._expected_bytes(losses.device)
-            self._is_recomputing = self._plan.must_recompute(expected_bytes, self._num_parts)
-            self._waiting.expect(expected_bytes / self._num_parts / max(self._plan.num_regularized, 1))
+            self._is_recomputing = self._plan.must_recompute(self._expected_bytes, self._num_parts)
+            self._waiting.expect(self._expected_bytes / self._num_parts / max(self._plan.num_regularized, 1))
             if self._is_recomputing and self._num_parts > 1:
                 self._partial = PartialProducts(self._measure, self._rows)
         is_single = self._num_parts == 1
@@ -257,16 +268,10 @@ class CaptureStep:
     def _require_use(self) -> None:
         if not self._outstanding:
             raise UnsupportedModuleError(
-                "no trained parameter was used within this step: call the model itself between opening the step and "
-                "step.backward, not a compiled copy of it."
+                "no trained parameter was used within this step: call the model between opening the step and step.backward. "
+                "Adapters that are merged or disabled are not used, and reentrant gradient checkpointing hides what is "
+                "(use_reentrant=False does not)."
             )
-
-    def _expected_bytes(self, device: torch.device) -> int:
-        """What all batches announce in one process, by the first one's share of the examples; alike in all processes."""
-        updates, pool = self._plan.updates, self._measure.extent.exchange
-        here = [self._announced_bytes, len(self.layout.examples), self._rows.num_examples]
-        num_bytes, num_first, num_all = updates.add_up(torch.tensor(here, device=device)).tolist()
-        return int(num_bytes * (num_all / pool.num_processes) / max(num_first, 1)) // updates.num_processes
 
     def _count_down(self, name: str, block: _Progress) -> None:
         if self._outstanding[name] < 1:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from drpt.capture.segments import Layout, Segments
 
-REMEMBERED_BYTES = 64 * 2**20
+REMEMBERED_BYTES = 128 * 2**20
 
 
 class Memo:
@@ -30,6 +30,8 @@ class Memo:
             self._results.move_to_end(key)
             return self._results[key]
         result = compute()
+        if result.nbytes > REMEMBERED_BYTES:
+            return result
         self._results[key] = result
         self._num_bytes += result.nbytes
         while self._num_bytes > REMEMBERED_BYTES:

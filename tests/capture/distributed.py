@@ -142,6 +142,13 @@ def refusal_of_claims(model):
         return str(error)
 
 
+def refusal_of_unequal_parts(model, rank):
+    """One process comes with one batch more than the other."""
+    parts = IN_PARTS[rank] if rank else (SHARES[0],)
+    found = grads_in_parts("hull-layer-auto", model, parts, 1000.0)
+    return found if isinstance(found, str) else ""
+
+
 class Tower(nn.Module):
     """Layers that FSDP2 shards one by one."""
 
@@ -222,6 +229,7 @@ def run(rank, folder):
         waiting.WAITING_BYTES = before
     for way in FURTHER:
         results["further", way] = grads_further(way, SHARES[rank])
+    results["parts"] = refusal_of_unequal_parts(zoo.build("tied llama"), rank)
     results["claims"] = refusal_of_claims(zoo.build("tied llama"))
     results["rank"] = grads_of_ranks(zoo.build("tied llama"), [POOLED[rank]])
     try:

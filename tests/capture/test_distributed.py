@@ -108,6 +108,11 @@ def test_examples_that_both_processes_claim_are_refused(results):
         assert "examples 0, 1, 2, 3, 4, 5, 6 more than once: each belongs to one batch of one process" in found["claims"]
 
 
+def test_processes_with_other_numbers_of_batches_are_refused(results):
+    for found, num_parts in zip(results, (1, 2), strict=True):
+        assert f"num_parts={num_parts} here is another number in other processes" in found["parts"]
+
+
 def test_each_process_may_choose_among_its_own(results):
     expected = distributed.grads_of_ranks(zoo.build("tied llama"), distributed.POOLED)
     for found in results:

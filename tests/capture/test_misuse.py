@@ -63,6 +63,32 @@ def test_steps_closed_too_early_are_refused(model, inputs, feasible_set):
         step.backward(model(inputs[:3]))
 
 
+def test_a_step_may_be_given_up(model, inputs):
+    capture = GradientCapture(model, regularizer())
+    for _ in range(2):
+        with capture.step(step_rows()) as step:
+            losses = model(inputs)
+            if not torch.isnan(losses[0]):
+                step.cancel()
+                continue
+            step.backward(losses)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    with pytest.raises(RuntimeError, match=r"num_parts=0 and closed after 0.*finish"), capture.step(step_rows(), num_parts=0):
+        pass
+
+
+def test_examples_may_be_a_tensor(model, inputs):
+    expected, _ = captured_grads(model, inputs, step_rows(), regularizer())
+    with GradientCapture(model, regularizer()).step(step_rows(), examples=torch.arange(N + M)) as step:
+        step.backward(model(inputs))
+    assert_equal_grads({name: parameter.grad for name, parameter in model.named_parameters()}, expected)
+
+
+def test_a_model_without_trained_parameters_is_refused(model):
+    with pytest.raises(ValueError, match="no parameter of the model requires gradients"):
+        GradientCapture(model.requires_grad_(False), regularizer())
+
+
 def test_losses_from_before_the_step_are_refused(model, inputs):
     losses = model(inputs)
     with (
@@ -74,12 +100,11 @@ def test_losses_from_before_the_step_are_refused(model, inputs):
 
 def test_a_step_within_a_step_is_refused(model, inputs):
     capture = GradientCapture(model, regularizer())
-    with (
-        pytest.raises(RuntimeError, match=r"is in a step of the capture already"),
-        capture.step(step_rows()),
-        capture.step(step_rows()),
-    ):
+    said = "is in a step of the capture already"
+    with pytest.raises(RuntimeError, match=said), capture.step(step_rows()), capture.step(step_rows()):
         pass
+    with pytest.raises(RuntimeError, match=said), capture.step(step_rows()):
+        GradientCapture(model, regularizer())
     assert not any("forward" in vars(module) for module in model.modules())
     model(inputs).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
@@ -92,6 +117,20 @@ def test_parameters_that_are_frozen_or_not_since_are_named(model, change):
     capture = GradientCapture(model, regularizer())
     bias.requires_grad_(change == "is")
     with pytest.raises(ValueError, match=rf"net\.1\.bias {change} trained now"), capture.step(step_rows()):
+        pass
+
+
+def test_modules_that_are_replaced_since_are_named(model):
+    capture = GradientCapture(model, regularizer())
+    model.net[1] = copy.deepcopy(model.net[1])
+    with pytest.raises(ValueError, match=r"net\.1\.weight is another module's"), capture.step(step_rows()):
+        pass
+
+
+def test_forwards_set_on_a_module_since_are_refused(model):
+    capture = GradientCapture(model, regularizer())
+    model.net[1].forward = lambda x, own=model.net[1].forward: 2 * own(x)
+    with pytest.raises(UnsupportedModuleError, match=r"net\.1 \(Linear\) has a forward set"), capture.step(step_rows()):
         pass
 
 
