@@ -18,7 +18,7 @@ UV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") UV_HTTP_TIMEOUT=
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help install demo demo-rlhf demo-rlvr test check lint types format lock clean
+.PHONY: help install demo demo-rlhf demo-rlvr test test-long check lint types format lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -42,11 +42,14 @@ demo-rlhf: install ## PPO away from offensive language, watched by a second judg
 demo-rlvr: install ## reinforcement learning on small sums, rollouts by vLLM, about 7 minutes on 2 idle cores
 	@$(BIN)/drpt train experiment=demo_rlvr
 
-test: lint types ## set up, lint, check types and run every test that can run here
-	@$(PYTEST) --numprocesses $(WORKERS) --dist loadfile
+test: lint types ## set up, lint, check types and run every test that can run here, but for the long ones
+	@$(PYTEST) -m "not long" --numprocesses $(WORKERS) --dist loadfile
+
+test-long: install ## many seeds, many models: what `make test` has no time for
+	@$(PYTEST) -m long --numprocesses $(WORKERS) --dist loadfile
 
 check: lint types ## the quick part of `make test`, for every commit
-	@$(PYTEST) -m "not slow and not browser" tests/geometry tests/capture tests/data tests/objectives
+	@$(PYTEST) -m "not slow and not browser and not long" tests/geometry tests/capture tests/data tests/objectives
 
 lint: install ## formatting and lint rules
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
