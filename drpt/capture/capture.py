@@ -4,7 +4,7 @@
         step.backward(sample_losses(model(...), ...))
     optimizer.step()
 
-During the step the forwards of modules that own trained parameters are replaced (see `drpt.capture.rules`). Each use leaves
+During the step the forwards of modules that own trained parameters are replaced (see `drpt.capture.layers`). Each use leaves
 its activations and output gradients; as soon as the backward pass has reached all uses of a parameter its products are
 taken, and when all parameters of a block are measured, its coefficients are chosen, the update is added to ``.grad`` and the
 activations are freed. Under the layer partition nothing outlives its own layer's backward by much; blocks of several layers
@@ -21,14 +21,15 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.tensor import DTensor
 
+from drpt.capture.check import Check
 from drpt.capture.cost import Need
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.exchange import AcrossProcesses, Alone, Exchange
+from drpt.capture.layers.registry import is_linear
 from drpt.capture.measure import Measure
 from drpt.capture.methods.extent import Extent
 from drpt.capture.partition import partition_parameters
 from drpt.capture.rows import StepRows
-from drpt.capture.rules import is_linear
 from drpt.capture.segments import Examples, Layout
 from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, refuse_compiled, trained_parameters
 from drpt.capture.sketch import Sketcher
@@ -57,6 +58,8 @@ class GradientCapture:
             until they are complete; beyond it a second pass computes them again. The result is the same.
         unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
         leaves_update: False to choose coefficients alone, leaving ``.grad`` as it is.
+        check: Whether to prove in the first step, and when the model's structure changes, that every example's gradient is
+            formed as autograd forms it and stays apart from the others' (see `drpt.capture.check`).
 
     Raises:
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
@@ -74,6 +77,7 @@ class GradientCapture:
         retain_mib: float = 4096.0,
         unregularized: Sequence[str] = (),
         leaves_update: bool = True,
+        check: bool = True,
     ) -> None:
         _refuse_wrappers(model)
         self._model = model
@@ -121,6 +125,7 @@ class GradientCapture:
             is_sharded=is_sharded,
             leaves_update=leaves_update,
         )
+        self._check = Check(is_wanted=check and bool(self._sites))
         self._sketch = sketch
         self._sketcher = _sketcher(regularizer.products, sketch)
 
@@ -169,11 +174,14 @@ class GradientCapture:
             raise ValueError("an automatic strength looks at the spread among target rows: data.target_rows of at least 2.")
         if self._sketcher is not None and self._sketch is not None and self._sketch.refresh_steps is not None:
             self._sketcher.refresh(rows.general.draw // self._sketch.refresh_steps)
+        self._check.next_step()
         everyone = range(rows.num_examples)
         layout = Layout(everyone if examples is None else examples, example_of_token)
         extent = Extent(rows.num_general, rows.num_target, self._pool)
         measure = Measure(need_of(regularizer), regularizer.products, self._sketcher, extent)
-        step = CaptureStep(self._plan, measure, rows, layout, num_parts=num_parts, scale=scale, target=target)
+        step = CaptureStep(
+            self._plan, measure, rows, layout, num_parts=num_parts, scale=scale, target=target, check=self._check
+        )
         try:
             with captured_forwards(self._sites, self.parameters, step):
                 yield step

@@ -49,7 +49,33 @@ class Measure:
         """
         if self.is_made_of_rows(uses):
             return self.compare_rows(self.rows(uses), None if direction is None else self.row_of(uses, direction))
-        outer = [use for use in uses if isinstance(use, OuterUse)]
+        found = [
+            self._of_matrix(own, direction if direction is None or place is None else direction[place])
+            for place, own in self.by_place(uses)
+        ]
+        return tuple(sum(parts[1:], parts[0]) for parts in zip(*found, strict=True))
+
+    def by_place(self, uses: Sequence[Use]) -> list[tuple[int | None, list[OuterUse]]]:
+        """A parameter's uses, matrix by matrix: several where it holds the weights of several experts.
+
+        Args:
+            uses: Of one parameter.
+
+        Returns:
+            Pairs of `OuterUse.place` and uses. Where several processes measure together, each names all matrices, used here
+            or not.
+        """
+        places: dict[int | None, list[OuterUse]] = {}
+        if self.extent.exchange.num_processes > 1:
+            some = next(use for use in uses if isinstance(use, OuterUse))
+            if some.place is not None:
+                places = {place: [some.without_tokens(place)] for place in range(some.num_places)}
+        for use in uses:
+            if isinstance(use, OuterUse):
+                places.setdefault(use.place, []).append(use)
+        return sorted(places.items(), key=lambda item: item[0] or 0)
+
+    def _of_matrix(self, outer: Sequence[OuterUse], direction: Tensor | None) -> tuple[Tensor, ...]:
         if direction is not None:
             return self._against(outer, direction)
         method = self._method if self._method is not ProductsMethod.AUTO else self._cheapest(outer)
@@ -70,20 +96,31 @@ class Measure:
         """These rows, of the examples that this process holds; zeros for others."""
         if isinstance(uses[0], RowwiseUse):
             parts = [
-                use.segments.scatter(accumulating(use.grads).flatten(1), self.extent.num_examples)
+                use.segments.scatter(accumulating(use.grads)[..., None].flatten(1), self.extent.num_examples)
                 for use in uses
                 if isinstance(use, RowwiseUse)
             ]
             return sum(parts[1:], parts[0])
         assert self._sketcher is not None
+        sketcher, num_examples = self._sketcher, self.extent.num_examples
         outer = [use for use in uses if isinstance(use, OuterUse)]
-        return sketched.rows(outer, self.extent.num_examples, self._sketcher)
+        if outer[0].place is None:
+            return sketched.rows(outer, num_examples, sketcher)
+        # Side by side, the matrices may share theirs: products of different ones do not meet.
+        found = dict(self.by_place(uses))
+        parts = [
+            sketched.rows(found.get(place) or [outer[0].without_tokens(place)], num_examples, sketcher)
+            for place in range(outer[0].num_places)
+        ]
+        return torch.cat(parts, dim=1)
 
     def row_of(self, uses: Sequence[Use], direction: Tensor) -> Float[Tensor, " number"]:
         """A given gradient as a row that the examples' rows can be compared with."""
         if isinstance(uses[0], RowwiseUse):
             return direction.flatten()
         assert self._sketcher is not None
+        if direction.ndim == 3:  # the matrices of several experts
+            return torch.cat([sketched.direction(part, self._sketcher) for part in direction])
         return sketched.direction(direction, self._sketcher)
 
     def compare_rows(

@@ -99,6 +99,7 @@ class ScoreMeter:
             retain_mib=self._retain_mib,
             unregularized=self._unregularized,
             leaves_update=False,
+            check=False,  # the model itself is checked in its own step
         )
         if sketch_era:
             capture.refresh_sketches(sketch_era)

@@ -5,6 +5,7 @@ so the target examples must come in the first batches. An exact gramian over sev
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from drpt.capture.measure import Measure
 from drpt.capture.methods import reduced
 from drpt.capture.rows import StepRows
 from drpt.capture.use import OuterUse, Use
+
+_Matrix: TypeAlias = tuple[str, int | None]  # a parameter, and which of its matrices (`OuterUse.place`)
 
 
 class PartialProducts:
@@ -29,8 +32,8 @@ class PartialProducts:
         self._rows = rows
         self._compared: dict[str, Tensor] = {}  # rows of numbers
         self._given: dict[str, Tensor | None] = {}  # the same of a target gradient that is given
-        self._target_grads: dict[str, Tensor] = {}  # V, summed over target examples
-        self._along: dict[str, Tensor] = {}  # <g_i, V>
+        self._target_grads: dict[_Matrix, Tensor] = {}  # V, summed over target examples
+        self._along: dict[_Matrix, Tensor] = {}  # <g_i, V>
         self._here: set[int] = set()  # examples of the batch, of any process
         self._targets_seen: set[int] = set()  # in this batch or an earlier one
 
@@ -69,14 +72,15 @@ class PartialProducts:
                 "the step's batches together keep more alive than retain_mib allows, and this regularizer compares general "
                 "examples of different batches with each other: raise retain_mib, or take products=sketch."
             )
-        outer = [use for use in uses if isinstance(use, OuterUse)]
-        if direction is None:
-            self._add_alignment(name, outer)
-        else:
-            self._target_grads[name] = direction
-            self._add_along(name, outer, direction)
+        for place, outer in measure.by_place(uses):
+            if direction is None:
+                self._add_alignment((name, place), outer)
+            else:
+                part = direction if place is None else direction[place]
+                self._target_grads[name, place] = part
+                self._add_along((name, place), outer, part)
 
-    def _add_alignment(self, name: str, uses: Sequence[OuterUse]) -> None:
+    def _add_alignment(self, name: _Matrix, uses: Sequence[OuterUse]) -> None:
         extent = self._measure.extent
         n, m = extent.num_general, extent.num_target
         targets = {example for example in self._here if example >= n}
@@ -91,7 +95,7 @@ class PartialProducts:
         if len(self._targets_seen) == m:
             self._add_along(name, uses, self._target_grads[name] / m)
 
-    def _add_along(self, name: str, uses: Sequence[OuterUse], direction: Tensor) -> None:
+    def _add_along(self, name: _Matrix, uses: Sequence[OuterUse], direction: Tensor) -> None:
         extent = self._measure.extent
         along = reduced.along(uses, direction, extent.num_general, extent)[: extent.num_general]
         self._along[name] = self._along[name] + along if name in self._along else along
@@ -101,6 +105,6 @@ class PartialProducts:
         for name, rows in self._compared.items():
             yield name, self._measure.compare_rows(rows, self._given[name])
         extent = self._measure.extent
-        for name, along in self._along.items():
-            target_grad = self._target_grads[name] / max(extent.num_target, 1)  # one that is given is a mean already
+        for (name, place), along in self._along.items():
+            target_grad = self._target_grads[name, place] / max(extent.num_target, 1)  # one that is given is a mean already
             yield name, (extent.exchange.add_up(along), target_grad.square().sum())

@@ -8,8 +8,8 @@ from math import prod
 from torch import nn
 
 from drpt.capture.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_rows
+from drpt.capture.layers.registry import RULE_NAMES, is_linear
 from drpt.capture.partition import module_kind
-from drpt.capture.rules import RULE_NAMES, is_linear
 from drpt.capture.sites import ModuleSite
 from drpt.capture.sketch_spec import SketchKind, SketchSpec
 from drpt.geometry.catalogue import Partition, ProductsMethod

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from drpt.capture.check import Check
 from drpt.capture.methods import sketched
 from drpt.capture.segments import Layout
 from drpt.capture.sites import captured_forwards, find_sites, trained_parameters
@@ -37,8 +38,9 @@ class GradientPool:
         self._num_examples = num_examples
         self.parameters = trained_parameters(model)
         self._sites = find_sites(model)
+        self._check = Check()
         self._sketchers = [Sketcher(SketchKind.GAUSSIAN, left_width=width, right_width=width, seed=seed) for seed in seeds]
-        self._kept: list[dict[str, Tensor]] = [{} for _ in seeds]
+        self._kept: list[dict[tuple[str, int | None], Tensor]] = [{} for _ in seeds]
 
     def add(self, sample_losses: Callable[[], Float[Tensor, " batch"]], places: Int[Tensor, " batch"]) -> None:
         """One forward and one backward pass; the rows' gradients are kept.
@@ -47,10 +49,14 @@ class GradientPool:
             sample_losses: Runs the model on a batch and returns one loss a row.
             places: Of the rows in the pool.
         """
-        step = _PoolStep(self, places)
+        self._check.next_step()
+        step = _PoolStep(self, places, self._check)
         try:
             with captured_forwards(self._sites, self.parameters, step):
-                sample_losses().sum().backward()
+                losses = sample_losses()
+                if step.trial is not None:
+                    step.trial.prove(losses, step.layout)
+                losses.sum().backward()
         finally:
             step.recent.forget()  # activations, graph and step form a circle that Python's collector does not see
 
@@ -64,26 +70,34 @@ class GradientPool:
         """
         for kept, sketcher in zip(self._kept, self._sketchers, strict=True):
             # Each parameter has matrices of its own, so that the errors of a sum over parameters average out.
+            key = (name, None)
             if isinstance(use, OuterUse):
-                sketch = sketched.rows([use], len(places), sketcher, name).cpu()
+                key = (name, use.place)
+                sketch = sketched.rows(
+                    [use], len(places), sketcher, name if use.place is None else f"{name}[{use.place}]"
+                ).cpu()
             else:
-                sketch = accumulating(use.grads).flatten(1).cpu()
-            if name not in kept:
-                kept[name] = sketch.new_zeros(self._num_examples, sketch.shape[1])
-            kept[name][places] += sketch
+                sketch = use.segments.scatter(accumulating(use.grads)[..., None].flatten(1), len(places)).cpu()
+            if key not in kept:
+                kept[key] = sketch.new_zeros(self._num_examples, sketch.shape[1])
+            kept[key][places] += sketch
 
     def gradients(self, sketch: int) -> dict[str, Float[Tensor, "example sketch"]]:
         """Sketches of all examples by parameter, in float32 or better; a parameter that no loss depends on is left out."""
-        return {name: self._kept[sketch][name] for name in self.parameters if name in self._kept[sketch]}
+        found: dict[str, list[Tensor]] = {}
+        for (name, _), rows in sorted(self._kept[sketch].items(), key=lambda item: item[0][1] or 0):
+            found.setdefault(name, []).append(rows)
+        return {name: torch.cat(found[name], dim=1) for name in self.parameters if name in found}
 
 
 class _PoolStep:
     """Hands on what the backward pass of one batch leaves, at once: activations need not wait for the end."""
 
-    def __init__(self, pool: GradientPool, places: Int[Tensor, " batch"]) -> None:
+    def __init__(self, pool: GradientPool, places: Int[Tensor, " batch"], check: Check) -> None:
         self.layout = Layout(range(len(places)))
         self.recent = RecentTokens()
         self.anchor = torch.zeros((), requires_grad=True)
+        self.trial = check.trial(self.anchor)
         self._pool = pool
         self._places = places
 

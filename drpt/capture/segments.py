@@ -96,6 +96,7 @@ class Layout:
 
     def __init__(self, examples: Examples, example_of_token: Int[Tensor, "row token"] | None = None) -> None:
         self._rows = tuple(int(example) for example in examples)
+        self._example_of_token = example_of_token
         self._places: Tensor | None = None
         self._segments: Segments | None = None
         self._uniform: dict[int, Segments] = {}
@@ -103,6 +104,7 @@ class Layout:
         self._is_packed = False
         self.num_rows = len(self._rows)
         self.num_tokens: int | None = None  # axis 1 of activations, where it is known
+        self._lengths: set[int] = set()  # likewise, of activations met so far
         if example_of_token is not None:
             self.num_rows, self.num_tokens = example_of_token.shape
             self._read(example_of_token)
@@ -119,6 +121,39 @@ class Layout:
         """Whether a row holds several examples."""
         return self._is_packed
 
+    def see_length(self, length: int) -> None:
+        """Activations [row, token, …] have come by, of rows with so many tokens."""
+        self._lengths.add(length)
+
+    def is_flat(self, count: int) -> bool:
+        """Whether a list of vectors can be the rows' tokens, one row after another.
+
+        Args:
+            count: Vectors in the list.
+
+        Returns:
+            Whether it holds as many tokens a row as rows have shown before; until they have, any number of them.
+        """
+        if self.num_rows == 0 or count % self.num_rows:
+            return False
+        length = count // self.num_rows
+        lengths = self._lengths if self.num_tokens is None else {self.num_tokens}
+        return length in lengths if lengths else True
+
+    def example_of_flat_token(self, count: int, device: torch.device) -> Int[Tensor, " token"]:
+        """The example of each token, one row after another; −1 for padding.
+
+        Args:
+            count: Tokens of the batch, padding included.
+            device: Where to.
+
+        Returns:
+            Places in the step.
+        """
+        if self._example_of_token is not None and count == self._example_of_token.numel():
+            return self._example_of_token.flatten().to(device)
+        return torch.tensor(self._rows, device=device).repeat_interleave(count // max(self.num_rows, 1))
+
     def flatten(self, activations: Tensor) -> tuple[Tensor, Segments]:
         """Activations token after token, example after example, without padding; and which are whose.
 
@@ -130,6 +165,12 @@ class Layout:
         """
         is_ids = not activations.is_floating_point()
         width = () if is_ids else activations.shape[-1:]
+        if (
+            self._places is not None
+            and activations.ndim == 1 + len(width)
+            and len(activations) == self.num_rows * (self.num_tokens or 0)
+        ):
+            activations = activations.unflatten(0, (self.num_rows, -1))
         if self._places is not None and self._has_tokens(activations.shape[: activations.ndim - len(width)]):
             per_token = activations.reshape(self.num_rows * activations.shape[1], -1, *width)[self._places]
             return per_token.flatten(0, 1), self._repeated(per_token.shape[1])

@@ -1,16 +1,21 @@
 """Where in a model the capture sits: every module that owns trained parameters, with the rule for its forward."""
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from drpt.capture.check import Trial
+from drpt.capture.check_use import CheckedUse
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.rules import Rule, elementwise_rule, find_rule
+from drpt.capture.layers.own_code import own_code_rule
+from drpt.capture.layers.registry import find_rule
+from drpt.capture.layers.site import Forward, Rule
 from drpt.capture.segments import Layout
 from drpt.capture.tokens import RecentTokens
 from drpt.capture.use import Use
@@ -25,6 +30,7 @@ class Recorder(Protocol):
     layout: Layout  # of the batch that is in the model
     recent: RecentTokens  # knows activations that several modules share
     anchor: Tensor  # requires gradients; keeps nodes in the graph whose inputs do not
+    trial: Trial | None  # the check of this batch; None where nothing is checked
 
     def announce(self, names: Sequence[str], num_bytes: int) -> None:
         """A use of these parameters has been put into the graph; so much would it keep alive."""
@@ -77,12 +83,10 @@ def find_sites(model: nn.Module) -> list[ModuleSite]:
             _refuse_own_forward(sites[-1])
     if uncovered:
         shown = ", ".join(uncovered[:8]) + (f" and {len(uncovered) - 8} more" if len(uncovered) > 8 else "")
-        dora = (
-            " DoRA's magnitudes scale rows of a merged weight: use plain LoRA (use_dora=False)." if _has_dora(uncovered) else ""
-        )
         raise UnsupportedModuleError(
-            f"no rule gives per-example products for {shown}.{dora} Freeze these parameters, train through "
-            "finetune=lora with finetune.target_modules naming linear layers, or add a rule in drpt/capture/rules.py."
+            f"no rule gives per-example products for {shown}. Freeze these parameters, train through "
+            "finetune=lora with finetune.target_modules naming linear layers, or replace the module by one that uses its "
+            "parameters through torch's own functions."
         )
     refuse_compiled(model, [site.path for site in sites])
     return sites
@@ -131,7 +135,7 @@ def captured_forwards(
     try:
         for site in sites:
             _refuse_own_forward(site)
-            forward = site.rule(site.module, site.module.forward, _RecordedSite(site, recorder))
+            forward = _captured(site, recorder)
             # Where a compiled copy of the model is called, its code passes through here as it is, and nothing is traced.
             _replace_forward(site.module, torch.compiler.disable(forward) if "torch._dynamo" in sys.modules else forward)
             replaced.append(site.module)
@@ -145,16 +149,38 @@ def captured_forwards(
             _restore_forward(module)
 
 
-class _RecordedSite:
-    """One module's place in one step; see `drpt.capture.rules.Site`."""
+def _captured(site: ModuleSite, recorder: Recorder) -> Forward:
+    """What runs in the place of a module's forward."""
+    module, ordinary = site.module, site.module.forward
+    captured = site.rule(module, ordinary, _RecordedSite(site, recorder))
+    parameters = list(inspect.signature(type(module).forward).parameters)
+    name_of_input = parameters[1] if len(parameters) > 1 else ""
 
-    def __init__(self, site: ModuleSite, recorder: Recorder) -> None:
+    def checked(use: CheckedUse) -> Forward:
+        return site.rule(module, ordinary, _RecordedSite(site, recorder, use))
+
+    def forward(*args: Any, **kwargs: Any) -> Any:  # Any: the module's own arguments and results
+        if not args and name_of_input in kwargs:
+            args = (kwargs.pop(name_of_input),)
+        trial = recorder.trial
+        if trial is None:
+            return captured(*args, **kwargs)
+        return trial.run(module, site.path, ordinary, captured, checked, recorder.layout)(*args, **kwargs)
+
+    return forward
+
+
+class _RecordedSite:
+    """One module's place in one step; see `drpt.capture.layers.site.Site`."""
+
+    def __init__(self, site: ModuleSite, recorder: Recorder, use: CheckedUse | None = None) -> None:
         self.name = site.path
         self.trained = frozenset(site.own)
         self.anchor = recorder.anchor
         self.recent = recorder.recent
         self._own = site.own
         self._recorder = recorder
+        self._use = use  # that is being checked
 
     @property
     def layout(self) -> Layout:
@@ -164,14 +190,20 @@ class _RecordedSite:
         self._recorder.announce([self._own[name] for name in parameters], num_bytes)
 
     def record(self, uses: Sequence[tuple[str, Use]]) -> None:
-        self._recorder.record([(self._own[name], use) for name, use in uses])
+        trial = self._recorder.trial
+        if trial is None or not trial.is_running:
+            self._recorder.record([(self._own[name], use) for name, use in uses])
+        elif self._use is not None:
+            self._use.record(uses)
+        else:
+            trial.vanish(self.name, uses)
 
 
 def _refuse_own_forward(site: ModuleSite) -> None:
     own = vars(site.module)
     if _BEFORE in own:
         raise RuntimeError(f"{site.path or 'the model'} is in a step of the capture already: close that one first.")
-    if "forward" in own and site.rule is not elementwise_rule:  # which runs it, whatever it is
+    if "forward" in own and site.rule is not own_code_rule:  # which runs it, whatever it is
         raise UnsupportedModuleError(
             f"{site.path or 'the model'} ({type(site.module).__name__}) has a forward set on the object rather than by its "
             "class, as wrappers that quantise, move or log activations do: the capture would run without it. Remove the "
@@ -181,10 +213,6 @@ def _refuse_own_forward(site: ModuleSite) -> None:
 
 def _is_compiled(module: nn.Module) -> bool:
     return type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None
-
-
-def _has_dora(names: Sequence[str]) -> bool:
-    return any("lora_magnitude_vector" in name for name in names)
 
 
 def _refuse_stray_gradient(name: str) -> Callable[[Tensor | None], None]:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from drpt.capture.attendance import Attendance
+from drpt.capture.check import Check
 from drpt.capture.cost import Need
 from drpt.capture.diagnostics import BlockGroup, StepReport
 from drpt.capture.errors import UnsupportedModuleError
@@ -51,6 +52,7 @@ class CaptureStep:
         num_parts: Batches that the step consists of.
         scale: What the update is multiplied by.
         target: A target gradient that is given.
+        check: What has been proved of the model.
     """
 
     def __init__(
@@ -63,10 +65,13 @@ class CaptureStep:
         num_parts: int,
         scale: float,
         target: TargetGradient | None = None,
+        check: Check,
     ) -> None:
         self.layout = layout
         self.recent = RecentTokens()
         self.anchor = torch.zeros((), requires_grad=True)
+        self.trial = check.trial(self.anchor)
+        self._check = check
         self._plan = plan
         self._measure = measure
         self._rows = rows
@@ -144,6 +149,7 @@ class CaptureStep:
                 self._backward(losses, replay)
         if self._is_last_part and self._is_recomputing and self._plan.leaves_update:
             self._second_pass(losses)
+        self.trial = self._check.trial(self.anchor)
         self._parts_done += 1
         self._is_over = self._is_last_part
         return losses
@@ -235,6 +241,8 @@ class CaptureStep:
         if self._is_last_part:
             self._require_use()
             self._measure_what_is_left()  # of earlier parts, and not used in this one
+        if self.trial is not None:
+            self.trial.prove(losses, self.layout)
         losses.sum().backward(retain_graph=self._is_recomputing and is_single and self._plan.leaves_update)
         self._drop_unreached()
         if not self._is_last_part:
@@ -246,6 +254,7 @@ class CaptureStep:
         """Form the update of all batches, now that coefficients are known."""
         self._is_second_pass = True
         for known in self._replays:
+            self.trial = None
             self.layout = known.layout
             again = known.again()
             with torch.autocast(again.device.type, enabled=False):

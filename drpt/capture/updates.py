@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.step_plan import StepPlan
-from drpt.capture.use import Use
+from drpt.capture.use import OuterUse, Use
 
 
 def add_update(plan: StepPlan, name: str, uses: Sequence[Use], coefficients: Sequence[float]) -> None:
@@ -33,7 +34,10 @@ def add_update(plan: StepPlan, name: str, uses: Sequence[Use], coefficients: Seq
         gradient = None
     for use in uses:
         own = [coefficients[example] for example in use.segments.examples]
-        if gradient is None:
+        if isinstance(use, OuterUse) and use.place is not None:
+            gradient = torch.zeros_like(parameter) if gradient is None else gradient
+            _add_to_place(gradient[use.place], use, own)
+        elif gradient is None:
             gradient = use.update(own, None).to(parameter.dtype)
         elif use.dtype == gradient.dtype:
             gradient = use.update(own, gradient)
@@ -47,9 +51,18 @@ def add_update(plan: StepPlan, name: str, uses: Sequence[Use], coefficients: Seq
     parameter.grad = gradient
 
 
+def _add_to_place(gradient: Tensor, use: OuterUse, coefficients: Sequence[float]) -> None:
+    if use.dtype == gradient.dtype:
+        use.update(coefficients, gradient)
+    else:
+        gradient.add_(use.update(coefficients, None))
+
+
 def _add_to_shard(plan: StepPlan, parameter: nn.Parameter, uses: Sequence[Use], coefficients: Sequence[float]) -> None:
     """Of a layer that FSDP2 has put away, since the last batch did not pass through it: nothing else reduces its gradient."""
     assert isinstance(parameter, DTensor)
+    if any(isinstance(use, OuterUse) and use.place is not None for use in uses):
+        raise UnsupportedModuleError("experts of a model sharded by FSDP2 must be reached by each step's last batch.")
     own = [[coefficients[example] for example in use.segments.examples] for use in uses]
     parts = [use.update(of_use, None) for use, of_use in zip(uses, own, strict=True)]
     whole = plan.updates.add_up(torch.stack(parts).sum(dim=0).to(parameter.dtype).view(parameter.shape))

@@ -27,6 +27,8 @@ class OuterUse:
     right: TokenVectors
     segments: Segments
     num_left: int  # size of the left axis
+    place: int | None = None  # of the matrix in a parameter [place, left, right], such as the weights of several experts
+    num_places: int = 1
 
     @property
     def dtype(self) -> torch.dtype:
@@ -42,6 +44,11 @@ class OuterUse:
     def num_bytes(self) -> int:
         """Kept alive by this use."""
         return sum(side.values.numel() * side.values.element_size() for side in (self.left, self.right))
+
+    def without_tokens(self, place: int | None) -> "OuterUse":
+        """A use of another matrix of the same parameter, by no token."""
+        left, right = TokenVectors(self.left.values[:0]), TokenVectors(self.right.values[:0])
+        return OuterUse(left, right, Segments((), ()), self.num_left, place, self.num_places)
 
     def gradient(self, tokens: slice) -> Float[Tensor, "left right"]:
         """Sum over some tokens: a product rounded once to the factors' own dtype; of ids in float32 or better."""

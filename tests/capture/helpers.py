@@ -41,9 +41,10 @@ def step_rows(n=N, m=M, weights=None, draw=0):
     return StepRows(general=GeneralRows(base_weights=weights, example_ids=torch.arange(n), draw=draw), num_target=m)
 
 
-def captured_grads(model, inputs, rows, reg, **options):
+def captured_grads(model, inputs, rows, reg, *, check=False, **options):
+    """Without the proof, which has tests of its own and takes as long as the rest."""
     model = copy.deepcopy(model)
-    capture = GradientCapture(model, reg, **options)
+    capture = GradientCapture(model, reg, check=check, **options)
     with capture.step(rows) as step:
         step.backward(model(inputs))
     return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}, step.report()

@@ -1,9 +1,8 @@
-"""Linear layers: example i's gradient is ``o_iᵀ x_i``, and everything needed of it comes from x and o."""
+"""The product of a linear layer: example i's gradient is ``o_iᵀ x_i``, and everything needed of it comes from x and o."""
 
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
@@ -26,7 +25,15 @@ class CapturedLinear(torch.autograd.Function):
         """``F.linear``; weight and bias are detached."""
         ctx.save_for_backward(x, weight)
         ctx.record = record  # type: ignore[attr-defined]  # a ctx takes any attribute; its stub does not say so
-        return F.linear(x, weight, bias)
+        # F.linear returns a view where x has more than two axes, and torch forbids changing a view that a custom function
+        # returns. A model may change a linear layer's output in place.
+        output = x.new_empty(*x.shape[:-1], len(weight))
+        rows, flat = x.reshape(-1, x.shape[-1]), output.view(-1, len(weight))
+        if bias is None:
+            torch.mm(rows, weight.T, out=flat)
+        else:
+            torch.addmm(bias, rows, weight.T, out=flat)
+        return output
 
     @staticmethod
     @once_differentiable

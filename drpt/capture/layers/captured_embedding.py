@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
@@ -22,7 +21,10 @@ class CapturedEmbedding(torch.autograd.Function):
         """``F.embedding``; the weight is detached."""
         ctx.save_for_backward(token_ids)
         ctx.record = record  # type: ignore[attr-defined]  # a ctx takes any attribute; its stub does not say so
-        return F.embedding(token_ids, weight)
+        # Not the view that F.embedding may return: see `CapturedLinear`.
+        output = weight.new_empty(*token_ids.shape, weight.shape[1])
+        torch.index_select(weight, 0, token_ids.reshape(-1), out=output.view(-1, weight.shape[1]))
+        return output
 
     @staticmethod
     @once_differentiable

@@ -1,0 +1,214 @@
+"""The proof that a model is what the capture takes it for, given when the two first meet.
+
+The capture forms each example's gradient from what passes through single modules. That is right if (a) what a rule computes in
+a module's place is what the module computes, and (b) what is put down to an example in a module is that example's. (a) fails
+where a rule does not fit a module; (b) where rows are sorted, merged or compared inside the model, where another axis is as
+long as the batch, or where an example's loss looks at other examples. So, from one forward pass of the first step:
+
+- each captured module's output is compared with that of its ordinary forward;
+- the losses of a random proper subset of the examples are backpropagated. What the rules form of each parameter's gradient is
+  compared with autograd's, module by module, and so is what flows on to a module's input;
+- what is put down to the other examples must vanish, everywhere and exactly.
+
+The proof is repeated when the structure changes (other modules, another number of axes, an axis as long as the batch for the
+first time), and in the steps 10, 100, 1000, … with another subset: rows that a model sorts may come in order by chance. Each
+time costs an ordinary forward pass and two backward passes more.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from drpt.capture.check_use import CheckedUse, Key, first_tensor, key_of, use_vanishes
+from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.layers.site import Forward
+from drpt.capture.segments import Layout
+from drpt.capture.use import Use
+
+_log = logging.getLogger(__name__)
+
+Run: TypeAlias = Callable[[CheckedUse], Forward]  # makes the captured forward that tells a use of what it records
+
+
+class Check:
+    """What has been proved of a model so far.
+
+    Args:
+        is_wanted: False for a check that finds nothing to do.
+    """
+
+    def __init__(self, *, is_wanted: bool = True) -> None:
+        self._is_wanted = is_wanted
+        self._keys: set[Key] = set()
+        self._structures: set[frozenset[Key]] = set()
+        self._num_steps = 0
+        self._num_proofs = 0
+
+    def next_step(self) -> None:
+        """A step begins."""
+        self._num_steps += 1
+
+    def trial(self, anchor: Tensor) -> "Trial | None":
+        """For the next batch, with the tensor that keeps modules in its graph; None where nothing is to be proved at all."""
+        return Trial(self, anchor) if self._is_wanted else None
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether this step proves again what has been proved: the steps 10, 100, 1000, …."""
+        digits = str(self._num_steps)
+        return self._num_steps > 1 and digits.strip("0") == "1"
+
+    def is_proved(self, key: Key) -> bool:
+        """Whether a module has been checked with inputs of this kind."""
+        return key in self._keys
+
+    def has_seen(self, structure: frozenset[Key]) -> bool:
+        """Whether examples have been shown to stay apart in a batch that used these modules."""
+        return structure in self._structures
+
+    def chosen(self, count: int) -> list[int]:
+        """A random proper subset of so many examples: half of them, at least one."""
+        picker = random.Random(self._num_proofs)
+        return sorted(picker.sample(range(count), max(1, count // 2)))
+
+    def passed(self, structure: frozenset[Key], num_modules: int, seconds: float) -> None:
+        """Remember what has been proved, and say so."""
+        self._keys |= structure
+        self._structures.add(structure)
+        self._num_proofs += 1
+        _log.info(
+            "the capture's check passed in step %d: in %d modules the rules form autograd's gradients, and examples stay apart "
+            "(%.2f s)",
+            self._num_steps,
+            num_modules,
+            seconds,
+        )
+
+
+class Trial:
+    """The check of one batch: collects uses during its forward pass, and proves what is new about them.
+
+    Args:
+        check: What has been proved before.
+        anchor: The tensor that keeps the captured modules in the batch's graph.
+    """
+
+    def __init__(self, check: Check, anchor: Tensor) -> None:
+        self.anchor = anchor
+        self._check = check
+        self._used: set[Key] = set()
+        self._is_new: dict[Key, bool] = {}  # stays as decided: gradient checkpointing must find the same graph again
+        self._uses: list[CheckedUse] = []
+        self._is_ordinary = False
+        self._seconds = 0.0
+        self.is_running = False  # the backward pass of the subset: nothing that it reaches is the step's
+        self.chosen: frozenset[int] = frozenset()  # examples of the subset
+
+    def run(self, module: nn.Module, path: str, ordinary: Forward, captured: Forward, make: Run, layout: Layout) -> Forward:
+        """The forward of one captured module within this batch.
+
+        Args:
+            module: The module.
+            path: Its name.
+            ordinary: Its own forward.
+            captured: What runs in its place.
+            make: Makes the same for a use that is checked.
+            layout: Of the batch.
+
+        Returns:
+            The forward.
+        """
+
+        def forward(*args: Any, **kwargs: Any) -> Any:  # Any: the module's own arguments and results
+            if self._is_ordinary:  # within the reference of a module around this one
+                return ordinary(*args, **kwargs)
+            if not torch.is_grad_enabled():
+                return captured(*args, **kwargs)
+            key = key_of(path, first_tensor(args, kwargs), layout)
+            is_again = torch._C._current_graph_task_id() != -1  # gradient checkpointing rebuilds activations
+            if not is_again:
+                self._used.add(key)
+                self._is_new.setdefault(key, self._check.is_repeated or not self._check.is_proved(key))
+            if not self._is_new.get(key, False):
+                return captured(*args, **kwargs)
+            start = time.perf_counter()
+            use = CheckedUse(module, path, ordinary, self, layout)
+            result = use.forward(make(use), args, kwargs, is_again=is_again)
+            if not is_again:
+                self._uses.append(use)
+            self._seconds += time.perf_counter() - start
+            return result
+
+        return forward
+
+    @contextmanager
+    def ordinarily(self) -> Iterator[None]:
+        """Modules run their own forwards meanwhile."""
+        before, self._is_ordinary = self._is_ordinary, True
+        try:
+            yield
+        finally:
+            self._is_ordinary = before
+
+    def prove(self, losses: Float[Tensor, " example"], layout: Layout) -> None:
+        """Prove what is new about the batch, before its own backward pass.
+
+        Args:
+            losses: Of its examples; the graph is kept.
+            layout: Of the batch.
+
+        Raises:
+            UnsupportedModuleError: The update would be wrong; names the module, what was found, and the way out.
+            NonFiniteGradientError: A gradient is not finite.
+        """
+        structure = frozenset(self._used)
+        is_due = bool(self._uses) or not self._check.has_seen(structure)
+        if not structure or not is_due or len(losses) == 0 or not bool(torch.isfinite(losses).all()):
+            self._close()
+            return  # losses that are not finite are the caller's to refuse; the next batch is checked
+        start = time.perf_counter()
+        places = self._check.chosen(len(losses))
+        self.chosen = frozenset(layout.examples[place] for place in places)
+        self.is_running = True
+        try:
+            torch.autograd.grad(losses[places].sum(), [self.anchor], retain_graph=True, allow_unused=True)
+            for use in self._uses:
+                use.finish()
+        except RuntimeError as error:
+            if "use_reentrant" in str(error):
+                raise UnsupportedModuleError(
+                    "the model has a second graph inside the first: reentrant gradient checkpointing is not covered "
+                    "(use_reentrant=False is)."
+                ) from error
+            raise
+        finally:
+            self.is_running = False
+            num_modules = len({path for path, *_ in structure})
+            self._close()
+        self._seconds += time.perf_counter() - start
+        self._check.passed(structure, num_modules, self._seconds)
+
+    def vanish(self, path: str, uses: Sequence[tuple[str, Use]]) -> None:
+        """Require that nothing of the other examples reaches a module; called while the subset's backward pass runs.
+
+        Args:
+            path: The module's name.
+            uses: What the pass has reached there.
+
+        Raises:
+            UnsupportedModuleError: Something does.
+        """
+        for name, use in uses:
+            use_vanishes(path, name, use, self.chosen)
+
+    def _close(self) -> None:
+        for use in self._uses:
+            use.close()
+        self._uses.clear()

@@ -1,0 +1,387 @@
+"""One use of one module under the capture's check; see `drpt.capture.check`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from drpt.capture.errors import NonFiniteGradientError, UnsupportedModuleError
+from drpt.capture.layers.shared import SharedTensor, copies_of, plain
+from drpt.capture.layers.site import Forward, rows_in
+from drpt.capture.segments import Layout
+from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
+
+# Rounding errors relative to the sizes of what is summed. In float64 too, modules may round to float32 inside, as
+# transformers' norms do; wrong rules were off by 0.4 to 175 % of the gradient.
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 1e-2}
+_WAY_OUT = (
+    "Freeze this module, train others through finetune=lora finetune.target_modules=[…], or change the model or the batch. "
+    "trainer.check_capture=false (check=False of GradientCapture) leaves the check out; the update may then be wrong."
+)
+
+Key: TypeAlias = tuple[str, str, int, tuple[int, ...]]  # of a module and its input: see `key_of`
+
+
+@runtime_checkable  # for the shape checker of the tests
+class Running(Protocol):
+    """The batch's check, as its uses see it."""
+
+    anchor: Tensor
+    is_running: bool
+    chosen: frozenset[int]
+
+    def ordinarily(self) -> Any:  # a context manager
+        """Modules run their own forwards meanwhile."""
+
+
+def first_tensor(args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:
+    """A module's input: the first tensor among its arguments."""
+    return next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
+
+
+def key_of(path: str, x: Tensor | None, layout: Layout) -> Key:
+    """What a proof about a module depends on.
+
+    Args:
+        path: The module's name.
+        x: Its input.
+        layout: Of the batch.
+
+    Returns:
+        The name, how rows lie in the input, how many axes it has, and which are as long as the batch has rows.
+    """
+    if x is None:
+        return (path, "none", 0, ())
+    if isinstance(x, SharedTensor):
+        return (path, "shared", x.ndim, ())
+    rows = f"{rows_in(x, layout).value}{' packed' if layout.is_packed else ''}"
+    return (path, rows, x.ndim, tuple(axis for axis, size in enumerate(x.shape) if size == layout.num_rows))
+
+
+class CheckedUse:
+    """Compares what a rule does in a module's place with what the module does.
+
+    Args:
+        module: The module.
+        path: Its name.
+        ordinary: Its own forward.
+        trial: The check of the batch.
+        layout: Of the batch.
+    """
+
+    def __init__(self, module: nn.Module, path: str, ordinary: Forward, trial: Running, layout: Layout) -> None:
+        self._trained = [name for name, p in module.named_parameters(recurse=False) if p.requires_grad]
+        self._module = module
+        self._path = path
+        self._ordinary = ordinary
+        self._trial = trial
+        self._layout = layout
+        self._inputs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})  # without gradients; the first tensor where it is small
+        self._is_kept_in_graph = False
+        self._output_grads: list[Tensor | None] = []
+        self._hooks: list[Any] = []
+        self._formed: dict[str, Tensor] = {}  # by the rule
+        self._scales: dict[str, float] = {}  # size of what was summed for it
+        self._expected: dict[str, Tensor] | None = None  # by autograd
+        self._autocast = ("cpu", torch.bfloat16, False)  # as it was in the forward pass
+        self._tolerance = 0.0
+        self._gain = 0.0  # ‖output‖ / ‖input‖
+
+    def forward(self, captured: Forward, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_again: bool) -> Any:
+        """Run the captured forward, compare its result, and wait for gradients.
+
+        Args:
+            captured: Tells this use of what it records.
+            args: The module's.
+            kwargs: Likewise.
+            is_again: Whether gradient checkpointing only rebuilds what it needs.
+
+        Returns:
+            What the captured forward returned.
+
+        Raises:
+            UnsupportedModuleError: The module's own forward returns something else.
+        """
+        x = first_tensor(args, kwargs)
+        self._is_kept_in_graph = x is not None and x.requires_grad and not isinstance(x, SharedTensor)
+        if self._is_kept_in_graph:
+            kept = _Kept.apply(x, self._trial.anchor, self)  # type: ignore[no-untyped-call]
+            args, kwargs = tree_map(lambda value: kept if value is x else value, (args, kwargs))
+        result = captured(*args, **kwargs)
+        values, structure = tree_flatten(result)
+        if len(values) > 1:  # one may be made of another, and only what comes from outside the module counts
+            values = [value.view_as(value) if _has_gradient(value) else value for value in values]
+            result = tree_unflatten(values, structure)
+        outputs = [value for value in values if isinstance(value, Tensor) and value.is_floating_point()]
+        watched = [copies_of(value) if isinstance(value, SharedTensor) else value for value in outputs]
+        if is_again:
+            return result
+        device = "cpu" if x is None else x.device.type
+        self._autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
+        self._inputs = tree_map(lambda value: self._without_graph(value, x), (args, kwargs))
+        self._compare_outputs(outputs, x, *tree_map(plain, (args, kwargs)))
+        self._output_grads = [None] * len(outputs)
+        for place, value in enumerate(watched):
+            if value.requires_grad:
+                self._hooks.append(value.register_hook(self._receiver(place, outputs[place])))
+        return result
+
+    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+        """Add what the rule forms of the subset's gradient.
+
+        Args:
+            uses: Names within the module, and what the backward pass reached.
+        """
+        for name, use in uses:
+            use_vanishes(self._path, name, use, self._trial.chosen)
+            formed, scale = _formed(use)
+            if isinstance(use, OuterUse) and use.place is not None:
+                whole = formed.new_zeros(use.num_places, *formed.shape)
+                whole[use.place] = formed
+                formed = whole
+            self._formed[name] = self._formed[name] + formed if name in self._formed else formed
+            self._scales[name] = self._scales.get(name, 0.0) + scale
+
+    def reached(self, x: Tensor | None, input_grad: Tensor | None) -> None:
+        """The backward pass has left the module: have autograd do the same.
+
+        Args:
+            x: The module's input; None where it was small enough to be remembered.
+            input_grad: What flows on to it.
+
+        Raises:
+            UnsupportedModuleError: The two differ.
+            NonFiniteGradientError: Something is not finite.
+        """
+        if not self._trial.is_running or self._expected is not None:
+            return
+        given = None if x is None else x.detach().requires_grad_(True)
+        args, kwargs = tree_map(lambda value: given if value is _INPUT else value, self._inputs)
+        device, dtype, is_enabled = self._autocast
+        with (
+            torch.enable_grad(),
+            torch.autocast(device, dtype=dtype, enabled=is_enabled),
+            self._own_parameters() as parameters,
+            self._trial.ordinarily(),
+            torch.random.fork_rng(devices=_devices(x)),
+        ):
+            outputs = [
+                value
+                for value in tree_flatten(self._ordinary(*args, **kwargs))[0]
+                if isinstance(value, Tensor) and value.is_floating_point()
+            ]
+            pairs = [
+                (output, grad.reshape(output.shape).to(output.dtype))
+                for output, grad in zip(outputs, self._output_grads, strict=True)
+                if grad is not None and output.requires_grad
+            ]
+            wanted = ([] if given is None else [given]) + list(parameters.values())
+            found: Sequence[Tensor | None] = [None] * len(wanted)
+            if pairs:
+                found = torch.autograd.grad(
+                    [output for output, _ in pairs], wanted, [grad for _, grad in pairs], allow_unused=True
+                )
+        flowing = sum(float(accumulating(grad).norm()) for _, grad in pairs)
+        if given is not None:
+            if input_grad is not None and bool(input_grad.any() if found[0] is None else True):
+                expected = torch.zeros_like(input_grad) if found[0] is None else found[0]
+                self._require("passes on to its input", input_grad, expected, flowing * self._gain)
+            found = found[1:]
+        self._expected = {
+            name: torch.zeros_like(parameter) if grad is None else grad
+            for (name, parameter), grad in zip(parameters.items(), found, strict=True)
+        }
+        self._scales = {name: self._scales.get(name, 0.0) + flowing for name in parameters}
+        for name in list(self._formed):
+            self._compare_gradient(name)
+
+    @contextmanager
+    def _own_parameters(self) -> Iterator[dict[str, nn.Parameter]]:
+        """Trained parameters that stand for the module's own, so that nothing which watches those is told."""
+        found = {name: nn.Parameter(self._module.get_parameter(name).detach()) for name in self._trained}
+        self._module.__dict__.update(found)  # an instance attribute hides the registered parameter
+        try:
+            yield found
+        finally:
+            for name in found:
+                del self._module.__dict__[name]
+
+    def finish(self) -> None:
+        """Compare what is left once the backward pass is over."""
+        if self._expected is None and any(grad is not None for grad in self._output_grads) and not self._is_kept_in_graph:
+            self.reached(None, None)
+        for name in {*self._formed, *(self._expected or {})}:
+            self._compare_gradient(name)
+
+    def close(self) -> None:
+        """Let go of everything; the graph's own backward pass follows."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        self._formed.clear()
+        self._output_grads = []
+        self._inputs = ((), {})
+
+    def _without_graph(self, value: Any, x: Tensor | None) -> Any:
+        if isinstance(value, Tensor):
+            is_input = self._is_kept_in_graph and x is not None and value.data_ptr() == x.data_ptr() and value.shape == x.shape
+            return _INPUT if is_input else plain(value).detach()
+        return value
+
+    def _compare_outputs(
+        self, outputs: Sequence[Tensor], x: Tensor | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        with torch.no_grad(), self._trial.ordinarily(), torch.random.fork_rng(devices=_devices(x)):
+            ordinary = self._ordinary(*args, **kwargs)
+        expected = [value for value in tree_flatten(ordinary)[0] if isinstance(value, Tensor) and value.is_floating_point()]
+        dtypes = [
+            value.dtype
+            for value in (
+                *outputs,
+                *(self._module.get_parameter(name) for name in self._trained),
+                *([x] if x is not None else []),
+            )
+        ]
+        if outputs and torch.is_autocast_enabled(outputs[0].device.type):
+            dtypes.append(torch.get_autocast_dtype(outputs[0].device.type))
+        self._tolerance = max(_TOLERANCE.get(dtype, 0.0) for dtype in dtypes)
+        if len(outputs) != len(expected):
+            raise self._failure(f"returns {len(expected)} tensors by its own forward, and {len(outputs)} under the capture")
+        for found, own in zip(outputs, expected, strict=True):
+            if found.shape != own.shape or found.dtype != own.dtype:
+                raise self._failure(
+                    f"returns {tuple(own.shape)}, {own.dtype} by its own forward, and {tuple(found.shape)}, {found.dtype} "
+                    "under the capture"
+                )
+            size = float(accumulating(own).norm())
+            error = float((accumulating(plain(found).detach()) - accumulating(own)).norm())
+            if error > self._tolerance * size:
+                raise self._failure(
+                    f"returns something else under the capture: {_percent(error, size)} away from its own forward"
+                )
+            if x is not None and x.is_floating_point():
+                self._gain += size / max(float(accumulating(plain(x).detach()).norm()), 1e-30)
+
+    def _receiver(self, place: int, output: Tensor) -> Callable[[Tensor], None]:
+        is_shared, shape = isinstance(output, SharedTensor), output.shape
+
+        def receive(grad: Tensor) -> None:
+            if not self._trial.is_running:
+                return
+            grad = grad.detach()
+            self._output_grads[place] = grad.sum(dim=0).reshape(shape) if is_shared else grad
+            is_complete = len(self._output_grads) == 1
+            if is_complete and not self._is_kept_in_graph and not is_shared:
+                self.reached(None, None)
+
+        return receive
+
+    def _compare_gradient(self, name: str) -> None:
+        if self._expected is None:  # nothing reached its outputs
+            return
+        expected = self._expected.pop(name, None)
+        formed = self._formed.pop(name, None)
+        if expected is None:
+            return
+        formed = torch.zeros_like(expected) if formed is None else formed.view_as(expected)
+        self._require(f"gets for {name}", formed, expected, self._scales[name])
+
+    def _require(self, what: str, found: Tensor, expected: Tensor, scale: float) -> None:
+        size = float(accumulating(expected).norm())
+        error = float((accumulating(found) - accumulating(expected)).norm())
+        if error <= self._tolerance * (size + scale):
+            return
+        if not bool(torch.isfinite(expected).all()):
+            raise NonFiniteGradientError(
+                f"{self._path}: its gradient is NaN or infinite although the losses are finite. Lower optimizer.lr, look for a "
+                "division by zero or the square root of zero in the model or the loss, or train with trainer.precision=32-true."
+            )
+        raise self._failure(f"{what} a gradient that is {_percent(error, size)} away from autograd's")
+
+    def _failure(self, what: str) -> UnsupportedModuleError:
+        name = f"{self._path or 'the model'} ({type(self._module).__name__})"
+        return UnsupportedModuleError(f"the capture's check failed: {name} {what}. {_WAY_OUT}")
+
+
+_INPUT = object()  # stands for the module's input among its arguments
+
+
+def use_vanishes(path: str, name: str, use: Use, chosen: frozenset[int]) -> None:
+    """Require that nothing of a use is put down to examples whose losses were left out.
+
+    Args:
+        path: The module's name.
+        name: The parameter's name there.
+        use: What the backward pass of the subset reached.
+        chosen: Examples of the subset.
+
+    Raises:
+        UnsupportedModuleError: Something is.
+    """
+    places = [place for place, example in enumerate(use.segments.examples) if example not in chosen]
+    if not places:
+        return
+    if isinstance(use, RowwiseUse):
+        sizes = use.grads[places].flatten(1) if use.grads.ndim > 1 else use.grads[places]
+        is_other = bool((sizes != 0).any())
+    else:
+        slices = use.segments.slices()
+        is_other = any(
+            bool(((use.right.values[tokens] != 0).any(dim=-1) & _is_there(use.left.values[tokens])).any())
+            for tokens in (slices[place] for place in places)
+        )
+    if is_other:
+        raise UnsupportedModuleError(
+            f"the capture's check failed: examples do not stay apart in {path or 'the model'}. Losses of the others were left "
+            f"out, and something is put down to them in {name} all the same: rows are sorted, merged, normalised or compared "
+            "with each other inside the model or its loss, or another axis than the first counts the rows (as with inputs "
+            f"[token, row, …], or a table with as many rows as the batch has). {_WAY_OUT}"
+        )
+
+
+def _is_there(values: Tensor) -> Tensor:
+    return torch.ones_like(values, dtype=torch.bool) if values.ndim == 1 else (values != 0).any(dim=-1)
+
+
+def _formed(use: Use) -> tuple[Tensor, float]:
+    """The sum of all examples' gradients by the rule, and the size of its terms."""
+    formed = use.update([1.0] * len(use.segments.examples), None)
+    if isinstance(use, RowwiseUse):
+        return formed, float(accumulating(use.grads).flatten(1).norm(dim=1).sum()) if use.grads.ndim > 1 else 0.0
+    left, right = use.left.values, use.right.values
+    return formed, float(accumulating(right).norm()) * (1.0 if left.ndim == 1 else float(accumulating(left).norm()))
+
+
+def _has_gradient(value: Any) -> bool:
+    return isinstance(value, Tensor) and not isinstance(value, SharedTensor) and value.requires_grad
+
+
+def _percent(error: float, size: float) -> str:
+    return f"{100 * error / size:.3g} %" if size > 0 else f"{error:.3g}, of nothing,"
+
+
+def _devices(x: Tensor | None) -> list[torch.device]:
+    return [x.device] if x is not None and x.device.type == "cuda" else []
+
+
+class _Kept(torch.autograd.Function):
+    """The module's input, kept for its reference as autograd keeps tensors (gradient checkpointing makes it again)."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, anchor: Tensor, use: CheckedUse) -> Tensor:
+        """The same values."""
+        ctx.save_for_backward(x)
+        ctx.use = use  # type: ignore[attr-defined]  # a ctx takes any attribute; its stub does not say so
+        return x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, input_grad: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient goes on as it came."""
+        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        ctx.use.reached(x, input_grad)  # type: ignore[attr-defined]
+        return input_grad, None, None

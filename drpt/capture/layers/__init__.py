@@ -1,0 +1,1 @@
+"""How modules of each kind run during a step so that every example's gradient of their parameters stays apart."""

@@ -1,0 +1,71 @@
+"""Embedding tables: gathered and scattered, never one dense gradient an example."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.layers.by_rows import by_rows
+from drpt.capture.layers.captured_embedding import CapturedEmbedding
+from drpt.capture.layers.embedding_options import refuse_options
+from drpt.capture.layers.site import Forward, Site
+from drpt.capture.tokens import TokenVectors
+from drpt.capture.use import OuterUse
+
+
+def embedding_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
+    """`nn.Embedding`, by its own forward of torch.
+
+    Args:
+        module: The table.
+        forward: Its own forward; not used.
+        site: Its place.
+
+    Returns:
+        The forward to run instead.
+
+    Raises:
+        UnsupportedModuleError: The table renormalises or rescales its own gradient.
+    """
+    assert isinstance(module, nn.Embedding)
+    refuse_options(site, max_norm=module.max_norm, scale_grad_by_freq=module.scale_grad_by_freq or None)
+
+    def captured(token_ids: Tensor) -> Tensor:
+        return table_look_up(site, "weight", module.weight.detach(), padding_idx=module.padding_idx)(token_ids)
+
+    return captured
+
+
+def table_look_up(site: Site, name: str, weight: Tensor, *, padding_idx: int | None) -> Callable[[Tensor], Tensor]:
+    """Look-ups in a table that are recorded.
+
+    Args:
+        site: The module's place.
+        name: Of the table in the module.
+        weight: Detached, perhaps cast.
+        padding_idx: The id whose row is not trained.
+
+    Returns:
+        Takes token ids, of rows or shared by all.
+    """
+
+    def record(token_ids: Tensor, output_grad: Tensor) -> None:
+        ids, segments = site.layout.flatten(token_ids)
+        output_grads, _ = site.layout.flatten(output_grad)
+        if padding_idx is not None:
+            output_grads = output_grads.masked_fill((ids == padding_idx % len(weight)).unsqueeze(-1), 0.0)
+        site.record([(name, OuterUse(TokenVectors(ids), TokenVectors(output_grads), segments, len(weight)))])
+
+    def look_up(token_ids: Tensor) -> Tensor:
+        if token_ids.ndim == 1 and len(token_ids) == site.layout.num_rows:
+            raise UnsupportedModuleError(
+                f"{site.name}: {len(token_ids)} ids in one vector, for a batch of {len(token_ids)} rows: one id a row, or one "
+                "a token that all rows share? Give the ids an axis of rows, [row, token]."
+            )
+        output: Tensor = CapturedEmbedding.apply(token_ids, weight, site.anchor, record)  # type: ignore[no-untyped-call]
+        site.announce([name], output.numel() * output.element_size())
+        return output
+
+    rows = by_rows(look_up, site)
+    return rows if torch.is_grad_enabled() else lambda token_ids: torch.nn.functional.embedding(token_ids, weight)

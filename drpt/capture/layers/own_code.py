@@ -1,0 +1,104 @@
+"""Modules whose own code runs as it is, with stand-ins for their trained parameters.
+
+Whatever a module computes of its parameters is followed: products with a weight matrix and look-ups in a table by the
+factors (x, o) of its gradient, everything else by one copy of the parameter for each row (see `drpt.capture.layers.shared`).
+Subclasses of linear layers and embeddings, norms of any making, gates, scales, class tokens and learned positions are
+covered in this way.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.layers.copied_parameter import CopiedParameter
+from drpt.capture.layers.embedding import table_look_up
+from drpt.capture.layers.linear import weight_product
+from drpt.capture.layers.shared import Matrix, SharedTensor, share
+from drpt.capture.layers.site import Forward, Site
+from drpt.capture.use import RowwiseUse, accumulating
+
+_MOST_COPY_BYTES = 64 * 2**20  # of one parameter's copies
+
+
+def own_code_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
+    """The module's own forward, with stand-ins in the place of its trained parameters.
+
+    Args:
+        module: Any module that uses its parameters through torch's functions.
+        forward: Its own forward.
+        site: Its place.
+
+    Returns:
+        The forward to run instead.
+    """
+
+    def captured(*args: Any, **kwargs: Any) -> Any:  # Any: the module's own arguments
+        stand_ins = {name: stand_in(module, name, site) for name in sorted(site.trained)}
+        # An instance attribute hides the registered parameter without touching it.
+        module.__dict__.update(stand_ins)
+        try:
+            return forward(*args, **kwargs)
+        finally:
+            for name in stand_ins:
+                del module.__dict__[name]
+
+    return captured
+
+
+def stand_in(module: nn.Module, name: str, site: Site) -> SharedTensor:
+    """A trained parameter as a value that all rows share.
+
+    Args:
+        module: Its owner.
+        name: Its name there.
+        site: The owner's place.
+
+    Returns:
+        In the parameter's shape and with its values.
+    """
+    # Looked up now: under FSDP the whole parameter is there during the forward alone.
+    parameter = module.get_parameter(name).detach()
+    return share(parameter, lambda: _copies(parameter, name, site), site, _matrix(parameter, name, site))
+
+
+def _copies(parameter: Tensor, name: str, site: Site) -> Tensor:
+    layout = site.layout
+    num_copies = layout.num_rows
+    if layout.is_packed:
+        assert layout.num_tokens is not None
+        num_copies *= layout.num_tokens
+    num_bytes = num_copies * parameter.numel() * parameter.element_size()
+    kind = "tokens" if layout.is_packed else "rows"
+    if parameter.ndim > 1 and num_bytes > _MOST_COPY_BYTES:
+        raise UnsupportedModuleError(
+            f"{site.name}.{name}: its module uses this matrix otherwise than in a product with its inputs, so that one copy "
+            f"for each of {num_copies} {kind} would be needed, {num_bytes / 2**20:.0f} MiB. "
+            "Freeze it, or train others through finetune=lora finetune.target_modules=[…]."
+        )
+
+    def record(grads: Tensor) -> None:
+        if not layout.is_packed:
+            site.record([(name, RowwiseUse(accumulating(grads), layout.uniform(1)))])
+            return
+        per_token, segments = layout.flatten(grads.reshape(layout.num_rows, layout.num_tokens or 1, -1))
+        sums = segments.sums(accumulating(per_token))
+        site.record([(name, RowwiseUse(sums.unflatten(1, parameter.shape), segments))])
+
+    copies: Tensor = CopiedParameter.apply(parameter, num_copies, site.anchor, record)  # type: ignore[no-untyped-call]
+    site.announce([name], layout.num_rows * parameter.numel() * parameter.element_size())
+    return copies
+
+
+def _matrix(parameter: Tensor, name: str, site: Site) -> Matrix | None:
+    if parameter.ndim != 2:
+        return None
+
+    def product(x: Tensor, *, is_input_first: bool, dtype: torch.dtype) -> Any:
+        return weight_product(site, name, parameter.to(dtype), is_input_first=is_input_first)(x)
+
+    def look_up(token_ids: Tensor, *, padding_idx: int | None, dtype: torch.dtype) -> Any:
+        return table_look_up(site, name, parameter.to(dtype), padding_idx=padding_idx)(token_ids)
+
+    return Matrix(product, look_up)
