@@ -18,9 +18,9 @@ time costs an ordinary forward pass and two backward passes more.
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,24 @@ from drpt.capture.segments import Layout
 from drpt.capture.use import Use
 
 _log = logging.getLogger(__name__)
+
+
+@runtime_checkable  # for the shape checker of the tests
+class CapturedModule(Protocol):
+    """A module whose forward the capture replaces; see `drpt.capture.sites.ModuleSite`."""
+
+    @property
+    def path(self) -> str:
+        """Its name."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The module."""
+
+    @property
+    def own(self) -> Mapping[str, str]:
+        """Names within it of its trained parameters."""
+
 
 Run: TypeAlias = Callable[[CheckedUse], Forward]  # makes the captured forward that tells a use of what it records
 
@@ -111,12 +129,11 @@ class Trial:
         self.is_running = False  # the backward pass of the subset: nothing that it reaches is the step's
         self.chosen: frozenset[int] = frozenset()  # examples of the subset
 
-    def run(self, module: nn.Module, path: str, ordinary: Forward, captured: Forward, make: Run, layout: Layout) -> Forward:
+    def run(self, site: CapturedModule, ordinary: Forward, captured: Forward, make: Run, layout: Layout) -> Forward:
         """The forward of one captured module within this batch.
 
         Args:
-            module: The module.
-            path: Its name.
+            site: The module.
             ordinary: Its own forward.
             captured: What runs in its place.
             make: Makes the same for a use that is checked.
@@ -131,7 +148,7 @@ class Trial:
                 return ordinary(*args, **kwargs)
             if not torch.is_grad_enabled():
                 return captured(*args, **kwargs)
-            key = key_of(path, first_tensor(args, kwargs), layout)
+            key = key_of(site.path, first_tensor(args, kwargs), layout)
             is_again = torch._C._current_graph_task_id() != -1  # gradient checkpointing rebuilds activations
             if not is_again:
                 self._used.add(key)
@@ -139,7 +156,7 @@ class Trial:
             if not self._is_new.get(key, False):
                 return captured(*args, **kwargs)
             start = time.perf_counter()
-            use = CheckedUse(module, path, ordinary, self, layout)
+            use = CheckedUse(site.module, site.path, list(site.own), ordinary, self, layout)
             result = use.forward(make(use), args, kwargs, is_again=is_again)
             if not is_again:
                 self._uses.append(use)
@@ -167,6 +184,7 @@ class Trial:
         Raises:
             UnsupportedModuleError: The update would be wrong; names the module, what was found, and the way out.
             NonFiniteGradientError: A gradient is not finite.
+            RuntimeError: As the model's own backward pass raises it.
         """
         structure = frozenset(self._used)
         is_due = bool(self._uses) or not self._check.has_seen(structure)

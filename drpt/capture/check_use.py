@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NoReturn, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from drpt.capture.errors import NonFiniteGradientError, UnsupportedModuleError
+from drpt.capture.layers.own_code import in_place_of
 from drpt.capture.layers.shared import SharedTensor, copies_of, plain
 from drpt.capture.layers.site import Forward, rows_in
 from drpt.capture.segments import Layout
@@ -24,6 +25,9 @@ _WAY_OUT = (
 )
 
 Key: TypeAlias = tuple[str, str, int, tuple[int, ...]]  # of a module and its input: see `key_of`
+
+
+_RandomState: TypeAlias = tuple[Tensor, tuple[torch.device, Tensor] | None]  # of the CPU, and of one GPU
 
 
 @runtime_checkable  # for the shape checker of the tests
@@ -73,8 +77,10 @@ class CheckedUse:
         layout: Of the batch.
     """
 
-    def __init__(self, module: nn.Module, path: str, ordinary: Forward, trial: Running, layout: Layout) -> None:
-        self._trained = [name for name, p in module.named_parameters(recurse=False) if p.requires_grad]
+    def __init__(
+        self, module: nn.Module, path: str, trained: Sequence[str], ordinary: Forward, trial: Running, layout: Layout
+    ) -> None:
+        self._trained = trained
         self._module = module
         self._path = path
         self._ordinary = ordinary
@@ -88,6 +94,7 @@ class CheckedUse:
         self._scales: dict[str, float] = {}  # size of what was summed for it
         self._expected: dict[str, Tensor] | None = None  # by autograd
         self._autocast = ("cpu", torch.bfloat16, False)  # as it was in the forward pass
+        self._random_state: _RandomState = (torch.empty(0), None)  # before the forward pass
         self._tolerance = 0.0
         self._gain = 0.0  # ‖output‖ / ‖input‖
 
@@ -111,6 +118,7 @@ class CheckedUse:
         if self._is_kept_in_graph:
             kept = _Kept.apply(x, self._trial.anchor, self)  # type: ignore[no-untyped-call]
             args, kwargs = tree_map(lambda value: kept if value is x else value, (args, kwargs))
+        self._random_state = _random_state(x)
         result = captured(*args, **kwargs)
         values, structure = tree_flatten(result)
         if len(values) > 1:  # one may be made of another, and only what comes from outside the module counts
@@ -167,7 +175,7 @@ class CheckedUse:
             torch.autocast(device, dtype=dtype, enabled=is_enabled),
             self._own_parameters() as parameters,
             self._trial.ordinarily(),
-            torch.random.fork_rng(devices=_devices(x)),
+            _random_again(self._random_state),
         ):
             outputs = [
                 value
@@ -203,12 +211,8 @@ class CheckedUse:
     def _own_parameters(self) -> Iterator[dict[str, nn.Parameter]]:
         """Trained parameters that stand for the module's own, so that nothing which watches those is told."""
         found = {name: nn.Parameter(self._module.get_parameter(name).detach()) for name in self._trained}
-        self._module.__dict__.update(found)  # an instance attribute hides the registered parameter
-        try:
+        with in_place_of(self._module, found):
             yield found
-        finally:
-            for name in found:
-                del self._module.__dict__[name]
 
     def finish(self) -> None:
         """Compare what is left once the backward pass is over."""
@@ -235,7 +239,7 @@ class CheckedUse:
     def _compare_outputs(
         self, outputs: Sequence[Tensor], x: Tensor | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        with torch.no_grad(), self._trial.ordinarily(), torch.random.fork_rng(devices=_devices(x)):
+        with torch.no_grad(), self._trial.ordinarily(), _random_again(self._random_state):
             ordinary = self._ordinary(*args, **kwargs)
         expected = [value for value in tree_flatten(ordinary)[0] if isinstance(value, Tensor) and value.is_floating_point()]
         dtypes = [
@@ -296,10 +300,7 @@ class CheckedUse:
         if error <= self._tolerance * (size + scale):
             return
         if not bool(torch.isfinite(expected).all()):
-            raise NonFiniteGradientError(
-                f"{self._path}: its gradient is NaN or infinite although the losses are finite. Lower optimizer.lr, look for a "
-                "division by zero or the square root of zero in the model or the loss, or train with trainer.precision=32-true."
-            )
+            _refuse_not_finite(self._path)
         raise self._failure(f"{what} a gradient that is {_percent(error, size)} away from autograd's")
 
     def _failure(self, what: str) -> UnsupportedModuleError:
@@ -334,6 +335,8 @@ def use_vanishes(path: str, name: str, use: Use, chosen: frozenset[int]) -> None
             bool(((use.right.values[tokens] != 0).any(dim=-1) & _is_there(use.left.values[tokens])).any())
             for tokens in (slices[place] for place in places)
         )
+    if is_other and not all(bool(torch.isfinite(values).all()) for values in _values(use)):
+        _refuse_not_finite(path)
     if is_other:
         raise UnsupportedModuleError(
             f"the capture's check failed: examples do not stay apart in {path or 'the model'}. Losses of the others were left "
@@ -341,6 +344,17 @@ def use_vanishes(path: str, name: str, use: Use, chosen: frozenset[int]) -> None
             "with each other inside the model or its loss, or another axis than the first counts the rows (as with inputs "
             f"[token, row, …], or a table with as many rows as the batch has). {_WAY_OUT}"
         )
+
+
+def _values(use: Use) -> list[Tensor]:
+    return [use.grads] if isinstance(use, RowwiseUse) else [use.left.values, use.right.values]
+
+
+def _refuse_not_finite(path: str) -> NoReturn:
+    raise NonFiniteGradientError(
+        f"{path}: its gradient is NaN or infinite although the losses are finite. Lower optimizer.lr, look for a division by "
+        "zero or the square root of zero in the model or the loss, or train with trainer.precision=32-true."
+    )
 
 
 def _is_there(values: Tensor) -> Tensor:
@@ -364,8 +378,20 @@ def _percent(error: float, size: float) -> str:
     return f"{100 * error / size:.3g} %" if size > 0 else f"{error:.3g}, of nothing,"
 
 
-def _devices(x: Tensor | None) -> list[torch.device]:
-    return [x.device] if x is not None and x.device.type == "cuda" else []
+def _random_state(x: Tensor | None) -> _RandomState:
+    on_gpu = None if x is None or x.device.type != "cuda" else (x.device, torch.cuda.get_rng_state(x.device))
+    return torch.get_rng_state(), on_gpu
+
+
+@contextmanager
+def _random_again(state: _RandomState) -> Iterator[None]:
+    """Random numbers as they were; afterwards they go on from where they are now."""
+    on_cpu, on_gpu = state
+    with torch.random.fork_rng(devices=[] if on_gpu is None else [on_gpu[0]]):
+        torch.set_rng_state(on_cpu)
+        if on_gpu is not None:
+            torch.cuda.set_rng_state(on_gpu[1], on_gpu[0])
+        yield
 
 
 class _Kept(torch.autograd.Function):

@@ -70,7 +70,7 @@ class GradientPool:
         """
         for kept, sketcher in zip(self._kept, self._sketchers, strict=True):
             # Each parameter has matrices of its own, so that the errors of a sum over parameters average out.
-            key = (name, None)
+            key: tuple[str, int | None] = (name, None)
             if isinstance(use, OuterUse):
                 key = (name, use.place)
                 sketch = sketched.rows(

@@ -20,6 +20,7 @@ from drpt.capture.segments import Layout
 from drpt.capture.tokens import RecentTokens
 from drpt.capture.use import Use
 
+_CONTAINERS = (nn.ParameterDict, nn.ParameterList)
 _BEFORE = "_forward_before_capture"  # where a module keeps its own forward during a step
 
 
@@ -69,15 +70,25 @@ def find_sites(model: nn.Module) -> list[ModuleSite]:
         RuntimeError: A step of the model is open.
     """
     first_name = {id(parameter): name for name, parameter in trained_parameters(model).items()}
+    modules = dict(model.named_modules())
+    owned: dict[str, dict[str, str]] = {}
+    for path, module in modules.items():
+        own = {name: first_name[id(p)] for name, p in module.named_parameters(recurse=False) if id(p) in first_name}
+        user = path
+        while own and user and isinstance(modules[user], _CONTAINERS):  # whose parameters are used by the module around them
+            user, _, name = user.rpartition(".")
+            own = {f"{name}.{inner}": first for inner, first in own.items()}
+        if own:
+            owned.setdefault(user, {}).update(own)
     sites: list[ModuleSite] = []
     uncovered: list[str] = []
-    for path, module in model.named_modules():
-        own = {name: first_name[id(p)] for name, p in module.named_parameters(recurse=False) if id(p) in first_name}
-        if not own:
-            continue
+    for path in (path for path in modules if path in owned):
+        module, own = modules[path], owned[path]
         rule = find_rule(module)
+        if rule is not None and any("." in name for name in own):
+            rule = own_code_rule
         if rule is None:
-            uncovered += [f"{path}.{name} ({type(module).__name__})" for name in own]
+            uncovered += [f"{path}.{name} ({type(module).__name__})".lstrip(".") for name in own]
         else:
             sites.append(ModuleSite(path, module, rule, own))
             _refuse_own_forward(sites[-1])
@@ -165,7 +176,7 @@ def _captured(site: ModuleSite, recorder: Recorder) -> Forward:
         trial = recorder.trial
         if trial is None:
             return captured(*args, **kwargs)
-        return trial.run(module, site.path, ordinary, captured, checked, recorder.layout)(*args, **kwargs)
+        return trial.run(site, ordinary, captured, checked, recorder.layout)(*args, **kwargs)
 
     return forward
 

@@ -121,7 +121,7 @@ def _product(experts: Any, name: str, x: Tensor, part: _Part, site: Site) -> Ten
         dtype = torch.get_autocast_dtype(x.device.type)
         operands = [None if t is None else t.to(dtype) for t in operands]
     if not trained:
-        return nn.functional.linear(*operands)  # type: ignore[arg-type]  # the first two are tensors
+        return nn.functional.linear(*operands)
     record = _recorder(experts, name, part, site, is_input_first=is_input_first)
     output: Tensor = CapturedLinear.apply(*operands, site.anchor, record)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     site.announce(trained, (output.numel() + x.numel()) * output.element_size())

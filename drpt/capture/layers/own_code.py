@@ -6,6 +6,8 @@ Subclasses of linear layers and embeddings, norms of any making, gates, scales, 
 covered in this way.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -35,16 +37,34 @@ def own_code_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
     """
 
     def captured(*args: Any, **kwargs: Any) -> Any:  # Any: the module's own arguments
-        stand_ins = {name: stand_in(module, name, site) for name in sorted(site.trained)}
-        # An instance attribute hides the registered parameter without touching it.
-        module.__dict__.update(stand_ins)
-        try:
+        with in_place_of(module, {name: stand_in(module, name, site) for name in sorted(site.trained)}):
             return forward(*args, **kwargs)
-        finally:
-            for name in stand_ins:
-                del module.__dict__[name]
 
     return captured
+
+
+@contextmanager
+def in_place_of(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let a module's code find other tensors where its parameters are.
+
+    Args:
+        module: The module.
+        values: By the parameters' names within it; ``scales.default`` is in a `ParameterDict` of the module's.
+
+    Yields:
+        Nothing; afterwards the parameters are found again.
+    """
+    places = []
+    for name, value in values.items():
+        path, _, own = name.rpartition(".")
+        holder = module.get_submodule(path) if path else module
+        holder.__dict__[own] = value  # an instance attribute hides the registered parameter without touching it
+        places.append((holder, own))
+    try:
+        yield
+    finally:
+        for holder, own in places:
+            del holder.__dict__[own]
 
 
 def stand_in(module: nn.Module, name: str, site: Site) -> SharedTensor:

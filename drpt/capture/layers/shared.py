@@ -84,7 +84,7 @@ def share(value: Tensor, make: Callable[[], Tensor], site: Site, matrix: Matrix 
     """
     shared = torch.Tensor._make_subclass(SharedTensor, value.detach(), True)
     with ORDINARILY():
-        shared.register_hook(_refuse_lost(site))
+        shared.register_hook(_refuse_lost(site))  # type: ignore[no-untyped-call]  # torch leaves it untyped
     shared._site, shared._copies, shared._make, shared._matrix = site, None, make, matrix
     return shared
 

@@ -24,6 +24,10 @@ _ARITHMETIC = "add sub mul div true_divide pow maximum minimum rsub where masked
 _OPERATORS = "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __rdiv__ __pow__ __rpow__"
 _ELEMENTWISE = "neg exp log tanh sigmoid relu silu gelu sqrt rsqrt square abs clamp float double half bfloat16 clone"
 _BROADCASTING = frozenset(f"{_ARITHMETIC} {_OPERATORS} {_ELEMENTWISE}".split())
+# Attributes of tensors, as torch names their look-up.
+_TENSOR: Any = torch.Tensor
+_REQUIRES_GRAD = _TENSOR.requires_grad.__get__
+_WITHOUT_GRAPH = (_TENSOR.data.__get__, _TENSOR.grad.__get__)
 _PRODUCTS = frozenset(("linear", "matmul", "__matmul__", "mm", "addmm"))
 _EMBEDDING = ("input", "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
 _REPEATING = frozenset(("expand", "expand_as", "repeat", "broadcast_to", "tile"))
@@ -86,11 +90,11 @@ class _Call:
 
     def _attribute(self) -> Any:
         shared = self._shared[0]
-        if self._func == torch.Tensor.requires_grad.__get__:
+        if self._func == _REQUIRES_GRAD:
             return True
         with torch.no_grad():
             found = self._with(plain)
-        if not isinstance(found, Tensor) or self._func in {torch.Tensor.data.__get__, torch.Tensor.grad.__get__}:
+        if not isinstance(found, Tensor) or self._func in _WITHOUT_GRAPH:
             return found
         if shared._matrix is not None:  # .T, .mT
             return self._transposed(shared)

@@ -1,0 +1,244 @@
+"""The check refuses every model whose update would be wrong, and lets the others pass as if it were not there."""
+
+import copy
+import logging
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from drpt.capture.capture import GradientCapture
+from drpt.capture.errors import NonFiniteGradientError, UnsupportedModuleError
+from drpt.geometry.products import NonFiniteProductsError
+from tests import zoo
+from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, regularizer, step_rows
+from tests.capture.test_coverage import NETS, Net, OwnNorm, assert_equals_brute_force, family
+
+ROWS = N + M
+
+
+def vectors(length=4, seed=1):
+    return torch.randn(ROWS, length, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _sequence_first(net, x):
+    return net.second(net.first(x.transpose(0, 1)).cumsum(dim=0).tanh()).transpose(0, 1)
+
+
+def _own_table(net, x):
+    table = torch.linspace(-1, 1, x.shape[1] * 6, dtype=x.dtype).view(-1, 6)
+    return net.first(x) + net.second(table)
+
+
+def _sorted(net, x):
+    order = x.sum(dim=(1, 2)).argsort()
+    return net.second(net.first(x)[order])[order.argsort()]
+
+
+def _contrastive(net, x):
+    y = net.second(net.first(x).tanh()).flatten(1)
+    return (y @ y.T).log_softmax(dim=-1).diagonal()[:, None]
+
+
+def _pair():
+    return {"first": nn.Linear(6, 6), "second": nn.Linear(6, 6)}
+
+
+class StraightThrough(nn.Linear):
+    """Its own gradient is not that of what it computes."""
+
+    def forward(self, x):
+        y = F.linear(x, self.weight, self.bias)
+        return y + (y.round() - y).detach()
+
+
+class NoFlow(nn.Linear):
+    def forward(self, x):
+        return F.linear(x.detach(), self.weight, self.bias)
+
+
+class Squared(nn.Embedding):
+    """Calls itself a table, and is none."""
+
+    def forward(self, token_ids):
+        return super().forward(token_ids).square()
+
+
+# What is wrong about each: the update without the check is off by the share given (see `test_without_the_check…`).
+REFUSED = {
+    "rows second, as many tokens as rows": (lambda: Net(_sequence_first, **_pair()), 7),
+    "table with as many entries as rows": (lambda: Net(_own_table, **_pair()), 7),
+    "relative positions, as many tokens as rows": (NETS["relative positions"], 7),
+    "rows sorted": (lambda: Net(_sorted, **_pair()), 4),
+    "rows reversed": (lambda: Net(lambda n, x: n.second(n.first(x).flip(0)).flip(0), **_pair()), 4),
+    "batch norm": (lambda: Net(lambda n, x: n.second(n.norm(n.first(x))), norm=nn.BatchNorm1d(4, affine=False), **_pair()), 4),
+    "softmax over rows": (lambda: Net(lambda n, x: n.second(n.first(x).softmax(dim=0)), **_pair()), 4),
+    "mean of the batch taken off": (lambda: Net(lambda n, x: n.second(n.first(x)) - n.first(x).mean(dim=0), **_pair()), 4),
+    "contrastive loss": (lambda: Net(_contrastive, **_pair()), 4),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("partition", ["layer", "global"])
+def test_wrong_updates_are_refused(name, partition):
+    torch.manual_seed(2)
+    build, length = REFUSED[name]
+    model = build().double()
+    capture = GradientCapture(model, regularizer(partition=partition))
+    with (
+        pytest.raises(
+            UnsupportedModuleError, match=r"check failed: examples do not stay apart in .*trainer\.check_capture=false"
+        ),
+        capture.step(step_rows()) as step,
+    ):
+        step.backward(model(vectors(length)))
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_without_the_check_they_would_be_wrong(name):
+    torch.manual_seed(2)
+    build, length = REFUSED[name]
+    with pytest.raises(AssertionError):
+        assert_equals_brute_force(build().double(), vectors(length, seed=5), check=False)
+
+
+@pytest.mark.parametrize("layer", [StraightThrough, NoFlow, Squared])
+def test_own_code_keeps_its_own_gradient(layer):
+    torch.manual_seed(2)
+    part = {"layer": layer(6, 6)}
+    if layer is Squared:
+        model = Net(lambda n, x: n.last(n.layer(x[..., 0].long().abs()) + x), last=nn.Linear(6, 6), **part)
+    else:
+        model = Net(lambda n, x: n.last(n.layer(n.first(x))), first=nn.Linear(6, 6), last=nn.Linear(6, 6), **part)
+    assert_equals_brute_force(model.double(), vectors())
+
+
+def test_an_axis_as_long_as_the_batch_is_checked_when_it_comes():
+    """Sequence-first models are refused at once; those that share a table by its shape only when the two can be mixed up."""
+    torch.manual_seed(2)
+    model = NETS["relative positions"]().double()
+    capture = GradientCapture(model, regularizer())
+    for length in (4, 5, 4):
+        with capture.step(step_rows()) as step:
+            step.backward(model(vectors(length)))
+    with pytest.raises(UnsupportedModuleError, match="examples do not stay apart in table"), capture.step(step_rows()) as step:
+        step.backward(model(vectors(ROWS)))
+
+
+def test_modules_that_come_later_are_checked():
+    torch.manual_seed(2)
+    model = Net(lambda n, x: n.second(n.first(x)).flip(0) if n.is_late else n.first(x), **_pair()).double()
+    model.is_late = False
+    capture = GradientCapture(model, regularizer())
+    with capture.step(step_rows()) as step:
+        step.backward(model(vectors()))
+    model.is_late = True
+    with pytest.raises(UnsupportedModuleError, match="examples do not stay apart"), capture.step(step_rows()) as step:
+        step.backward(model(vectors()))
+
+
+def test_the_tenth_step_is_checked_again():
+    torch.manual_seed(2)
+    model = Net(lambda n, x: n.second(n.first(x)).flip(0) if n.is_late else n.second(n.first(x)), **_pair()).double()
+    model.is_late = False
+    capture = GradientCapture(model, regularizer())
+    for number in range(1, 11):
+        model.is_late = number > 1
+        opened = capture.step(step_rows())
+        if number < 10:
+            with opened as step:
+                step.backward(model(vectors()))
+        else:
+            with pytest.raises(UnsupportedModuleError, match="examples do not stay apart"), opened as step:
+                step.backward(model(vectors()))
+
+
+@pytest.mark.parametrize("partition", ["layer", "global"])
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_the_check_passes_and_changes_nothing(name, partition):
+    model = zoo.build(name)
+    inputs = zoo.inputs_for(model, ROWS)
+    random = torch.get_rng_state()
+    checked, _ = captured_grads(model, inputs, step_rows(), regularizer(partition=partition), check=True)
+    assert torch.equal(random, torch.get_rng_state())
+    plain, _ = captured_grads(model, inputs, step_rows(), regularizer(partition=partition), check=False)
+    assert_equal_grads(checked, plain)
+
+
+@pytest.mark.parametrize("retain_mib", [4096.0, 0.0])
+def test_steps_of_several_batches_are_checked(retain_mib):
+    """Kept, and computed again."""
+    model = zoo.build("checkpointed llama")
+    token_ids, lengths = zoo.inputs_for(model, ROWS)
+    grads = []
+    for check in (True, False):
+        trained = copy.deepcopy(model)
+        capture = GradientCapture(trained, regularizer(partition="global"), retain_mib=retain_mib, check=check)
+        with capture.step(step_rows(), examples=(), num_parts=2) as step:
+            for rows in ([5, 6], [0, 1, 2, 3, 4]):
+                step.part(examples=rows)
+                step.backward(partial(trained, (token_ids[rows], lengths[rows])))
+        grads.append({name: parameter.grad for name, parameter in trained.named_parameters()})
+    assert_equal_grads(*grads)
+
+
+def test_dropout_inside_a_module_is_the_same_in_its_reference():
+    class Dropped(OwnNorm):
+        def forward(self, x):
+            return F.dropout(super().forward(x), 0.5)
+
+    model = Net(lambda n, x: n.linear(n.norm(x)), norm=Dropped(lambda w: w), linear=nn.Linear(6, 6)).double()
+    with GradientCapture(model, regularizer()).step(step_rows()) as step:
+        step.backward(model(vectors()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["tied llama", "gpt2 (conv1d, positions of all rows)", "Mixtral", "OPT"])
+def test_lower_precision_passes(name, dtype):
+    model = (family(name) if name in {"Mixtral", "OPT"} else zoo.build(name)).to(dtype)
+    with GradientCapture(model, regularizer()).step(step_rows()) as step:
+        step.backward(model(zoo.inputs_for(model, ROWS)))
+
+
+def test_autocast_passes():
+    model = zoo.build("untied llama with biases").float()
+    capture = GradientCapture(model, regularizer())
+    with torch.autocast("cpu", dtype=torch.bfloat16), capture.step(step_rows()) as step:
+        step.backward(model(zoo.inputs_for(model, ROWS)))
+
+
+def test_the_log_says_that_it_passed_and_what_it_took(caplog):
+    model = zoo.build("one layer")
+    capture = GradientCapture(model, regularizer())
+    with caplog.at_level(logging.INFO, logger="drpt.capture.check"):
+        for _ in range(2):
+            with capture.step(step_rows()) as step:
+                step.backward(model(zoo.inputs_for(model, ROWS)))
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("the capture's check passed in step 1: in 1 modules")
+    assert message.endswith(" s)")
+
+
+def test_gradients_that_are_not_finite_are_named():
+    """The square root of zero has none."""
+    model = Net(lambda n, x: n.second((n.first(x) * 0).sqrt()), **_pair()).double()
+    with (
+        pytest.raises(NonFiniteGradientError, match="first: its gradient is NaN or infinite although the losses are finite"),
+        GradientCapture(model, regularizer()).step(step_rows()) as step,
+    ):
+        step.backward(model(vectors()))
+
+
+def test_losses_that_are_not_finite_are_left_to_the_caller(caplog):
+    caplog.set_level(logging.INFO, logger="drpt.capture.check")
+    model = zoo.build("one layer")
+    capture = GradientCapture(model, regularizer())
+    with pytest.raises(NonFiniteProductsError), capture.step(step_rows()) as step:
+        step.backward(model(zoo.inputs_for(model, ROWS)) * float("inf"))
+    assert not caplog.records
+    with capture.step(step_rows()) as step:
+        step.backward(model(zoo.inputs_for(model, ROWS)))
+    assert "passed in step 2" in caplog.text
