@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from drpt.capture.check_use import CheckedUse, Key, first_tensor, key_of, use_vanishes
 from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.exchange import Exchange
 from drpt.capture.layers.site import Forward
 from drpt.capture.segments import Layout
 from drpt.capture.use import Use
@@ -174,12 +175,13 @@ class Trial:
         finally:
             self._is_ordinary = before
 
-    def prove(self, losses: Float[Tensor, " example"], layout: Layout) -> None:
+    def prove(self, losses: Float[Tensor, " example"], layout: Layout, together: Exchange | None = None) -> None:
         """Prove what is new about the batch, before its own backward pass.
 
         Args:
             losses: Of its examples; the graph is kept.
             layout: Of the batch.
+            together: Processes whose backward passes wait for each other, as those of a sharded model do.
 
         Raises:
             UnsupportedModuleError: The update would be wrong; names the module, what was found, and the way out.
@@ -187,12 +189,15 @@ class Trial:
             RuntimeError: As the model's own backward pass raises it.
         """
         structure = frozenset(self._used)
-        is_due = bool(self._uses) or not self._check.has_seen(structure)
-        if not structure or not is_due or len(losses) == 0 or not bool(torch.isfinite(losses).all()):
+        is_due = bool(structure) and (bool(self._uses) or not self._check.has_seen(structure))
+        # Losses that are not finite are the caller's to refuse; the next batch is checked.
+        counts = torch.tensor([int(is_due), int(not bool(torch.isfinite(losses).all()))], device=losses.device)
+        num_due, num_broken = (counts if together is None else together.add_up(counts)).tolist()
+        if not num_due or num_broken or (together is None and len(losses) == 0):
             self._close()
-            return  # losses that are not finite are the caller's to refuse; the next batch is checked
+            return
         start = time.perf_counter()
-        places = self._check.chosen(len(losses))
+        places = self._check.chosen(len(losses)) if len(losses) else []
         self.chosen = frozenset(layout.examples[place] for place in places)
         self.is_running = True
         try:

@@ -144,6 +144,8 @@ class CheckedUse:
         Args:
             uses: Names within the module, and what the backward pass reached.
         """
+        if not self._is_kept_in_graph and len(self._output_grads) == 1:
+            self.reached(None, None)  # at once: of a sharded model, parameters are whole now
         for name, use in uses:
             use_vanishes(self._path, name, use, self._trial.chosen)
             formed, scale = _formed(use)
@@ -204,8 +206,9 @@ class CheckedUse:
             for (name, parameter), grad in zip(parameters.items(), found, strict=True)
         }
         self._scales = {name: self._scales.get(name, 0.0) + flowing for name in parameters}
-        for name in list(self._formed):
-            self._compare_gradient(name)
+        if self._is_kept_in_graph:
+            for name in list(self._formed):
+                self._compare_gradient(name)
 
     @contextmanager
     def _own_parameters(self) -> Iterator[dict[str, nn.Parameter]]:
@@ -278,9 +281,6 @@ class CheckedUse:
                 return
             grad = grad.detach()
             self._output_grads[place] = grad.sum(dim=0).reshape(shape) if is_shared else grad
-            is_complete = len(self._output_grads) == 1
-            if is_complete and not self._is_kept_in_graph and not is_shared:
-                self.reached(None, None)
 
         return receive
 

@@ -242,7 +242,7 @@ class CaptureStep:
             self._require_use()
             self._measure_what_is_left()  # of earlier parts, and not used in this one
         if self.trial is not None:
-            self.trial.prove(losses, self.layout)
+            self.trial.prove(losses, self.layout, self._plan.updates if self._plan.is_sharded else None)
         losses.sum().backward(retain_graph=self._is_recomputing and is_single and self._plan.leaves_update)
         self._drop_unreached()
         if not self._is_last_part:
