@@ -28,6 +28,7 @@ _OF_NO_RESULT = (
     "logger.",
     "trainer.keep_steps",
     "trainer.checkpoint_every_steps",
+    "trainer.check_capture",
     "trainer.score_check_steps",
     "rollout.kv_cache_mib",
     "rollout.probe_",

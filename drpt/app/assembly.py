@@ -201,6 +201,7 @@ def _phase_choice(spec: RunSpec, model: nn.Module, regularizer: Regularizer) -> 
         regularizer,
         sketch=spec.sketch,
         retain_mib=spec.trainer.retain_mib,
+        check=spec.trainer.check_capture,
         unregularized=unregularized(model),
     )
 

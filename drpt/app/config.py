@@ -25,7 +25,7 @@ from drpt.objectives.choices import KlControl
 _NOT_IDENTITY = ("sweep", "runs_folder", "logger", "hydra")
 # Options under which the result is the same.
 _OF_NO_RESULT = {
-    "trainer": ("retain_mib", "score_check_steps"),
+    "trainer": ("retain_mib", "check_capture", "score_check_steps"),
     "rollout": (
         "probe_every",
         "probe_responses",

@@ -33,7 +33,7 @@ from drpt.capture.rows import StepRows
 from drpt.capture.segments import Examples, Layout
 from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, refuse_compiled, trained_parameters
 from drpt.capture.sketch import Sketcher
-from drpt.capture.sketch_spec import SketchKind, SketchSpec
+from drpt.capture.sketch_spec import DEFAULT_SKETCH, SketchKind, SketchSpec
 from drpt.capture.step import CaptureStep
 from drpt.capture.step_plan import StepPlan
 from drpt.capture.target import TargetGradient, target_gradient
@@ -53,7 +53,7 @@ class GradientCapture:
     Args:
         model: Any module; the parameters that require gradients now are the trained ones.
         regularizer: What decides the update.
-        sketch: The random matrices, for ``products=sketch``.
+        sketch: The random matrices, for ``products=sketch``; `DEFAULT_SKETCH` if left out.
         retain_mib: What blocks of several layers, or steps of several batches, may keep of activations and output gradients
             until they are complete; beyond it a second pass computes them again. The result is the same.
         unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
@@ -63,7 +63,7 @@ class GradientCapture:
 
     Raises:
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
-        ValueError: The sketch is missing, a pattern matches nothing, a sharded model has another partition than layers, or
+        ValueError: A pattern matches nothing, a sharded model has another partition than layers, or
             nothing but the update is asked of this regularizer; nothing is trained.
         RuntimeError: A step of the model is open.
     """
@@ -91,7 +91,7 @@ class GradientCapture:
             scored = {name for name, (module, own) in owners.items() if own == "weight" and is_linear(module)}
             free = [name for name in self.parameters if name in free or name not in scored]
             if len(free) == len(self.parameters):
-                raise ValueError("regularizer.scope=paper: no linear layer is trained, so that nothing would be regularized.")
+                raise ValueError("scope='paper': no linear layer is trained, so that nothing would be regularized.")
         blocks = partition_parameters([name for name in self.parameters if name not in free], regularizer.partition)
         others = partition_parameters(free, Partition.LAYER)
         # Where one weighted loss gives the update, the model runs as it is.
@@ -108,7 +108,7 @@ class GradientCapture:
             )
         if is_sharded and not is_plain and regularizer.partition is not Partition.LAYER:
             raise ValueError(
-                f"regularizer.partition={regularizer.partition.value}: a model sharded by FSDP2 holds one layer's "
+                f"partition={regularizer.partition.value!r}: a model sharded by FSDP2 holds one layer's "
                 "parameters at a time, so that blocks of several layers cannot be formed. Take partition=layer, or a "
                 "whole model in every process."
             )
@@ -169,9 +169,14 @@ class GradientCapture:
         if target is not None:
             self._check_target(target, rows)
         elif regularizer.needs_products and rows.num_target == 0:
-            raise ValueError("this regularizer compares with the target gradient: give it data.target_rows of at least 1.")
+            raise ValueError(
+                "this regularizer compares with the target gradient: give rows with num_target of at least 1, or a target "
+                "gradient of your own (target=…)."
+            )
         if regularizer.needs_spread and rows.num_target == 1:
-            raise ValueError("an automatic strength looks at the spread among target rows: data.target_rows of at least 2.")
+            raise ValueError(
+                "an automatic strength looks at the spread among target examples: give rows with num_target of at least 2."
+            )
         if self._sketcher is not None and self._sketch is not None and self._sketch.refresh_steps is not None:
             self._sketcher.refresh(rows.general.draw // self._sketch.refresh_steps)
         self._check.next_step()
@@ -257,7 +262,7 @@ class GradientCapture:
             ValueError: This capture uses none.
         """
         if self._sketcher is None:
-            raise ValueError("regularizer.products is not sketch: there is nothing to refresh.")
+            raise ValueError("the regularizer's products are not 'sketch': there is nothing to refresh.")
         self._sketcher.refresh(era)
 
 
@@ -304,6 +309,5 @@ def _owners(model: nn.Module, parameters: dict[str, nn.Parameter]) -> dict[str, 
 def _sketcher(method: ProductsMethod, spec: SketchSpec | None) -> Sketcher | None:
     if method is not ProductsMethod.SKETCH:
         return None
-    if spec is None:
-        raise ValueError("regularizer.products=sketch needs the `sketch` config group: which random matrices, and how wide.")
+    spec = spec or DEFAULT_SKETCH
     return Sketcher(SketchKind(spec.kind), left_width=spec.left_width, right_width=spec.right_width, seed=spec.seed)

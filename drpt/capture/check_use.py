@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from drpt.capture.errors import NonFiniteGradientError, UnsupportedModuleError
+from drpt.capture.errors import FREEZE, NonFiniteGradientError, UnsupportedModuleError
 from drpt.capture.layers.own_code import in_place_of
 from drpt.capture.layers.shared import SharedTensor, copies_of, plain
 from drpt.capture.layers.site import Forward, rows_in
@@ -20,8 +20,8 @@ from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
 # transformers' norms do; wrong rules were off by 0.4 to 175 % of the gradient.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 _WAY_OUT = (
-    "Freeze this module, train others through finetune=lora finetune.target_modules=[…], or change the model or the batch. "
-    "trainer.check_capture=false (check=False of GradientCapture) leaves the check out; the update may then be wrong."
+    f"{FREEZE} Or change the model, its loss or the batch. GradientCapture(…, check=False), on the command line "
+    "trainer.check_capture=false, leaves the check out; the update may then be wrong."
 )
 
 Key: TypeAlias = tuple[str, str, int, tuple[int, ...]]  # of a module and its input: see `key_of`
@@ -352,8 +352,8 @@ def _values(use: Use) -> list[Tensor]:
 
 def _refuse_not_finite(path: str) -> NoReturn:
     raise NonFiniteGradientError(
-        f"{path}: its gradient is NaN or infinite although the losses are finite. Lower optimizer.lr, look for a division by "
-        "zero or the square root of zero in the model or the loss, or train with trainer.precision=32-true."
+        f"{path}: its gradient is NaN or infinite although the losses are finite. Lower the learning rate, look for a "
+        "division by zero or the square root of zero in the model or the loss, or compute in float32."
     )
 
 

@@ -77,13 +77,34 @@ class ParameterUse:
 
     @property
     def is_outer(self) -> bool:
-        """Whether its gradient is a sum of outer products, an `OuterUse`."""
+        """Whether its gradient is a sum of outer products, an `OuterUse`.
+
+        A module that runs its own code is taken to multiply its inputs by each of its matrices.
+        """
+        if self.rule == "experts":
+            return len(self.shape) > len(("expert", "output"))
+        if self.rule == "own code":
+            return len(self.shape) == len(("output", "input"))
         return self.own == "weight" and self.rule in {"linear", "conv1d", "embedding"}
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """Of an `is_outer` parameter, or of each expert's part of it."""
+        left, right = self.shape[-2:]
+        return left, right
+
+    @property
+    def uses_a_token(self) -> int:
+        """How many of the parameter's matrices a token meets: the experts that it is routed to."""
+        if self.rule != "experts":
+            return 1
+        config = getattr(self.site.module, "config", None)
+        return int(getattr(config, "num_experts_per_tok", None) or getattr(config, "moe_topk", None) or 1)
 
     @property
     def is_ids(self) -> bool:
         """Whether the left factor is integers."""
-        return self.rule == "embedding"
+        return self.rule == "embedding" or (self.rule == "own code" and isinstance(self.site.module, nn.Embedding))
 
     @property
     def rule(self) -> str:
@@ -107,6 +128,8 @@ class ParameterUse:
         if self.rule in {"linear", "conv1d"}:
             around = sum(self.site.module.get_parameter("weight").shape)
             return tokens * around * size.product_bytes if self.own == max(self.site.own) else 0
+        if self.is_outer and not self.is_ids:
+            return tokens * self.uses_a_token * sum(self.matrix_shape) * size.product_bytes
         count = tokens * self.shape[1] if self.is_ids else size.num_examples * prod(self.shape)
         return count * size.other_bytes
 
@@ -155,7 +178,7 @@ class LinePlanner:
             shape = self._parameter_shape(uses)
             kept = self.kept if is_regularized else size.num_general or size.num_target
             standard, own = shape.step(kept_examples=float(kept))
-            own += self._second_pass(sum(not use.is_ids for use in uses) * prod(first.shape))
+            own += self._second_pass(sum(not use.is_ids for use in uses) * prod(first.matrix_shape) * first.uses_a_token)
             if handling is Handling.PRODUCTS:
                 assert self._need is not None
                 assert method is not None
@@ -232,13 +255,14 @@ class LinePlanner:
 
     def _parameter_shape(self, uses: Sequence[ParameterUse]) -> ParameterShape:
         size = self._size
-        general, target = size.num_general * size.row_tokens, size.num_target * size.row_tokens
+        tokens = size.row_tokens * uses[0].uses_a_token
+        general, target = size.num_general * tokens, size.num_target * tokens
         shapes = tuple(
             UseShape(_share(general, part, size.num_parts), _share(target, part, size.num_parts), use.is_ids)
             for part in range(size.num_parts)  # each batch uses the parameter anew
             for use in uses
         )
-        left, right = uses[0].shape
+        left, right = uses[0].matrix_shape
         return ParameterShape(left, right, shapes, size.num_general, size.num_target)
 
     def _second_pass(self, area: int) -> int:
@@ -257,7 +281,7 @@ class LinePlanner:
 
     def _widths(self, uses: Sequence[ParameterUse]) -> tuple[int, int]:
         assert self._sketch is not None
-        left, right = uses[0].shape
+        left, right = uses[0].matrix_shape
         widths = (min(left, self._sketch.left_width), min(right, self._sketch.right_width))
         for axis, (full, width) in enumerate(zip((left, right), widths, strict=True)):
             for is_ids in {use.is_ids and axis == 0 for use in uses}:

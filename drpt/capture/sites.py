@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from drpt.capture.check import Trial
 from drpt.capture.check_use import CheckedUse
-from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.errors import FREEZE, UnsupportedModuleError
 from drpt.capture.layers.own_code import own_code_rule
 from drpt.capture.layers.registry import find_rule
 from drpt.capture.layers.site import Forward, Rule
@@ -95,9 +95,8 @@ def find_sites(model: nn.Module) -> list[ModuleSite]:
     if uncovered:
         shown = ", ".join(uncovered[:8]) + (f" and {len(uncovered) - 8} more" if len(uncovered) > 8 else "")
         raise UnsupportedModuleError(
-            f"no rule gives per-example products for {shown}. Freeze these parameters, train through "
-            "finetune=lora with finetune.target_modules naming linear layers, or replace the module by one that uses its "
-            "parameters through torch's own functions."
+            f"no rule gives per-example products for {shown}: {FREEZE} Or replace the module by one that uses its parameters "
+            "through torch's functions."
         )
     refuse_compiled(model, [site.path for site in sites])
     return sites

@@ -37,3 +37,7 @@ class SketchSpec:
         check_interval("sketch.seed", self.seed, low=0, meaning="of the random matrices")
         if self.refresh_steps is not None:
             check_interval("sketch.refresh_steps", self.refresh_steps, low=1, meaning="steps between new matrices")
+
+
+# For callers without configuration; the same as ``conf/sketch/gaussian.yaml``.
+DEFAULT_SKETCH = SketchSpec(kind="gaussian", left_width=64, right_width=64, seed=0, refresh_steps=None)

@@ -31,6 +31,7 @@ class PhaseChoice:
         sketch: The `sketch` config group.
         retain_mib: See `GradientCapture`.
         unregularized: Likewise; these parameters have no say.
+        check: Likewise.
     """
 
     def __init__(
@@ -41,13 +42,20 @@ class PhaseChoice:
         sketch: SketchSpec,
         retain_mib: float,
         unregularized: Sequence[str],
+        check: bool = True,
     ) -> None:
         self._regularizer = regularizer
         self.needs_target = regularizer.needs_target
         self._capture: GradientCapture | None = None  # a choice that looks at no gradient (at random) needs none
         if regularizer.needs_products:
             self._capture = GradientCapture(
-                model, regularizer, sketch=sketch, retain_mib=retain_mib, unregularized=unregularized, leaves_update=False
+                model,
+                regularizer,
+                sketch=sketch,
+                retain_mib=retain_mib,
+                unregularized=unregularized,
+                leaves_update=False,
+                check=check,
             )
 
     def __call__(

@@ -60,7 +60,7 @@ class RegularizedTraining(LightningModule):
         self.model = model
         self.cost = CostMeter(torch.device("cpu"))
         options: dict[str, Any] = {"sketch": sketch, "retain_mib": trainer.retain_mib, "unregularized": unregularized}
-        self.capture = GradientCapture(model, regularizer, **options)
+        self.capture = GradientCapture(model, regularizer, check=trainer.check_capture, **options)
         self.meter: ScoreMeter | None = None
         if trainer.checks_scores and regularizer.needs_products:
             self.meter = ScoreMeter(model, regularizer, **options)

@@ -48,6 +48,7 @@ class TrainerSpec:
     precision: str  # a key of PRECISIONS
     micro_batches: int  # batches that a step's examples are split into, one after another, to need less memory
     retain_mib: float  # activations that blocks of several layers may keep; beyond it a second backward pass runs
+    check_capture: bool  # prove in the first step that examples' gradients are autograd's and stay apart: about one pass
     score_check_steps: int | None  # optimizer steps between two comparisons of bfloat16 scores with float32's; None = never
     checkpoint_every_steps: int  # optimizer steps between two checkpoints
     keep_steps: list[int]  # steps after which the trained parameters are kept for good, for `drpt probe checkpoint=STEP`

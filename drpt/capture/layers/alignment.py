@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from torch import Tensor
 
-from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.errors import ONE_A_ROW, UnsupportedModuleError
 from drpt.capture.layers.shared import SharedTensor, copies_of
 from drpt.capture.layers.site import Rows, axis_of_tokens, rows_in
 
@@ -103,6 +103,6 @@ def joined(parts: Tensor, num_rows: int, rows: Rows, *, is_by_token: bool) -> Te
 def _refuse(shared: SharedTensor, lead: Tensor) -> NoReturn:
     raise UnsupportedModuleError(
         f"{shared._site.name}: a value of shape {tuple(shared.shape)} that all rows share meets activations of shape "
-        f"{tuple(lead.shape)}, and has entries of its own along the axis of rows (or, in a packed batch, of tokens). Train "
-        "with one example a row (data.packing=false), or freeze its parameters."
+        f"{tuple(lead.shape)}, and has entries of its own along the axis of rows (or, in a packed batch, of tokens). "
+        f"{ONE_A_ROW}, or freeze its parameters."
     )

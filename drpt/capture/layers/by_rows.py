@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.errors import ONE_A_ROW, UnsupportedModuleError
 from drpt.capture.layers.shared import SharedTensor, copies_of, rows_of, share
 from drpt.capture.layers.site import Rows, Site, check_rows
 
@@ -26,8 +26,7 @@ def by_rows(captured: Callable[[Tensor], Tensor], site: Site) -> Callable[[Tenso
         if isinstance(x, SharedTensor):
             if len(copies_of(x)) != site.layout.num_rows:
                 raise UnsupportedModuleError(
-                    f"{site.name}: its input is made of parameters alone, in a packed batch: train with one example a row "
-                    "(data.packing=false), or freeze it."
+                    f"{site.name}: its input is made of parameters alone, in a packed batch. {ONE_A_ROW}, or freeze it."
                 )
             return _shared_result(captured, rows_of(x), tuple(x.shape), site)
         if check_rows(x, site) is Rows.NONE:

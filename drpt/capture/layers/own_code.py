@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.errors import FREEZE, UnsupportedModuleError
 from drpt.capture.layers.copied_parameter import CopiedParameter
 from drpt.capture.layers.embedding import table_look_up
 from drpt.capture.layers.linear import weight_product
@@ -95,7 +95,7 @@ def _copies(parameter: Tensor, name: str, site: Site) -> Tensor:
         raise UnsupportedModuleError(
             f"{site.name}.{name}: its module uses this matrix otherwise than in a product with its inputs, so that one copy "
             f"for each of {num_copies} {kind} would be needed, {num_bytes / 2**20:.0f} MiB. "
-            "Freeze it, or train others through finetune=lora finetune.target_modules=[…]."
+            f"{FREEZE}"
         )
 
     def record(grads: Tensor) -> None:

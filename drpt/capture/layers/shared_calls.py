@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.errors import FREEZE, UnsupportedModuleError
 from drpt.capture.layers.alignment import aligned, diagonal, joined, repeated, split
 from drpt.capture.layers.embedding_options import refuse_options
 from drpt.capture.layers.shared import Matrix, SharedTensor, copies_of, plain, share
@@ -357,6 +357,5 @@ class _Call:
         name = self._site.name if self._site else ""
         return UnsupportedModuleError(
             f"{name}: its parameters, or what it returns for all rows at once, pass through {self._name!r}, which has no rule "
-            f"that keeps the rows' gradients apart{why}. Freeze its parameters, or train others through finetune=lora "
-            "finetune.target_modules=[…]."
+            f"that keeps the rows' gradients apart{why}. {FREEZE}"
         )

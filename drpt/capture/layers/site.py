@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor, nn
 
-from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.errors import FREEZE, ONE_A_ROW, UnsupportedModuleError
 from drpt.capture.segments import Layout
 from drpt.capture.tokens import RecentTokens
 from drpt.capture.use import Use
@@ -93,8 +93,7 @@ def check_rows(x: Tensor, site: Site) -> Rows:
     if rows is Rows.NONE and x.requires_grad:
         raise UnsupportedModuleError(
             f"{site.name}: input of shape {tuple(x.shape)}, but the batch has {layout.num_rows} rows. Its examples were "
-            "merged, moved or dropped before this layer, so that its gradients cannot be told apart. "
-            "Freeze this layer, or train others through finetune=lora finetune.target_modules=[…]."
+            f"merged, moved or dropped before this layer, so that its gradients cannot be told apart. {FREEZE}"
         )
     if rows is Rows.FIRST and layout.is_packed and axis_of_tokens(x, site) != 1:
         raise UnsupportedModuleError(_no_axis_of_tokens(x, site))
@@ -123,6 +122,5 @@ def axis_of_tokens(x: Tensor, site: Site) -> int:
 def _no_axis_of_tokens(x: Tensor, site: Site) -> str:
     return (
         f"{site.name}: input of shape {tuple(x.shape)}, but rows are packed with {site.layout.num_tokens} tokens, and one axis "
-        "alone, the first after the rows but for norms, must tell them apart. Train with one example a row "
-        "(data.packing=false), or freeze this layer."
+        f"alone, the first after the rows but for norms, must tell them apart. {ONE_A_ROW}, or freeze this layer."
     )
