@@ -158,7 +158,7 @@ def _take(values: Tensor, segments: Segments, kept: Sequence[int]) -> Tensor:
         return values.unflatten(0, (-1, length)).index_select(0, places).flatten(0, 1)
     slices = segments.slices()
     parts = [values[slices[i]] for i in kept]
-    return torch.cat(parts) if parts else values[:0]
+    return torch.cat(parts) if parts else values.new_empty(0, *values.shape[1:])  # a copy in any case: it is scaled in place
 
 
 def _scale(values: Tensor, coefficients: Sequence[float], segments: Segments, *, in_place: bool) -> Tensor:

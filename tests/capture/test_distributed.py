@@ -125,4 +125,4 @@ def test_wrapped_model_is_refused(results):
 
 
 def test_sharded_model_refuses_blocks_of_several_layers(results):
-    assert "regularizer.partition=global" in results[0]["refusal"]
+    assert "partition='global'" in results[0]["refusal"]

@@ -124,8 +124,17 @@ def test_matrices_are_drawn_anew_on_request():
     assert seen[0] == seen[3] != seen[1] == seen[2]
 
 
-def test_sketch_needs_its_matrices():
-    with pytest.raises(ValueError, match=r"regularizer\.products=sketch needs the `sketch` config group"):
-        GradientCapture(zoo.build("tied llama"), regularizer(products="sketch"))
+def test_the_default_sketch_is_that_of_the_configuration():
+    configured = SketchSpec(**yaml.safe_load((config_folder() / "sketch" / "gaussian.yaml").read_text()))
+    assert configured == DEFAULT_SKETCH
+    model = zoo.build("tied llama")
+    inputs = zoo.inputs_for(model, N + M)
+    reg = regularizer(products="sketch")
+    by_default, _ = captured_grads(model, inputs, step_rows(), reg)
+    explicitly, _ = captured_grads(model, inputs, step_rows(), reg, sketch=configured)
+    assert_equal_grads(by_default, explicitly)
+
+
+def test_only_sketches_are_refreshed():
     with pytest.raises(ValueError, match="nothing to refresh"):
         GradientCapture(zoo.build("tied llama"), regularizer()).refresh_sketches(1)
