@@ -29,7 +29,7 @@ class _Programs:
     s: Tensor
     top: Tensor  # upper bounds, infinite where there are none
     weight: Tensor | None  # what a unit of each coordinate adds to the sum of coefficients; None where there is no sum
-    size: Tensor  # [block, 1], what changes of u are measured by
+    size: Tensor  # [block, 1]
     x: Tensor  # feasible points
     is_free: Tensor  # coordinates that are not held at a bound
     is_barred: Tensor  # coordinates that were let go in vain: not again before u has moved
@@ -50,7 +50,7 @@ def active_set(
         s: Linear terms [block, general].
         c: Feasible points [block, general].
         cap: Upper bounds [block, general] of coefficients that sum to 1; None for neither bounds nor sum.
-        size: The length that changes of u are measured by [block].
+        size: The length that changes of u are measured by, or, with a sum, by the terms of u where they are longer [block].
         most_steps: Solves before giving up.
 
     Returns:
@@ -104,17 +104,22 @@ def _step(given: _Programs) -> tuple[_Programs, Tensor]:
     x = torch.minimum((given.x + length * change).clamp(min=0), given.top)
     x = torch.where(is_in_the_way, torch.where(change < 0, 0.0, given.top), x)
 
-    floor = _SETTLED * given.size + _ROUNDING * x.sum(dim=1, keepdim=True)
+    terms = x.sum(dim=1, keepdim=True)
+    rounding = _ROUNDING * terms
+    least = _SETTLED * (given.size if given.weight is None else torch.maximum(given.size, terms))
+    floor = least + rounding
     has_moved = length * (1 - length / 2) * -(slope * change).sum(dim=1, keepdim=True) > 0.1 * floor**2
     is_barred = (given.is_barred & ~has_moved) | (is_in_the_way & ~has_moved)
     is_free = given.is_free & ~is_in_the_way
     moved = replace(given, x=x, is_free=is_free, is_barred=is_barred)
 
-    gain, is_settled = _gain(moved, floor)
+    gain, left = _gain(moved, rounding)
+    is_settled = left <= floor
     best = gain.argmax(dim=1, keepdim=True)
-    is_loose = ~is_stopped & is_settled & (gain.gather(1, best) > floor)
+    is_still = ~is_stopped & (is_settled | ~has_moved)
+    is_loose = is_still & (gain.gather(1, best) > least)
     moved.is_free = is_free.scatter(1, best, is_free.gather(1, best) | is_loose)
-    return moved, (~is_stopped & ((is_settled & ~is_loose) | ~has_moved & ~is_loose)).squeeze(1)
+    return moved, (is_still & ~is_loose).squeeze(1)
 
 
 def _slope(given: _Programs, x: Tensor) -> Tensor:
@@ -143,12 +148,12 @@ def _change(given: _Programs, slope: Tensor) -> Tensor:
     return torch.zeros_like(slope).scatter(1, place, free * torch.nan_to_num(solved, nan=0.0, posinf=0.0, neginf=0.0))
 
 
-def _gain(given: _Programs, floor: Tensor) -> tuple[Tensor, Tensor]:
-    """How far u would move for each coordinate that is let go, and whether the free ones are settled.
+def _gain(given: _Programs, rounding: Tensor) -> tuple[Tensor, Tensor]:
+    """How far u would move for each coordinate that is let go, and the largest slope that free ones are left with.
 
     Args:
         given: The programs.
-        floor: What is not worth a move [block, 1].
+        rounding: Of slopes [block, 1].
 
     Returns:
         −∞ for coordinates that are free, barred, or have no room [block, general]; and [block, 1].
@@ -156,15 +161,24 @@ def _gain(given: _Programs, floor: Tensor) -> tuple[Tensor, Tensor]:
     slope = _slope(given, given.x)
     is_high = ~given.is_free & (given.x >= given.top)
     if given.weight is not None:
-        aligned = slope + given.s  # <u, g_i>/ℓ_i
         slope = slope + given.weight * _multiplier(given, slope, is_high)
-    is_settled = (torch.where(given.is_free, slope.abs(), 0.0).amax(dim=1, keepdim=True) <= floor)
-    if given.weight is not None:  # u moves towards g_i or away from it
-        inner = (given.x * aligned).sum(dim=1, keepdim=True)
-        own = torch.diagonal(given.K, dim1=1, dim2=2) + given.weight**2 * inner
-        slope = slope / torch.maximum(own - 2 * given.weight * aligned, 1e-15 * own).clamp(min=1e-300).sqrt()
-    gain = torch.where(is_high, slope, -slope)
-    return torch.where(given.is_free | given.is_barred | (given.top <= 0), -torch.inf, gain), is_settled
+    left = torch.where(given.is_free, slope.abs(), 0.0).amax(dim=1, keepdim=True)
+    gain = torch.where(is_high, slope, -slope) - rounding
+    if given.weight is not None:
+        gain = gain / _distance_to_shortest(given)
+    return torch.where(given.is_free | given.is_barred | (given.top <= 0), -torch.inf, gain), left
+
+
+def _distance_to_shortest(given: _Programs) -> Tensor:
+    """How far u moves when a unit of a coordinate is taken from the shortest gradient that is free."""
+    assert given.weight is not None
+    own_sq = torch.diagonal(given.K, dim1=1, dim2=2)
+    length_sq = torch.where(given.is_free, own_sq / given.weight.square(), torch.inf)
+    shortest = length_sq.argmin(dim=1, keepdim=True)
+    share = given.weight / given.weight.gather(1, shortest)
+    between = given.K.gather(2, shortest[:, :, None].expand(-1, own_sq.shape[1], -1)).squeeze(2)
+    square = own_sq - 2 * share * between + share.square() * own_sq.gather(1, shortest)
+    return torch.maximum(square, 1e-16 * (own_sq + share.square())).clamp(min=1e-300).sqrt()
 
 
 def _multiplier(given: _Programs, slope: Tensor, is_high: Tensor) -> Tensor:

@@ -19,12 +19,12 @@ from torch import Tensor
 from drpt.geometry.active_set import active_set
 from drpt.geometry.bounds import project_onto_bounds
 from drpt.geometry.newton_steps import newton_steps, systems_of
-from drpt.geometry.residuals import ACCEPTED, cone_residual, hull_residual, hull_size
+from drpt.geometry.residuals import ACCEPTED, cone_residual, hull_residual, lengths, linear_size, VANISHED
 
 _NEWTON_STEPS = 12
 _CHANGES = 6  # of bounds, for each coordinate, before `active_set` gives up
 _FAR = 1e3  # where, in units of the problem, only the linear term counts
-_ROUGH_RIDGE = 2.0**-19  # of each diagonal entry: a few roundings of float32
+_ROUGH_RIDGE = 2.0**-20  # times √n, of each diagonal entry: the least eigenvalue seen of what should be 0 is half as far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ def solve(
     if len(todo):
         part = None if bounds is None else bounds[todo]
         start = _best_start(K[todo], s[todo], c[todo], part)
-        size = torch.ones_like(start[:, 0]) if part is None else hull_size(K[todo], s[todo], start)
+        size = torch.ones_like(start[:, 0]) if part is None else torch.maximum(linear_size(K[todo], s[todo]), VANISHED * lengths(K[todo]).amax(dim=1))
         again, steps = active_set(K[todo], s[todo], start, part, size, most_steps=_CHANGES * c.shape[1])
         now = residual(again, todo)
         is_better = ~(reached[todo] <= now)  # true for NaN
@@ -133,7 +133,8 @@ def without_rounding(gramian: Float[Tensor, "block general general"]) -> Float[T
     """Symmetric and in float64; what was summed in float32 gets a ridge of its rounding's size, row by row.
 
     Eigenvalues below the rounding of such products may be negative, and no solution follows from them. Rounding in K_ij is a
-    share of ``‖g_i‖ ‖g_j‖``, so the ridge is a share of each K_ii.
+    share of ``‖g_i‖ ‖g_j‖``, so the ridge is a share of each K_ii; it grows like the largest eigenvalue of a random error, √n.
+    What is solved with it is exact for gradients whose products differ from those given by no more than that.
 
     Args:
         gramian: K in any dtype.
@@ -145,4 +146,5 @@ def without_rounding(gramian: Float[Tensor, "block general general"]) -> Float[T
     exact = (exact + exact.mT) / 2
     if gramian.dtype is torch.float64:
         return exact
-    return exact + torch.diag_embed(_ROUGH_RIDGE * torch.diagonal(exact, dim1=1, dim2=2))
+    ridge = _ROUGH_RIDGE * exact.shape[1] ** 0.5
+    return exact + torch.diag_embed(ridge * torch.diagonal(exact, dim1=1, dim2=2))

@@ -11,12 +11,28 @@ from jaxtyping import Float
 from torch import Tensor
 
 ACCEPTED = 1e-6  # a residual up to this is a solution
-_VANISHED = 1e-12  # of the longest gradient: a shorter u is none
+ROUNDING = 2.0**-53  # of an inner product, relative to the two lengths
+VANISHED = 1e-12  # of the longest gradient: a shorter u is none
 
 
 def lengths(gramian: Float[Tensor, "block general general"]) -> Float[Tensor, "block general"]:
     """``ℓ_i = √K_ii``, 0 where rounding made the square negative."""
     return torch.diagonal(gramian, dim1=1, dim2=2).clamp(min=0).sqrt()
+
+
+def linear_size(
+    gramian: Float[Tensor, "block general general"], linear: Float[Tensor, "block general"]
+) -> Float[Tensor, " block"]:
+    """``max_i |s_i|/ℓ_i``: the length of v, as far as it lies along some example.
+
+    Args:
+        gramian: K.
+        linear: s.
+
+    Returns:
+        One length a block.
+    """
+    return _per_length(linear.abs(), lengths(gramian)).amax(dim=1)
 
 
 def span_residual(
@@ -35,7 +51,7 @@ def span_residual(
         One number a block; infinite where one is not finite.
     """
     length = lengths(gramian)
-    return _over(_per_length(_slope(gramian, linear, coefficients), length).abs().amax(dim=1), _size(linear, length))
+    return _over(_per_length(_slope(gramian, linear, coefficients), length).abs().amax(dim=1), linear_size(gramian, linear))
 
 
 def cone_residual(
@@ -58,7 +74,7 @@ def cone_residual(
     length = lengths(gramian)
     along = coefficients * length
     moved = along - (along - _per_length(_slope(gramian, linear, coefficients), length)).clamp(min=0)
-    return _over(torch.maximum(moved.abs(), -along).amax(dim=1), _size(linear, length))
+    return _over(torch.maximum(moved.abs(), -along).amax(dim=1), linear_size(gramian, linear))
 
 
 def hull_residual(
@@ -93,37 +109,51 @@ def hull_residual(
     moved = torch.minimum(gain, room * between).flatten(1).amax(dim=1)
     outside = torch.maximum((-coefficients).amax(dim=1), (coefficients - cap).amax(dim=1))
     outside = torch.maximum(outside, (coefficients.sum(dim=1) - 1).abs())
-    size = hull_size(gramian, linear, coefficients)
+    size = torch.maximum(linear_size(gramian, linear), (coefficients.abs() * length).sum(dim=1))
+    size = torch.maximum(size, VANISHED * length.amax(dim=1))
     return torch.maximum(_over(moved, size), _over(outside, torch.ones_like(outside)))
 
 
-def hull_size(
+def worst_case_residual(
     gramian: Float[Tensor, "block general general"],
-    linear: Float[Tensor, "block general"],
+    alignment: Float[Tensor, "block general"],
     coefficients: Float[Tensor, "block general"],
+    worst: Float[Tensor, " block"],
+    radius: Float[Tensor, " block"],
+    gap: Float[Tensor, " block"],
 ) -> Float[Tensor, " block"]:
-    """The length that `hull_residual` measures by: of v along some example, and of the terms of u.
+    """How far ``u = v + Σ c_i g_i`` is from the best worst case μ within a ball around v, for v of length 1.
+
+    The largest of three: how far u is out of the ball; ``max_i |x_i − max(x_i − (<u, g_i> − μ)/ℓ_i, 0)|``, ``x_i = c_i ℓ_i``;
+    and how far u is from the ball's surface, unless no worst case is better. What rounding leaves open of ‖u − v‖ counts as
+    out of the ball.
 
     Args:
         gramian: K.
-        linear: s.
-        coefficients: c.
+        alignment: s.
+        coefficients: c, at least 0.
+        worst: μ.
+        radius: Of the ball.
+        gap: How much better than μ a worst case could be, relative to the terms of a mixture of the g_i that shows it;
+            infinite where none is known.
 
     Returns:
-        One length a block, 0 where all gradients vanish.
+        One number a block; infinite where one is not finite.
     """
     length = lengths(gramian)
-    size = torch.maximum(_size(linear, length), (coefficients.abs() * length).sum(dim=1))
-    return torch.maximum(size, _VANISHED * length.amax(dim=1))
+    along = coefficients * length
+    inner = _slope(gramian, -alignment, coefficients)
+    moved = along - (along - _per_length(inner - worst[:, None], length)).clamp(min=0)
+    apart = (coefficients * (inner - alignment)).sum(dim=1).clamp(min=0).sqrt()
+    rounding = ROUNDING * along.square().sum(dim=1)
+    outside = apart + torch.where(apart > 0, rounding / torch.where(apart > 0, apart, 1.0), 0.0) - radius
+    short_of = torch.minimum((radius - apart).clamp(min=0), gap)
+    residual = torch.stack([torch.maximum(moved.abs(), -along).amax(dim=1), outside, short_of, torch.zeros_like(gap)])
+    return _over(residual.amax(dim=0), torch.ones_like(gap))
 
 
 def _slope(gramian: Tensor, linear: Tensor, coefficients: Tensor) -> Tensor:
     return torch.bmm(gramian, coefficients[:, :, None]).squeeze(2) - linear
-
-
-def _size(linear: Tensor, length: Tensor) -> Tensor:
-    """``max_i |s_i|/ℓ_i``: the length of v, as far as it lies along some example."""
-    return _per_length(linear.abs(), length).amax(dim=1)
 
 
 def _per_length(values: Tensor, length: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def opposite(generator: torch.Generator, blocks: int, n: int) -> HardInput:
 def nearly_opposite(generator: torch.Generator, blocks: int, n: int) -> HardInput:
     """Each gradient and almost its negative: the hull all but contains the origin."""
     given = opposite(generator, blocks, n)
-    return _given(given.general + 1e-5 * _normal(generator, blocks, n, DIM), given.target)
+    return _given(given.general + 1e-4 * _normal(generator, blocks, n, DIM), given.target)
 
 
 def zero_rows(generator: torch.Generator, blocks: int, n: int) -> HardInput:
