@@ -30,7 +30,8 @@ class DualCone(FeasibleSet):
         """See `FeasibleSet.project`."""
         gramian, alignment = gramian_and_alignment(products)
         weights = rows.weights(num_blocks)
-        least = self.strength * weights.to(gramian)
-        solved = solve(gramian, -alignment - torch.einsum("bij,bj->bi", gramian, least), cap=None, sums_to_one=False)
+        least = self.strength * weights.double()
+        linear = -alignment.double() - torch.einsum("bij,bj->bi", gramian.double(), least)
+        solved = solve(gramian, linear, cap=None, sums_to_one=False)
         general = (solved.coefficients + least).to(weights)
         return Coefficients(general=general, target=weights.new_ones(num_blocks), solved=solved)

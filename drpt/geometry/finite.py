@@ -54,7 +54,7 @@ def require_finite_products(products: Products, rows: GeneralRows, blocks: Seque
         is_example = ~torch.isfinite(products.alignment)
         if products.gramian is not None:
             is_example |= ~torch.isfinite(products.gramian).all(dim=2)
-    of_target = " the target examples and" if bool(is_target.any()) else ""
+    of_target = "the target examples" if bool(is_target.any()) else ""
     _refuse("inner products", is_broken, is_example.any(dim=0), rows, blocks, of_target)
 
 
@@ -81,13 +81,14 @@ def require_finite_coefficients(coefficients: Coefficients, rows: GeneralRows, b
 def _refuse(
     name: str, is_broken: Tensor, is_example: Tensor, rows: GeneralRows, blocks: Sequence[int], of_target: str
 ) -> None:
-    places = is_broken.nonzero().squeeze(1).tolist()
-    broken = tuple(blocks[place] for place in places)
+    broken = tuple(blocks[place] for place in is_broken.nonzero().squeeze(1).tolist())
     ids = tuple(rows.example_ids[is_example].tolist())
-    examples = f" the general examples with the ids {_listed(ids)}" if ids else " no general example"
+    whose = [of_target] if of_target else []
+    if ids:
+        whose.append(f"the general examples with ids {_listed(ids)}")
+    of_whom = f", of {' and of '.join(whose)}," if whose else ""
     raise NonFiniteProductsError(
-        f"{name} of {len(broken)} of {len(blocks)} blocks are NaN or infinite, those of the blocks {_listed(broken)} and of"
-        f"{of_target}{examples}: {_WAY_OUT}",
+        f"{name} in {len(broken)} of {len(blocks)} blocks (indices {_listed(broken)}){of_whom} are NaN or infinite: {_WAY_OUT}",
         blocks=broken,
         example_ids=ids,
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from drpt.capture.diagnostics import BlockGroup, StepReport
 from drpt.geometry.bounds import project_onto_capped_simplex
 from drpt.geometry.products import GeneralRows, NonFiniteProductsError, Products
-from drpt.geometry.quadratic_program import kkt_residual, solve
+from drpt.geometry.quadratic_program import solve
 from drpt.geometry.subset import num_kept
 from tests.geometry.test_identities import BLOCKS, SEEDS, Problem, assert_same, regularizer
 from tests.reference.quadratic_program import solve_by_enumeration
