@@ -17,9 +17,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from drpt.geometry.active_set import active_set
-from drpt.geometry.bounds import project_onto_bounds
+from drpt.geometry.bounds import project_onto_capped_simplex
 from drpt.geometry.newton_steps import newton_steps, systems_of
-from drpt.geometry.residuals import ACCEPTED, cone_residual, hull_residual, lengths, linear_size, VANISHED
+from drpt.geometry.residuals import ACCEPTED, VANISHED, cone_residual, hull_residual, lengths, linear_size
 
 _NEWTON_STEPS = 12
 _CHANGES = 6  # of bounds, for each coordinate, before `active_set` gives up
@@ -31,7 +31,7 @@ _ROUGH_RIDGE = 2.0**-20  # times √n, of each diagonal entry: the least eigenva
 class Solution:
     """The coefficients found, and how good they are; whoever uses them looks at ``is_converged``."""
 
-    coefficients: Float[Tensor, "block general"]  # finite, whatever came out
+    coefficients: Float[Tensor, "block general"]  # zero where nothing came out that is finite
     residual: Float[Tensor, " block"]  # see `drpt.geometry.residuals`; infinite where nothing finite came out
     num_steps: Int[Tensor, " block"]  # linear systems solved
     is_converged: Bool[Tensor, " block"]  # the residual is at most `drpt.geometry.residuals.ACCEPTED`
@@ -46,14 +46,14 @@ def solution(coefficients: Tensor, residual: Tensor, num_steps: Tensor) -> Solut
         num_steps: Linear systems solved [block].
 
     Returns:
-        The solution; blocks of no use get zeros, an infinite residual and no status.
+        The solution; a block of no use has zeros and an infinite residual, and has not converged.
     """
-    is_finite = torch.isfinite(residual) & torch.isfinite(coefficients).all(dim=1)
+    is_useless = ~(residual < torch.inf)  # true for NaN
+    if bool(is_useless.any()):
+        coefficients = torch.where(is_useless[:, None], 0.0, coefficients)
+        residual = torch.where(is_useless, torch.inf, residual)
     return Solution(
-        coefficients=torch.where(is_finite[:, None], coefficients, 0.0),
-        residual=torch.where(is_finite, residual, torch.inf),
-        num_steps=num_steps,
-        is_converged=is_finite & (residual <= ACCEPTED),
+        coefficients=coefficients, residual=residual, num_steps=num_steps, is_converged=residual <= ACCEPTED
     )
 
 
@@ -86,7 +86,8 @@ def solve(
         assert cap is not None
         scale = torch.maximum(own_sq.amax(dim=1), linear.abs().amax(dim=1))
         scale = torch.where(scale > 0, scale, 1.0)
-        bounds = cap.double().expand_as(linear)
+        bounds = cap.double()
+        bounds = (bounds / bounds.sum(dim=1, keepdim=True).clamp(max=1.0)).expand_as(linear)  # 1 but for rounding
         K, s, unit = gramian / scale[:, None, None], linear / scale[:, None], None
     else:  # c is inverse in the gradients' lengths, and linear in s
         assert cap is None
@@ -109,7 +110,8 @@ def solve(
     if len(todo):
         part = None if bounds is None else bounds[todo]
         start = _best_start(K[todo], s[todo], c[todo], part)
-        size = torch.ones_like(start[:, 0]) if part is None else torch.maximum(linear_size(K[todo], s[todo]), VANISHED * lengths(K[todo]).amax(dim=1))
+        length = lengths(K[todo])
+        size = torch.maximum(linear_size(s[todo], length), VANISHED * length.amax(dim=1))
         again, steps = active_set(K[todo], s[todo], start, part, size, most_steps=_CHANGES * c.shape[1])
         now = residual(again, todo)
         is_better = ~(reached[todo] <= now)  # true for NaN
@@ -121,9 +123,7 @@ def solve(
 
 def _best_start(K: Tensor, s: Tensor, c: Tensor, cap: Tensor | None) -> Tensor:
     """Of Newton's point, the one nearest to zero and the corner that v points to, the one with the smallest objective."""
-    starts = [c, project_onto_bounds(torch.zeros_like(c), cap, cap is not None)]
-    if cap is not None:
-        starts.append(project_onto_bounds(_FAR * s, cap, True))
+    starts = [c, torch.zeros_like(c)] if cap is None else [project_onto_capped_simplex(y, cap) for y in (c, 0 * s, _FAR * s)]
     objective = torch.stack([(c * (torch.bmm(K, c[:, :, None]).squeeze(2) / 2 - s)).sum(dim=1) for c in starts])
     best = torch.nan_to_num(objective, nan=torch.inf).argmin(dim=0)
     return torch.stack(starts)[best, torch.arange(len(c), device=c.device)]

@@ -1,7 +1,8 @@
-"""How far coefficients are from optimal: residuals that no solver's own scaling enters.
+"""How far coefficients are from optimal: residuals that neither a block's size nor the lengths of its gradients enter.
 
-They are formed in float64 from the inner products themselves and do not depend on the gradients' lengths, neither a block's
-nor those of its examples. Let ``ℓ_i = √K_ii`` be the length of g_i and ``slope = K c − s``, so that ``slope_i = <g_i, u − v>``.
+They are formed in float64 from the inner products. Let ``ℓ_i = √K_ii`` be the length of g_i, ``x_i = c_i ℓ_i``, and
+``slope = K c − s``, so that ``slope_i = <g_i, u − v>``. Where a set's coefficients have no scale of their own (`cone_residual`,
+`span_residual`), the caller brings the gradients to length 1 first, and ``max_i |s_i|`` too: c is x then.
 
 Axes: block = problems, general = examples.
 """
@@ -13,6 +14,7 @@ from torch import Tensor
 ACCEPTED = 1e-6  # a residual up to this is a solution
 ROUNDING = 2.0**-53  # of an inner product, relative to the two lengths
 VANISHED = 1e-12  # of the longest gradient: a shorter u is none
+_TINY = 1e-300  # keeps what is 0 from being divided by 0
 
 
 def lengths(gramian: Float[Tensor, "block general general"]) -> Float[Tensor, "block general"]:
@@ -21,18 +23,18 @@ def lengths(gramian: Float[Tensor, "block general general"]) -> Float[Tensor, "b
 
 
 def linear_size(
-    gramian: Float[Tensor, "block general general"], linear: Float[Tensor, "block general"]
+    linear: Float[Tensor, "block general"], length: Float[Tensor, "block general"]
 ) -> Float[Tensor, " block"]:
     """``max_i |s_i|/ℓ_i``: the length of v, as far as it lies along some example.
 
     Args:
-        gramian: K.
         linear: s.
+        length: ℓ; examples of no length are left out.
 
     Returns:
         One length a block.
     """
-    return _per_length(linear.abs(), lengths(gramian)).amax(dim=1)
+    return torch.where(length > 0, linear.abs() / length.clamp(min=_TINY), 0.0).amax(dim=1)
 
 
 def span_residual(
@@ -40,18 +42,17 @@ def span_residual(
     linear: Float[Tensor, "block general"],
     coefficients: Float[Tensor, "block general"],
 ) -> Float[Tensor, " block"]:
-    """``max_i |slope_i|/ℓ_i`` over ``max_i |s_i|/ℓ_i``: what of v lies along some g_i and is not in u.
+    """``max_i |slope_i|``: what of v lies along some g_i and is not in u.
 
     Args:
-        gramian: K.
-        linear: s.
+        gramian: K, of gradients of length 1.
+        linear: s, of size 1.
         coefficients: c, of any sign.
 
     Returns:
-        One number a block; infinite where one is not finite.
+        One number a block; NaN where c is.
     """
-    length = lengths(gramian)
-    return _over(_per_length(_slope(gramian, linear, coefficients), length).abs().amax(dim=1), linear_size(gramian, linear))
+    return _slope(gramian, linear, coefficients).abs().amax(dim=1)
 
 
 def cone_residual(
@@ -59,22 +60,18 @@ def cone_residual(
     linear: Float[Tensor, "block general"],
     coefficients: Float[Tensor, "block general"],
 ) -> Float[Tensor, " block"]:
-    """``max_i |x_i − max(x_i − slope_i/ℓ_i, 0)|`` over ``max_i |s_i|/ℓ_i``, with ``x_i = c_i ℓ_i``.
-
-    How far u moves along one gradient before it is optimal along it, or out of the cone before it is in it.
+    """``max_i |c_i − max(c_i − slope_i, 0)|``: how far u moves along one gradient before that is optimal, or leaves the cone.
 
     Args:
-        gramian: K.
-        linear: s.
-        coefficients: c, at least 0.
+        gramian: K, of gradients of length 1.
+        linear: s, of size 1.
+        coefficients: c; below 0, the residual is at least as large.
 
     Returns:
-        One number a block; infinite where one is not finite.
+        One number a block; NaN where c is.
     """
-    length = lengths(gramian)
-    along = coefficients * length
-    moved = along - (along - _per_length(_slope(gramian, linear, coefficients), length)).clamp(min=0)
-    return _over(torch.maximum(moved.abs(), -along).amax(dim=1), linear_size(gramian, linear))
+    moved = coefficients - (coefficients - _slope(gramian, linear, coefficients)).clamp(min=0)
+    return torch.maximum(moved.abs(), -coefficients).amax(dim=1)
 
 
 def hull_residual(
@@ -92,26 +89,26 @@ def hull_residual(
     bounds count as they are. Where u and v vanish, 1e-12 of the longest gradient is what it is measured by.
 
     Args:
-        gramian: K.
+        gramian: K, of any size, as is s.
         linear: s.
         coefficients: c.
         cap: Upper bounds.
 
     Returns:
-        One number a block; infinite where one is not finite.
+        One number a block; NaN where c is.
     """
-    length = lengths(gramian)
-    slope = _slope(gramian, linear, coefficients)
-    own_sq = torch.diagonal(gramian, dim1=1, dim2=2)
+    slope, own_sq = _slope(gramian, linear, coefficients), torch.diagonal(gramian, dim1=1, dim2=2)
     between = (own_sq[:, :, None] + own_sq[:, None, :] - 2 * gramian).clamp(min=0).sqrt()
-    room = torch.minimum((cap - coefficients).clamp(min=0)[:, :, None], coefficients.clamp(min=0)[:, None, :])
-    gain = _per_length((slope[:, None, :] - slope[:, :, None]).clamp(min=0), between)
+    above, below = cap - coefficients, coefficients.clamp(min=0)
+    room = torch.minimum(above.clamp(min=0)[:, :, None], below[:, None, :])
+    gain = (slope[:, None, :] - slope[:, :, None]).clamp(min=0) / between.clamp(min=_TINY)
     moved = torch.minimum(gain, room * between).flatten(1).amax(dim=1)
-    outside = torch.maximum((-coefficients).amax(dim=1), (coefficients - cap).amax(dim=1))
-    outside = torch.maximum(outside, (coefficients.sum(dim=1) - 1).abs())
-    size = torch.maximum(linear_size(gramian, linear), (coefficients.abs() * length).sum(dim=1))
+    length = own_sq.clamp(min=0).sqrt()
+    size = torch.maximum(linear_size(linear, length), (below * length).sum(dim=1))
     size = torch.maximum(size, VANISHED * length.amax(dim=1))
-    return torch.maximum(_over(moved, size), _over(outside, torch.ones_like(outside)))
+    outside = torch.maximum((below - coefficients).amax(dim=1), -above.amin(dim=1))
+    outside = torch.maximum(outside, (coefficients.sum(dim=1) - 1).abs())
+    return torch.maximum(moved / size.clamp(min=_TINY), outside)
 
 
 def worst_case_residual(
@@ -124,9 +121,8 @@ def worst_case_residual(
 ) -> Float[Tensor, " block"]:
     """How far ``u = v + Σ c_i g_i`` is from the best worst case μ within a ball around v, for v of length 1.
 
-    The largest of three: how far u is out of the ball; ``max_i |x_i − max(x_i − (<u, g_i> − μ)/ℓ_i, 0)|``, ``x_i = c_i ℓ_i``;
-    and how far u is from the ball's surface, unless no worst case is better. What rounding leaves open of ‖u − v‖ counts as
-    out of the ball.
+    The largest of three: how far u is out of the ball; ``max_i |x_i − max(x_i − (<u, g_i> − μ)/ℓ_i, 0)|``; and how far u is
+    from the ball's surface, unless no worst case is better. What rounding leaves open of ‖u − v‖ counts as out of the ball.
 
     Args:
         gramian: K.
@@ -138,29 +134,18 @@ def worst_case_residual(
             infinite where none is known.
 
     Returns:
-        One number a block; infinite where one is not finite.
+        One number a block; NaN where c is.
     """
     length = lengths(gramian)
     along = coefficients * length
     inner = _slope(gramian, -alignment, coefficients)
-    moved = along - (along - _per_length(inner - worst[:, None], length)).clamp(min=0)
+    slack = torch.where(length > 0, (inner - worst[:, None]) / length.clamp(min=_TINY), 0.0)
+    moved = torch.maximum((along - (along - slack).clamp(min=0)).abs(), -along).amax(dim=1)
     apart = (coefficients * (inner - alignment)).sum(dim=1).clamp(min=0).sqrt()
-    rounding = ROUNDING * along.square().sum(dim=1)
-    outside = apart + torch.where(apart > 0, rounding / torch.where(apart > 0, apart, 1.0), 0.0) - radius
+    outside = apart + ROUNDING * along.square().sum(dim=1) / apart.clamp(min=_TINY) - radius
     short_of = torch.minimum((radius - apart).clamp(min=0), gap)
-    residual = torch.stack([torch.maximum(moved.abs(), -along).amax(dim=1), outside, short_of, torch.zeros_like(gap)])
-    return _over(residual.amax(dim=0), torch.ones_like(gap))
+    return torch.maximum(torch.maximum(moved, outside), short_of)
 
 
 def _slope(gramian: Tensor, linear: Tensor, coefficients: Tensor) -> Tensor:
     return torch.bmm(gramian, coefficients[:, :, None]).squeeze(2) - linear
-
-
-def _per_length(values: Tensor, length: Tensor) -> Tensor:
-    """0 where the length is: no step along a gradient that vanishes moves u."""
-    return torch.where(length > 0, values / torch.where(length > 0, length, 1.0), 0.0)
-
-
-def _over(moved: Tensor, size: Tensor) -> Tensor:
-    relative = torch.where(size > 0, moved / torch.where(size > 0, size, 1.0), torch.where(moved > 0, torch.inf, 0.0))
-    return torch.where(torch.isfinite(relative), relative, torch.inf)

@@ -45,15 +45,18 @@ def _combination(gramian: Tensor, alignment: Tensor) -> Solution:
     """Almost the shortest coefficients of the projection onto the subspace, every gradient being brought to length one first."""
     gramian, alignment = without_rounding(gramian), alignment.double()
     length = lengths(gramian)
-    unit = torch.where(length > 0, 1.0 / torch.where(length > 0, length, 1.0), 0.0)
+    has_length = length > 0
+    unit = torch.where(has_length, 1.0 / torch.where(has_length, length, 1.0), 0.0)
     matrix, right = unit[:, :, None] * gramian * unit[:, None, :], unit * alignment
+    size = right.abs().amax(dim=1, keepdim=True)
+    size = torch.where(size > 0, size, 1.0)
+    right = right / size
     system = matrix.clone()
-    system.diagonal(dim1=1, dim2=2).add_(_RIDGE * matrix.shape[1] + (length == 0))
+    system.diagonal(dim1=1, dim2=2).add_(_RIDGE * matrix.shape[1] + (~has_length).double())
     factors, pivots, _ = torch.linalg.lu_factor_ex(system)
     found = torch.zeros_like(right)
     for _ in range(1 + _REPEATS):
         left = right - torch.bmm(matrix, found[:, :, None]).squeeze(2)
         found = found + torch.linalg.lu_solve(factors, pivots, left[:, :, None]).squeeze(2)
-    general = unit * found
-    num_steps = torch.full((len(general),), 1 + _REPEATS, dtype=torch.long, device=general.device)
-    return solution(general, span_residual(gramian, alignment, general), num_steps)
+    num_steps = torch.full((len(found),), 1 + _REPEATS, dtype=torch.long, device=found.device)
+    return solution(size * unit * found, span_residual(matrix, right, found), num_steps)
