@@ -36,13 +36,19 @@ class _Programs:
 
     def take(self, blocks: Tensor) -> "_Programs":
         """Some of them."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return _Programs(**{name: None if value is None else value[blocks] for name, value in fields.items()})
+        return _Programs(
+            K=self.K[blocks],
+            s=self.s[blocks],
+            top=self.top[blocks],
+            weight=None if self.weight is None else self.weight[blocks],
+            size=self.size[blocks],
+            x=self.x[blocks],
+            is_free=self.is_free[blocks],
+            is_barred=self.is_barred[blocks],
+        )
 
 
-def active_set(
-    K: Tensor, s: Tensor, c: Tensor, cap: Tensor | None, size: Tensor, *, most_steps: int
-) -> tuple[Tensor, Tensor]:
+def active_set(K: Tensor, s: Tensor, c: Tensor, cap: Tensor | None, size: Tensor, *, most_steps: int) -> tuple[Tensor, Tensor]:
     """Minimise ``½ cᵀ K c − sᵀ c`` from a feasible point.
 
     Args:

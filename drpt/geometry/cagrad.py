@@ -7,7 +7,7 @@ from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import Solution, solution, solve, without_rounding
+from drpt.geometry.quadratic_program import solution, solve, without_rounding
 from drpt.geometry.residuals import ROUNDING, VANISHED, lengths, worst_case_residual
 
 _STEPS = 40

@@ -78,9 +78,7 @@ def require_finite_coefficients(coefficients: Coefficients, rows: GeneralRows, b
     return coefficients
 
 
-def _refuse(
-    name: str, is_broken: Tensor, is_example: Tensor, rows: GeneralRows, blocks: Sequence[int], of_target: str
-) -> None:
+def _refuse(name: str, is_broken: Tensor, is_example: Tensor, rows: GeneralRows, blocks: Sequence[int], of_target: str) -> None:
     broken = tuple(blocks[place] for place in is_broken.nonzero().squeeze(1).tolist())
     ids = tuple(rows.example_ids[is_example].tolist())
     whose = [of_target] if of_target else []

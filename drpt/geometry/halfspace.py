@@ -31,8 +31,9 @@ class Halfspace(FeasibleSet):
         terms = (omega * length).sum(dim=1)
         is_against = (inner < 0) & (mean_sq > _VANISHED * terms.square())
         share = torch.where(is_against, -inner / torch.where(is_against, mean_sq, 1.0), 0.0)
-        # What is left against ḡ, over the two lengths as far as they are known.
-        left = (-(inner + share * mean_sq)).clamp(min=0) / torch.where(terms > 0, terms, 1.0)
+        # How far <u, ḡ> is below 0, or above it where u is not v, over the two lengths as far as they are known.
+        along = inner + share * mean_sq
+        left = torch.where(is_against, along.abs(), -along).clamp(min=0) / torch.where(terms > 0, terms, 1.0)
         size = linear_size(alignment.double(), length)
         residual = left / torch.where(size > 0, size, 1.0)
         solved = solution(share[:, None] * omega, residual, torch.zeros(num_blocks, dtype=torch.long, device=omega.device))

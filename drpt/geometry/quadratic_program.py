@@ -52,9 +52,7 @@ def solution(coefficients: Tensor, residual: Tensor, num_steps: Tensor) -> Solut
     if bool(is_useless.any()):
         coefficients = torch.where(is_useless[:, None], 0.0, coefficients)
         residual = torch.where(is_useless, torch.inf, residual)
-    return Solution(
-        coefficients=coefficients, residual=residual, num_steps=num_steps, is_converged=residual <= ACCEPTED
-    )
+    return Solution(coefficients=coefficients, residual=residual, num_steps=num_steps, is_converged=residual <= ACCEPTED)
 
 
 def solve(

@@ -22,9 +22,7 @@ def lengths(gramian: Float[Tensor, "block general general"]) -> Float[Tensor, "b
     return torch.diagonal(gramian, dim1=1, dim2=2).clamp(min=0).sqrt()
 
 
-def linear_size(
-    linear: Float[Tensor, "block general"], length: Float[Tensor, "block general"]
-) -> Float[Tensor, " block"]:
+def linear_size(linear: Float[Tensor, "block general"], length: Float[Tensor, "block general"]) -> Float[Tensor, " block"]:
     """``max_i |s_i|/ℓ_i``: the length of v, as far as it lies along some example.
 
     Args:

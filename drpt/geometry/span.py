@@ -42,7 +42,7 @@ class Span(FeasibleSet):
 
 
 def _combination(gramian: Tensor, alignment: Tensor) -> Solution:
-    """Almost the shortest coefficients of the projection onto the subspace, every gradient being brought to length one first."""
+    """Almost the shortest coefficients of the projection onto the subspace, of gradients brought to length one."""
     gramian, alignment = without_rounding(gramian), alignment.double()
     length = lengths(gramian)
     has_length = length > 0

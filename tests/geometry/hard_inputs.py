@@ -216,4 +216,4 @@ KINDS: dict[str, Kind] = {
 def hard_input(kind: str, *, n: int, blocks: int = 30, seed: int = 0) -> HardInput:
     """Gradients of a kind, or Gaussian ones."""
     generator = torch.Generator().manual_seed(seed)
-    return (KINDS[kind] if kind in KINDS else gaussian)(generator, blocks, n)
+    return (gaussian if kind == "gaussian" else KINDS[kind])(generator, blocks, n)

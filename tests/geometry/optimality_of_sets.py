@@ -30,7 +30,7 @@ def found_by(name, given, dtype):
 
 
 def residuals(name, given, dtype, found):
-    """One number a block: in float64 of the gradients themselves, in float32 of the products that were given and their ridge."""
+    """One number a block: of the gradients themselves in float64, of the given products and their ridge in float32."""
     products = products_of(given, dtype)
     omega, general = given.weights.numpy(), found.general.numpy().astype(optimality.REAL)
     numbers = []
@@ -46,10 +46,12 @@ def residuals(name, given, dtype, found):
 
 
 def _residual(name, K, s, square, c, omega, target, dtype):
-    def ready(K):
-        return K if dtype is torch.float64 else optimality.with_ridge(K)
-
+    num_rows = len(c) + (name == "mgda")
     strength = SOLVING[name]
+
+    def ready(K):
+        return K if dtype is torch.float64 else optimality.with_ridge(K, num_rows)
+
     if name == "hull":
         return optimality.hull(ready(K), s, c, np.minimum(omega / strength, 1))
     if name == "mgda":

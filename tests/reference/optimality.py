@@ -16,9 +16,9 @@ def exact_products(general, target):
     return np.einsum("id,jd->ij", G, G), G @ v, v @ v
 
 
-def with_ridge(K):
-    """What a gramian of float32 sums stands for: its least eigenvalues are rounding."""
-    return K + np.diag(REAL(2.0**-20 * len(K) ** 0.5) * np.diag(K))
+def with_ridge(K, n):
+    """What a gramian of n examples' float32 sums stands for: its least eigenvalues are rounding."""
+    return K + np.diag(REAL(2.0**-20 * n**0.5) * np.diag(K))
 
 
 def _lengths(K):
@@ -47,7 +47,9 @@ def cone(K, s, c):
     slope = K @ c - s
     for i, length in enumerate(_lengths(K)[0]):
         if length > 0:
-            worst = max(worst, -c[i] * length, abs(slope[i]) / length if slope[i] < 0 else min(slope[i] / length, c[i] * length))
+            worst = max(
+                worst, -c[i] * length, abs(slope[i]) / length if slope[i] < 0 else min(slope[i] / length, c[i] * length)
+            )
     return _relative(worst, _size(K, s))
 
 
@@ -71,13 +73,11 @@ def hull(K, s, c, cap):
 
 
 def halfspace(K, s, c, omega):
-    """How far ``<u, ḡ>`` is below zero, and that u is v where it is above."""
+    """How far ``<u, ḡ>`` is below zero, or above it where u is not v."""
     length, _ = _lengths(K)
     size = (omega @ length) * _size(K, s)
     inner = omega @ (s + K @ c)
-    against = _relative(max(-inner, 0), size)
-    is_needless = omega @ s >= 0 and bool((c != 0).any())
-    return max(against, float(is_needless))
+    return _relative(abs(inner) if (c != 0).any() else max(-inner, 0), size)
 
 
 def worst_case(K, s, square, c, strength):
