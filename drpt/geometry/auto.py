@@ -34,7 +34,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, require_finite
+from drpt.geometry.finite import require_finite
+from drpt.geometry.products import Coefficients, GeneralRows, Products
 from drpt.geometry.quadratic_program import Solution
 from drpt.geometry.score import Score
 

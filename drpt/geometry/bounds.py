@@ -1,4 +1,4 @@
-"""The bounds of a small quadratic program, ``0 ≤ c ≤ cap`` and ``Σ c = 1`` where asked for: closest points within them.
+"""The bounds of a small quadratic program, ``0 ≤ c ≤ cap`` and ``Σ c = 1``: the closest point within them.
 
 Axes: block = problems, general = coordinates.
 """
@@ -6,24 +6,6 @@ Axes: block = problems, general = coordinates.
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-
-def project_onto_bounds(
-    y: Float[Tensor, "block general"], cap: Float[Tensor, "block general"] | None, sums_to_one: bool
-) -> Float[Tensor, "block general"]:
-    """Closest point within the bounds, and of sum 1 where asked for.
-
-    Args:
-        y: Any point.
-        cap: Upper bounds; None for none.
-        sums_to_one: Whether the coefficients sum to 1.
-
-    Returns:
-        The projection.
-    """
-    if not sums_to_one:
-        return y.clamp(min=0) if cap is None else torch.minimum(y.clamp(min=0), cap)
-    return project_onto_capped_simplex(y, torch.ones_like(y) if cap is None else cap)
 
 
 def project_onto_capped_simplex(

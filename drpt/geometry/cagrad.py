@@ -1,25 +1,28 @@
 """Near the target gradient, the direction whose worst general example gains most."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products, require_finite
-from drpt.geometry.quadratic_program import Solution, kkt_residual, solve, without_rounding
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
+from drpt.geometry.quadratic_program import solution, solve, without_rounding
+from drpt.geometry.residuals import ROUNDING, VANISHED, lengths, worst_case_residual
 
-_STEPS = 60
-_SHORTEST = 1e-7  # of the largest gradient: a shorter mixture has no direction
-_TOLERANCE = 1e-6  # of the residual; the quadratic programs inside are solved to 1e-9
+_STEPS = 40
+_REACHED = 1e-9  # of the radius
+_SHORTEST = 3e-7  # of the terms that it is a sum of: a shorter mixture has no direction
 
 
 class CAGrad(FeasibleSet):
     """CAGrad (Liu et al. 2021) around the target gradient: ``argmax_u min_i <u, g_i>  subject to  ‖u − v‖ ≤ λ ‖v‖``.
 
-    By duality ``u = v + λ‖v‖ g_w/‖g_w‖``, ``g_w = Σ w_i g_i``, where w on the simplex minimises
-    ``<g_w, v> + λ‖v‖ ‖g_w‖``. For a fixed length ρ the minimiser of ``<g_w, v> + λ‖v‖ (‖g_w‖²/ρ + ρ)/2`` is a quadratic
-    program, and the ρ that equals its own ``‖g_w‖`` is found between two brackets. Where g_w vanishes, the best worst case
-    is ``<u, g_i> ≥ 0`` with equality for some i, and of the directions that reach it the one closest to v is taken: the
-    projection onto the `dual_cone`. Departure: CAGrad's centre is the mean of all tasks; here it is the target.
+    For a worst case μ, the u closest to v with ``<u, g_i> ≥ μ`` for all i is ``v + Σ c_i g_i``, c the solution of the dual
+    cone's program with ``μ − s`` for ``−s``. Its distance d(μ) from v is convex, so that Newton's steps from above find the μ
+    with ``d(μ) = λ ‖v‖``. Where the hull of the g_i contains the origin no u gains on all, the best worst case is
+    ``<u, g_i> ≥ 0`` with equality for some i, and of the directions that reach it the one closest to v is taken: the projection
+    onto the `dual_cone`. Departure: CAGrad's centre is the mean of all tasks; here it is the target.
 
     Args:
         strength: λ in [0, 1]; checked in `drpt.geometry.spec`.
@@ -33,94 +36,101 @@ class CAGrad(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
-        rough, rough_alignment = finite_products(products)
+        rough, rough_alignment = gramian_and_alignment(products)
         assert products is not None
-        require_finite(products.target_sq, "inner products")
-        gramian, alignment = without_rounding(rough), rough_alignment.double()
-        radius = self.strength * products.target_sq.double().clamp(min=0).sqrt()
-        solved, length = _worst_mixture(gramian, alignment, radius)
-        share = torch.where(length > 0, radius / torch.where(length > 0, length, 1.0), 0.0)
-        general = share[:, None] * solved.coefficients
-        has_no_length = (length == 0) & (radius > 0)
-        if bool(has_no_length.any()):
-            nearest = solve(gramian, -alignment, cap=None, sums_to_one=False)
-            general = torch.where(has_no_length[:, None], nearest.coefficients, general)
-            solved = _choose(has_no_length, nearest, solved)
+        length = products.target_sq.double().clamp(min=0).sqrt()
+        scale = torch.where(length > 0, length, 1.0)
+        gramian, alignment = without_rounding(rough), rough_alignment.double() / scale[:, None]  # of a v of length 1
+        radius = self.strength * (length > 0).double()
+        found = _search(gramian, alignment, radius)
+        residual = worst_case_residual(gramian, alignment, found.coefficients, found.worst, radius, found.gap)
+        solved = solution(scale[:, None] * found.coefficients, residual, found.num_steps)
         weights = rows.weights(num_blocks)
-        return Coefficients(general=general.to(weights), target=weights.new_ones(num_blocks), solved=solved)
+        return Coefficients(general=solved.coefficients.to(weights), target=weights.new_ones(num_blocks), solved=solved)
 
 
-def _worst_mixture(gramian: Tensor, alignment: Tensor, radius: Tensor) -> tuple[Solution, Tensor]:
-    """The w minimising ``<g_w, v> + radius ‖g_w‖`` over the simplex, and ``‖g_w‖`` (0 where it has no direction).
+@dataclass(slots=True, kw_only=True)
+class _Search:
+    """Where the search for the best worst case stands; v has length 1."""
 
-    ``‖g_w(ρ)‖ − ρ`` changes sign once in ρ; false position with halved ends (Illinois) closes in on it.
+    worst: Tensor  # μ [block]
+    coefficients: Tensor  # c at μ [block, general]
+    distance: Tensor  # d(μ) [block]
+    gap: Tensor  # how much better a worst case than 0 could be, ∞ where it is not known [block]
+    num_steps: Tensor  # [block]
+
+
+def _search(gramian: Tensor, alignment: Tensor, radius: Tensor) -> _Search:
+    """The μ with ``d(μ) = radius``; 0 where no u gains on all.
 
     Args:
         gramian: K.
         alignment: s.
-        radius: Of the ball around v.
+        radius: Of the ball around v [block].
 
     Returns:
-        The mixture, and its length.
+        Where the search ended.
     """
-    cap = torch.ones_like(alignment[:1])
-    size = torch.diagonal(gramian, dim1=1, dim2=2).amax(dim=1).clamp(min=0).sqrt()
-    pull = torch.where(radius > 0, 1.0 / torch.where(radius > 0, radius, 1.0), 0.0)
-
-    def mixture(length: Tensor) -> tuple[Solution, Tensor]:
-        found = solve(gramian, -(length * pull)[:, None] * alignment, cap=cap, sums_to_one=True)
-        square = torch.einsum("bi,bij,bj->b", found.coefficients, gramian, found.coefficients)
-        return found, square.clamp(min=0).sqrt()
-
-    low, high = _SHORTEST * size, size
-    best, low_length = mixture(low)
-    at_high, high_length = mixture(high)
-    low_value, high_value = low_length - low, high_length - high
-    length = torch.where(high_value >= 0, high, low)
-    best = _choose(high_value >= 0, at_high, best)
-    has_no_length = low_value <= 0
-    todo = (high_value < 0) & ~has_no_length
-    moved = torch.zeros_like(size)  # which end moved last: 1 the lower, -1 the upper
+    here = _at(gramian, alignment, torch.zeros_like(radius))
+    is_inside = here.distance < radius
+    high = torch.where(is_inside, (alignment + radius[:, None] * lengths(gramian)).amin(dim=1), 0.0)
+    low = torch.where(is_inside, 0.0, alignment.amin(dim=1))
+    inside = is_inside.nonzero().squeeze(1)
+    if len(inside):
+        here.gap[inside], steps = _gap_at_zero(gramian[inside], alignment[inside], radius[inside])
+        here.num_steps[inside] += steps
+    is_under_way = (here.gap > 2 * _SHORTEST) & (radius > 0)
     for _ in range(_STEPS):
-        if not bool(todo.any()):
+        is_under_way &= ~_is_reached(gramian, here, radius)
+        todo = is_under_way.nonzero().squeeze(1)
+        if len(todo) == 0:
             break
-        middle = (low * high_value - high * low_value) / torch.where(todo, high_value - low_value, 1.0)
-        middle = torch.where(todo, middle, length)
-        found, found_length = mixture(middle)
-        value = found_length - middle
-        is_above = value > 0  # the crossing lies beyond
-        # An end that stays twice counts half, so that both move.
-        high_value = torch.where(is_above, torch.where(moved > 0, high_value / 2, high_value), value)
-        low_value = torch.where(is_above, value, torch.where(moved < 0, low_value / 2, low_value))
-        low, high = torch.where(is_above, middle, low), torch.where(is_above, high, middle)
-        moved = torch.where(is_above, 1.0, -1.0)
-        best, length = _choose(todo, found, best), torch.where(todo, middle, length)
-        todo = todo & (value.abs() > 1e-13 * size)
-    length = torch.where(has_no_length, 0.0, length)
-    return _with_own_residual(gramian, alignment, radius, best, length), length
+        distance = here.distance[todo]
+        slope = here.coefficients[todo].sum(dim=1) / distance  # of d in μ
+        newton = here.worst[todo] - (distance - radius[todo]) / slope
+        middle = (low[todo] + high[todo]) / 2
+        worst = torch.where(newton > low[todo], torch.minimum(newton, high[todo]), middle)  # the middle for NaN
+        found = _at(gramian[todo], alignment[todo], worst)
+        is_beyond = found.distance > radius[todo]
+        high[todo] = torch.where(is_beyond, worst, high[todo])
+        low[todo] = torch.where(is_beyond, low[todo], worst)
+        is_under_way[todo] = worst != here.worst[todo]
+        here.worst[todo], here.coefficients[todo], here.distance[todo] = worst, found.coefficients, found.distance
+        here.num_steps[todo] += found.num_steps
+    here.coefficients = torch.where((radius > 0)[:, None], here.coefficients, 0.0)
+    is_reached = _is_reached(gramian, here, radius) & (radius > 0)  # to the last digit, then
+    share = torch.where(is_reached, radius / here.distance.clamp(min=1e-300), 1.0)
+    here.coefficients = share[:, None] * here.coefficients
+    return here
 
 
-def _with_own_residual(gramian: Tensor, alignment: Tensor, radius: Tensor, found: Solution, length: Tensor) -> Solution:
-    """How far w is from the conditions of the problem itself; where g_w vanishes or radius does, nothing depends on w."""
-    share = torch.where(length > 0, radius / torch.where(length > 0, length, 1.0), 0.0)
-    K, s = share[:, None, None] * gramian, -alignment
-    scale = torch.maximum(torch.diagonal(K, dim1=1, dim2=2).amax(dim=1), s.abs().amax(dim=1))
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    cap = torch.ones_like(s)
-    residual = kkt_residual(K / scale[:, None, None], s / scale[:, None], found.coefficients, cap=cap, sums_to_one=True)
-    residual = torch.where(share > 0, residual, 0.0)
-    return Solution(
+def _is_reached(gramian: Tensor, here: _Search, radius: Tensor) -> Tensor:
+    """Whether d(μ) is the radius, as far as rounding tells."""
+    terms_sq = (here.coefficients.square() * torch.diagonal(gramian, dim1=1, dim2=2)).sum(dim=1)
+    rounding = torch.where(here.distance > 0, ROUNDING * terms_sq / here.distance.clamp(min=1e-300), 0.0)
+    return (here.distance - radius).abs() <= _REACHED * radius + rounding
+
+
+def _at(gramian: Tensor, alignment: Tensor, worst: Tensor) -> _Search:
+    """The u closest to v with ``<u, g_i> ≥ μ`` for all i."""
+    found = solve(gramian, worst[:, None] - alignment, cap=None, sums_to_one=False)
+    square = torch.einsum("bi,bij,bj->b", found.coefficients, gramian, found.coefficients)
+    return _Search(
+        worst=worst,
         coefficients=found.coefficients,
-        residual=residual,
+        distance=square.clamp(min=0).sqrt(),
+        gap=torch.full_like(worst, torch.inf),
         num_steps=found.num_steps,
-        is_converged=found.is_converged & (residual <= _TOLERANCE),
     )
 
 
-def _choose(condition: Tensor, first: Solution, second: Solution) -> Solution:
-    return Solution(
-        coefficients=torch.where(condition[:, None], first.coefficients, second.coefficients),
-        residual=torch.where(condition, first.residual, second.residual),
-        num_steps=first.num_steps + second.num_steps,
-        is_converged=torch.where(condition, first.is_converged, second.is_converged),
-    )
+def _gap_at_zero(gramian: Tensor, alignment: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """``<g_w, v> + radius ‖g_w‖``, which no worst case exceeds, over ``Σ w_i ℓ_i``, w the mixture of the shortest g_w."""
+    everyone = torch.ones_like(alignment[:1])
+    found = solve(gramian, torch.zeros_like(alignment), cap=everyone, sums_to_one=True)
+    mixture = found.coefficients
+    square = torch.einsum("bi,bij,bj->b", mixture, gramian, mixture)
+    bound = (mixture * alignment).sum(dim=1) + radius * square.clamp(min=0).sqrt()
+    length = lengths(gramian)
+    terms = torch.maximum((mixture * length).sum(dim=1), VANISHED * length.amax(dim=1))
+    return torch.where(terms > 0, bound.clamp(min=0) / torch.where(terms > 0, terms, 1.0), 0.0), found.num_steps

@@ -50,9 +50,12 @@ class BaseWeights(Enum):
     TOKEN = "token"  # each example's share of the batch's loss tokens (as the paper does)
 
 
+MOST = 1e6  # of a strength without an end, and of a step size: what they tend to is reached to six digits
+
+
 @dataclass(frozen=True)
 class Strength:
-    """The domain of a set's strength λ: ``low`` to ``high``; larger is stronger."""
+    """The domain of a set's strength λ: ``low`` to ``high``, but no more than `MOST`; larger is stronger."""
 
     low: float
     high: float
@@ -65,12 +68,11 @@ class Strength:
     def admits(self, value: float) -> bool:
         """Whether ``value`` lies in the domain; NaN and infinity do not."""
         is_above = self.low <= value if self.is_low_included else self.low < value
-        return is_above and value <= self.high and value < inf
+        return is_above and value <= min(self.high, MOST)
 
     def __str__(self) -> str:
         """The interval, as mathematicians write it."""
-        end = "∞)" if self.high == inf else f"{self.high:g}]"
-        return f"{'[' if self.is_low_included else '('}{self.low:g}, {end}"
+        return f"{'[' if self.is_low_included else '('}{self.low:g}, {min(self.high, MOST):g}]"
 
 
 @dataclass(frozen=True)

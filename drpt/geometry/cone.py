@@ -1,10 +1,9 @@
 """The cone of the general gradients."""
 
-import torch
-
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
 from drpt.geometry.quadratic_program import solve
+from drpt.geometry.ridge import ridged
 
 
 class Cone(FeasibleSet):
@@ -27,14 +26,9 @@ class Cone(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
-        gramian, alignment = finite_products(products)
+        gramian, alignment = gramian_and_alignment(products)
         weights = rows.weights(num_blocks)
         if self.strength > 0:
-            omega = weights.to(gramian)
-            size = torch.einsum("bii,bi->b", gramian, omega)
-            takes_part = (omega > 0).to(gramian)
-            ridge = self.strength * size[:, None] * takes_part / torch.where(omega > 0, omega, torch.ones_like(omega))
-            gramian = takes_part[:, :, None] * gramian * takes_part[:, None, :] + torch.diag_embed(ridge)
-            alignment = takes_part * alignment
+            gramian, alignment = ridged(gramian, alignment, weights, self.strength)
         solved = solve(gramian, alignment, cap=None, sums_to_one=False)
         return Coefficients(general=solved.coefficients.to(weights), target=weights.new_zeros(num_blocks), solved=solved)

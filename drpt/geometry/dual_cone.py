@@ -3,7 +3,7 @@
 import torch
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
 from drpt.geometry.quadratic_program import solve
 
 
@@ -28,9 +28,10 @@ class DualCone(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
-        gramian, alignment = finite_products(products)
+        gramian, alignment = gramian_and_alignment(products)
         weights = rows.weights(num_blocks)
-        least = self.strength * weights.to(gramian)
-        solved = solve(gramian, -alignment - torch.einsum("bij,bj->bi", gramian, least), cap=None, sums_to_one=False)
+        least = self.strength * weights.double()
+        linear = -alignment.double() - torch.einsum("bij,bj->bi", gramian.double(), least)
+        solved = solve(gramian, linear, cap=None, sums_to_one=False)
         general = (solved.coefficients + least).to(weights)
         return Coefficients(general=general, target=weights.new_ones(num_blocks), solved=solved)

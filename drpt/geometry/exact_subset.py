@@ -9,7 +9,7 @@ from torch import Tensor
 
 from drpt.geometry.catalogue import MAX_EXACT_SUBSET
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
 from drpt.geometry.subset import num_kept, weighted_mean
 
 _CHUNK_ELEMENTS = 2**22  # distances held at once: 32 MiB
@@ -50,7 +50,7 @@ class ExactSubset(FeasibleSet):
         n = rows.num_general
         if n > MAX_EXACT_SUBSET:
             raise ValueError(f"the set 'exact_subset' enumerates subsets of at most {MAX_EXACT_SUBSET} examples, not of {n}.")
-        gramian, alignment = (t.double() for t in finite_products(products))
+        gramian, alignment = (t.double() for t in gramian_and_alignment(products))
         weights = rows.weights(num_blocks)
         by_id = torch.argsort(rows.example_ids, stable=True)
         masks = _subsets(n, num_kept(self.strength, n)).to(gramian.device)

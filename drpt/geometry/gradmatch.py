@@ -3,8 +3,8 @@
 import torch
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
-from drpt.geometry.quadratic_program import Solution, solve
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
+from drpt.geometry.quadratic_program import Solution, solution, solve
 from drpt.geometry.subset import best_first, num_kept
 
 
@@ -28,7 +28,7 @@ class GradMatch(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
-        gramian, alignment = finite_products(products)
+        gramian, alignment = gramian_and_alignment(products)
         is_in = torch.zeros_like(alignment)
         solved: Solution | None = None
         left = alignment.double()
@@ -38,8 +38,15 @@ class GradMatch(FeasibleSet):
             is_in = is_in.scatter(1, best, torch.maximum(is_in.gather(1, best), (candidates.gather(1, best) > 0).to(is_in)))
             # An example outside has no gradient here, and so no coefficient.
             inside = is_in[:, :, None] * gramian * is_in[:, None, :]
-            solved = solve(inside, is_in * alignment, cap=None, sums_to_one=False)
+            solved = _worse(solved, solve(inside, is_in * alignment, cap=None, sums_to_one=False))
             left = alignment.double() - torch.einsum("bij,bj->bi", gramian.double(), solved.coefficients)
         assert solved is not None
         weights = rows.weights(num_blocks)
         return Coefficients(general=solved.coefficients.to(weights), target=weights.new_zeros(num_blocks), solved=solved)
+
+
+def _worse(before: Solution | None, now: Solution) -> Solution:
+    """The new coefficients, as good as the worst that they were chosen by."""
+    if before is None:
+        return now
+    return solution(now.coefficients, torch.maximum(before.residual, now.residual), before.num_steps + now.num_steps)

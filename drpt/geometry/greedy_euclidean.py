@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
 from drpt.geometry.subset import best_first, num_kept, weighted_mean
 
 
@@ -27,7 +27,7 @@ class GreedyEuclidean(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
-        gramian, alignment = (t.double() for t in finite_products(products))
+        gramian, alignment = (t.double() for t in gramian_and_alignment(products))
         weights = rows.weights(num_blocks)
         omega = weights.double()
         is_kept = torch.zeros_like(omega, dtype=torch.bool)

@@ -3,7 +3,7 @@
 import torch
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
 from drpt.geometry.subset import best_first, num_kept, weighted_mean
 
 
@@ -30,7 +30,7 @@ class GreedyGreats(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
-        gramian, alignment = (t.double() for t in finite_products(products))
+        gramian, alignment = (t.double() for t in gramian_and_alignment(products))
         weights = rows.weights(num_blocks)
         scale = rows.num_general * weights.double()
         gain = scale * alignment  # η goes into the interactions: dividing by it changes no order

@@ -1,7 +1,7 @@
 """The convex hull of the general gradients, with a cap on each example's weight."""
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
 from drpt.geometry.quadratic_program import solve
 
 
@@ -24,7 +24,7 @@ class Hull(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
-        gramian, alignment = finite_products(products)
+        gramian, alignment = gramian_and_alignment(products)
         weights = rows.weights(num_blocks)
         cap = (weights.double() / self.strength).clamp(max=1.0)
         solved = solve(gramian, alignment, cap=cap, sums_to_one=True)

@@ -3,7 +3,7 @@
 import torch
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, require_finite
+from drpt.geometry.products import Coefficients, GeneralRows, Products
 
 
 class L2RW(FeasibleSet):
@@ -18,7 +18,6 @@ class L2RW(FeasibleSet):
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
         assert products is not None
-        require_finite(products.alignment, "inner products")
         weights = rows.weights(num_blocks)
         # Of size one before they are added up: alignments may be smaller than float32 can square.
         largest = products.alignment.abs().amax(dim=1, keepdim=True).double()

@@ -3,7 +3,7 @@
 import torch
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products, require_finite
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
 from drpt.geometry.quadratic_program import solve
 
 
@@ -19,9 +19,8 @@ class Mgda(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
-        gramian, alignment = finite_products(products)
+        gramian, alignment = gramian_and_alignment(products)
         assert products is not None
-        require_finite(products.target_sq, "inner products")
         n = rows.num_general
         everyone = gramian.new_empty(num_blocks, n + 1, n + 1)
         everyone[:, :n, :n] = gramian

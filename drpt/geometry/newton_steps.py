@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from drpt.geometry.bounds import project_onto_bounds
-
 _RIDGE = 1e-13  # relative; a singular system gets a solution, and its optimality is checked afterwards
 _FEW = 0.25  # of the programs: taking them out costs less than solving for all again
 
@@ -92,12 +90,11 @@ def newton_steps(systems: Systems, is_low: Tensor, is_high: Tensor, most_steps: 
         most_steps: Before giving up.
 
     Returns:
-        Feasible points, of any quality, and the steps taken.
+        Points within the bounds, of any quality and of any sum, and the steps taken.
     """
     c, num_steps = _guesses(systems, is_low, is_high, most_steps)
-    return project_onto_bounds(
-        torch.nan_to_num(c, nan=0.0, posinf=0.0, neginf=0.0), systems.cap, systems.sums_to_one
-    ), num_steps
+    c = torch.nan_to_num(c, nan=0.0, posinf=0.0, neginf=0.0).clamp(min=0)
+    return c if systems.cap is None else torch.minimum(c, systems.cap), num_steps
 
 
 def _guesses(systems: Systems, is_low: Tensor, is_high: Tensor, most_steps: int) -> tuple[Tensor, Tensor]:

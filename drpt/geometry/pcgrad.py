@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products, require_finite
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
 from drpt.geometry.subset import best_first
 
 
@@ -27,8 +27,7 @@ class PCGrad(FeasibleSet):
     ) -> Coefficients:
         """See `FeasibleSet.project`."""
         assert scores is not None
-        require_finite(scores, "scores")
-        gramian, alignment = (t.double() for t in finite_products(products))
+        gramian, alignment = (t.double() for t in gramian_and_alignment(products))
         own_sq = torch.diagonal(gramian, dim1=1, dim2=2)
         general = torch.zeros_like(alignment)
         for place in best_first(scores, rows).T:

@@ -13,24 +13,18 @@ from drpt.geometry.quadratic_program import Solution
 
 
 class NonFiniteProductsError(ArithmeticError):
-    """A score or an inner product is NaN or infinite, so that no update can be chosen."""
-
-
-def require_finite(values: Tensor, name: str) -> None:
-    """Refuse NaN and infinities before anything is chosen by them.
+    """A score, an inner product or a coefficient is NaN or infinite, so that there is no update.
 
     Args:
-        values: Scores or inner products.
-        name: What they are.
-
-    Raises:
-        NonFiniteProductsError: Some are not finite.
+        message: What is not finite, of which blocks and examples.
+        blocks: Indices of the blocks within the partition; empty where they are not known.
+        example_ids: Ids of the general examples.
     """
-    if not bool(torch.isfinite(values).all()):
-        raise NonFiniteProductsError(
-            f"{int((~torch.isfinite(values)).sum())} of {values.numel()} {name} are NaN or infinite: the loss or a gradient "
-            "has overflowed. Lower optimizer.lr, or set optimizer.clip_norm."
-        )
+
+    def __init__(self, message: str, *, blocks: tuple[int, ...] = (), example_ids: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.blocks = blocks
+        self.example_ids = example_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +41,19 @@ class Products:
     target_gramian: Float[Tensor, "block target target"] | None = None  # <v_j, v_k>
 
 
-def finite_products(products: Products | None) -> tuple[Float[Tensor, "block general general"], Float[Tensor, "block general"]]:
-    """Gramian and alignments, looked at.
+def gramian_and_alignment(
+    products: Products | None,
+) -> tuple[Float[Tensor, "block general general"], Float[Tensor, "block general"]]:
+    """What most sets look at; `drpt.geometry.finite` has seen that it is finite.
 
     Args:
         products: With a gramian.
 
     Returns:
         K and s.
-
-    Raises:
-        NonFiniteProductsError: Some are NaN or infinite.
     """
     assert products is not None
     assert products.gramian is not None
-    require_finite(torch.cat([products.gramian, products.alignment[:, None]], dim=1), "inner products")
     return products.gramian, products.alignment
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from drpt.geometry.auto import AutoStrength
 from drpt.geometry.catalogue import AUTO, SCORES, SETS, BaseWeights, Partition, Pool, ProductsMethod, Scope
 from drpt.geometry.feasible_set import FeasibleSet
+from drpt.geometry.finite import require_finite_coefficients, require_finite_products
 from drpt.geometry.mean import Mean
 from drpt.geometry.products import Coefficients, GeneralRows, Products
 from drpt.geometry.score import RandomScore, Score
@@ -76,15 +77,21 @@ class Regularizer:
 
         Returns:
             ``c`` [block, general] and ``a`` [block], relaxed.
+
+        Raises:
+            NonFiniteProductsError: A score, an inner product or a coefficient is NaN or infinite.
         """
+        if products is not None and self.needs_products:
+            require_finite_products(products, rows, blocks)
         if self.auto is not None:
             assert products is not None
-            return self.auto.coefficients(rows, products, blocks)
+            return require_finite_coefficients(self.auto.coefficients(rows, products, blocks), rows, blocks)
         if not self.is_projecting:
             weights = rows.weights(len(blocks))
             return Coefficients(general=weights.new_zeros(weights.shape), target=weights.new_ones(len(blocks)))
         scores = self.score(rows, products, blocks) if self.feasible_set.takes_score else None
-        return relax(self.feasible_set.project(rows, products, scores, len(blocks)), self.relaxation)
+        found = self.feasible_set.project(rows, products, scores, len(blocks))
+        return relax(require_finite_coefficients(found, rows, blocks), self.relaxation)
 
 
 def relax(coefficients: Coefficients, relaxation: float) -> Coefficients:

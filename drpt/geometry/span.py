@@ -1,16 +1,16 @@
 """The subspace of the general gradients, with a ridge."""
 
-from dataclasses import dataclass
-
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products, finite_products
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
+from drpt.geometry.quadratic_program import Solution, solution, without_rounding
+from drpt.geometry.residuals import lengths, span_residual
+from drpt.geometry.ridge import ridged
 
-# Eigenvalues below this share of the largest are rounding, not directions.
-_RANK_TOLERANCE = {torch.float64: 1e-13, torch.float32: 1e-6}
+_RIDGE = 2.0**-50  # times the number of examples, of each diagonal entry: what rounding in float64 leaves of nothing
+_REPEATS = 2  # of the solve, each for what the last one's ridge left
 
 
 class Span(FeasibleSet):
@@ -33,70 +33,30 @@ class Span(FeasibleSet):
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
+        gramian, alignment = gramian_and_alignment(products)
         weights = rows.weights(num_blocks)
-        if self.strength == 0.0:
-            general = _combination(products)
-        else:
-            directions = principal_directions(rows, products, num_blocks)
-            values = directions.values.clamp(min=0)
-            ridged = values + self.strength * values.sum(dim=1, keepdim=True)
-            general = directions.combine(
-                torch.where(ridged > 0, directions.alignment / torch.where(ridged > 0, ridged, 1.0), 0.0)
-            )
-        return Coefficients(general=general.to(weights), target=weights.new_zeros(num_blocks))
+        if self.strength > 0:
+            gramian, alignment = ridged(gramian, alignment, weights, self.strength)
+        solved = _combination(gramian, alignment)
+        return Coefficients(general=solved.coefficients.to(weights), target=weights.new_zeros(num_blocks), solved=solved)
 
 
-def _combination(products: Products | None) -> Tensor:
-    """The shortest coefficients of the projection onto the subspace, every gradient being brought to length one first."""
-    gramian, alignment = finite_products(products)
-    tolerance = _tolerance(gramian)
-    gramian, alignment = gramian.double(), alignment.double()
-    own_sq = torch.diagonal(gramian, dim1=1, dim2=2)
-    unit = torch.where(own_sq > 0, 1.0 / torch.where(own_sq > 0, own_sq, 1.0).sqrt(), 0.0)
-    inverse = torch.linalg.pinv(unit[:, :, None] * gramian * unit[:, None, :], hermitian=True, rtol=tolerance)
-    return unit * torch.einsum("bij,bj->bi", inverse, unit * alignment)
-
-
-@dataclass(frozen=True, slots=True)
-class PrincipalDirections:
-    """Eigenvectors z of ``√ω K √ω``: directions ``Σ_i √ω_i z_i g_i`` at right angles, of squared length ``values``."""
-
-    values: Float[Tensor, "block general"]  # ascending; the gradients' second moment along each, Σ ω_i <g_i, e>²
-    vectors: Float[Tensor, "block general general"]  # [block, i, direction]
-    alignment: Float[Tensor, "block general"]  # of each direction with v
-    root_weights: Float[Tensor, "block general"]  # √ω
-    is_real: Tensor  # [block, general], False where an eigenvalue is rounding
-
-    def combine(self, z: Float[Tensor, "block general"]) -> Float[Tensor, "block general"]:
-        """Coefficients ``c_i`` of ``Σ_k z_k (direction k)``."""
-        return self.root_weights * torch.einsum("bik,bk->bi", self.vectors, z)
-
-
-def principal_directions(rows: GeneralRows, products: Products | None, num_blocks: int) -> PrincipalDirections:
-    """The general gradients' principal directions, in float64.
-
-    With ``c = √ω z`` a weighted ridge is a multiple of the identity, so that one decomposition serves every strength.
-
-    Args:
-        rows: The general examples.
-        products: With a gramian.
-        num_blocks: Blocks of ``products``.
-
-    Returns:
-        One direction an example, those of no length among them.
-    """
-    rough, rough_alignment = finite_products(products)
-    gramian, alignment = rough.double(), rough_alignment.double()
-    root = rows.weights(num_blocks).double().sqrt()
-    values, vectors = torch.linalg.eigh(root[:, :, None] * gramian * root[:, None, :])
-    return PrincipalDirections(
-        values=values,
-        vectors=vectors,
-        alignment=torch.einsum("bik,bi->bk", vectors, root * alignment),
-        root_weights=root,
-        is_real=values > _tolerance(rough) * values.amax(dim=1, keepdim=True),
-    )
-
-
-def _tolerance(products: Tensor) -> float:
-    return _RANK_TOLERANCE.get(products.dtype, _RANK_TOLERANCE[torch.float32])
+def _combination(gramian: Tensor, alignment: Tensor) -> Solution:
+    """Almost the shortest coefficients of the projection onto the subspace, of gradients brought to length one."""
+    gramian, alignment = without_rounding(gramian), alignment.double()
+    length = lengths(gramian)
+    has_length = length > 0
+    unit = torch.where(has_length, 1.0 / torch.where(has_length, length, 1.0), 0.0)
+    matrix, right = unit[:, :, None] * gramian * unit[:, None, :], unit * alignment
+    size = right.abs().amax(dim=1, keepdim=True)
+    size = torch.where(size > 0, size, 1.0)
+    right = right / size
+    system = matrix.clone()
+    system.diagonal(dim1=1, dim2=2).add_(_RIDGE * matrix.shape[1] + (~has_length).double())
+    factors, pivots, _ = torch.linalg.lu_factor_ex(system)
+    found = torch.zeros_like(right)
+    for _ in range(1 + _REPEATS):
+        left = right - torch.bmm(matrix, found[:, :, None]).squeeze(2)
+        found = found + torch.linalg.lu_solve(factors, pivots, left[:, :, None]).squeeze(2)
+    num_steps = torch.full((len(found),), 1 + _REPEATS, dtype=torch.long, device=found.device)
+    return solution(size * unit * found, span_residual(matrix, right, found), num_steps)

@@ -2,11 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 from drpt.checks import check_choice, check_interval
-from drpt.geometry.catalogue import AUTO, SCORES, SETS, BaseWeights, Partition, Pool, ProductsMethod, Scope, Strength
+from drpt.geometry.catalogue import AUTO, MOST, SCORES, SETS, BaseWeights, Partition, Pool, ProductsMethod, Scope, Strength
 
 
 def is_dotted_path(name: str) -> bool:
@@ -133,6 +132,11 @@ class RegularizerSpec:
             raise ValueError(f"regularizer.strength=null: the set {self.set!r} needs a strength in {domain}, {domain.meaning}.")
         if self.strength == AUTO:
             self._check_auto()
+        elif MOST < float(self.strength) <= domain.high:
+            raise ValueError(
+                f"regularizer.strength={self.strength} must lie in {domain} for the set {self.set!r}: {domain.meaning}. At "
+                f"{MOST:g} it has come to its end, {domain.at_high}, to six digits; give that or less."
+            )
         elif not domain.admits(float(self.strength)):
             raise ValueError(
                 f"regularizer.strength={self.strength} must lie in {domain} for the set {self.set!r}: {domain.meaning} "
@@ -154,11 +158,15 @@ class RegularizerSpec:
             )
 
     def _check_step_size(self, is_taken: bool) -> None:
-        if is_taken != (self.step_size is not None) or (self.step_size is not None and not 0.0 < self.step_size < inf):
+        if is_taken != (self.step_size is not None) or (self.step_size is not None and not 0.0 < self.step_size <= MOST):
             takers = ", ".join(name for name, entry in SETS.items() if entry.takes_step_size)
             raise ValueError(
                 f"regularizer.step_size={self.step_size}: the set {self.set!r} "
-                + ("needs a positive one, such as ${optimizer.lr}." if is_taken else f"has none; {takers} has. Set it to null.")
+                + (
+                    f"needs a positive one of at most {MOST:g}, such as ${{optimizer.lr}}."
+                    if is_taken
+                    else f"has none; {takers} has. Set it to null."
+                )
             )
 
 

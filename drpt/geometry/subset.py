@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, require_finite
+from drpt.geometry.finite import require_finite
+from drpt.geometry.products import Coefficients, GeneralRows
 
 
 def num_kept(strength: float, num_general: int) -> int:

@@ -3,10 +3,14 @@
 import math
 
 import torch
+from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
-from drpt.geometry.products import Coefficients, GeneralRows, Products
-from drpt.geometry.span import principal_directions
+from drpt.geometry.principal_directions import principal_directions
+from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
+from drpt.geometry.quadratic_program import solution
+
+_SOLVES = 3
 
 
 class TopSpan(FeasibleSet):
@@ -32,6 +36,21 @@ class TopSpan(FeasibleSet):
         n = rows.num_general
         rank = max(1, math.floor((1.0 - self.strength) * n + 0.5))
         is_kept = directions.is_real & (torch.arange(n, device=directions.values.device) >= n - rank)
+        gramian, alignment = (t.double() for t in gramian_and_alignment(products))
+        root = directions.values.clamp(min=0).sqrt()
+
+        def left_along(general: Tensor) -> Tensor:
+            """Of v − u, along each direction."""
+            rest = alignment - torch.bmm(gramian, general[:, :, None]).squeeze(2)
+            inner = torch.einsum("bik,bi->bk", directions.vectors, directions.root_weights * rest)
+            return torch.where(is_kept, inner / torch.where(is_kept, root, 1.0), 0.0)
+
+        general = torch.zeros_like(alignment)
+        for _ in range(_SOLVES):  # weak directions are at right angles to strong ones only roughly
+            general = general + directions.combine(left_along(general) / torch.where(is_kept, root, 1.0))
+        size = left_along(torch.zeros_like(alignment)).abs().amax(dim=1)
+        residual = left_along(general).abs().amax(dim=1) / torch.where(size > 0, size, 1.0)
+        num_steps = torch.full((num_blocks,), _SOLVES, dtype=torch.long, device=general.device)
+        solved = solution(general, residual, num_steps)
         weights = rows.weights(num_blocks)
-        share = torch.where(is_kept, directions.alignment / torch.where(is_kept, directions.values, 1.0), 0.0)
-        return Coefficients(general=directions.combine(share).to(weights), target=weights.new_zeros(num_blocks))
+        return Coefficients(general=solved.coefficients.to(weights), target=weights.new_zeros(num_blocks), solved=solved)

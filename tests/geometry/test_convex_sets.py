@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from drpt.capture.diagnostics import BlockGroup, StepReport
 from drpt.geometry.bounds import project_onto_capped_simplex
 from drpt.geometry.products import GeneralRows, NonFiniteProductsError, Products
-from drpt.geometry.quadratic_program import kkt_residual, solve
+from drpt.geometry.quadratic_program import solution, solve
+from drpt.geometry.residuals import cone_residual, hull_residual, span_residual
 from drpt.geometry.subset import num_kept
 from tests.geometry.test_identities import BLOCKS, SEEDS, Problem, assert_same, regularizer
 from tests.reference.quadratic_program import solve_by_enumeration
@@ -215,7 +216,7 @@ def test_rounding_of_float32_products_is_not_followed(sums_to_one):
 
 def test_failure_is_told(monkeypatch):
     """Stopped before its first step, the solver keeps its numbers and claims nothing; the step's metrics count it."""
-    for limit in ("_NEWTON_STEPS", "_ROUNDS"):
+    for limit in ("_NEWTON_STEPS", "_CHANGES"):
         monkeypatch.setattr(f"drpt.geometry.quadratic_program.{limit}", 0)
     problem = Problem(0)
     gramian = torch.einsum("bnd,bmd->bnm", problem.general, problem.general)
@@ -248,8 +249,35 @@ def test_capped_simplex_projection_meets_its_variational_inequality(seed, n):
 def test_residual_of_a_wrong_point_is_not_small():
     K, s = torch.eye(3, dtype=torch.float64)[None], torch.tensor([[1.0, -1.0, 0.5]], dtype=torch.float64)
     right = torch.tensor([[1.0, 0.0, 0.5]], dtype=torch.float64)
-    assert float(kkt_residual(K, s, right, cap=None, sums_to_one=False)) == 0
-    assert float(kkt_residual(K, s, right + 0.1, cap=None, sums_to_one=False)) > 0.05
+    assert float(cone_residual(K, s, right)) == 0
+    assert float(cone_residual(K, s, right + 0.1)) > 0.05
+    assert float(cone_residual(K, s, right - 0.1)) > 0.05  # out of the cone
+    assert float(span_residual(K, s, s)) == 0
+    assert float(span_residual(K, s, right)) > 0.05
+    cap = torch.ones_like(s)
+    corner = torch.tensor([[0.75, 0.0, 0.25]], dtype=torch.float64)
+    assert float(hull_residual(K, s, corner, cap)) == 0
+    assert float(hull_residual(K, s, corner.roll(1, dims=1), cap)) > 0.05
+    assert float(hull_residual(K, s, 1.1 * corner, cap)) > 0.05  # out of the hull
+    assert float(hull_residual(K, s, corner, cap / 2)) > 0.05
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nothing_finite_is_a_failed_solve(value):
+    """Whatever a solver meets: no NaN is handed out, and no zero that claims to be a solution."""
+    found = solution(torch.tensor([[1.0], [value]]), torch.tensor([0.0, value]), torch.zeros(2, dtype=torch.long))
+    assert found.coefficients.tolist() == [[1.0], [0.0]]
+    assert found.residual.tolist() == [0.0, float("inf")]
+    assert found.is_converged.tolist() == [True, False]
+
+
+def test_products_that_overflow_are_a_failed_solve():
+    """Finite products whose squares are not: as a run would have them that no rule for values had refused."""
+    huge = torch.full((1, 2, 2), 1e300, dtype=torch.float64) + torch.diag(torch.tensor([5e307, 1e307], dtype=torch.float64))
+    for cap in (None, torch.ones(1, 2, dtype=torch.float64)):
+        found = solve(huge, torch.tensor([[1e308, -1e308]], dtype=torch.float64), cap=cap, sums_to_one=cap is not None)
+        assert torch.isfinite(found.coefficients).all()
+        assert found.is_converged.all() or found.residual.isinf().all()
 
 
 @given(seed=SEEDS, strength=st.sampled_from([0.0, 0.3, 0.5, 1.0]))
@@ -272,7 +300,10 @@ def test_filter_drops_the_most_negative_first(seed, strength):
 def test_products_that_are_not_finite_are_named(name):
     problem = Problem(0)
     problem.general[0, 0, 0] = float("nan")
-    with pytest.raises(NonFiniteProductsError, match=r"\d+ of \d+ inner products are NaN"):
+    with pytest.raises(
+        NonFiniteProductsError,
+        match=r"inner products in 1 of 3 blocks \(indices 0\), of the general examples with ids 1, are NaN",
+    ):
         project(problem, name)
 
 

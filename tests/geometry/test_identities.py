@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drpt.geometry.products import GeneralRows, NonFiniteProductsError, Products
+from drpt.geometry.products import Coefficients, GeneralRows, NonFiniteProductsError, Products
 from drpt.geometry.regularizer import build_regularizer
 from drpt.geometry.spec import RegularizerSpec
 from drpt.geometry.subset import num_kept
@@ -197,10 +197,36 @@ def test_nothing_chosen_weighs_nothing():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_products_that_are_not_finite_are_named(value):
+    """With the block's index, not its place in the call, and the example's id."""
+    rows = GeneralRows(base_weights=torch.tensor([0.5, 0.5]), example_ids=torch.tensor([30, 41]), draw=0)
+    products = Products(alignment=torch.tensor([[1.0, 1.0], [1.0, value]]), target_sq=torch.ones(2))
+    message = r"inner products in 1 of 2 blocks \(indices 7\), of the general examples with ids 41, are NaN .*lr.*clip_norm"
+    with pytest.raises(NonFiniteProductsError, match=message) as caught:
+        regularizer("subset", strength=0.5).coefficients(rows, products, [4, 7])
+    assert caught.value.blocks == (7,)
+    assert caught.value.example_ids == (41,)
+
+
+def test_a_target_that_is_not_finite_is_named():
     rows = GeneralRows(base_weights=torch.tensor([0.5, 0.5]), example_ids=torch.tensor([0, 1]), draw=0)
-    products = Products(alignment=torch.tensor([[1.0, value]]), target_sq=torch.ones(1))
-    with pytest.raises(NonFiniteProductsError, match=r"1 of 2 scores .* optimizer\.lr.*optimizer\.clip_norm"):
-        regularizer("subset", strength=0.5).coefficients(rows, products, [0])
+    products = Products(alignment=torch.tensor([[1.0, 1.0]]), target_sq=torch.tensor([float("inf")]))
+    with pytest.raises(NonFiniteProductsError, match=r"\(indices 0\), of the target examples, are NaN or infinite"):
+        regularizer("l2rw").coefficients(rows, products, [0])
+
+
+@pytest.mark.parametrize("name", ["hull", "subset", "l2rw"])
+def test_scores_and_coefficients_that_are_not_finite_are_refused(name, monkeypatch):
+    """Of a set or score from outside, which nobody has checked."""
+    rule, problem = regularizer(name, strength=None if name == "l2rw" else 0.5), Problem(0)
+    if name == "subset":
+        monkeypatch.setattr(type(rule.score), "__call__", lambda *_: torch.full((BLOCKS, 6), float("nan")))
+        with pytest.raises(NonFiniteProductsError, match="18 of 18 scores are NaN"):
+            problem.update(rule)
+        return
+    found = Coefficients(general=torch.full((BLOCKS, 6), float("inf")), target=torch.zeros(BLOCKS))
+    monkeypatch.setattr(type(rule.feasible_set), "project", lambda *_: found)
+    with pytest.raises(NonFiniteProductsError, match=r"coefficients in 3 of 3 blocks \(indices 0, 1, 2\).*ids 1, 4, 7"):
+        problem.update(rule)
 
 
 def test_shapes_are_checked_in_tests():

@@ -49,6 +49,10 @@ GOOD = {
         ({"auto_memory": 1.0}, r"regularizer\.auto_memory=1\.0 must lie in \[0, 1\)"),
         ({"set": "greedy_greats"}, r"step_size=None: the set 'greedy_greats' needs a positive one"),
         ({"step_size": 0.1}, r"step_size=0\.1: the set 'subset' has none; greedy_greats has"),
+        ({"set": "cone", "strength": 1e300}, r"strength=1e\+300 must lie in \[0, 1e\+06\] for the set 'cone': ridge.*or less"),
+        ({"set": "span", "strength": 2e6}, r"strength=2000000\.0 must lie in \[0, 1e\+06\].*six digits"),
+        ({"set": "dual_cone", "strength": float("inf")}, r"strength=inf must lie in \[0, 1e\+06\].*margin"),
+        ({"set": "greedy_greats", "step_size": 1e300}, r"step_size=1e\+300: .*needs a positive one of at most 1e\+06"),
         ({"stopping_share": 1.0}, r"regularizer\.stopping_share=1\.0 must lie in \[0, 1\)"),
     ],
 )
