@@ -22,7 +22,7 @@ class NonFiniteWeightsError(NonFiniteError):
 
 
 class VanishedUpdatesError(ArithmeticError):
-    """A whole run changed nothing: all its updates were zero, or too small to move a weight."""
+    """A whole run changed nothing: all its updates were zero."""
 
 
 class UpdateMismatchError(ArithmeticError):

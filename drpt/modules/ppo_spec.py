@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from drpt.checks import check_choice, check_interval, check_size
 from drpt.modules.algorithm_spec import AlgorithmSpec
 from drpt.objectives.choices import KL_CONTROLS, KL_ESTIMATORS, SCORE_SCALINGS, KlControl
+from drpt.optim.spec import check_learning_rate
 
 
 @dataclass(kw_only=True)
@@ -63,7 +64,7 @@ class ValueSpec:
         """
         meaning = "the weight of the value function's loss"
         check_size("algorithm.value.coefficient", self.coefficient, is_zero_included=True, meaning=meaning)
-        check_size("algorithm.value.lr", self.lr, is_zero_included=False, meaning="the value head's learning rate")
+        check_learning_rate("algorithm.value.lr", self.lr, meaning="the value head's learning rate")
         if self.clip is not None:
             meaning = "how far a value may move; null = anywhere"
             check_size("algorithm.value.clip", self.clip, is_zero_included=False, meaning=meaning)

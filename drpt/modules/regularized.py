@@ -84,10 +84,6 @@ class RegularizedTraining(LightningModule):
             more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
             _log.info("the ordinary general gradient goes to %s%s", ", ".join(names[:_SHOWN_NAMES]), more)
 
-    def on_train_start(self) -> None:
-        """Remember what the run began with; a run that goes on knows it from its checkpoint."""
-        self.watch.begin()
-
     def seed_step(self, step: int) -> None:
         """Make what is random in a step a function of run seed and step."""
         torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
@@ -158,9 +154,9 @@ class RegularizedTraining(LightningModule):
         """Refuse to call a run finished that changed nothing.
 
         Raises:
-            VanishedUpdatesError: All its updates were zero, or too small to move a single weight.
+            VanishedUpdatesError: All its updates were zero.
         """
-        self.watch.require_change(self.optimizer_spec.lr)
+        self.watch.require_change()
 
     def log_step(self, metrics: dict[str, float], step: int) -> None:
         """Hand a step's figures to every logger; ``step`` counts from 0."""

@@ -1,6 +1,5 @@
 """What a run's updates must be: each one finite before the optimizer takes it, and not all of them nothing."""
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,15 +35,9 @@ class UpdateWatch:
         self._parameters = dict(parameters)
         self._block_of = {name: block.name for block in blocks for name in block.parameters}
         self._unregularized = frozenset(unregularized)
-        self._start = ""  # fingerprint of the weights that the run began with
         self.num_steps = 0
         self.num_zero = 0  # steps whose regularized update was zero
         self.num_unsolved = 0  # steps in which a solver failed
-
-    def begin(self) -> None:
-        """Remember the weights that a run begins with; one that goes on remembers them from its checkpoint."""
-        if not self._start:
-            self._start = fingerprint(self._parameters)
 
     def norm(self, step: int) -> UpdateNorm:
         """Norms of the update that is in ``.grad``.
@@ -85,14 +78,11 @@ class UpdateWatch:
         self.num_unsolved += metrics.get("train/solver_failures/sum", 0.0) > 0
         return {"train/zero_updates/sum": float(self.num_zero)}
 
-    def require_change(self, learning_rate: float) -> None:
+    def require_change(self) -> None:
         """Refuse to call a run finished that changed nothing.
 
-        Args:
-            learning_rate: ``optimizer.lr``, for the message.
-
         Raises:
-            VanishedUpdatesError: All its updates were zero, or its weights are to the last bit those that it began with.
+            VanishedUpdatesError: All its updates were zero.
         """
         if self.num_steps and self.num_zero == self.num_steps:
             unsolved = f" In {self.num_unsolved} of them a solver failed (train/solver_residual)." if self.num_unsolved else ""
@@ -101,12 +91,6 @@ class UpdateWatch:
                 "the regularizer chose nothing (train/kept_share; take another regularizer.strength or another regularizer), "
                 "or there was nothing to learn from (train/groups_with_signal: rewards that are all alike), or the gradients "
                 "are too small for float32."
-            )
-        if self.num_steps and fingerprint(self._parameters) == self._start:
-            raise VanishedUpdatesError(
-                f"after {self.num_steps} steps every trained weight is, to the last bit, what it was when the run began: its "
-                f"updates are too small to move any. Raise optimizer.lr (now {learning_rate:g}), or lower optimizer.eps; with "
-                "trainer.precision=bf16-true, bf16-mixed keeps smaller changes."
             )
 
     def require_finite_weights(self, state: Mapping[nn.Parameter, Mapping[str, Any]], step: int) -> None:
@@ -134,14 +118,12 @@ class UpdateWatch:
             "are as they were before. Lower optimizer.lr, set optimizer.clip_norm, or train with trainer.precision=32-true."
         )
 
-    def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint, in plain values."""
-        names = ("num_steps", "num_zero", "num_unsolved")
-        return {"start": self._start} | {name: getattr(self, name) for name in names}
+    def state_dict(self) -> dict[str, int]:
+        """For a checkpoint."""
+        return {"num_steps": self.num_steps, "num_zero": self.num_zero, "num_unsolved": self.num_unsolved}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on from there."""
-        self._start = state["start"]
         self.num_steps, self.num_zero, self.num_unsolved = (state[name] for name in ("num_steps", "num_zero", "num_unsolved"))
 
     def _describe(self, step: int) -> str:
@@ -175,16 +157,3 @@ def num_non_finite(values: Tensor) -> int:
 def _joined(listed: Sequence[str]) -> str:
     more = f" and {len(listed) - _SHOWN_NAMES} more" if len(listed) > _SHOWN_NAMES else ""
     return "; ".join(listed[:_SHOWN_NAMES]) + more
-
-
-def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """A checksum of all bits: another one as soon as a single number differs.
-
-    Args:
-        tensors: By name; equal ones in another order have another fingerprint.
-
-    Returns:
-        Hexadecimal digits.
-    """
-    sums = [int(torch.hash_tensor(tensor.detach()).view(torch.int64)) for tensor in tensors.values()]
-    return hashlib.sha256(repr(sums).encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from drpt.checks import SMALLEST_TO_SQUARE, check_choice, check_interval, check_size
 
 SCHEDULES = ("linear", "cosine", "constant")
+_LEAST_RATE = 1e-12  # half the spacing of float32's numbers at 2e-5
 _LEAST_NEWS = 2.0**-24  # half the spacing of float32's numbers below 1: a moment that takes in less never changes
 
 
@@ -26,8 +27,7 @@ class OptimizerSpec:
         Raises:
             ValueError: A value breaks its rule.
         """
-        # In its first step AdamW moves every weight by about lr.
-        check_size("optimizer.lr", self.lr, is_zero_included=False, meaning="the highest learning rate")
+        check_learning_rate("optimizer.lr", self.lr, meaning="the highest learning rate")
         self._check_betas()
         check_interval("optimizer.eps", self.eps, low=0, is_low_included=False, meaning="AdamW's ε")
         if self.eps < SMALLEST_TO_SQUARE:
@@ -74,6 +74,25 @@ class OptimizerSpec:
                 f"optimizer.clip_norm={clip_norm} must be at least optimizer.eps={self.eps:g}, which AdamW adds to the size of "
                 "what is left of the gradient: the update would all but vanish. Lower optimizer.lr instead."
             )
+
+
+def check_learning_rate(option: str, lr: float, *, meaning: str) -> None:
+    """Require a rate that moves weights, and to numbers whose products float32 can hold.
+
+    Args:
+        option: Full name of the option, as typed on the command line.
+        lr: AdamW moves a weight by about so much a step.
+        meaning: What the number is, for the reader of the message.
+
+    Raises:
+        ValueError: It is not positive, too large or too small.
+    """
+    check_size(option, lr, is_zero_included=False, meaning=meaning)
+    if lr < _LEAST_RATE:
+        raise ValueError(
+            f"{option}={lr} must be at least {_LEAST_RATE:g}: {meaning}. AdamW moves a weight by about so much a step, and "
+            "float32 rounds that away in every weight above a hundred-thousandth."
+        )
 
 
 def check_decay(option: str, lr: float, weight_decay: float) -> None:
