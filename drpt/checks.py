@@ -4,6 +4,11 @@ import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# Of numbers within these bounds float32 (and bfloat16, which has the same exponents) represents the squares: the roots of its
+# largest number and of its smallest normal one.
+LARGEST_TO_SQUARE = 1.8e19
+SMALLEST_TO_SQUARE = 1.1e-19
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint at the closest known word, or nothing."""
@@ -61,3 +66,26 @@ def check_interval(
     else:
         rule = f"lie in {'[' if is_low_included else '('}{low:g}, {high:g}{']' if is_high_included else ')'}"
     raise ValueError(f"{option}={value} must {rule}: {meaning}.")
+
+
+def check_size(option: str, value: float, *, meaning: str, is_zero_included: bool) -> None:
+    """Require a positive number whose products with others of its kind float32 represents.
+
+    A larger one turns a loss or an update into infinities, a smaller one into zeros, and neither shows in the configuration.
+
+    Args:
+        option: Full name of the option, as typed on the command line.
+        value: What it was set to.
+        meaning: What the number is, for the reader of the message.
+        is_zero_included: Whether 0, which says that something is left out, is admitted.
+
+    Raises:
+        ValueError: ``value`` is negative, NaN, infinite, or of a size whose square float32 rounds to infinity or 0.
+    """
+    check_interval(option, value, low=0, is_low_included=is_zero_included, meaning=meaning)
+    if value != 0 and not SMALLEST_TO_SQUARE <= value <= LARGEST_TO_SQUARE:
+        zero = "be 0 or " if is_zero_included else ""
+        raise ValueError(
+            f"{option}={value} must {zero}lie in [{SMALLEST_TO_SQUARE:g}, {LARGEST_TO_SQUARE:g}]: {meaning}. Products of "
+            "larger numbers are infinite in float32, and of smaller ones 0."
+        )

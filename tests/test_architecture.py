@@ -19,7 +19,14 @@ ORDER = (
     "analysis",
     "app",
 )
-FREE = {"checks", "files", "memory", "metrics", "plugins"}  # single modules that import nothing of ours but each other
+FREE = {
+    "checks",
+    "errors",
+    "files",
+    "memory",
+    "metrics",
+    "plugins",
+}  # single modules that import nothing of ours but each other
 ONLY_IN = {
     "lightning": {"modules", "app/assembly.py", "app/training.py", "app/tracking.py", "data/module.py"},
     "hydra": {"app"},

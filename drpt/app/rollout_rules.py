@@ -6,6 +6,7 @@ from drpt.geometry.catalogue import SETS
 from drpt.modules.algorithm_spec import GroupAlgorithmSpec
 from drpt.modules.ppo_spec import PpoSpec
 from drpt.objectives.choices import MAX_KL_ERROR, KlControl
+from drpt.optim.spec import check_decay
 
 if TYPE_CHECKING:
     from drpt.app.schema import RunSpec
@@ -102,6 +103,7 @@ def _check_target(spec: "RunSpec") -> None:
 
 def _check_ppo(spec: "RunSpec", algorithm: PpoSpec) -> None:
     kl, responses = algorithm.kl, _num_responses(spec)
+    check_decay("algorithm.value.lr", algorithm.value.lr, spec.optimizer.weight_decay)
     if kl.control == KlControl.ADAPTIVE and kl.horizon is not None and kl.horizon <= MAX_KL_ERROR * responses:
         raise ValueError(
             f"algorithm.kl.horizon={kl.horizon:g}: with {responses} responses a phase it must be above "

@@ -24,6 +24,7 @@ from drpt.capture.tokens import RecentTokens
 from drpt.capture.updates import add_update, backward_of_mean
 from drpt.capture.use import Use
 from drpt.capture.waiting import WaitingBlocks
+from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.products import Coefficients
 
 Losses = Float[Tensor, " example"]
@@ -93,6 +94,7 @@ class CaptureStep:
         self._replays: list[Replay] = []
         self._is_recomputing = False
         self._groups: list[BlockGroup] = []
+        self._rounding = 0.0  # coarsest machine epsilon of what updates are formed from
 
     def part(self, *, examples: Examples | None = None, example_of_token: Int[Tensor, "row token"] | None = None) -> None:
         """Say which of the step's examples the next batch holds, before its forward pass.
@@ -187,7 +189,14 @@ class CaptureStep:
 
     def report(self) -> StepReport:
         """What was chosen and how the update compares with the target gradient, block by block."""
-        return StepReport(tuple(self._groups), tuple(block.name for block in self._plan.blocks))
+        is_whole = self._measure.extent.exchange.num_processes == self._plan.updates.num_processes
+        is_exact = self._plan.regularizer.products is not ProductsMethod.SKETCH
+        return StepReport(
+            tuple(self._groups),
+            tuple(block.name for block in self._plan.blocks),
+            scale=self._scale,
+            rounding=self._rounding if is_whole and is_exact else None,
+        )
 
     # What the sites call; see `drpt.capture.sites.Recorder`.
 
@@ -204,6 +213,7 @@ class CaptureStep:
     def record(self, uses: Sequence[tuple[str, Use]]) -> None:
         """Measure or apply what the backward pass has reached; finish what is complete."""
         for name, use in uses:
+            self._rounding = max(self._rounding, torch.finfo(use.dtype).eps)
             block = self._blocks[self._block_of[name]]
             if not self._is_second_pass:
                 self._count_down(name, block)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from drpt.checks import check_choice, check_interval
+from drpt.checks import check_choice, check_interval, check_size
 from drpt.models.chat_template import CHAT_TEMPLATES
 
 SOURCES = {
@@ -81,5 +81,5 @@ class FinetuneSpec:
         if self.rank is None or self.alpha is None or self.dropout is None:
             raise ValueError("finetune=lora needs finetune.rank, finetune.alpha and finetune.dropout.")
         check_interval("finetune.rank", self.rank, low=1, meaning="the rank of the adapters")
-        check_interval("finetune.alpha", self.alpha, low=0, is_low_included=False, meaning="the adapters' scale times r")
+        check_size("finetune.alpha", self.alpha, is_zero_included=False, meaning="the adapters' scale times r")
         check_interval("finetune.dropout", self.dropout, low=0, high=1, is_high_included=False, meaning="a share of inputs")

@@ -5,7 +5,7 @@ Proximal policy optimization has a file of its own, `ppo_spec`.
 
 from dataclasses import dataclass
 
-from drpt.checks import check_choice, check_interval
+from drpt.checks import check_choice, check_interval, check_size
 from drpt.objectives.choices import ADVANTAGES, KL_GRADIENTS, NORMALISATIONS, TARGET_OBJECTIVES
 
 ZERO_VARIANCE = {
@@ -21,6 +21,7 @@ TARGET_SOURCES = {
     "prompts": "responses to target prompts",
     "self": "the phase's own responses to general prompts (self-reference)",
 }
+_LEAST_CLIP = 2.0**-23
 
 
 @dataclass(kw_only=True)
@@ -73,6 +74,12 @@ class AlgorithmSpec:
         check_interval("algorithm.clip_low", self.clip_low, low=0, high=1, is_low_included=False, meaning=meaning)
         meaning = "the ratio of new to old probability counts up to 1 + this"
         check_interval("algorithm.clip_high", self.clip_high, low=0, is_low_included=False, meaning=meaning)
+        for name, value in (("clip_low", self.clip_low), ("clip_high", self.clip_high)):
+            if value < _LEAST_CLIP:
+                raise ValueError(
+                    f"algorithm.{name}={value} must be at least {_LEAST_CLIP:.2g}, the spacing of float32's numbers at 1: a "
+                    "ratio cannot differ from 1 by less, and every token would be clipped as soon as the policy moves."
+                )
         check_interval("algorithm.epochs", self.epochs, low=1, meaning="times that a phase's responses are gone through")
         if self.importance_cap is not None:
             meaning = "the largest weight between engine and trainer"
@@ -110,5 +117,5 @@ class GroupAlgorithmSpec(AlgorithmSpec):
         check_choice("algorithm.kl_gradient", self.kl_gradient, KL_GRADIENTS)
         check_choice("algorithm.zero_variance", self.zero_variance, ZERO_VARIANCE)
         meaning = "the weight of the divergence from the model before training; 0 needs no reference"
-        check_interval("algorithm.kl_coefficient", self.kl_coefficient, low=0, meaning=meaning)
+        check_size("algorithm.kl_coefficient", self.kl_coefficient, is_zero_included=True, meaning=meaning)
         check_interval("algorithm.resample_rounds", self.resample_rounds, low=1, meaning="times that prompts are asked")

@@ -16,6 +16,7 @@ from drpt.objectives.choices import Advantage, KlControl, KlEstimator, ScoreScal
 from drpt.objectives.gae import explained_variance, generalized_advantages, token_rewards, whitened
 from drpt.objectives.kl import kl_estimate
 from drpt.objectives.kl_control import KlController
+from drpt.objectives.log_ratio import LARGEST_LOG_RATIO
 from drpt.objectives.running_moments import RunningMoments
 
 
@@ -105,7 +106,8 @@ class ValueAppraisal:
         log_ratios = torch.zeros_like(values)
         if experience.reference_logprobs:
             log_ratios = _rows(experience.old_logprobs, mask) - _rows(experience.reference_logprobs, mask)
-        penalties = beta * kl_estimate(log_ratios, KlEstimator(spec.kl.estimator))
+        estimator = KlEstimator(spec.kl.estimator)
+        penalties = beta * kl_estimate(log_ratios, estimator)
         rewards = token_rewards(scores, penalties, mask)
         if spec.whiten_rewards:
             rewards = whitened(rewards, mask, shifts=False)
@@ -123,6 +125,8 @@ class ValueAppraisal:
             per_response = log_ratios.sum(dim=1).tolist()
             figures |= {"kl_response/mean": fmean(per_response), "kl_coefficient/value": beta}
             figures["kl_penalty/mean"] = float(penalties[mask].mean())
+            if estimator is KlEstimator.K3:
+                figures["kl_penalty_cut/mean"] = float((log_ratios[mask] < -LARGEST_LOG_RATIO).double().mean())
             if not is_target:
                 self._seen = fmean(per_response), len(per_response)
         if spec.whiten_advantages:

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from drpt.modules.evaluation import Evaluation
+from drpt.modules.update_watch import num_non_finite
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
@@ -24,8 +25,8 @@ class CheckpointError(ValueError):
 class Checkpoints(Callback):
     """Writes ``last.ckpt`` every few steps and ``best.ckpt`` where the loss on held-out target examples is lowest.
 
-    A file is written beside its place and renamed, so what is there is whole. The steps after which the lowest loss was
-    reached travel in the checkpoint.
+    A file is written beside its place and renamed, so what is there is whole; weights that are NaN or infinite are not written.
+    The steps after which the lowest loss was reached travel in the checkpoint.
 
     Args:
         folder: Made when first needed.
@@ -60,6 +61,10 @@ class Checkpoints(Callback):
         """The final state is always kept."""
         self._save(trainer, LAST)
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that changed nothing has failed; also where it is resumed and has no step left to take."""
+        pl_module.require_change()
+
     def state_dict(self) -> dict[str, Any]:
         """Which step was best, and what its model answered."""
         return {"best_loss": self.best_loss, "best_step": self.best_step, "best_samples": self.best_samples}
@@ -77,6 +82,7 @@ class Checkpoints(Callback):
             self._save(trainer, BEST)
 
     def _save(self, trainer: Trainer, name: str, *, weights_only: bool = False) -> None:
+        trainer.lightning_module.require_finite_weights(trainer.global_step)
         self._folder.mkdir(parents=True, exist_ok=True)
         half = self._folder / f".{name}.part"
         trainer.save_checkpoint(half, weights_only=weights_only)
@@ -116,7 +122,8 @@ def load_trained(model: nn.Module, path: Path) -> int:
         Optimizer steps that had been taken.
 
     Raises:
-        CheckpointError: The file is missing or broken, or its parameters are not exactly the trainable ones.
+        CheckpointError: The file is missing or broken, its parameters are not exactly the trainable ones, or some are NaN or
+            infinite.
     """
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -133,6 +140,12 @@ def load_trained(model: nn.Module, path: Path) -> int:
         raise CheckpointError(
             f"{path}: {len(wrong)} of its parameters are not those that the configuration trains, {min(wrong)} first. It "
             "belongs to another model, or to another finetune.* setting."
+        )
+    bad = [name for name, value in state.items() if num_non_finite(value)]
+    if bad:
+        raise CheckpointError(
+            f"{path}: {len(bad)} of its parameters have NaN or infinite entries, {min(bad)} first. The run that wrote it "
+            "diverged; train again with a lower optimizer.lr."
         )
     model.load_state_dict(state, strict=False)
     return step

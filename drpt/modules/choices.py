@@ -21,6 +21,20 @@ class Choice:
     parts: tuple[TokenBatch, ...]  # with places among this choice's examples
     scale: float  # this choice's share of the step's update
 
+    def name_of(self, example: int) -> str:
+        """What messages call an example.
+
+        Args:
+            example: Its place among this choice's examples.
+
+        Returns:
+            For people.
+        """
+        n = self.rows.num_general
+        if example < n:
+            return f"general example {int(self.rows.general.example_ids[example])}"
+        return f"target example {example - n + 1} of the step's {self.rows.num_target}"
+
 
 def choices_of_step(batch: StepBatch, pool: Pool, weights: Float[Tensor, " general"]) -> list[Choice]:
     """Split a step by ``regularizer.pool``.

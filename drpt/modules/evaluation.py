@@ -1,14 +1,16 @@
 """When to measure on held-out examples: before the first step, every few steps and after the last."""
 
+import math
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from drpt.data.example import Example
 from drpt.data.module import PostTrainingData
+from drpt.errors import NonFiniteError
 from drpt.evaluation.held_out import answer_greedily, measure_accuracy, measure_loss
 from drpt.evaluation.spec import EvaluationSpec
 from drpt.memory import release_memory
@@ -57,12 +59,28 @@ class Evaluation(Callback):
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
         start = time.perf_counter()
-        metrics = self.measure(pl_module)
+        try:
+            metrics = self.measure(pl_module)
+            _require_finite(metrics)
+        except NonFiniteError as error:
+            raise type(error)(f"evaluation after step {trainer.global_step}: {error}") from error
         metrics["evaluation/seconds/value"] = time.perf_counter() - start
         self.latest = metrics
         release_memory()  # what generation needed is not to be counted as the next steps' memory
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
+
+
+def _require_finite(metrics: Mapping[str, float]) -> None:
+    # A standard error over one example is NaN, and a perplexity beyond float64 infinite where the loss is a number.
+    exempt = ("/stderr", "perplexity/mean")
+    bad = [f"{name} = {value}" for name, value in metrics.items() if not math.isfinite(value) and not name.endswith(exempt)]
+    if bad:
+        raise NonFiniteError(
+            f"{', '.join(bad)}. The model computes no numbers (any more): its weights have grown too large, or it gives "
+            "tokens of the held-out examples a probability of 0. Checkpoints are as they were before. Lower optimizer.lr, "
+            "set optimizer.clip_norm, or train with trainer.precision=32-true."
+        )
 
 
 class HeldOutEvaluation(Evaluation):

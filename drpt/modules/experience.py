@@ -1,5 +1,6 @@
 """What a policy said in one rollout phase and what it was worth, in plain values that a checkpoint keeps."""
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ from torch import Tensor
 from drpt.data.batch import TokenBatch, pad_rows
 from drpt.data.chat import EncodedExample
 from drpt.data.example import Example
+from drpt.errors import NonFiniteError
 
 _NO_EXAMPLE = Example(messages=(), source="a rollout")
 
@@ -43,6 +45,28 @@ class Experience:
     def state_dict(self) -> dict[str, Any]:
         """Plain lists of numbers."""
         return asdict(self)
+
+    def require_finite(self) -> None:
+        """Refuse responses that someone finds impossible, or has no number for.
+
+        Raises:
+            NonFiniteError: A log-prob or a value is NaN or infinite.
+        """
+        who = {
+            "engine_logprobs": "the engine",
+            "old_logprobs": "the policy",
+            "reference_logprobs": "the reference",
+            "values": "the value head",
+        }
+        for name, whose in who.items():
+            bad = [row for row, numbers in enumerate(getattr(self, name)) if not all(map(math.isfinite, numbers))]
+            if bad:
+                raise NonFiniteError(
+                    f"{whose} gives {len(bad)} of {len(self)} responses {name} that are NaN or infinite (response {bad[0]} "
+                    "first). A drawn token has a probability above 0: the weights compute no numbers, or the engine draws "
+                    "from another distribution. Lower optimizer.lr, or take rollout=transformers to see whether the engine "
+                    "is at fault."
+                )
 
     def pick(self, rows: Sequence[int]) -> "Experience":
         """Some rows, in the order given."""

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.diagnostics import StepReport, merged_metrics
+from drpt.capture.diagnostics import StepReport
 from drpt.capture.rows import StepRows
 from drpt.capture.sketch_spec import SketchSpec
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import StepBatch, TokenBatch
 from drpt.data.prompts import StepNumbers
 from drpt.data.split import StepSplit
+from drpt.errors import NonFiniteError, NonFiniteUpdateError
 from drpt.geometry.catalogue import Pool
 from drpt.geometry.products import GeneralRows
 from drpt.geometry.regularizer import Regularizer
@@ -101,6 +102,8 @@ class PolicyTraining(RegularizedTraining):
 
         Raises:
             NonFiniteLossError: A response's loss is NaN or infinite; nothing was updated.
+            NonFiniteUpdateError: The update, or the target gradient, is; nothing was updated.
+            NonFiniteRewardError: What the reward says of a response is; nothing was updated.
             NoSignalError: No response has anything to teach.
             StaleWeightsError: The engine does not compute what the trainer computes.
         """
@@ -114,7 +117,7 @@ class PolicyTraining(RegularizedTraining):
         of_target: list[PolicyStatistics | None] = []
         if self.regularizer.needs_target and self._place % self.loss.target_refresh_steps == 0:
             with self.cost.step():
-                self._target_grad, found = self._compute_target()
+                self._target_grad, found = self._compute_target(step)
             costs["target"] = self.cost.metrics
             of_target = [found]
         weights = self.loss.weights([self._general.num_tokens[row] for row in rows])
@@ -125,10 +128,7 @@ class PolicyTraining(RegularizedTraining):
         with self.cost.step():
             self.optimizers().zero_grad(set_to_none=True)
             reports = self._choose(self.model, self.capture, choices, weights.scale, statistics, step)
-            update_norm = self.clip_update()
-            metrics |= merged_metrics(reports, update_norm=update_norm)
-            metrics["train/update_norm/mean"] = update_norm
-            metrics["train/learning_rate/value"] = self.apply_update()
+            metrics |= self.take_step(reports, step)
         if exact and self.meter is not None:
             metrics |= self.meter.compare([choice.rows for choice in choices], reports, exact).metrics()
         total = _total(statistics or of_target)  # a policy that is trained on target responses alone has figures of these
@@ -180,7 +180,10 @@ class PolicyTraining(RegularizedTraining):
         """Phases until one leaves something to train on."""
         seconds = 0.0
         for number in range(_PHASES_IN_VAIN):
-            metrics = self._begin_phase(step)
+            try:
+                metrics = self._begin_phase(step)
+            except NonFiniteError as error:
+                raise type(error)(f"step {step + 1}, phase {self._phase}: {error}") from error
             seconds += metrics["rollout/seconds/value"]
             if self._batches:
                 in_vain = {"train/phases_in_vain/value": float(number)} if number else {}
@@ -199,7 +202,7 @@ class PolicyTraining(RegularizedTraining):
         rows = list(range(len(phase.general))) if self.regularizer.needs_general else []
         metrics = dict(phase.metrics)
         if self._phase_choice is not None:
-            rows, figures = self._choose_rows(self._phase_choice, rows)
+            rows, figures = self._choose_rows(self._phase_choice, rows, step)
             metrics |= figures
         digest = hashlib.sha256(f"{self.seed}-minibatches-{self._phase}".encode()).digest()
         self._batches = minibatches(
@@ -213,10 +216,10 @@ class PolicyTraining(RegularizedTraining):
         self._place, self._first_step = 0, step
         return metrics
 
-    def _choose_rows(self, choice: PhaseChoice, rows: list[int]) -> tuple[list[int], dict[str, float]]:
+    def _choose_rows(self, choice: PhaseChoice, rows: list[int], step: int) -> tuple[list[int], dict[str, float]]:
         """Those of a phase's responses that are trained on, and what choosing them cost and kept."""
         with self.cost.step():
-            target_grad = self._compute_target()[0] if choice.needs_target else None
+            target_grad = self._compute_target(step)[0] if choice.needs_target else None
             batch = self._step_batch(rows, self._phase, micro_batches=-(-len(rows) // self._chunk_rows))
             weights = self.loss.weights([self._general.num_tokens[row] for row in rows])
             kept = choice(
@@ -229,7 +232,7 @@ class PolicyTraining(RegularizedTraining):
         self._phase_costs["phase_choice"] = self.cost.metrics
         return [rows[place] for place in kept], {"train/phase_kept_share/mean": len(kept) / len(rows)}
 
-    def _compute_target(self) -> tuple[TargetGradient, PolicyStatistics]:
+    def _compute_target(self, step: int) -> tuple[TargetGradient, PolicyStatistics]:
         experience = self._target if len(self._target) else self._general
         is_alone = not self.regularizer.needs_general
         found: list[PolicyStatistics] = []
@@ -237,7 +240,16 @@ class PolicyTraining(RegularizedTraining):
         def backward() -> None:
             found.append(self.loss.backward_target(self.model, experience, batch_rows=self._chunk_rows, is_scaled=is_alone))
 
-        return self.capture.target_gradient(backward), found[0]
+        target = self.capture.target_gradient(backward)
+        bad = [name for name, grad in target.grads.items() if not bool(torch.isfinite(grad).all())]
+        if bad:
+            raise NonFiniteUpdateError(
+                f"step {step + 1}: the target gradient is NaN or infinite in {len(bad)} of {len(target.grads)} parameters, "
+                f"{bad[0]} first, over {len(experience)} responses (algorithm.target.objective). Nothing was updated. Lower "
+                f"optimizer.lr (now {self.optimizer_spec.lr:g}), set optimizer.clip_norm, or train with "
+                "trainer.precision=32-true."
+            )
+        return target, found[0]
 
     @property
     def _chunk_rows(self) -> int:
@@ -305,7 +317,7 @@ class PolicyTraining(RegularizedTraining):
 
         def compute() -> Tensor:
             losses, found = self.loss(model, self._general, rows, part)
-            self.require_finite(losses, step)
+            self.require_finite(losses, step, lambda place: f"response {rows[place]} of phase {self._phase}")
             statistics[place] = found  # a second pass says the same again
             return losses
 

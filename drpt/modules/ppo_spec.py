@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from drpt.checks import check_choice, check_interval
+from drpt.checks import check_choice, check_interval, check_size
 from drpt.modules.algorithm_spec import AlgorithmSpec
 from drpt.objectives.choices import KL_CONTROLS, KL_ESTIMATORS, SCORE_SCALINGS, KlControl
+from drpt.optim.spec import check_learning_rate
 
 
 @dataclass(kw_only=True)
@@ -27,14 +28,14 @@ class KlSpec:
         check_choice("algorithm.kl.control", self.control, KL_CONTROLS)
         check_choice("algorithm.kl.estimator", self.estimator, KL_ESTIMATORS)
         meaning = "what a nat of divergence costs; 0 needs no reference"
-        check_interval("algorithm.kl.coefficient", self.coefficient, low=0, meaning=meaning)
+        check_size("algorithm.kl.coefficient", self.coefficient, is_zero_included=True, meaning=meaning)
         is_adaptive = self.control == KlControl.ADAPTIVE
         for name, value, meaning in (
             ("target", self.target, "nats a response that the coefficient aims at"),
             ("horizon", self.horizon, "responses after which an error of 1 has moved the coefficient by its own size"),
         ):
             if is_adaptive and value is not None:
-                check_interval(f"algorithm.kl.{name}", value, low=0, is_low_included=False, meaning=meaning)
+                check_size(f"algorithm.kl.{name}", value, is_zero_included=False, meaning=meaning)
             elif is_adaptive:
                 raise ValueError(f"algorithm.kl.{name}=null: algorithm.kl.control=adaptive needs it: {meaning}.")
         if is_adaptive and self.coefficient == 0:
@@ -44,7 +45,7 @@ class KlSpec:
             )
         if self.stop is not None:
             meaning = "nats a token between the phase's first policy and the one that a step begins with; null = never stop"
-            check_interval("algorithm.kl.stop", self.stop, low=0, is_low_included=False, meaning=meaning)
+            check_size("algorithm.kl.stop", self.stop, is_zero_included=False, meaning=meaning)
 
 
 @dataclass(kw_only=True)
@@ -61,13 +62,12 @@ class ValueSpec:
         Raises:
             ValueError: A value breaks its rule.
         """
-        check_interval(
-            "algorithm.value.coefficient", self.coefficient, low=0, meaning="the weight of the value function's loss"
-        )
-        check_interval("algorithm.value.lr", self.lr, low=0, is_low_included=False, meaning="the value head's learning rate")
+        meaning = "the weight of the value function's loss"
+        check_size("algorithm.value.coefficient", self.coefficient, is_zero_included=True, meaning=meaning)
+        check_learning_rate("algorithm.value.lr", self.lr, meaning="the value head's learning rate")
         if self.clip is not None:
             meaning = "how far a value may move; null = anywhere"
-            check_interval("algorithm.value.clip", self.clip, low=0, is_low_included=False, meaning=meaning)
+            check_size("algorithm.value.clip", self.clip, is_zero_included=False, meaning=meaning)
 
 
 @dataclass(kw_only=True)
@@ -86,7 +86,7 @@ class ScoreSpec:
         check_choice("algorithm.score.scaling", self.scaling, SCORE_SCALINGS)
         if self.clip is not None:
             meaning = "the largest size of a score; null = any"
-            check_interval("algorithm.score.clip", self.clip, low=0, is_low_included=False, meaning=meaning)
+            check_size("algorithm.score.clip", self.clip, is_zero_included=False, meaning=meaning)
 
 
 @dataclass(kw_only=True)
@@ -120,4 +120,4 @@ class PpoSpec(AlgorithmSpec):
         ):
             check_interval(f"algorithm.{name}", value, low=0, high=1, meaning=meaning)
         meaning = "the weight of the entropy bonus"
-        check_interval("algorithm.entropy_coefficient", self.entropy_coefficient, low=0, meaning=meaning)
+        check_size("algorithm.entropy_coefficient", self.entropy_coefficient, is_zero_included=True, meaning=meaning)

@@ -9,22 +9,20 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.diagnostics import StepReport
+from drpt.capture.diagnostics import StepReport, merged_metrics
 from drpt.capture.meter import ScoreMeter
 from drpt.capture.sketch_spec import SketchSpec
+from drpt.errors import NonFiniteLossError, NonFiniteWeightsError, UpdateMismatchError
 from drpt.evaluation.cost import CostMeter
 from drpt.geometry.regularizer import Regularizer
 from drpt.memory import release_memory
 from drpt.modules.spec import TrainerSpec
+from drpt.modules.update_watch import UpdateWatch, num_non_finite
 from drpt.optim.adamw import build_adamw
 from drpt.optim.spec import OptimizerSpec
 
 _log = logging.getLogger(__name__)
-_SHOWN_NAMES = 4  # of parameters
-
-
-class NonFiniteLossError(ArithmeticError):
-    """A sample's loss is NaN or infinite."""
+_SHOWN_NAMES = 4  # of parameters, or of examples
 
 
 class RegularizedTraining(LightningModule):
@@ -61,6 +59,7 @@ class RegularizedTraining(LightningModule):
         self.cost = CostMeter(torch.device("cpu"))
         options: dict[str, Any] = {"sketch": sketch, "retain_mib": trainer.retain_mib, "unregularized": unregularized}
         self.capture = GradientCapture(model, regularizer, check=trainer.check_capture, **options)
+        self.watch = UpdateWatch(self.capture.parameters, self.capture.plan.blocks, self.capture.unregularized)
         self.meter: ScoreMeter | None = None
         if trainer.checks_scores and regularizer.needs_products:
             self.meter = ScoreMeter(model, regularizer, **options)
@@ -70,7 +69,7 @@ class RegularizedTraining(LightningModule):
         self.seed = seed
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW over the trained parameters; the schedule is stepped by `apply_update`."""
+        """AdamW over the trained parameters; the schedule is stepped by `take_step`."""
         optimizer, schedule = build_adamw(self.parameter_groups(), self.optimizer_spec, num_steps=self.trainer_spec.max_steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
@@ -108,47 +107,79 @@ class RegularizedTraining(LightningModule):
         release_memory()  # the process's peak is reported with the step's cost
         return found
 
-    def clip_update(self) -> float:
-        """Cut the whole update's norm if asked to.
+    def take_step(self, reports: Sequence[StepReport], step: int) -> dict[str, float]:
+        """Look at the update that is in ``.grad``, cut its norm if asked to, and let the optimizer take it.
+
+        Args:
+            reports: One a choice of the step.
+            step: From 0.
 
         Returns:
-            What the norm was before, of the parameters that are regularized: those that it is compared with.
-        """
-        free = set(self.capture.unregularized)
-        named = {name: p for name, p in self.model.named_parameters() if p.grad is not None}
-        regularized = nn.utils.get_total_norm([p.grad for name, p in named.items() if name not in free and p.grad is not None])
-        if self.optimizer_spec.clip_norm is not None:
-            norm = nn.utils.get_total_norm([p.grad for p in named.values() if p.grad is not None])
-            nn.utils.clip_grads_with_norm_(list(named.values()), self.optimizer_spec.clip_norm, norm)
-        return float(regularized)
+            Figures of the update. Its norm is that of the parameters that are regularized, before it was cut: what it is
+            compared with is theirs.
 
-    def apply_update(self) -> float:
-        """Take the optimizer step and move the schedule on; returns the learning rate of the step."""
+        Raises:
+            NonFiniteUpdateError: The update is NaN, infinite or too large for AdamW; no weight has changed.
+            UpdateMismatchError: It is not what the choice describes; no weight has changed.
+        """
+        norm = self.watch.norm(step)
+        try:
+            metrics = merged_metrics(reports, update_norm=norm.regularized)
+        except UpdateMismatchError as error:
+            raise UpdateMismatchError(f"step {step + 1}: {error}") from error
+        clip_norm = self.optimizer_spec.clip_norm
+        if clip_norm is not None and norm.whole > clip_norm:
+            gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+            torch._foreach_mul_(gradients, clip_norm / norm.whole)
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
-        learning_rate = float(schedule.get_last_lr()[0])
+        metrics["train/update_norm/mean"] = norm.regularized
+        metrics["train/learning_rate/value"] = float(schedule.get_last_lr()[0])
+        metrics |= self.watch.count(norm, metrics)
         optimizer.step()
         schedule.step()
-        return learning_rate
+        return metrics
+
+    def require_finite_weights(self, step: int) -> None:
+        """Refuse to write down or to end with what is no number.
+
+        Args:
+            step: Optimizer steps taken.
+
+        Raises:
+            NonFiniteWeightsError: A trained weight, or what the optimizer remembers of it, is NaN or infinite.
+        """
+        self.watch.require_finite_weights(self.optimizers().state, step)
+
+    def require_change(self) -> None:
+        """Refuse to call a run finished that changed nothing.
+
+        Raises:
+            VanishedUpdatesError: All its updates were zero.
+        """
+        self.watch.require_change()
 
     def log_step(self, metrics: dict[str, float], step: int) -> None:
         """Hand a step's figures to every logger; ``step`` counts from 0."""
         for logger in self.loggers:
             logger.log_metrics(metrics, step=step + 1)
 
-    def require_finite(self, losses: Tensor, step: int) -> None:
+    def require_finite(self, losses: Tensor, step: int, name: Callable[[int], str]) -> None:
         """Stop before a NaN or an infinity reaches the weights.
 
         Args:
-            losses: Of the samples.
+            losses: Of some examples of the step.
             step: From 0.
+            name: Says which example stands at a place of ``losses``.
 
         Raises:
             NonFiniteLossError: Some are not finite; nothing was updated.
         """
         if not bool(torch.isfinite(losses).all()):
-            rows = (~torch.isfinite(losses)).nonzero().flatten().tolist()
+            places = (~torch.isfinite(losses)).nonzero().flatten().tolist()
+            more = f" and {len(places) - _SHOWN_NAMES} more" if len(places) > _SHOWN_NAMES else ""
             raise NonFiniteLossError(
-                f"step {step + 1}: the loss of {len(rows)} examples is NaN or infinite. Lower optimizer.lr "
+                f"step {step + 1}: the loss of {len(places)} examples is NaN or infinite "
+                f"({', '.join(name(place) for place in places[:_SHOWN_NAMES])}{more}). Lower optimizer.lr "
                 f"(now {self.optimizer_spec.lr:g}), set optimizer.clip_norm, or train with trainer.precision=32-true."
             )
 
@@ -156,14 +187,16 @@ class RegularizedTraining(LightningModule):
         """Keep the trained parameters, the rest being the model that the configuration names, and automatic strengths."""
         trained = {f"model.{name}" for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
+        checkpoint["updates"] = self.watch.state_dict()
         if self.regularizer.auto is not None:
             checkpoint["auto_strength"] = self.regularizer.auto.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of other parameters.
+        """Refuse a checkpoint of other parameters, or of what is no number.
 
         Raises:
             ValueError: Trained parameters are missing from it.
+            NonFiniteWeightsError: Some of its weights are NaN or infinite.
         """
         missing = [
             name
@@ -172,5 +205,13 @@ class RegularizedTraining(LightningModule):
         ]
         if missing:
             raise ValueError(f"the checkpoint lacks {len(missing)} trained parameters, {missing[0]} first.")
+        bad = [name for name, value in checkpoint["state_dict"].items() if num_non_finite(value)]
+        if bad:
+            raise NonFiniteWeightsError(
+                f"the checkpoint to go on from has NaN or infinite weights in {len(bad)} parameters, {bad[0]} first. Delete "
+                "the run's folder, or begin anew with another sweep=…, with a lower optimizer.lr."
+            )
+        if "updates" in checkpoint:  # a run that was begun before updates were counted has none
+            self.watch.load_state_dict(checkpoint["updates"])
         if self.regularizer.auto is not None:
             self.regularizer.auto.load_state_dict(checkpoint["auto_strength"])

@@ -66,6 +66,7 @@ class RewardModeling(RegularizedTraining):
 
         Raises:
             NonFiniteLossError: A pair's loss is NaN or infinite; nothing was updated.
+            NonFiniteUpdateError: The update is; nothing was updated.
         """
         pairs = self.pairs.step_pairs(int(batch))
         differences = pairs.differences.to(self.device)
@@ -73,10 +74,7 @@ class RewardModeling(RegularizedTraining):
         with self.cost.step():
             self.optimizers().zero_grad(set_to_none=True)
             margins, report = self._backward(self.capture, pairs, differences)
-            update_norm = self.clip_update()
-            metrics = report.metrics(update_norm=update_norm)
-            metrics["train/update_norm/mean"] = update_norm
-            metrics["train/learning_rate/value"] = self.apply_update()
+            metrics = self.take_step([report], pairs.step)
         metrics |= self.cost.metrics
         kinds = {"general": margins[: pairs.num_general], "target": margins[pairs.num_general :]}
         for kind, found in kinds.items():
@@ -98,9 +96,14 @@ class RewardModeling(RegularizedTraining):
         with capture.step(StepRows(general=general, num_target=pairs.num_target)) as step:
             margins = self.model.scores(differences)
             losses = bradley_terry_losses(margins)
-            self.require_finite(losses, pairs.step)
+            self.require_finite(losses, pairs.step, lambda place: _name_of(pairs, place))
             step.backward(losses)
         return margins.detach(), step.report()
+
+
+def _name_of(pairs: PairBatch, place: int) -> str:
+    n = pairs.num_general
+    return f"general pair {int(pairs.example_ids[place])}" if place < n else f"target pair {place - n + 1} of the step"
 
 
 def pair_figures(margins: Tensor) -> dict[str, float]:

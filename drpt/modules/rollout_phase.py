@@ -219,6 +219,7 @@ class RolloutWorker:
 
         Raises:
             NoSignalError: No group is left to learn from.
+            NonFiniteError: A reward, a log-prob or a value is NaN or infinite.
             StaleWeightsError: The engine does not compute what the trainer computes.
         """
         start = time.perf_counter()
@@ -232,6 +233,7 @@ class RolloutWorker:
         for stage, experience in zip(("train", "train_target"), experiences, strict=True):
             if len(experience):
                 self._add_scores(experience, model, device)
+                experience.require_finite()
                 # Where the policy is trained on target responses alone, they are what is learned from.
                 is_extra = stage == "train_target" and len(experiences[0]) > 0
                 figures = self.appraisal(experience, is_target=is_extra)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.diagnostics import StepReport, merged_metrics
+from drpt.capture.diagnostics import StepReport
 from drpt.data.batch import StepBatch, TokenBatch
 from drpt.models.predictions import predict
 from drpt.modules.choices import Choice, choices_of_step, step_weights
@@ -27,6 +27,7 @@ class SupervisedFineTuning(RegularizedTraining):
 
         Raises:
             NonFiniteLossError: A sample's loss is NaN or infinite; nothing was updated.
+            NonFiniteUpdateError: The update is; nothing was updated.
         """
         self.seed_step(batch.step)
         choices = choices_of_step(batch, self.regularizer.pool, step_weights(batch, self.regularizer.base_weights))
@@ -38,14 +39,10 @@ class SupervisedFineTuning(RegularizedTraining):
             self.optimizers().zero_grad(set_to_none=True)
             losses = _Losses()
             reports = self._choose(self.model, self.capture, choices, losses, batch.step)
-            update_norm = self.clip_update()
-            metrics = merged_metrics(reports, update_norm=update_norm)
-            metrics["train/update_norm/mean"] = update_norm
-            learning_rate = self.apply_update()
+            metrics = self.take_step(reports, batch.step)
         metrics |= losses.means()
         if exact and self.meter is not None:
             metrics |= self.meter.compare([choice.rows for choice in choices], reports, exact).metrics()
-        metrics["train/learning_rate/value"] = learning_rate
         metrics |= self.cost.metrics
         num_tokens = sum(part.num_tokens for part in batch.parts)
         metrics["train/tokens/sum"] = float(num_tokens)
@@ -71,7 +68,7 @@ class SupervisedFineTuning(RegularizedTraining):
 
                 def compute(part: TokenBatch = part) -> Tensor:
                     found = _sample_losses(model, part, choice.rows.num_examples)
-                    self.require_finite(found, step_number)
+                    self.require_finite(found, step_number, lambda place: choice.name_of(part.examples[place]))
                     return found
 
                 losses.add(step.backward(compute), part.examples, choice.rows.num_general)

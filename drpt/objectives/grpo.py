@@ -12,6 +12,7 @@ from torch import Tensor
 
 from drpt.objectives.choices import KlGradient
 from drpt.objectives.kl import weighted_k3
+from drpt.objectives.log_ratio import ratio_of
 from drpt.objectives.policy import counted, masked_mean
 
 
@@ -50,6 +51,8 @@ def policy_losses(logprobs: Float[Tensor, "row token"], rows: PolicyRows, terms:
     their own, "clip-higher", are DAPO's (Yu et al. 2025, arXiv 2503.14476). For w_t see `engine_weights`, for ``ρ_t k3_t``
     `weighted_k3`.
 
+    Log-ratios are cut to ±20 (`ratio_of`), so that the loss of every token is finite: beyond, the token has no gradient.
+
     Departures: the penalty is weighted by ρ_t, GRPO's own is not; and w_t weighs the penalty, too, since it is a mean over the
     same tokens that the engine drew. Losses go downhill; rows are not weighted here (`row_weights`).
 
@@ -68,7 +71,7 @@ def policy_losses(logprobs: Float[Tensor, "row token"], rows: PolicyRows, terms:
     log_ratio = policy_log_ratios(logprobs, rows)
     # Masked before the product, like the log-ratio: 0 times a NaN would reach the logits.
     advantages = torch.where(counted(rows.response_mask), rows.token_advantages.detach().to(log_ratio), 0.0)
-    ratio = log_ratio.exp()
+    ratio = ratio_of(log_ratio)
     clipped = ratio.clamp(1 - terms.clip_low, 1 + terms.clip_high)
     losses = -torch.minimum(ratio * advantages, clipped * advantages)
     if terms.kl_coefficient != 0:
@@ -103,6 +106,8 @@ def engine_weights(rows: PolicyRows, cap: float) -> Float[Tensor, "row token"]:
     from a slightly different policy. The cap trades a bias for a bounded variance. Source: Yao et al. 2025, "Your Efficient RL
     Framework Secretly Brings You Off-Policy RL Training", truncated importance sampling (TIS), a weight a token.
 
+    The log-ratio is cut to ±20 before, see `ratio_of`; a cap above e^20 is never reached.
+
     Args:
         rows: With the engine's log-probabilities.
         cap: Largest weight; at least 1, or tokens that agree are scaled down. Not checked.
@@ -110,7 +115,7 @@ def engine_weights(rows: PolicyRows, cap: float) -> Float[Tensor, "row token"]:
     Returns:
         Dimensionless [row, token].
     """
-    return engine_log_ratios(rows).exp().clamp(max=cap)
+    return ratio_of(engine_log_ratios(rows)).clamp(max=cap)
 
 
 def _check(rows: PolicyRows, terms: PolicyTerms) -> None:

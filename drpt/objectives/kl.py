@@ -5,12 +5,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drpt.objectives.choices import KlEstimator, KlGradient
+from drpt.objectives.log_ratio import LARGEST_LOG_RATIO, is_cut, ratio_of
 
 
 def k3(log_ratio: Float[Tensor, "row token"]) -> Float[Tensor, "row token"]:
     """``e^d − d − 1`` for ``d = log q(y) − log p(y)``: for y drawn from p, an unbiased estimate of KL(p‖q), never negative.
 
-    Source: Schulman 2020, "Approximating KL divergence", k3 there.
+    Source: Schulman 2020, "Approximating KL divergence", k3 there. Departure: d is cut to at most 20, beyond which the estimate
+    stays at ``e^20 − 21`` and has no gradient (`drpt.objectives.log_ratio`). Below −20 nothing is cut: the estimate is all but
+    ``−d − 1``, and the gradient that brings p back to q all but −1.
 
     Args:
         log_ratio: d, nats.
@@ -18,6 +21,7 @@ def k3(log_ratio: Float[Tensor, "row token"]) -> Float[Tensor, "row token"]:
     Returns:
         Nats a token [row, token].
     """
+    log_ratio = log_ratio.clamp(max=LARGEST_LOG_RATIO)
     return torch.expm1(log_ratio) - log_ratio  # expm1: d is often 1e-4, whose square float32's e^d − 1 would lose
 
 
@@ -25,6 +29,9 @@ def weighted_k3(
     log_ratio_old: Float[Tensor, "row token"], log_ratio_reference: Float[Tensor, "row token"], gradient: KlGradient
 ) -> Float[Tensor, "row token"]:
     """``ρ · k3`` with ``ρ = π(y)/π_old(y)`` and k3 towards the reference: the penalty's value at tokens drawn from π_old.
+
+    Both are bounded, see `ratio_of` and `k3`; where one of them is cut, the penalty has no gradient. What follows holds within
+    the bounds.
 
     Whatever ``gradient`` is, the value is unbiased for KL(π‖ref) of the next token, since ``E_old[ρ f] = E_π[f]``; the texts
     before the token stay those of π_old. The gradient is not that of the value in both cases:
@@ -36,14 +43,20 @@ def weighted_k3(
 
     Args:
         log_ratio_old: ``log π − log π_old``, nats; with gradient.
-        log_ratio_reference: ``log ref − log π``, nats; with gradient.
+        log_ratio_reference: ``log ref − log π`` of the same π, nats; with gradient.
         gradient: What is differentiated.
 
     Returns:
         Nats a token [row, token].
     """
-    ratio = log_ratio_old.exp()
-    return (ratio.detach() if gradient == KlGradient.K3 else ratio) * k3(log_ratio_reference)
+    ratio = ratio_of(log_ratio_old).detach()
+    if gradient == KlGradient.K3:
+        penalty = ratio * k3(log_ratio_reference)
+    else:
+        # ∇(ρ k3) = ρ (k3 + 1 − e^d) ∇log π = −ρ d ∇log π, said at once: in float32 k3 and e^d cancel each other for large d.
+        slope = (-ratio * log_ratio_reference).detach()
+        penalty = (ratio * k3(log_ratio_reference)).detach() + slope * (log_ratio_old - log_ratio_old.detach())
+    return torch.where(is_cut(log_ratio_old) | (log_ratio_reference > LARGEST_LOG_RATIO), penalty.detach(), penalty)
 
 
 def kl_estimate(log_ratio: Float[Tensor, "row token"], estimator: KlEstimator) -> Float[Tensor, "row token"]:

@@ -14,6 +14,7 @@ from drpt.objectives.grpo import (
     reference_log_ratios,
 )
 from drpt.objectives.kl import k3
+from drpt.objectives.log_ratio import LARGEST_LOG_RATIO, is_cut, ratio_of
 from drpt.objectives.policy import ResponseTokens, counted
 
 TOKENS = "tokens"
@@ -59,6 +60,8 @@ def policy_statistics(tokens: ResponseTokens, rows: PolicyRows, terms: PolicyTer
 
     - ``tokens``: 1.
     - ``ratio``: ``ρ = π/π_old``; its mean is near 1.
+    - ``log_ratio_cut``: a log-ratio is beyond ±20, so that the loss cuts it and the token has no gradient by it: that of ρ;
+      that of k3, above 20, if the reference is there; that of the engine's weight, if there is a cap.
     - ``clipped_low``, ``clipped_high``: clipping takes the gradient away: A < 0 and ρ < 1 − low; A > 0 and ρ > 1 + high.
     - ``kl_old``: k3 of KL(π_old‖π), nats. Its tokens were drawn from π_old.
     - ``entropy``: of π, nats.
@@ -75,7 +78,7 @@ def policy_statistics(tokens: ResponseTokens, rows: PolicyRows, terms: PolicyTer
         The sums; add those of other batches, then ask for means.
     """
     log_ratio = policy_log_ratios(tokens.logprobs, rows)
-    ratio, advantages = log_ratio.exp(), rows.token_advantages
+    ratio, advantages, beyond = ratio_of(log_ratio), rows.token_advantages, is_cut(log_ratio)
     values = {
         TOKENS: torch.ones_like(ratio),
         "ratio": ratio,
@@ -85,10 +88,15 @@ def policy_statistics(tokens: ResponseTokens, rows: PolicyRows, terms: PolicyTer
         "entropy": tokens.entropies,
     }
     if rows.reference_logprobs is not None:
-        values["kl_reference"] = ratio * k3(reference_log_ratios(tokens.logprobs, rows))
+        towards = reference_log_ratios(tokens.logprobs, rows)
+        values["kl_reference"] = ratio * k3(towards)
+        beyond = beyond | (towards > LARGEST_LOG_RATIO)
     if rows.engine_logprobs is not None:
         difference = engine_log_ratios(rows)
         cap = torch.inf if terms.importance_cap is None else terms.importance_cap
-        values |= {"engine_difference": difference.abs(), "engine_capped": difference.exp() > cap}
+        values |= {"engine_difference": difference.abs(), "engine_capped": ratio_of(difference) > cap}
+        if terms.importance_cap is not None:
+            beyond = beyond | is_cut(difference)
+    values["log_ratio_cut"] = beyond
     mask = counted(rows.response_mask)
     return PolicyStatistics(sums={name: torch.where(mask, value.double(), 0.0).sum() for name, value in values.items()})

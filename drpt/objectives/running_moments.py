@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_ROUNDING = 1e-12  # relative to the mean
+
 
 @dataclass(slots=True)
 class RunningMoments:
@@ -33,6 +35,7 @@ class RunningMoments:
 
     @property
     def std(self) -> float:
-        """Over count − 1; 1 where there is no spread to speak of, so that it may be divided by."""
+        """Over count − 1; 1 where there is no spread but rounding, so that it may be divided by."""
         std = math.sqrt(self.squares / (self.count - 1)) if self.count > 1 else 0.0
-        return std if std > 0 else 1.0
+        # The mean of equal numbers is off by some roundings of float64, 2e-16 each.
+        return std if std > _ROUNDING * abs(self.mean) else 1.0

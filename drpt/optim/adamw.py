@@ -1,14 +1,18 @@
 """AdamW with a warm-up and a schedule."""
 
+import logging
 import math
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from drpt.optim.spec import OptimizerSpec
+
+_log = logging.getLogger(__name__)
 
 
 def build_adamw(
@@ -26,6 +30,8 @@ def build_adamw(
     """
     beta1, beta2 = spec.betas
     optimizer = AdamW(parameters, lr=spec.lr, betas=(beta1, beta2), eps=spec.eps, weight_decay=spec.weight_decay)
+    for group in optimizer.param_groups:
+        _warn_of_lost_decay(group)
     num_warmup = math.ceil(spec.warmup_share * num_steps)
     return optimizer, LambdaLR(optimizer, lambda step: lr_factor(step, num_warmup, num_steps, spec.schedule))
 
@@ -51,3 +57,17 @@ def lr_factor(step: int, num_warmup: int, num_steps: int, schedule: str) -> floa
         return 1.0
     progress = min(1.0, (step - num_warmup) / max(1, num_steps - num_warmup))
     return 1.0 - progress if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def _warn_of_lost_decay(group: dict[str, Any]) -> None:
+    """A step multiplies weights by ``1 − lr · weight_decay``, which rounding may make 1."""
+    decay = group["lr"] * group["weight_decay"]
+    coarsest = max((torch.finfo(parameter.dtype).eps for parameter in group["params"]), default=0.0)
+    if 0 < decay < coarsest / 4:
+        _log.warning(
+            "optimizer.weight_decay=%g has no effect: at a learning rate of %g a step takes away %.2g of a weight, and the "
+            "weights' precision rounds that away. Raise it, or set it to 0.",
+            group["weight_decay"],
+            group["lr"],
+            decay,
+        )

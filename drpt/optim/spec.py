@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-from drpt.checks import check_choice, check_interval
+from drpt.checks import SMALLEST_TO_SQUARE, check_choice, check_interval, check_size
 
 SCHEDULES = ("linear", "cosine", "constant")
+_LEAST_RATE = 1e-12  # half the spacing of float32's numbers at 2e-5
+_LEAST_NEWS = 2.0**-24  # half the spacing of float32's numbers below 1: a moment that takes in less never changes
 
 
 @dataclass(kw_only=True)
@@ -25,16 +27,87 @@ class OptimizerSpec:
         Raises:
             ValueError: A value breaks its rule.
         """
-        check_interval("optimizer.lr", self.lr, low=0, is_low_included=False, meaning="the highest learning rate")
+        check_learning_rate("optimizer.lr", self.lr, meaning="the highest learning rate")
+        self._check_betas()
+        check_interval("optimizer.eps", self.eps, low=0, is_low_included=False, meaning="AdamW's ε")
+        if self.eps < SMALLEST_TO_SQUARE:
+            raise ValueError(
+                f"optimizer.eps={self.eps} must be at least {SMALLEST_TO_SQUARE:g}: float32 rounds the squares of smaller "
+                "gradients to 0, so that they would be divided by ε alone and move their weights by any number of learning "
+                "rates."
+            )
+        if self.eps > 1:
+            raise ValueError(
+                f"optimizer.eps={self.eps} must be at most 1: AdamW divides by ε plus the gradient's size, and a larger ε "
+                "leaves next to nothing of the learning rate. Lower optimizer.lr instead."
+            )
+        check_interval("optimizer.weight_decay", self.weight_decay, low=0, meaning="decoupled weight decay")
+        check_decay("optimizer.lr", self.lr, self.weight_decay)
+        check_choice("optimizer.schedule", self.schedule, SCHEDULES)
+        check_interval("optimizer.warmup_share", self.warmup_share, low=0, high=1, meaning="a share of the steps")
+        if self.clip_norm is not None:
+            self._check_clip_norm(self.clip_norm)
+
+    def _check_betas(self) -> None:
         if len(self.betas) != 2:
             raise ValueError(f"optimizer.betas={self.betas} must be two numbers, such as [0.9,0.999].")
         for beta in self.betas:
             check_interval("optimizer.betas", beta, low=0, high=1, is_high_included=False, meaning="a decay a step")
-        check_interval("optimizer.eps", self.eps, low=0, is_low_included=False, meaning="AdamW's ε")
-        check_interval("optimizer.weight_decay", self.weight_decay, low=0, meaning="decoupled weight decay")
-        check_choice("optimizer.schedule", self.schedule, SCHEDULES)
-        check_interval("optimizer.warmup_share", self.warmup_share, low=0, high=1, meaning="a share of the steps")
-        if self.clip_norm is not None:
-            check_interval(
-                "optimizer.clip_norm", self.clip_norm, low=0, is_low_included=False, meaning="the update's largest norm"
+            if 1 - beta < _LEAST_NEWS:
+                raise ValueError(
+                    f"optimizer.betas={beta} must be at most 1 - {_LEAST_NEWS:.2g}: nearer to 1, float32 rounds away what a "
+                    "step adds to the moment, which then never changes."
+                )
+        first, second = self.betas
+        if first**2 > second:  # Cauchy–Schwarz: |m| / √v is bounded by a geometric series in β₁² / β₂
+            raise ValueError(
+                f"optimizer.betas={self.betas}: the square of the first must be at most the second, or the first moment "
+                "outlives the second, and a step may be any number of learning rates long. Are they in the right order, such "
+                "as [0.9,0.999]?"
             )
+
+    def _check_clip_norm(self, clip_norm: float) -> None:
+        meaning = "the update's largest norm; null = never cut"
+        check_size("optimizer.clip_norm", clip_norm, is_zero_included=False, meaning=meaning)
+        if clip_norm < self.eps:
+            raise ValueError(
+                f"optimizer.clip_norm={clip_norm} must be at least optimizer.eps={self.eps:g}, which AdamW adds to the size of "
+                "what is left of the gradient: the update would all but vanish. Lower optimizer.lr instead."
+            )
+
+
+def check_learning_rate(option: str, lr: float, *, meaning: str) -> None:
+    """Require a rate that moves weights, and to numbers whose products float32 can hold.
+
+    Args:
+        option: Full name of the option, as typed on the command line.
+        lr: AdamW moves a weight by about so much a step.
+        meaning: What the number is, for the reader of the message.
+
+    Raises:
+        ValueError: It is not positive, too large or too small.
+    """
+    check_size(option, lr, is_zero_included=False, meaning=meaning)
+    if lr < _LEAST_RATE:
+        raise ValueError(
+            f"{option}={lr} must be at least {_LEAST_RATE:g}: {meaning}. AdamW moves a weight by about so much a step, and "
+            "float32 rounds that away in every weight above a hundred-thousandth."
+        )
+
+
+def check_decay(option: str, lr: float, weight_decay: float) -> None:
+    """Require that a step's weight decay leaves something of a weight, and its sign.
+
+    Args:
+        option: Full name of the learning rate's option, as typed on the command line.
+        lr: Highest learning rate of some parameters.
+        weight_decay: Of the same ones; a step multiplies them by ``1 − lr · weight_decay``.
+
+    Raises:
+        ValueError: That factor is 0 or negative.
+    """
+    if lr * weight_decay >= 1:
+        raise ValueError(
+            f"optimizer.weight_decay={weight_decay} times {option}={lr:g} is {lr * weight_decay:.3g} and must be below 1: each "
+            "step multiplies every weight by 1 minus it. Lower one of the two."
+        )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from drpt.rewards.finite import require_finite_verdicts
 from drpt.rewards.reward import Answer, RewardTerm, Verdict
 from drpt.rewards.weighted import Judged, prepare
 
@@ -31,8 +32,13 @@ class Judges:
 
         Returns:
             For each answer the verdicts by judge; empty ones without a judge.
+
+        Raises:
+            NonFiniteRewardError: A judge's value or toxicity is NaN or infinite.
         """
         columns = {name: judge(answers) for name, judge in self._judges.items()}
+        for name, verdicts in columns.items():
+            require_finite_verdicts(f"reward.judges.{name}", answers, verdicts)
         return [{name: column[i] for name, column in columns.items()} for i in range(len(answers))]
 
 

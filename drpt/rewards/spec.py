@@ -6,6 +6,8 @@ from typing import Any
 
 from drpt.checks import check_interval
 
+_LEAST_WEIGHT = 1e-6
+
 
 @dataclass(kw_only=True)
 class RewardSpec:
@@ -31,6 +33,12 @@ class RewardSpec:
             if isinstance(weight, bool) or not isinstance(weight, int | float):
                 raise ValueError(f"reward.terms.{name}.weight={weight!r} must be a number: {meaning}.")
             check_interval(f"reward.terms.{name}.weight", weight, low=-1e6, high=1e6, meaning=meaning)
+            if 0 < abs(weight) < _LEAST_WEIGHT:
+                raise ValueError(
+                    f"reward.terms.{name}.weight={weight!r} must be 0 or at least {_LEAST_WEIGHT:g} in size: {meaning}. "
+                    "Rewards so small vanish next to what is added to a group's standard deviation (1e-6) before it divides "
+                    "them."
+                )
         _check_nodes("reward.judges", self.judges, needed=("_target_",))
         for name, judge in self.judges.items():
             self._check_judge(name, judge)

@@ -1,11 +1,14 @@
 """A reward: a weighted sum of terms, and what there is to tell of it."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Any
 
+from drpt.errors import NonFiniteRewardError
+from drpt.rewards.finite import require_finite_verdicts
 from drpt.rewards.reward import Answer, RewardTerm, Verdict
 
 
@@ -58,15 +61,26 @@ class WeightedReward:
 
         Returns:
             One judgement an answer.
+
+        Raises:
+            NonFiniteRewardError: A term's value is NaN or infinite, or the weighted sum is.
         """
         columns = {name: weighted.term(answers) for name, weighted in self._terms.items()}
-        return [
+        for name, verdicts in columns.items():
+            require_finite_verdicts(f"reward.terms.{name}", answers, verdicts)
+        judged = [
             Judged(
                 value=sum(self._terms[name].weight * verdict.value for name, verdict in row.items()),
                 verdicts=row,
             )
             for row in ({name: column[i] for name, column in columns.items()} for i in range(len(answers)))
         ]
+        if any(not math.isfinite(one.value) for one in judged):
+            raise NonFiniteRewardError(
+                "the weighted sum of the reward's terms is too large for a number: lower the weights in reward.terms, or let "
+                "the terms answer with smaller values."
+            )
+        return judged
 
     def metrics(self, judged: Sequence[Judged]) -> dict[str, float]:
         """Figures of some answers, by metric without its stage.

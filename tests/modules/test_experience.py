@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drpt.errors import NonFiniteError
 from drpt.modules.experience import Experience, aligned, joined, minibatches
 
 
@@ -110,3 +111,20 @@ def test_every_row_is_taken_once_an_epoch(num_rows, batch_rows, epochs, seed):
     assert Counter(row for batch in found for row in batch) == dict.fromkeys(range(num_rows), epochs)
     assert all(0 < len(batch) <= batch_rows for batch in found)
     assert len(found) == epochs * -(-num_rows // batch_rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [
+        ("engine_logprobs", "the engine"),
+        ("old_logprobs", "the policy"),
+        ("reference_logprobs", "the reference"),
+        ("values", "the value head"),
+    ],
+)
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_numbers_of_responses_are_finite(name, who, value):
+    Experience(responses=[[1], [2]], **{name: [[-1.0], [-2.0]]}).require_finite()
+    odd = Experience(responses=[[1], [2]], **{name: [[-1.0], [value]]})
+    with pytest.raises(NonFiniteError, match=rf"^{who} gives 1 of 2 responses {name} that are NaN or infinite \(response 1"):
+        odd.require_finite()

@@ -9,11 +9,11 @@ from drpt.app.api import regularizer
 from drpt.capture.sketch_spec import SketchSpec
 from drpt.data.encoded_pairs import EncodedPairs
 from drpt.data.pools import Pools
+from drpt.errors import NonFiniteLossError
 from drpt.models.load import apply_finetune
 from drpt.models.reward_folder import read_reward_config
 from drpt.models.reward_model import RewardModel, load_reward_model
 from drpt.models.spec import FinetuneSpec
-from drpt.modules.regularized import NonFiniteLossError
 from drpt.modules.reward_modeling import RewardModeling, RewardModelWriter, pair_figures
 from drpt.modules.spec import TrainerSpec
 from drpt.optim.spec import OptimizerSpec

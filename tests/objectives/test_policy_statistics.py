@@ -43,6 +43,7 @@ def test_worked_values():
             "kl_reference": (2 * k3_of_3 + 0.5 * k3_of_3) / 3,
             "engine_difference": 2 * log2 / 3,
             "engine_capped": 2 / 3,
+            "log_ratio_cut": 0.0,
         },
         rel=1e-12,
     )
@@ -72,7 +73,7 @@ def test_no_token_means_zero_and_not_nan():
 def test_what_is_not_known_is_left_out_and_does_not_merge_with_what_is():
     tokens, rows = worked_rows()
     bare = policy_statistics(tokens, replace(rows, engine_logprobs=None, reference_logprobs=None), TERMS)
-    assert set(bare.means()) == {"ratio", "clipped_low", "clipped_high", "kl_old", "entropy"}
+    assert set(bare.means()) == {"ratio", "clipped_low", "clipped_high", "kl_old", "entropy", "log_ratio_cut"}
     with pytest.raises(ValueError, match=r"do not add up: engine_capped, engine_difference, kl_reference on one side alone"):
         bare + policy_statistics(tokens, rows, TERMS)
 

@@ -25,3 +25,14 @@ def test_no_spread_divides_by_1():
     moments.add([2.0])
     moments.add([2.0, 2.0])
     assert moments.std == 1.0
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, -7.7, 1e10 / 3])
+def test_equal_numbers_have_no_spread_but_rounding(value):
+    """The mean of ten tenths is not a tenth: scores were divided by 1.5e-17."""
+    moments = RunningMoments()
+    for _ in range(3):
+        moments.add([value] * 10)
+    assert moments.std == 1
+    moments.add([value * (1 + 1e-6)])
+    assert 0 < moments.std < abs(value) * 1e-6
