@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from drpt.models.adapter_folder import ADAPTER_WEIGHTS_FILE, Adapter, AdapterFolderError
 from drpt.models.merged import merged_weights
@@ -35,7 +35,6 @@ def continue_adapter(model: Any, adapter: Adapter, *, dropout: float, seed: int)
     from peft import LoraConfig, TaskType, get_peft_model
 
     config = LoraConfig(task_type=TaskType.CAUSAL_LM, lora_dropout=dropout, **adapter.settings)
-    config.base_model_name_or_path = adapter.base
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -83,6 +82,9 @@ def _put_in(wrapped: Any, adapter: Adapter) -> None:
             f"{_label(adapter)}: {ADAPTER_WEIGHTS_FILE} is torn ({error}). Copy or download it again."
         ) from error
     own = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    # The model's own embeddings, which peft saves beside an adapter on them.
+    beside = wrapped.state_dict()
+    found = {name: values for name, values in found.items() if name in own or not _is_same(values, beside.get(name))}
     faults = {
         "lacks": sorted(own.keys() - found.keys()),
         "has no place in this model for": sorted(found.keys() - own.keys()),
@@ -102,6 +104,11 @@ def _put_in(wrapped: Any, adapter: Adapter) -> None:
         )
     if not next(wrapped.parameters()).is_meta:
         set_peft_model_state_dict(wrapped, found)
+
+
+def _is_same(values: Tensor, there: Tensor | None) -> bool:
+    """Whether the model has these very values already; on the meta device shapes have to do."""
+    return there is not None and values.shape == there.shape and (there.is_meta or torch.equal(values.to(there.dtype), there))
 
 
 def _say_other_base(model: Any, adapter: Adapter) -> None:
