@@ -28,9 +28,7 @@ def build_plugins(spec: RunSpec) -> Source:
             or the reward needs responses that the source does not have; ``model.name`` or ``finetune.adapter`` names a folder
             that holds something else.
     """
-    if spec.model.source == "hub":
-        pretrained_place(str(spec.model.name))
-    read_adapter(spec.finetune)
+    check_model_folders(spec)
     source = build_source(spec.data.source)
     if spec.task.name == "reward":
         for stream in (source.general, source.target, source.evaluation):
@@ -51,3 +49,17 @@ def build_plugins(spec: RunSpec) -> Source:
                     "answers are not to be run. Take it out of the list, or another reward (and judge) than reasoning."
                 )
     return source
+
+
+def check_model_folders(spec: RunSpec) -> None:
+    """See that ``model.name`` and ``finetune.adapter`` name what they should, as far as files other than weights tell.
+
+    Args:
+        spec: A checked configuration.
+
+    Raises:
+        ValueError: A folder is not there or holds something else, or the adapter's settings contradict the configuration.
+    """
+    if spec.model.source == "hub":
+        pretrained_place(str(spec.model.name))
+    read_adapter(spec.finetune)
