@@ -14,7 +14,7 @@ from drpt.models.chat_template import set_chat_template
 from drpt.models.embedded import EMBEDDED_NAME, embedded_model_folder
 from drpt.models.limits import LimitError, check_positions, check_tokens
 from drpt.models.model_folder import pretrained_place
-from drpt.models.pretrained import LoadingError, load_pretrained
+from drpt.models.pretrained import LoadingError, load_pretrained, refuse_adapter
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.models.tiny import byte_tokenizer, tiny_model
 
@@ -86,6 +86,7 @@ def _load_pretrained(name: str, revision: str | None, *, seed: int, max_length: 
     except (LimitError, LoadingError):
         raise
     except (OSError, ValueError) as error:
+        refuse_adapter(place, revision, label=label)  # which has no config.json on the hub
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"{label}: cannot be loaded ({reason}). It must be a causal language model of transformers with weights in "

@@ -66,7 +66,7 @@ def load_pretrained(
         ValueError: From transformers: the configuration is of no known model.
         RuntimeError: Whatever else transformers meets, such as too little memory.
     """
-    _refuse_adapter(place, revision, label)
+    refuse_adapter(place, revision, label=label)
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -99,6 +99,27 @@ def load_pretrained(
     return model
 
 
+def refuse_adapter(place: str | Path, revision: str | None, *, label: str) -> None:
+    """An adapter's place makes transformers load the model that the adapter names, and the adapter into it: not here.
+
+    Args:
+        place: Hub name or folder.
+        revision: Branch, tag or commit on the hub; None = main.
+        label: The option that named the place and its value.
+
+    Raises:
+        LoadingError: There is an adapter.
+    """
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    if find_adapter_config_file(str(place), revision=revision or "main") is not None:
+        raise LoadingError(
+            f"{label}: there is an adapter ({ADAPTER_CONFIG_FILE}), not a model by itself. Name the model that it was trained "
+            "on. Where that model is trained here, finetune.adapter=FOLDER continues the adapter (finetune=lora) or merges it "
+            "(finetune.adapter_use=merge); elsewhere merge it first and save the merged model."
+        )
+
+
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """No progress bars and no tables of transformers: what it would say of weights is an error here."""
@@ -113,18 +134,6 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
         if was_enabled:
             transformers_logging.enable_progress_bar()
-
-
-def _refuse_adapter(place: str | Path, revision: str | None, label: str) -> None:
-    """An adapter's place makes transformers load the model that the adapter names, and the adapter into it."""
-    from transformers.utils.peft_utils import find_adapter_config_file
-
-    if find_adapter_config_file(str(place), revision=revision or "main") is not None:
-        raise LoadingError(
-            f"{label}: there is an adapter ({ADAPTER_CONFIG_FILE}), not a model by itself. Name the model that it was trained "
-            "on. Where that model is trained here, finetune.adapter=FOLDER continues the adapter (finetune=lora) or merges it "
-            "(finetune.adapter_use=merge); elsewhere merge it first and save the merged model."
-        )
 
 
 def _torn_file(place: str | Path) -> str | None:

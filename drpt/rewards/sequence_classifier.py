@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 
 from drpt.models.limits import LimitError, check_tokens, num_positions, num_tokens
-from drpt.models.pretrained import POOLER, LoadingError, load_pretrained
+from drpt.models.pretrained import POOLER, LoadingError, load_pretrained, refuse_adapter
 
 # exclusive: one label holds; independent: each for itself; numbers: no probabilities.
 Kind = Literal["exclusive", "independent", "numbers"]
@@ -122,6 +122,7 @@ def _load_pretrained(model: str, revision: str) -> tuple[Any, Any]:  # Any: tran
     except (LimitError, LoadingError):
         raise
     except (OSError, ValueError) as error:
+        refuse_adapter(place, revision, label=label)  # which has no config.json on the hub
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"model={model}, revision={revision}: cannot be loaded ({reason}). It must be a sequence classifier of "

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from drpt.memory import release_memory
+from drpt.models.limits import LimitError, check_positions
 from drpt.models.merged import merged_weights
 from drpt.models.pretrained import LoadingError, load_pretrained
 from drpt.rollouts.errors import RolloutError
@@ -35,17 +36,19 @@ class TransformersRollout:
             batch_rows: Responses drawn together.
 
         Raises:
-            RolloutError: The folder has no model that transformers can load.
+            RolloutError: The folder has no model that transformers can load, or one with fewer positions.
         """
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoConfig, AutoModelForCausalLM
 
         self._dtype, self._max_model_len = dtype, max_model_len
         self._device, self._batch_rows = device, batch_rows
         try:
             # All weights are there: nothing is drawn, so that no seed counts.
             label = f"rollout=transformers: {model_folder}"
+            config = AutoConfig.from_pretrained(model_folder, trust_remote_code=False)
+            check_positions(config, label=label, wanted=max_model_len, option=f"max_model_len={max_model_len}")
             model = load_pretrained(AutoModelForCausalLM, model_folder, label=label, seed=0, dtype=getattr(torch, dtype))
-        except LoadingError as error:
+        except (LimitError, LoadingError) as error:
             raise RolloutError(str(error)) from error
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]

@@ -19,7 +19,7 @@ from tests.models.folders import VOCABULARY, gpt2, llama, save
 
 HUB = ("model=hub", "model.name=model", "data.max_length=224")
 RL = (
-    *("task=rlvr", "rollout=transformers", "rollout.num_prompts=2", "rollout.num_responses=2", "rollout.max_tokens=4"),
+    *("task=rlvr", "rollout.num_prompts=2", "rollout.num_responses=2", "rollout.max_tokens=4"),
     *("evaluation.pass_k=1", "~reward.terms.correct", "trainer.max_steps=2", "trainer.checkpoint_every_steps=1"),
     "+reward.terms.letters={_target_: tests.app.rewards.ManyLetters, weight: 1.0, threshold: 0.4}",
 )
@@ -73,6 +73,9 @@ def test_a_run_begins_with_its_adapter_whichever_way(drpt, places):
     assert abs(losses["continue"] - losses["none"]) > 1e-3
     assert losses["full"] == pytest.approx(losses["continue"], rel=1e-5)  # W x + s B A x is rounded otherwise than one product
     trained = json.loads((only_run("continue") / "summary.json").read_text())["num_trained_parameters"]
+    # A run without an adapter has the settings that it had before there were adapters.
+    assert not [key for key in settings_of(read_run(only_run("none"))) if "adapter" in key]
+    assert settings_of(read_run(only_run("full")))["finetune.adapter"] == "adapter"
     assert trained == 2 * (3 * (64 + 64) + 3 * (64 + 96))
 
 
@@ -100,10 +103,18 @@ def test_a_run_with_an_adapter_goes_on_as_if_it_had_never_stopped(drpt, places, 
     assert figures(only_run("broken")) == figures(only_run("whole"))
 
 
-@pytest.mark.parametrize("use", ["continue", "merge"])
-def test_a_policy_with_an_adapter_answers_with_it(drpt, places, use):
+@pytest.mark.parametrize(
+    ("use", "engine"),
+    [
+        ("continue", "transformers"),
+        pytest.param("merge", "transformers", marks=pytest.mark.long),
+        pytest.param("continue", "vllm", marks=[pytest.mark.long, pytest.mark.vllm]),
+        pytest.param("merge", "vllm", marks=[pytest.mark.long, pytest.mark.vllm]),
+    ],
+)
+def test_a_policy_with_an_adapter_answers_with_it(drpt, places, use, engine):
     words = ("finetune=lora", "finetune.adapter=adapter", f"finetune.adapter_use={use}")
-    status, text = drpt("train", *TINY, *HUB, *RL, *words, "sweep=policy")
+    status, text = drpt("train", *TINY, *HUB, *RL, *words, f"rollout={engine}", "rollout.kv_cache_mib=32", "sweep=policy")
     assert status == 0, text
     # The engine's log-probs are those of the policy that is trained.
     differences = [value for _, name, value in figures(only_run("policy")) if name.startswith("rollout/mismatch")]
@@ -142,7 +153,7 @@ TOO_LATE = {
     "fewer positions than a rollout": (
         lambda: gpt2(n_positions=192),
         {},
-        (*RL, "finetune=lora"),
+        (*RL, "rollout=transformers", "finetune=lora"),
         "data.max_length=224: model.name=here has 192 positions",
     ),
     "fewer positions than an answer of an evaluation": (
@@ -199,15 +210,12 @@ def test_a_special_token_in_a_text_is_found_before_the_first_step(drpt, tmp_path
     assert f"holds token 259, and the model has {VOCABULARY} embeddings" in text
 
 
-def test_new_keys_leave_old_runs_what_they_were(drpt, places):
+def test_new_keys_leave_old_runs_what_they_were():
     def name(*overrides):
         return job_name(compose_run(["sweep=test", "finetune=lora", *overrides]))
 
     assert name() == name("finetune.adapter=null", "finetune.adapter_use=null")
     assert len({name(), name("finetune.adapter=a"), name("finetune.adapter=a", "finetune.adapter_use=merge")}) == 3
-    status, text = drpt("train", *TINY, *HUB, "finetune=lora", "trainer.max_steps=1", "sweep=plain")
-    assert status == 0, text
-    assert not [key for key in settings_of(read_run(only_run("plain"))) if "adapter" in key]
 
 
 def test_defaults_of_new_adapters_are_not_those_of_continued_ones():

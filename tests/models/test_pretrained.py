@@ -208,6 +208,22 @@ def test_an_engine_is_not_built_from_half_a_model(tmp_path):
         TransformersRollout(model_folder=tmp_path, dtype="float32", max_model_len=32, device=torch.device("cpu"))
 
 
+def test_an_engine_has_positions_for_its_texts(tmp_path):
+    save(tmp_path, gpt2())
+    with pytest.raises(RolloutError, match=r"^max_model_len=65: rollout=transformers: .* has 64 positions"):
+        TransformersRollout(model_folder=tmp_path, dtype="float32", max_model_len=65, device=torch.device("cpu"))
+
+
+def test_an_adapter_on_the_hub_is_refused(monkeypatch):
+    monkeypatch.setattr("transformers.utils.peft_utils.find_adapter_config_file", lambda *_, **__: "adapter_config.json")
+    for name, load in {
+        "model.name": lambda: load_model(spec("no/such-adapter")),
+        "model": lambda: load_classifier("no/such-adapter", revision=None, device="cpu", batch_size=2, max_length=16),
+    }.items():
+        with pytest.raises(LoadingError, match=rf"^{name}=no/such-adapter: there is an adapter"):
+            load()
+
+
 _DRAWING = """
 import sys, torch
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
