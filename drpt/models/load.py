@@ -122,6 +122,8 @@ def apply_finetune(model: nn.Module, spec: FinetuneSpec, *, seed: int) -> nn.Mod
     if adapter is not None and spec.merges_adapter:
         model = merge_adapter(model, adapter)
     elif adapter is not None:
+        own = adapter.settings
+        _log.info("finetune.adapter=%s is continued: r = %s, alpha = %s", spec.adapter, own["r"], own["lora_alpha"])
         return continue_adapter(model, adapter, dropout=spec.dropout or 0.0, seed=seed)
     if spec.method == "full":
         return model.requires_grad_(True)
