@@ -37,6 +37,8 @@ _OF_NO_RESULT = (
     "rollout.url",
     "rollout.weights_folder",
 )
+# Options that came into being later: null is what was done before them.
+_NULL_AS_BEFORE = ("finetune.adapter", "finetune.adapter_use")
 
 
 def settings_of(run: Run) -> dict[str, object]:
@@ -47,7 +49,7 @@ def settings_of(run: Run) -> dict[str, object]:
         if isinstance(value, dict):
             for key, inner in value.items():
                 add(f"{prefix}.{key}" if prefix else str(key), inner)
-        elif prefix != "seed" and not prefix.startswith(_OF_NO_RESULT):
+        elif prefix != "seed" and not prefix.startswith(_OF_NO_RESULT) and (value is not None or prefix not in _NULL_AS_BEFORE):
             flat[prefix] = value
 
     add("", run.config)

@@ -19,10 +19,12 @@ from drpt.data.pools import Pools
 from drpt.data.prompts import PromptData
 from drpt.data.source import Source
 from drpt.data.split import StepSplit
+from drpt.data.vocabulary import check_token_ids
 from drpt.evaluation.held_out import end_tokens
 from drpt.geometry.catalogue import Pool
 from drpt.geometry.mean import Mean
 from drpt.geometry.regularizer import Regularizer
+from drpt.models.limits import check_positions, num_tokens
 from drpt.models.load import LoadedModel
 from drpt.models.merged import save_for_engine
 from drpt.models.packing import check_packing
@@ -108,6 +110,16 @@ def _assemble_sft(parts: Parts) -> Assembly:
         split=StepSplit(micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.pool is not Pool.STEP),
     )
     module = SupervisedFineTuning(parts.model, regularizer, spec.sketch, spec.optimizer, spec.trainer, seed=spec.seed)
+    config = parts.loaded.model.config
+    check_token_ids([*data.general, *data.target, *data.stopping, *data.evaluation], num_tokens=num_tokens(config))
+    asked = [len(row.prompt_ids) for row in data.evaluation[: spec.evaluation.num_generate]]
+    if asked:
+        check_positions(
+            config,
+            label=f"model={spec.model.label}",
+            wanted=max(asked) + spec.evaluation.max_new_tokens,
+            option=f"evaluation.max_new_tokens={spec.evaluation.max_new_tokens} after a prompt of {max(asked)} tokens",
+        )
     evaluation = HeldOutEvaluation(
         data, parts.loaded.tokenizer, parts.source.is_correct, spec.evaluation, num_steps=spec.trainer.max_steps
     )
@@ -131,6 +143,7 @@ def _assemble_policy(parts: Parts) -> Assembly:
         num_prompts=rollout.num_prompts,
         seed=spec.seed,
     )
+    check_token_ids(prompts.all, num_tokens=num_tokens(parts.loaded.model.config))
     # Before a checkpoint is loaded: the reference is the model that training began with.
     reference = ReferenceModel(policy) if algorithm.needs_reference else None
     is_by_phase = spec.regularizer.chooses_by_phase

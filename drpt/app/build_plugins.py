@@ -7,13 +7,15 @@ from drpt.data.build_source import build_source
 from drpt.data.preferences import require_pairs
 from drpt.data.reasoning import RUNS_ANSWERS
 from drpt.data.source import Source, require_responses
+from drpt.models.adapter_folder import read_adapter
+from drpt.models.model_folder import pretrained_place
 from drpt.rewards.build import build_judges, build_reward
 
 _REASONING = "drpt.rewards.reasoning.ReasoningReward"
 
 
 def build_plugins(spec: RunSpec) -> Source:
-    """Build the source of data, and the reward with its judges to see that they can be built.
+    """Build the source of data, and the reward with its judges to see that they can be built; look at the folders of models.
 
     Args:
         spec: A checked configuration.
@@ -23,8 +25,10 @@ def build_plugins(spec: RunSpec) -> Source:
 
     Raises:
         ValueError: A path leads to no source, reward or judge, a key is not one of its, a value breaks its rules, or the task
-            or the reward needs responses that the source does not have.
+            or the reward needs responses that the source does not have; ``model.name`` or ``finetune.adapter`` names a folder
+            that holds something else.
     """
+    check_model_folders(spec)
     source = build_source(spec.data.source)
     if spec.task.name == "reward":
         for stream in (source.general, source.target, source.evaluation):
@@ -45,3 +49,17 @@ def build_plugins(spec: RunSpec) -> Source:
                     "answers are not to be run. Take it out of the list, or another reward (and judge) than reasoning."
                 )
     return source
+
+
+def check_model_folders(spec: RunSpec) -> None:
+    """See that ``model.name`` and ``finetune.adapter`` name what they should, as far as files other than weights tell.
+
+    Args:
+        spec: A checked configuration.
+
+    Raises:
+        ValueError: A folder is not there or holds something else, or the adapter's settings contradict the configuration.
+    """
+    if spec.model.source == "hub":
+        pretrained_place(str(spec.model.name))
+    read_adapter(spec.finetune)

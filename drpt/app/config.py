@@ -52,6 +52,7 @@ def register() -> None:
     for name, node in ALGORITHMS.items():
         store.store(group="algorithm", name=name, node=node)
     OmegaConf.register_new_resolver("drpt_job", _job_of_root, replace=True)
+    OmegaConf.register_new_resolver("drpt_of_new_adapter", _of_new_adapter, replace=True)
 
 
 def check_config(config: DictConfig) -> RunSpec:
@@ -134,6 +135,9 @@ def identity_of(config: Container) -> dict[str, Any]:
         identity["data"]["source"].pop("needs_response")
     if identity.get("reward", {}).get("judges") == {}:
         identity["reward"].pop("judges")
+    if identity["finetune"].get("adapter") is None:
+        for option in ("adapter", "adapter_use"):
+            identity["finetune"].pop(option, None)
     for dial in ("strength", "relaxation"):  # a number or a word: 1 and 1.0 are the same number
         if isinstance(regularizer[dial], int):
             regularizer[dial] = float(regularizer[dial])
@@ -173,3 +177,9 @@ def job_name(config: Container) -> str:
 
 def _job_of_root(*, _root_: Container) -> str:
     return job_name(_root_)
+
+
+def _of_new_adapter(value: Any, *, _parent_: DictConfig) -> Any:  # Any: a number of either kind
+    """A default for adapters that begin anew; null where one is continued, which has its own."""
+    is_continued = _parent_.adapter is not None and _parent_.adapter_use != "merge"
+    return None if is_continued else value

@@ -103,7 +103,7 @@ def _measure_all(groups: Sequence[Replicates], *, logits_mib: int) -> list[Outco
 
 def _load(spec: RunSpec) -> tuple[LoadedModel, torch.device]:
     """The model as training's evaluations saw it: adapters in place, the same dtype, on a GPU if it may and there is one."""
-    loaded = load_model(spec.model)
+    loaded = load_model(spec.model, seed=spec.seed, max_length=spec.data.max_length)
     # The seed draws initial values, all of which are trained and come from the checkpoints.
     model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
     device = torch.device("cuda" if spec.trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu")

@@ -19,7 +19,9 @@ from drpt.data.chat import EncodedExample, encode_examples
 from drpt.data.example import Example, Message
 from drpt.data.pools import draw_pools
 from drpt.data.source import require_responses
+from drpt.data.vocabulary import check_token_ids
 from drpt.memory import release_memory
+from drpt.models.limits import num_tokens
 from drpt.models.load import apply_finetune, load_model
 from drpt.models.predictions import predict
 from drpt.modules.checkpoints import BEST, LAST, load_trained, step_file
@@ -63,7 +65,7 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
         raise ValueError(f"task={spec.task.name}: the probe's gradients are of supervised losses; take task=sft.")
     path = None if run is None else _checkpoint(run / CHECKPOINTS, checkpoint)
     kinds = _draw(spec, pool, is_trained=run is not None)
-    loaded = load_model(spec.model)
+    loaded = load_model(spec.model, seed=spec.seed, max_length=spec.data.max_length)
     model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
     if path is not None:
         load_trained(model, path)
@@ -82,6 +84,7 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
         places = torch.arange(len(encoded), len(encoded) + wanted)
         halves[0][name], halves[1][name] = places[: wanted // 2], places[wanted // 2 :]
         encoded += usable[:wanted]
+    check_token_ids(encoded, num_tokens=num_tokens(loaded.model.config))
     return Subject(model=model, encoded=encoded, halves=halves, pad_token_id=loaded.tokenizer.pad_token_id)
 
 

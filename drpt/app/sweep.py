@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig
 
-from drpt.app.build_plugins import build_plugins
+from drpt.app.build_plugins import build_plugins, check_model_folders
 from drpt.app.compose import compose_run, explain
 from drpt.app.config import ConfigError, check_config, drop_unused_strength, job_name
 
@@ -71,6 +71,7 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
         try:
             config = drop_unused_strength(compose_run(job))
             spec = check_config(config)
+            check_model_folders(spec)
             names.append(job_name(config))
             parts = [spec.reward.terms, spec.reward.judges] if spec.reward else []
             source = json.dumps([spec.data.source, *parts], sort_keys=True)

@@ -47,7 +47,8 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
         What `summary.json` holds besides the status.
 
     Raises:
-        ValueError: ``data.packing`` with a model that would mix examples; a classifier of the reward cannot be loaded.
+        ValueError: The model, its adapter or a classifier of the reward cannot be loaded, or the data go beyond the model's
+            tokens or positions; ``data.packing`` with a model that would mix examples.
         KeyboardInterrupt: Training was interrupted from the keyboard.
         SystemExit: The process was told to end; checkpoints are as they were.
     """
@@ -57,7 +58,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
     regularizer = build_regularizer(spec.regularizer, seed=spec.seed)
     # Before the policy: a classifier that is not there, or has no such label, ends the run at once.
     rewards = prepare_rewards(spec.reward) if spec.reward is not None else None
-    loaded = load_model(spec.model)
+    loaded = load_model(spec.model, seed=spec.seed, max_length=spec.data.max_length)
     model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
     num_trained, num_parameters = count_parameters(model)
     checkpoint = folder / CHECKPOINTS / LAST

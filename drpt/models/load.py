@@ -2,14 +2,19 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from drpt.models.adapter import continue_adapter, merge_adapter
+from drpt.models.adapter_folder import read_adapter
+from drpt.models.causal import check_causal
 from drpt.models.chat_template import set_chat_template
-from drpt.models.embedded import embedded_model_folder
+from drpt.models.embedded import EMBEDDED_NAME, embedded_model_folder
+from drpt.models.limits import LimitError, check_positions, check_tokens
+from drpt.models.model_folder import pretrained_place
+from drpt.models.pretrained import LoadingError, load_pretrained, refuse_adapter
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.models.tiny import byte_tokenizer, tiny_model
 
@@ -24,18 +29,21 @@ class LoadedModel:
     tokenizer: Any  # Any: transformers has no types
 
 
-def load_model(spec: ModelSpec) -> LoadedModel:
+def load_model(spec: ModelSpec, *, seed: int = 0, max_length: int | None = None) -> LoadedModel:
     """Load the model with all parameters trainable.
 
     Args:
         spec: The `model` config group.
+        seed: Of whatever is drawn while a model is built; the caller's random state is left as it was.
+        max_length: Tokens of the longest text that it will be given (``data.max_length``); None = not known yet.
 
     Returns:
         Model and tokenizer; the tokenizer has a chat template, a pad and an end token, unless it is a reward model's.
 
     Raises:
-        ValueError: The hub or the folder has no such model, no safetensors, or needs code of its own; or an embedded model's
-            package is not installed.
+        ValueError: The hub or the folder has no such model, no safetensors, other weights than the model's, or needs code of
+            its own; the tokenizer or ``max_length`` goes beyond the model's embeddings or positions; later tokens change
+            what it says of earlier ones; or an embedded model's package is not installed.
     """
     if spec.source == "sentence_encoder":
         from drpt.models.reward_model import RewardModel
@@ -45,9 +53,12 @@ def load_model(spec: ModelSpec) -> LoadedModel:
         return LoadedModel(model=RewardModel(encoder), tokenizer=encoder.tokenizer)
     if spec.source == "tiny":
         model, tokenizer = tiny_model(), byte_tokenizer()
+        _check_length(model.config, "model=tiny", max_length)
     else:
         name = str(embedded_model_folder()) if spec.source == "embedded" else str(spec.name)
-        model, tokenizer = _load_pretrained(name, spec.revision)
+        model, tokenizer = _load_pretrained(name, spec.revision, seed=seed, max_length=max_length)
+        if spec.source == "embedded":
+            model.config._name_or_path = EMBEDDED_NAME  # which adapters of it know, not the folder that it was converted to
     set_chat_template(tokenizer, spec.chat_template, label=spec.label)
     if tokenizer.eos_token is None:
         raise ValueError(f"model.name={spec.name}: its tokenizer has no end-of-text token, so no answer could end.")
@@ -59,44 +70,36 @@ def load_model(spec: ModelSpec) -> LoadedModel:
     return LoadedModel(model=model, tokenizer=tokenizer)
 
 
-def _load_pretrained(name: str, revision: str | None) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
+def _load_pretrained(name: str, revision: str | None, *, seed: int, max_length: int | None) -> tuple[Any, Any]:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    transformers_logging.disable_progress_bar()
+    label = f"model.name={name}"
     place = pretrained_place(name)
-    revision = revision or "main"
+    known = {"revision": revision or "main", "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            place, revision=revision, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        )
+        # Configuration and tokenizer first: what they cannot do together is known before gigabytes are read.
+        config = AutoConfig.from_pretrained(place, **known)
+        tokenizer = AutoTokenizer.from_pretrained(place, **known)
+        _check_length(config, label, max_length)
+        check_tokens(config, tokenizer, label=label)
+        model = load_pretrained(AutoModelForCausalLM, place, label=label, seed=seed, revision=revision)
+    except (LimitError, LoadingError):
+        raise
     except (OSError, ValueError) as error:
+        refuse_adapter(place, revision, label=label)  # which has no config.json on the hub
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"model.name={name}: cannot be loaded ({reason}). It must be a causal language model of transformers with "
-            "weights in safetensors that needs no code of its own: a hub name, or a folder with config.json, "
-            "model.safetensors and tokenizer files."
+            f"{label}: cannot be loaded ({reason}). It must be a causal language model of transformers with weights in "
+            "safetensors that needs no code of its own: a hub name, or a folder with config.json, model.safetensors and "
+            "tokenizer files."
         ) from error
+    check_causal(model, label=label)
     return model, tokenizer
 
 
-def pretrained_place(name: str) -> str:
-    """What transformers is asked for.
-
-    Args:
-        name: Hub name or local folder.
-
-    Returns:
-        The same, without a tilde.
-
-    Raises:
-        ValueError: There is no such folder, or no model in it.
-    """
-    # A name that begins like a path is a folder, and a missing folder must not become a question to the hub.
-    if name.startswith((".", "/", "~")) and not (Path(name).expanduser() / "config.json").is_file():
-        raise ValueError(f"model.name={name}: no such folder, or no config.json in it.")
-    return str(Path(name).expanduser()) if name.startswith("~") else name
+def _check_length(config: Any, label: str, max_length: int | None) -> None:
+    if max_length is not None:
+        check_positions(config, label=label, wanted=max_length, option=f"data.max_length={max_length}")
 
 
 def apply_finetune(model: nn.Module, spec: FinetuneSpec, *, seed: int) -> nn.Module:
@@ -111,9 +114,17 @@ def apply_finetune(model: nn.Module, spec: FinetuneSpec, *, seed: int) -> nn.Mod
         The model itself, or peft's wrapper around it.
 
     Raises:
-        ValueError: No layer bears one of ``finetune.target_modules``.
+        ValueError: No layer bears one of ``finetune.target_modules``; or ``finetune.adapter`` is no adapter that can be
+            continued or merged, or is another model's.
     """
     model.train()  # pretrained models come in evaluation mode, in which dropout would stay off
+    adapter = read_adapter(spec)
+    if adapter is not None and spec.merges_adapter:
+        model = merge_adapter(model, adapter)
+    elif adapter is not None:
+        own = adapter.settings
+        _log.info("finetune.adapter=%s is continued: r = %s, alpha = %s", spec.adapter, own["r"], own["lora_alpha"])
+        return continue_adapter(model, adapter, dropout=spec.dropout or 0.0, seed=seed)
     if spec.method == "full":
         return model.requires_grad_(True)
     if spec.method == "head":

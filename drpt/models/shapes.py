@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from drpt.models.embedded import embedded_model_folder
-from drpt.models.load import apply_finetune, pretrained_place
+from drpt.models.load import apply_finetune
+from drpt.models.model_folder import pretrained_place
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.models.tiny import tiny_model
 

@@ -16,7 +16,10 @@ METHODS = {
     "lora": "low-rank adapters on linear layers are trained (peft); the model stays as it is",
     "head": "a linear head on a frozen encoder is trained, of task=reward",
 }
-
+ADAPTER_USES = {
+    "continue": "the adapter itself is trained further (finetune=lora)",
+    "merge": "it becomes part of the model before training; finetune=lora then trains a new one",
+}
 
 _LABELS = {"embedded": "smollm2_135m", "sentence_encoder": "sentence_encoder", "tiny": "tiny"}
 
@@ -63,6 +66,8 @@ class FinetuneSpec:
     dropout: float | None  # of the adapter's input
     target_modules: list[str] | None  # names of linear layers; null = all but the output head
     default_lr: float  # what optimizer.lr refers to unless it is set
+    adapter: str | None = None  # folder of a LoRA adapter that training begins with
+    adapter_use: str | None = None  # a key of ADAPTER_USES; null = continue with lora, merge with full
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -71,6 +76,7 @@ class FinetuneSpec:
             ValueError: A value breaks its rule.
         """
         check_choice("finetune.method", self.method, METHODS)
+        self._check_adapter()
         dials = {"rank": self.rank, "alpha": self.alpha, "dropout": self.dropout}
         if self.method != "lora":
             dials["target_modules"] = self.target_modules  # type: ignore[assignment]  # only compared with None
@@ -78,8 +84,35 @@ class FinetuneSpec:
             if given:
                 raise ValueError(f"finetune.{given[0]} belongs to finetune=lora; with finetune={self.method} leave it null.")
             return
-        if self.rank is None or self.alpha is None or self.dropout is None:
+        if self.dropout is None or (not self.continues_adapter and (self.rank is None or self.alpha is None)):
             raise ValueError("finetune=lora needs finetune.rank, finetune.alpha and finetune.dropout.")
-        check_interval("finetune.rank", self.rank, low=1, meaning="the rank of the adapters")
-        check_size("finetune.alpha", self.alpha, is_zero_included=False, meaning="the adapters' scale times r")
+        if self.rank is not None:
+            check_interval("finetune.rank", self.rank, low=1, meaning="the rank of the adapters")
+        if self.alpha is not None:
+            check_size("finetune.alpha", self.alpha, is_zero_included=False, meaning="the adapters' scale times r")
         check_interval("finetune.dropout", self.dropout, low=0, high=1, is_high_included=False, meaning="a share of inputs")
+
+    @property
+    def continues_adapter(self) -> bool:
+        """Whether the parameters that are trained are those of ``adapter``."""
+        return self.adapter is not None and self.method == "lora" and self.adapter_use != "merge"
+
+    @property
+    def merges_adapter(self) -> bool:
+        """Whether ``adapter`` becomes part of the model before training."""
+        return self.adapter is not None and not self.continues_adapter
+
+    def _check_adapter(self) -> None:
+        if self.adapter is None:
+            if self.adapter_use is not None:
+                raise ValueError(f"finetune.adapter_use={self.adapter_use} needs finetune.adapter, the adapter's folder.")
+            return
+        if self.adapter_use is not None:
+            check_choice("finetune.adapter_use", self.adapter_use, ADAPTER_USES)
+        if self.method == "head":
+            raise ValueError(f"finetune.adapter={self.adapter}: finetune=head trains a head on an encoder; leave it null.")
+        if self.method == "full" and self.adapter_use == "continue":
+            raise ValueError(
+                "finetune.adapter_use=continue goes with finetune=lora; finetune=full trains the model's own weights, into "
+                "which the adapter is merged (finetune.adapter_use=merge, or null)."
+            )

@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 import torch
 
+from drpt.models.limits import LimitError, check_tokens, num_positions, num_tokens
+from drpt.models.pretrained import POOLER, LoadingError, load_pretrained, refuse_adapter
+
 # exclusive: one label holds; independent: each for itself; numbers: no probabilities.
 Kind = Literal["exclusive", "independent", "numbers"]
 
@@ -48,6 +51,12 @@ class SequenceClassifier:
         if not encoded["input_ids"]:  # an empty text where the tokenizer adds nothing
             padding = {"input_ids": self.tokenizer.pad_token_id, "attention_mask": 1}
             encoded = {key: [padding.get(key, 0)] for key in encoded}
+        largest, limit = max(encoded["input_ids"]), num_tokens(self.model.config)
+        if largest >= limit:
+            raise ValueError(
+                f"a text holds token {largest} ({self.tokenizer.convert_ids_to_tokens(largest)!r}), and the classifier "
+                f"{self.model.config._name_or_path} has {limit} embeddings: take a model whose tokenizer is its own."
+            )
         return encoded
 
 
@@ -65,14 +74,14 @@ def load_classifier(model: str, *, revision: str | None, device: str, batch_size
         The model in float32 and evaluation mode.
 
     Raises:
-        ValueError: The hub or the folder has no such model, no safetensors, no trained head, or needs code of its own; its
-            texts are shorter; or there is no such device.
+        ValueError: The hub or the folder has no such model, no safetensors, other weights than a classifier's, or needs code
+            of its own; its texts are shorter, or its tokenizer is larger; or there is no such device.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda: torch finds no GPU here. Set device=auto or cpu.")
     place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     classifier, tokenizer = _load_pretrained(model, revision or "main")
-    limit = min(tokenizer.model_max_length, _num_positions(classifier, max_length))
+    limit = min(tokenizer.model_max_length, num_positions(classifier.config) or max_length)
     if max_length > limit:
         raise ValueError(f"max_length={max_length} must be at most {limit}: {model} reads no longer texts.")
     if tokenizer.pad_token is None:
@@ -93,43 +102,33 @@ def load_classifier(model: str, *, revision: str | None, device: str, batch_size
     )
 
 
-def _num_positions(classifier: Any, otherwise: int) -> int:  # Any: transformers has no types
-    """Tokens that the model has positions for; RoBERTa's begin after the one that stands for padding."""
-    for name, module in classifier.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return int(module.num_embeddings) - int(module.padding_idx) - 1
-    return int(getattr(classifier.config, "max_position_embeddings", otherwise))
+def _load_pretrained(model: str, revision: str) -> tuple[Any, Any]:  # Any: transformers has no types
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-
-def _load_pretrained(model: str, revision: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
     place = str(Path(model).expanduser()) if model.startswith("~") else model
+    label = f"model={model}"
     try:
+        config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
-        with torch.random.fork_rng(devices=[]):  # weights that are missing would be drawn
-            classifier, found = AutoModelForSequenceClassification.from_pretrained(
-                place,
-                revision=revision,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
+        check_tokens(config, tokenizer, label=label)
+        classifier = load_pretrained(
+            AutoModelForSequenceClassification,
+            place,
+            label=label,
+            seed=0,  # nothing is drawn: a head that is missing is an error
+            revision=revision,
+            superfluous=[POOLER],  # RoBERTa's classifiers have a head of their own instead
+        )
+    except (LimitError, LoadingError):
+        raise
     except (OSError, ValueError) as error:
+        refuse_adapter(place, revision, label=label)  # which has no config.json on the hub
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"model={model}, revision={revision}: cannot be loaded ({reason}). It must be a sequence classifier of "
             "transformers with weights in safetensors that needs no code of its own: a hub name, or a folder with config.json, "
             "model.safetensors and tokenizer files."
         ) from error
-    if found["missing_keys"]:
-        raise ValueError(
-            f"model={model}: its file lacks the weights {', '.join(sorted(found['missing_keys'])[:4])}, so that it would judge "
-            "at random. Take a model that was trained as a sequence classifier."
-        )
     return classifier, tokenizer
 
 

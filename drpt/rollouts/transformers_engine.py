@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from drpt.memory import release_memory
+from drpt.models.limits import LimitError, check_positions
 from drpt.models.merged import merged_weights
+from drpt.models.pretrained import LoadingError, load_pretrained
 from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.protocol import Response, Sampling
 from drpt.rollouts.requests import check_prompts, checked_weights
@@ -34,18 +36,20 @@ class TransformersRollout:
             batch_rows: Responses drawn together.
 
         Raises:
-            RolloutError: The folder has no model that transformers can load.
+            RolloutError: The folder has no model that transformers can load, or one with fewer positions.
         """
-        from transformers import AutoModelForCausalLM
-        from transformers.utils import logging as transformers_logging
+        from transformers import AutoConfig, AutoModelForCausalLM
 
-        transformers_logging.disable_progress_bar()
         self._dtype, self._max_model_len = dtype, max_model_len
         self._device, self._batch_rows = device, batch_rows
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                model_folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
-            )
+            # All weights are there: nothing is drawn, so that no seed counts.
+            label = f"rollout=transformers: {model_folder}"
+            config = AutoConfig.from_pretrained(model_folder, trust_remote_code=False)
+            check_positions(config, label=label, wanted=max_model_len, option=f"max_model_len={max_model_len}")
+            model = load_pretrained(AutoModelForCausalLM, model_folder, label=label, seed=0, dtype=getattr(torch, dtype))
+        except (LimitError, LoadingError) as error:
+            raise RolloutError(str(error)) from error
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise RolloutError(f"rollout=transformers: {model_folder} cannot be loaded ({reason}).") from error

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from drpt.models.reward_folder import RewardFolderError, read_reward_config
@@ -93,6 +94,14 @@ def test_broken_folders_are_named(folder, tmp_path):
     (path / "config.json").write_text("{")
     with pytest.raises(RewardFolderError, match="not the configuration of a reward model"):
         read_reward_config(path)
+
+
+def test_a_head_of_no_numbers_is_refused(folder):
+    path, _ = folder
+    state = {name: torch.full_like(value, torch.nan) for name, value in load_file(path / "head.safetensors").items()}
+    save_file(state, path / "head.safetensors")
+    with pytest.raises(RewardFolderError, match=r"head\.safetensors: holds numbers that are not finite"):
+        load_reward_model(path)
 
 
 def test_another_encoder_is_refused(folder):

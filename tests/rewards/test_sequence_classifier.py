@@ -107,7 +107,7 @@ def test_a_model_without_a_trained_head_is_refused(tmp_path):
     model, _ = load(tmp_path)
     model.bert.save_pretrained(tmp_path)
     before = torch.get_rng_state()
-    with pytest.raises(ValueError, match=r"its file lacks the weights classifier\.bias, classifier\.weight, so that it would"):
+    with pytest.raises(ValueError, match=r"lack 2 of its weights \(classifier\.bias, classifier\.weight\), which would be"):
         loaded(tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
 
