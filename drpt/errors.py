@@ -13,6 +13,10 @@ class NonFiniteRewardError(NonFiniteError):
     """What a term of the reward or a judge says of an answer is NaN or infinite."""
 
 
+class NonFiniteGradientError(NonFiniteError):
+    """A gradient within the model is NaN or infinite although the losses are finite."""
+
+
 class NonFiniteUpdateError(NonFiniteError):
     """The gradient that the optimizer is about to take has a NaN, an infinity, or a norm beyond what it can square."""
 

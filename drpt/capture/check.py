@@ -26,7 +26,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from drpt.capture.check_use import CheckedUse, Key, first_tensor, key_of, use_vanishes
+from drpt.capture.apart import use_vanishes
+from drpt.capture.check_use import CheckedUse, Key, first_tensor, key_of
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.exchange import Exchange
 from drpt.capture.layers.site import Forward

@@ -2,32 +2,26 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from drpt.capture.errors import FREEZE, NonFiniteGradientError, UnsupportedModuleError
+from drpt.capture.apart import WAY_OUT, refuse_not_finite, use_vanishes
+from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.layers.own_code import in_place_of
 from drpt.capture.layers.shared import SharedTensor, copies_of, plain
 from drpt.capture.layers.site import Forward, rows_in
+from drpt.capture.random_state import RandomState, random_again, random_state
 from drpt.capture.segments import Layout
 from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
 
 # Rounding errors relative to the sizes of what is summed. In float64 too, modules may round to float32 inside, as
 # transformers' norms do; wrong rules were off by 0.4 to 175 % of the gradient.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 1e-2}
-_WAY_OUT = (
-    f"{FREEZE} Or change the model, its loss or the batch. GradientCapture(…, check=False), on the command line "
-    "trainer.check_capture=false, leaves the check out; the update may then be wrong."
-)
-
 Key: TypeAlias = tuple[str, str, int, tuple[int, ...]]  # of a module and its input: see `key_of`
-
-
-_RandomState: TypeAlias = tuple[Tensor, tuple[torch.device, Tensor] | None]  # of the CPU, and of one GPU
 
 
 @runtime_checkable  # for the shape checker of the tests
@@ -94,7 +88,7 @@ class CheckedUse:
         self._scales: dict[str, float] = {}  # size of what was summed for it
         self._expected: dict[str, Tensor] | None = None  # by autograd
         self._autocast = ("cpu", torch.bfloat16, False)  # as it was in the forward pass
-        self._random_state: _RandomState = (torch.empty(0), None)  # before the forward pass
+        self._random_state: RandomState = (torch.empty(0), None)  # before the forward pass
         self._tolerance = 0.0
         self._gain = 0.0  # ‖output‖ / ‖input‖
 
@@ -118,7 +112,7 @@ class CheckedUse:
         if self._is_kept_in_graph:
             kept = _Kept.apply(x, self._trial.anchor, self)  # type: ignore[no-untyped-call]
             args, kwargs = tree_map(lambda value: kept if value is x else value, (args, kwargs))
-        self._random_state = _random_state(x)
+        self._random_state = random_state(x)
         result = captured(*args, **kwargs)
         values, structure = tree_flatten(result)
         if len(values) > 1:  # one may be made of another, and only what comes from outside the module counts
@@ -177,7 +171,7 @@ class CheckedUse:
             torch.autocast(device, dtype=dtype, enabled=is_enabled),
             self._own_parameters() as parameters,
             self._trial.ordinarily(),
-            _random_again(self._random_state),
+            random_again(self._random_state),
         ):
             outputs = [
                 value
@@ -242,7 +236,7 @@ class CheckedUse:
     def _compare_outputs(
         self, outputs: Sequence[Tensor], x: Tensor | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        with torch.no_grad(), self._trial.ordinarily(), _random_again(self._random_state):
+        with torch.no_grad(), self._trial.ordinarily(), random_again(self._random_state):
             ordinary = self._ordinary(*args, **kwargs)
         expected = [value for value in tree_flatten(ordinary)[0] if isinstance(value, Tensor) and value.is_floating_point()]
         dtypes = [
@@ -300,65 +294,19 @@ class CheckedUse:
         if error <= self._tolerance * (size + scale):
             return
         if not bool(torch.isfinite(expected).all()):
-            _refuse_not_finite(self._path)
+            refuse_not_finite(self._path)
         raise self._failure(f"{what} a gradient that is {_percent(error, size)} away from autograd's")
 
     def _failure(self, what: str) -> UnsupportedModuleError:
         name = f"{self._path or 'the model'} ({type(self._module).__name__})"
-        return UnsupportedModuleError(f"the capture's check failed: {name} {what}. {_WAY_OUT}")
+        return UnsupportedModuleError(f"the capture's check failed: {name} {what}. {WAY_OUT}")
 
 
 _INPUT = object()  # stands for the module's input among its arguments
 
 
-def use_vanishes(path: str, name: str, use: Use, chosen: frozenset[int]) -> None:
-    """Require that nothing of a use is put down to examples whose losses were left out.
-
-    Args:
-        path: The module's name.
-        name: The parameter's name there.
-        use: What the backward pass of the subset reached.
-        chosen: Examples of the subset.
-
-    Raises:
-        UnsupportedModuleError: Something is.
-    """
-    places = [place for place, example in enumerate(use.segments.examples) if example not in chosen]
-    if not places:
-        return
-    if isinstance(use, RowwiseUse):
-        sizes = use.grads[places].flatten(1) if use.grads.ndim > 1 else use.grads[places]
-        is_other = bool((sizes != 0).any())
-    else:
-        slices = use.segments.slices()
-        is_other = any(
-            bool(((use.right.values[tokens] != 0).any(dim=-1) & _is_there(use.left.values[tokens])).any())
-            for tokens in (slices[place] for place in places)
-        )
-    if is_other and not all(bool(torch.isfinite(values).all()) for values in _values(use)):
-        _refuse_not_finite(path)
-    if is_other:
-        raise UnsupportedModuleError(
-            f"the capture's check failed: examples do not stay apart in {path or 'the model'}. Losses of the others were left "
-            f"out, and something is put down to them in {name} all the same: rows are sorted, merged, normalised or compared "
-            "with each other inside the model or its loss, or another axis than the first counts the rows (as with inputs "
-            f"[token, row, …], or a table with as many rows as the batch has). {_WAY_OUT}"
-        )
-
-
-def _values(use: Use) -> list[Tensor]:
-    return [use.grads] if isinstance(use, RowwiseUse) else [use.left.values, use.right.values]
-
-
-def _refuse_not_finite(path: str) -> NoReturn:
-    raise NonFiniteGradientError(
-        f"{path}: its gradient is NaN or infinite although the losses are finite. Lower the learning rate, look for a "
-        "division by zero or the square root of zero in the model or the loss, or compute in float32."
-    )
-
-
-def _is_there(values: Tensor) -> Tensor:
-    return torch.ones_like(values, dtype=torch.bool) if values.ndim == 1 else (values != 0).any(dim=-1)
+def _has_gradient(value: Any) -> bool:
+    return isinstance(value, Tensor) and not isinstance(value, SharedTensor) and value.requires_grad
 
 
 def _formed(use: Use) -> tuple[Tensor, float]:
@@ -370,28 +318,8 @@ def _formed(use: Use) -> tuple[Tensor, float]:
     return formed, float(accumulating(right).norm()) * (1.0 if left.ndim == 1 else float(accumulating(left).norm()))
 
 
-def _has_gradient(value: Any) -> bool:
-    return isinstance(value, Tensor) and not isinstance(value, SharedTensor) and value.requires_grad
-
-
 def _percent(error: float, size: float) -> str:
     return f"{100 * error / size:.3g} %" if size > 0 else f"{error:.3g}, of nothing,"
-
-
-def _random_state(x: Tensor | None) -> _RandomState:
-    on_gpu = None if x is None or x.device.type != "cuda" else (x.device, torch.cuda.get_rng_state(x.device))
-    return torch.get_rng_state(), on_gpu
-
-
-@contextmanager
-def _random_again(state: _RandomState) -> Iterator[None]:
-    """Random numbers as they were; afterwards they go on from where they are now."""
-    on_cpu, on_gpu = state
-    with torch.random.fork_rng(devices=[] if on_gpu is None else [on_gpu[0]]):
-        torch.set_rng_state(on_cpu)
-        if on_gpu is not None:
-            torch.cuda.set_rng_state(on_gpu[1], on_gpu[0])
-        yield
 
 
 class _Kept(torch.autograd.Function):

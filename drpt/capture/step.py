@@ -25,7 +25,7 @@ from drpt.capture.updates import add_update, backward_of_mean
 from drpt.capture.use import Use
 from drpt.capture.waiting import WaitingBlocks
 from drpt.geometry.catalogue import ProductsMethod
-from drpt.geometry.products import Coefficients
+from drpt.geometry.products import Coefficients, NonFiniteProductsError, Products
 
 Losses = Float[Tensor, " example"]
 
@@ -280,7 +280,7 @@ class CaptureStep:
         self._apply(others, self._rows.ordinary_coefficients(len(others)))
         if not plan.regularizer.needs_products:
             blocks = range(plan.num_regularized)
-            chosen = plan.regularizer.coefficients(self._rows.general, None, blocks)
+            chosen = self._coefficients(None, blocks)
             self._groups.append(BlockGroup(tuple(blocks), chosen, None))
             self._apply(blocks, chosen)
 
@@ -377,9 +377,18 @@ class CaptureStep:
         """Choose the waiting blocks' coefficients, and form their updates unless a second pass does."""
         if waiting := self._waiting.take():
             products = self._measure.products([self._blocks[index].sums or () for index in waiting])
-            chosen = self._plan.regularizer.coefficients(self._rows.general, products, waiting)
+            chosen = self._coefficients(products, waiting)
             self._groups.append(BlockGroup(tuple(waiting), chosen, products))
             self._apply(waiting, chosen)
+
+    def _coefficients(self, products: Products | None, blocks: Sequence[int]) -> Coefficients:
+        try:
+            return self._plan.regularizer.coefficients(self._rows.general, products, blocks)
+        except NonFiniteProductsError as error:  # which knows blocks by number
+            names = ", ".join(self._plan.blocks[index].name for index in error.blocks) or "a score"
+            raise NonFiniteProductsError(
+                f"draw {self._rows.general.draw}, in {names}: {error}", blocks=error.blocks, example_ids=error.example_ids
+            ) from error
 
     def _apply(self, blocks: Sequence[int], chosen: Coefficients) -> None:
         table = (self._scale * self._rows.coefficients_of_examples(chosen).double()).tolist()

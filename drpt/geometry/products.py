@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from drpt.errors import NonFiniteError
 from drpt.geometry.quadratic_program import Solution
 
 
-class NonFiniteProductsError(ArithmeticError):
+class NonFiniteProductsError(NonFiniteError):
     """A score, an inner product or a coefficient is NaN or infinite, so that there is no update.
 
     Args:

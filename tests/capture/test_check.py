@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.errors import NonFiniteGradientError, UnsupportedModuleError
+from drpt.capture.errors import UnsupportedModuleError
+from drpt.errors import NonFiniteGradientError
 from drpt.geometry.products import NonFiniteProductsError
 from tests import zoo
 from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, regularizer, step_rows
