@@ -99,7 +99,13 @@ def _unwatched(part: str) -> Iterator[None]:
 
 
 def make_step(
-    subject: Subject, setting: Setting, side: Side, *, rows: StepRows | None = None, watch: Watch = _unwatched
+    subject: Subject,
+    setting: Setting,
+    side: Side,
+    *,
+    rows: StepRows | None = None,
+    watch: Watch = _unwatched,
+    check: bool = True,
 ) -> Callable[[], None]:
     """Forward, backward, update in ``.grad`` and AdamW.
 
@@ -109,12 +115,15 @@ def make_step(
         side: How.
         rows: Other rows than the side's own.
         watch: Told of the parts ``forward``, ``backward``, ``adamw``.
+        check: Whether the first step proves that the model is covered.
 
     Returns:
         One step; gradients must be forgotten between two.
     """
     model = subject.model
-    capture = GradientCapture(model, side.build_regularizer(), sketch=side.sketch_spec(), retain_mib=side.retain_mib)
+    capture = GradientCapture(
+        model, side.build_regularizer(), sketch=side.sketch_spec(), retain_mib=side.retain_mib, check=check
+    )
     rows = rows_of(setting, side) if rows is None else rows
     ids = subject.tokens(setting.num_general + setting.num_target, setting.num_tokens)[: rows.num_examples]
     mask = torch.ones_like(ids, dtype=torch.bool)

@@ -28,7 +28,7 @@ def environment(module: str) -> Record:
     described = describe_environment(["python", "-m", module, *sys.argv[1:]])
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     threads = torch.get_num_threads()
-    return described | {"commit": _commit(), "cpu": _cpu_name(), "threads": threads, "load_before": load}
+    return described | {"commit": commit_of(), "cpu": _cpu_name(), "threads": threads, "load_before": load}
 
 
 def save(folder: Path, name: str, record: Record) -> None:
@@ -41,9 +41,16 @@ def load_all(folder: Path) -> dict[str, Record]:
     return {path.stem: cast("Record", json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))}
 
 
-def _commit() -> str | None:
-    """The checkout's, with ``+changes`` when files other than results differ from it."""
-    folder = Path(__file__).parent
+def commit_of(checkout: Path | None = None) -> str | None:
+    """A checkout's, with ``+changes`` when files other than results differ from it.
+
+    Args:
+        checkout: Its folder; this one if left out.
+
+    Returns:
+        None where git knows of none.
+    """
+    folder = Path(__file__).parent if checkout is None else checkout / "experiments" / "overhead"
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True).stdout.strip()
@@ -54,9 +61,10 @@ def _commit() -> str | None:
             "--porcelain",
             "--",
             ":/",
-            f":(exclude){RESULTS}",
+            f":(exclude){folder / 'results'}",
             f":(exclude){folder / 'README.md'}",
             f":(exclude){folder}/*.png",
+            f":(exclude){folder / 'against.json'}",
         )
         return git("rev-parse", "--short=10", "HEAD") + ("+changes" if changes else "")
     except (OSError, subprocess.CalledProcessError):
