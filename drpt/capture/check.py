@@ -150,7 +150,7 @@ class Trial:
                 return ordinary(*args, **kwargs)
             if not torch.is_grad_enabled():
                 return captured(*args, **kwargs)
-            key = key_of(site.path, first_tensor(args, kwargs), layout)
+            key = key_of(site.path, site.module, first_tensor(args, kwargs), layout)
             is_again = torch._C._current_graph_task_id() != -1  # gradient checkpointing rebuilds activations
             if not is_again:
                 self._used.add(key)

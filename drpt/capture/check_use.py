@@ -41,23 +41,28 @@ def first_tensor(args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:
     return next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
 
 
-def key_of(path: str, x: Tensor | None, layout: Layout) -> Key:
+def key_of(path: str, module: nn.Module, x: Tensor | None, layout: Layout) -> Key:
     """What a proof about a module depends on.
 
     Args:
         path: The module's name.
+        module: The module.
         x: Its input.
         layout: Of the batch.
 
     Returns:
-        The name, how rows lie in the input, how many axes it has, and which are as long as the batch has rows.
+        The name, how rows lie in the input, how many axes it has, and which are as long as the batch has rows: of the input,
+        and (as −1) of the module's own parameters and buffers.
     """
+    own = (*module._parameters.values(), *module._buffers.values())
+    is_own = any(layout.num_rows in value.shape for value in own if value is not None)
+    coincidence = (-1,) if is_own else ()
     if x is None:
-        return (path, "none", 0, ())
+        return (path, "none", 0, coincidence)
     if isinstance(x, SharedTensor):
-        return (path, "shared", x.ndim, ())
+        return (path, "shared", x.ndim, coincidence)
     rows = f"{rows_in(x, layout).value}{' packed' if layout.is_packed else ''}"
-    return (path, rows, x.ndim, tuple(axis for axis, size in enumerate(x.shape) if size == layout.num_rows))
+    return (path, rows, x.ndim, (*coincidence, *(axis for axis, size in enumerate(x.shape) if size == layout.num_rows)))
 
 
 class CheckedUse:

@@ -129,6 +129,28 @@ def test_an_axis_as_long_as_the_batch_is_checked_when_it_comes():
         step.backward(model(vectors(ROWS)))
 
 
+class Masked(nn.Module):
+    """A scale and a mask of seven numbers, which in a batch of seven rows look like one a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(7))
+        self.register_buffer("mask", torch.linspace(0, 1, 7))
+
+    def forward(self, x):
+        return (self.scale * self.mask).sum() * x
+
+
+def test_parameters_as_long_as_the_batch_are_checked_when_it_comes():
+    torch.manual_seed(2)
+    model = Net(lambda n, x: n.linear(n.masked(x)), masked=Masked(), linear=nn.Linear(6, 6)).double()
+    capture = GradientCapture(model, regularizer())
+    with capture.step(step_rows(n=4)) as step:
+        step.backward(model(vectors()[:6]))
+    with pytest.raises(UnsupportedModuleError, match="examples do not stay apart in masked"), capture.step(step_rows()) as step:
+        step.backward(model(vectors()))
+
+
 def test_modules_that_come_later_are_checked():
     torch.manual_seed(2)
     model = Net(lambda n, x: n.second(n.first(x)).flip(0) if n.is_late else n.first(x), **_pair()).double()

@@ -208,6 +208,7 @@ OWN_CODE = {
     "weight less its mean": lambda: OwnRMSNorm(lambda w: w - w.mean()),
     "weight with another axis": lambda: OwnRMSNorm(lambda w: w[:, None].squeeze(1)),
     "one plus weight": lambda: OwnNorm(lambda w: 1.0 + w.to(torch.float64)),
+    "weight cast as the input": lambda: OwnNorm(lambda w: w.type_as(torch.ones(1, dtype=torch.float64))),
     "weight used twice": lambda: OwnNorm(lambda w: w * w),
     "cast linear": lambda: CastLinear(6, 6),
     "transposed linear": TransposedLinear,

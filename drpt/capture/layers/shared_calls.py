@@ -80,6 +80,8 @@ class _Call:
             return self._in_place()
         if self._name in _BROADCASTING or (self._name in {"to", "type"} and not self._tensors):
             return self._broadcast()
+        if self._name in {"to", "type_as"} and isinstance(self._args[0], SharedTensor):  # as another tensor is
+            return run(torch.Tensor.to, (self._args[0], self._tensors[0].device, self._tensors[0].dtype), {})
         if self._name == "dropout":
             return self._dropout()
         return self._general()
