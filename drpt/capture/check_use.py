@@ -229,6 +229,7 @@ class CheckedUse:
             hook.remove()
         self._hooks.clear()
         self._formed.clear()
+        self._expected = None
         self._output_grads = []
         self._inputs = ((), {})
 

@@ -17,7 +17,8 @@ from drpt.capture.errors import FREEZE, UnsupportedModuleError
 from drpt.capture.layers.copied_parameter import CopiedParameter
 from drpt.capture.layers.embedding import table_look_up
 from drpt.capture.layers.linear import weight_product
-from drpt.capture.layers.shared import Matrix, SharedTensor, share
+from drpt.capture.layers.shared import Matrix, SharedTensor
+from drpt.capture.layers.shared_calls import share
 from drpt.capture.layers.site import Forward, Site
 from drpt.capture.use import RowwiseUse, accumulating
 

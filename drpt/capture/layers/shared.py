@@ -13,14 +13,13 @@ This is exact for every operation that treats the rows one by one, which the cap
 that gets lost (in C++ code that takes it for an ordinary tensor) raises an error in the backward pass.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.layers.site import Site
 
 ORDINARILY = torch._C.DisableTorchFunctionSubclass  # within it, shared values count as ordinary tensors
@@ -52,41 +51,12 @@ class Matrix:
 
 
 class SharedTensor(torch.Tensor):
-    """A value that all rows share; see the module. Made by `share`."""
+    """A value that all rows share; see the module. Made by `drpt.capture.layers.shared_calls.share`."""
 
     _site: Site
     _copies: Tensor | None  # [copy, *shape]
     _make: Callable[[], Tensor]
     _matrix: Matrix | None
-
-    @classmethod
-    def __torch_function__(
-        cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:  # Any: whatever the operation returns
-        """Run an operation on the copies as well."""
-        from drpt.capture.layers.shared_calls import run  # which works on objects of this class
-
-        with ORDINARILY():
-            return run(func, args, kwargs or {})
-
-
-def share(value: Tensor, make: Callable[[], Tensor], site: Site, matrix: Matrix | None = None) -> SharedTensor:
-    """A shared value.
-
-    Args:
-        value: What the model sees; its gradient is not looked at.
-        make: Makes the copies [copy, *shape] when they are first needed.
-        site: Where it comes from.
-        matrix: Set for a weight matrix that nothing has been done to but transposing and casting.
-
-    Returns:
-        The value, in the shape of ``value``.
-    """
-    shared = torch.Tensor._make_subclass(SharedTensor, value.detach(), True)
-    with ORDINARILY():
-        shared.register_hook(_refuse_lost(site))  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    shared._site, shared._copies, shared._make, shared._matrix = site, None, make, matrix
-    return shared
 
 
 def copies_of(shared: SharedTensor) -> Tensor:
@@ -122,13 +92,3 @@ def plain(value: Any) -> Any:
         with ORDINARILY():
             return value.detach().as_subclass(torch.Tensor)
     return value
-
-
-def _refuse_lost(site: Site) -> Callable[[Tensor], None]:
-    def refuse(gradient: Tensor) -> None:
-        raise UnsupportedModuleError(
-            f"{site.name}: a value that all rows share passed through an operation that the capture cannot follow (compiled or "
-            "custom code), so that its gradient would be lost. Freeze its parameters, or give the operation one value a row."
-        )
-
-    return refuse

@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from drpt.capture.errors import FREEZE, UnsupportedModuleError
 from drpt.capture.layers.alignment import aligned, diagonal, joined, repeated, split
 from drpt.capture.layers.embedding_options import refuse_options
-from drpt.capture.layers.shared import Matrix, SharedTensor, copies_of, plain, share
-from drpt.capture.layers.site import Rows, rows_in
+from drpt.capture.layers.shared import ORDINARILY, Matrix, SharedTensor, copies_of, plain
+from drpt.capture.layers.site import Rows, Site, rows_in
 
 MOST_COPY_BYTES = 256 * 2**20  # of one value's copies
 
@@ -32,6 +32,47 @@ _PRODUCTS = frozenset(("linear", "matmul", "__matmul__", "mm", "addmm"))
 _EMBEDDING = ("input", "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
 _REPEATING = frozenset(("expand", "expand_as", "repeat", "broadcast_to", "tile"))
 _PLAIN = frozenset(("detach", "numpy", "tolist", "item", "__len__", "__repr__", "__hash__", "__format__"))
+
+
+class _FollowedTensor(SharedTensor):
+    """A shared value whose operations torch hands to this module."""
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:  # Any: whatever the operation returns
+        """Run an operation on the copies as well."""
+        with ORDINARILY():
+            return run(func, args, kwargs or {})
+
+
+def share(value: Tensor, make: Callable[[], Tensor], site: Site, matrix: Matrix | None = None) -> SharedTensor:
+    """A shared value.
+
+    Args:
+        value: What the model sees; its gradient is not looked at.
+        make: Makes the copies [copy, *shape] when they are first needed.
+        site: Where it comes from.
+        matrix: Set for a weight matrix that nothing has been done to but transposing and casting.
+
+    Returns:
+        The value, in the shape of ``value``.
+    """
+    shared = torch.Tensor._make_subclass(_FollowedTensor, value.detach(), True)
+    with ORDINARILY():
+        shared.register_hook(_refuse_lost(site))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    shared._site, shared._copies, shared._make, shared._matrix = site, None, make, matrix
+    return shared
+
+
+def _refuse_lost(site: Site) -> Callable[[Tensor], None]:
+    def refuse(gradient: Tensor) -> None:
+        raise UnsupportedModuleError(
+            f"{site.name}: a value that all rows share passed through an operation that the capture cannot follow (compiled or "
+            "custom code), so that its gradient would be lost. Freeze its parameters, or give the operation one value a row."
+        )
+
+    return refuse
 
 
 def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
