@@ -21,9 +21,8 @@ from drpt.geometry.bounds import project_onto_capped_simplex
 from drpt.geometry.newton_steps import newton_steps, systems_of
 from drpt.geometry.residuals import ACCEPTED, VANISHED, cone_residual, hull_residual, lengths, linear_size
 
-_NEWTON_STEPS = 12
+_NEWTON_STEPS = 8
 _CHANGES = 6  # of bounds, for each coordinate, before `active_set` gives up
-_FAR = 1e3  # where, in units of the problem, only the linear term counts
 _ROUGH_RIDGE = 2.0**-20  # times √n, of each diagonal entry: the least eigenvalue seen of what should be 0 is half as far
 
 
@@ -120,11 +119,16 @@ def solve(
 
 
 def _best_start(K: Tensor, s: Tensor, c: Tensor, cap: Tensor | None) -> Tensor:
-    """Of Newton's point, the one nearest to zero and the corner that v points to, the one with the smallest objective."""
-    starts = [c, torch.zeros_like(c)] if cap is None else [project_onto_capped_simplex(y, cap) for y in (c, 0 * s, _FAR * s)]
-    objective = torch.stack([(c * (torch.bmm(K, c[:, :, None]).squeeze(2) / 2 - s)).sum(dim=1) for c in starts])
-    best = torch.nan_to_num(objective, nan=torch.inf).argmin(dim=0)
-    return torch.stack(starts)[best, torch.arange(len(c), device=c.device)]
+    """Newton's point, or zero, or the corner that the slope there points to: what has the smallest objective."""
+    if cap is None:
+        corner = torch.zeros_like(c)
+    else:
+        c = project_onto_capped_simplex(c, cap)
+        order = torch.argsort(torch.bmm(K, c[:, :, None]).squeeze(2) - s, dim=1)
+        most = cap.gather(1, order)
+        corner = torch.zeros_like(c).scatter(1, order, torch.minimum(most, (1 - most.cumsum(dim=1) + most).clamp(min=0)))
+    objectives = [(x * (torch.bmm(K, x[:, :, None]).squeeze(2) / 2 - s)).sum(dim=1) for x in (c, corner)]
+    return torch.where((objectives[0] <= objectives[1])[:, None], c, corner)
 
 
 def without_rounding(gramian: Float[Tensor, "block general general"]) -> Float[Tensor, "block general general"]:
