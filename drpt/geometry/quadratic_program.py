@@ -91,7 +91,7 @@ def solve(
         bounds = None
         root = torch.where(own_sq > 0, own_sq, 1.0).sqrt()
         s = torch.where(own_sq > 0, linear / root, 0.0)  # a gradient whose square vanishes is none
-        size = s.abs().amax(dim=1, keepdim=True)
+        size = s.clamp(min=0).amax(dim=1, keepdim=True)  # u is as long at least, however far others point away from it
         size = torch.where(size > 0, size, 1.0)
         K, s, unit = gramian / (root[:, :, None] * root[:, None, :]), s / size, size / root
 
@@ -107,8 +107,7 @@ def solve(
     if len(todo):
         part = None if bounds is None else bounds[todo]
         start = _best_start(K[todo], s[todo], c[todo], part)
-        length = lengths(K[todo])
-        size = torch.maximum(linear_size(s[todo], length), VANISHED * length.amax(dim=1))
+        size = torch.ones_like(reached[todo]) if part is None else _size(K[todo], s[todo])
         again, steps = active_set(K[todo], s[todo], start, part, size, most_steps=_CHANGES * c.shape[1])
         now = residual(again, todo)
         is_better = ~(reached[todo] <= now)  # true for NaN
@@ -129,6 +128,12 @@ def _best_start(K: Tensor, s: Tensor, c: Tensor, cap: Tensor | None) -> Tensor:
         corner = torch.zeros_like(c).scatter(1, order, torch.minimum(most, (1 - most.cumsum(dim=1) + most).clamp(min=0)))
     objectives = [(x * (torch.bmm(K, x[:, :, None]).squeeze(2) / 2 - s)).sum(dim=1) for x in (c, corner)]
     return torch.where((objectives[0] <= objectives[1])[:, None], c, corner)
+
+
+def _size(K: Tensor, s: Tensor) -> Tensor:
+    """Of v, as far as the products tell, for `active_set`."""
+    length = lengths(K)
+    return torch.maximum(linear_size(s, length), VANISHED * length.amax(dim=1))
 
 
 def without_rounding(gramian: Float[Tensor, "block general general"]) -> Float[Tensor, "block general general"]:
