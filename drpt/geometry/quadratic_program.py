@@ -21,9 +21,8 @@ from drpt.geometry.bounds import project_onto_capped_simplex
 from drpt.geometry.newton_steps import newton_steps, systems_of
 from drpt.geometry.residuals import ACCEPTED, VANISHED, cone_residual, hull_residual, lengths, linear_size
 
-_NEWTON_STEPS = 12
+_NEWTON_STEPS = 8
 _CHANGES = 6  # of bounds, for each coordinate, before `active_set` gives up
-_FAR = 1e3  # where, in units of the problem, only the linear term counts
 _ROUGH_RIDGE = 2.0**-20  # times √n, of each diagonal entry: the least eigenvalue seen of what should be 0 is half as far
 
 
@@ -92,7 +91,7 @@ def solve(
         bounds = None
         root = torch.where(own_sq > 0, own_sq, 1.0).sqrt()
         s = torch.where(own_sq > 0, linear / root, 0.0)  # a gradient whose square vanishes is none
-        size = s.abs().amax(dim=1, keepdim=True)
+        size = s.clamp(min=0).amax(dim=1, keepdim=True)  # u is as long at least, however far others point away from it
         size = torch.where(size > 0, size, 1.0)
         K, s, unit = gramian / (root[:, :, None] * root[:, None, :]), s / size, size / root
 
@@ -108,8 +107,7 @@ def solve(
     if len(todo):
         part = None if bounds is None else bounds[todo]
         start = _best_start(K[todo], s[todo], c[todo], part)
-        length = lengths(K[todo])
-        size = torch.maximum(linear_size(s[todo], length), VANISHED * length.amax(dim=1))
+        size = torch.ones_like(reached[todo]) if part is None else _size(K[todo], s[todo])
         again, steps = active_set(K[todo], s[todo], start, part, size, most_steps=_CHANGES * c.shape[1])
         now = residual(again, todo)
         is_better = ~(reached[todo] <= now)  # true for NaN
@@ -120,11 +118,22 @@ def solve(
 
 
 def _best_start(K: Tensor, s: Tensor, c: Tensor, cap: Tensor | None) -> Tensor:
-    """Of Newton's point, the one nearest to zero and the corner that v points to, the one with the smallest objective."""
-    starts = [c, torch.zeros_like(c)] if cap is None else [project_onto_capped_simplex(y, cap) for y in (c, 0 * s, _FAR * s)]
-    objective = torch.stack([(c * (torch.bmm(K, c[:, :, None]).squeeze(2) / 2 - s)).sum(dim=1) for c in starts])
-    best = torch.nan_to_num(objective, nan=torch.inf).argmin(dim=0)
-    return torch.stack(starts)[best, torch.arange(len(c), device=c.device)]
+    """Newton's point, or zero, or the corner that the slope there points to: what has the smallest objective."""
+    if cap is None:
+        corner = torch.zeros_like(c)
+    else:
+        c = project_onto_capped_simplex(c, cap)
+        order = torch.argsort(torch.bmm(K, c[:, :, None]).squeeze(2) - s, dim=1)
+        most = cap.gather(1, order)
+        corner = torch.zeros_like(c).scatter(1, order, torch.minimum(most, (1 - most.cumsum(dim=1) + most).clamp(min=0)))
+    objectives = [(x * (torch.bmm(K, x[:, :, None]).squeeze(2) / 2 - s)).sum(dim=1) for x in (c, corner)]
+    return torch.where((objectives[0] <= objectives[1])[:, None], c, corner)
+
+
+def _size(K: Tensor, s: Tensor) -> Tensor:
+    """Of v, as far as the products tell, for `active_set`."""
+    length = lengths(K)
+    return torch.maximum(linear_size(s, length), VANISHED * length.amax(dim=1))
 
 
 def without_rounding(gramian: Float[Tensor, "block general general"]) -> Float[Tensor, "block general general"]:

@@ -2,7 +2,8 @@
 
 They are formed in float64 from the inner products. Let ``ℓ_i = √K_ii`` be the length of g_i, ``x_i = c_i ℓ_i``, and
 ``slope = K c − s``, so that ``slope_i = <g_i, u − v>``. Where a set's coefficients have no scale of their own (`cone_residual`,
-`span_residual`), the caller brings the gradients to length 1 first, and ``max_i |s_i|`` too: c is x then.
+`span_residual`), the caller brings the gradients to length 1 first, and of a cone the largest s_i, of a span the largest
+``|s_i|``: c is x then.
 
 Axes: block = problems, general = examples.
 """
@@ -62,7 +63,7 @@ def cone_residual(
 
     Args:
         gramian: K, of gradients of length 1.
-        linear: s, of size 1.
+        linear: s, of which the largest is 1, or none is positive.
         coefficients: c; below 0, the residual is at least as large.
 
     Returns:

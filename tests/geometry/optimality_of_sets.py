@@ -3,30 +3,14 @@
 import numpy as np
 import torch
 
-from tests.geometry.hard_inputs import products_of
-from tests.geometry.test_identities import regularizer
+from experiments.solvers.hard_inputs import products_of
+from experiments.solvers.sets import SOLVING, rule_of
 from tests.reference import optimality
-
-SOLVING = {
-    "hull": 0.25,
-    "cone": 0.0,
-    "ridged cone": 0.1,
-    "span": 0.0,
-    "ridged span": 0.1,
-    "dual_cone": 0.0,
-    "dual_cone with a margin": 0.1,
-    "halfspace": None,
-    "mgda": None,
-    "cagrad": 0.5,
-    "gradmatch": 0.5,
-}
 
 
 def found_by(name, given, dtype):
     """Coefficients that a set chooses for gradients whose products are formed in ``dtype``."""
-    feasible_set = name.split()[-1] if name.startswith("ridged") else name.split()[0]
-    rule = regularizer(feasible_set, strength=SOLVING[name])
-    return rule.coefficients(given.rows, products_of(given, dtype), range(len(given.general)))
+    return rule_of(name).coefficients(given.rows, products_of(given, dtype), range(len(given.general)))
 
 
 def residuals(name, given, dtype, found):
@@ -66,6 +50,8 @@ def _residual(name, K, s, square, c, omega, target, dtype):
         return optimality.halfspace(ready(K), s, c, omega)
     if name == "cagrad":
         return optimality.worst_case(ready(K), s, square, c, strength)
+    if name == "top_span":
+        return optimality.main_directions(K, s, c, omega, rank=max(1, int((1 - strength) * len(c) + 0.5)))
     if name == "gradmatch":
         return optimality.support(ready(K), s, c)
     if name.startswith("dual_cone"):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.geometry.hard_inputs import KINDS, HardInput, hard_input, products_of
-from tests.geometry.optimality_of_sets import SOLVING, found_by, residuals
+from experiments.solvers.hard_inputs import KINDS, HardInput, hard_input, products_of
+from experiments.solvers.sets import SOLVING
+from tests.geometry.optimality_of_sets import found_by, residuals
 from tests.geometry.test_identities import regularizer
 
 PROMISED = 1e-6

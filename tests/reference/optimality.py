@@ -50,7 +50,7 @@ def cone(K, s, c):
             worst = max(
                 worst, -c[i] * length, abs(slope[i]) / length if slope[i] < 0 else min(slope[i] / length, c[i] * length)
             )
-    return _relative(worst, _size(K, s))
+    return _relative(worst, _size(K, np.maximum(s, 0)))
 
 
 def support(K, s, c):
@@ -104,6 +104,23 @@ def worst_case(K, s, square, c, strength):
     if apart < radius * (1 - 1e-6):
         residual = max(residual, _duality_gap(K, s, radius, worst))
     return float(residual)
+
+
+def main_directions(K, s, c, omega, rank):
+    """What is left of v along the main directions, as far as these are told apart, and what u has along others."""
+    root = np.sqrt(omega)
+    values, vectors = np.linalg.eigh((root[:, None] * K * root[None]).astype(float))
+    size = max(_size(K, s), abs(c) @ _lengths(K)[0] * REAL(1e-6))
+    last = len(values) - rank
+    # Half of rounding's share of the largest: a direction near the cut may be on either side of it.
+    is_cut_known = last == 0 or values[last] - values[last - 1] > 1e-4 * values[-1]
+    worst = REAL(0)
+    for k, (value, vector) in enumerate(zip(values, vectors.T, strict=True)):
+        if value <= 1e-4 * values[-1] or not is_cut_known:
+            continue
+        direction = root * vector / np.sqrt(value)
+        worst = max(worst, abs(direction @ (s - K @ c)) if k >= last else abs(direction @ (K @ c)))
+    return _relative(worst, size)
 
 
 def _duality_gap(K, s, radius, worst):

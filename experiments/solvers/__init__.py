@@ -1,0 +1,1 @@
+"""What the solvers make of hard inputs."""
