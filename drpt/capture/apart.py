@@ -1,4 +1,4 @@
-"""Whether examples stay apart: what is put down to those whose losses are left out of a backward pass must vanish."""
+"""Whether examples stay apart: what is attributed to those whose losses are left out of a backward pass must vanish."""
 
 from typing import NoReturn
 
@@ -44,7 +44,7 @@ def use_vanishes(path: str, name: str, use: Use, chosen: frozenset[int]) -> None
     if is_other:
         raise UnsupportedModuleError(
             f"the capture's check failed: examples do not stay apart in {path or 'the model'}. Losses of the others were left "
-            f"out, and something is put down to them in {name} all the same: rows are sorted, merged, normalised or compared "
+            f"out, and something is attributed to them in {name} all the same: rows are sorted, merged, normalised or compared "
             "with each other inside the model or its loss, or another axis than the first counts the rows (as with inputs "
             f"[token, row, …], or a table with as many rows as the batch has). {WAY_OUT}"
         )

@@ -6,13 +6,13 @@ where a rule does not fit a module; (b) where rows are sorted, merged or compare
 long as the batch, or where an example's loss looks at other examples. So, from one forward pass of the first step:
 
 - each captured module's output is compared with that of its ordinary forward;
-- the losses of a random proper subset of the examples are backpropagated. What the rules form of each parameter's gradient is
-  compared with autograd's, module by module, and so is what flows on to a module's input;
-- what is put down to the other examples must vanish, everywhere and exactly.
+- the losses of random proper subsets of the examples are backpropagated. With the first of them, what the rules form of each
+  parameter's gradient is compared with autograd's, module by module, as is what flows on to a module's input;
+- what is attributed to the other examples must vanish, everywhere and exactly; the subsets tell any two examples apart.
 
-The proof is repeated when the structure changes (other modules, another number of axes, an axis as long as the batch for the
-first time), and in the steps 10, 100, 1000, … with another subset: rows that a model sorts may come in order by chance. Each
-time costs an ordinary forward pass and two backward passes more.
+The proof is repeated when the structure changes (other modules, another number of axes or rows, an axis as long as the batch
+for the first time), and in the steps 10, 100, 1000, …, with one other subset. The first time costs two ordinary forward
+passes, one backward pass through each module by itself, and a backward pass to activations for each subset.
 """
 
 import logging
@@ -35,6 +35,8 @@ from drpt.capture.segments import Layout
 from drpt.capture.use import Use
 
 _log = logging.getLogger(__name__)
+
+_MOST_SETS = 8
 
 
 @runtime_checkable  # for the shape checker of the tests
@@ -90,13 +92,32 @@ class Check:
         return key in self._keys
 
     def has_seen(self, structure: frozenset[Key]) -> bool:
-        """Whether examples have been shown to stay apart in a batch that used these modules."""
-        return structure in self._structures
+        """Whether examples have been shown to stay apart in a batch that used these modules.
 
-    def chosen(self, count: int) -> list[int]:
-        """A random proper subset of so many examples: half of them, at least one."""
-        picker = random.Random(self._num_proofs)
-        return sorted(picker.sample(range(count), max(1, count // 2)))
+        Args:
+            structure: Modules and their inputs.
+
+        Returns:
+            True, too, after `_MOST_SETS` sets of modules, if these have been checked one by one: where layers are left out at
+            random, every batch uses others.
+        """
+        return structure in self._structures or (len(self._structures) >= _MOST_SETS and structure <= self._keys)
+
+    def subsets(self, count: int) -> list[list[int]]:
+        """Random proper subsets of the places of so many examples.
+
+        Args:
+            count: Examples.
+
+        Returns:
+            In the first proof ``⌈log₂ count⌉`` subsets that tell all examples apart: each has a number, and a subset is those
+            whose number has one certain digit. Later one of them.
+        """
+        if count < 2:
+            return [list(range(count))]
+        order = random.Random(self._num_proofs).sample(range(count), count)
+        found = [[place for place in range(count) if order[place] >> digit & 1] for digit in range((count - 1).bit_length())]
+        return found if self._num_proofs == 0 else found[:1]
 
     def passed(self, structure: frozenset[Key], num_modules: int, seconds: float) -> None:
         """Remember what has been proved, and say so."""
@@ -128,7 +149,8 @@ class Trial:
         self._uses: list[CheckedUse] = []
         self._is_ordinary = False
         self._seconds = 0.0
-        self.is_running = False  # the backward pass of the subset: nothing that it reaches is the step's
+        self.is_running = False  # the backward pass of a subset: nothing that it reaches is the step's
+        self.is_comparing = False  # that of the first subset, with what modules do by themselves
         self.chosen: frozenset[int] = frozenset()  # examples of the subset
 
     def run(self, site: CapturedModule, ordinary: Forward, captured: Forward, make: Run, layout: Layout) -> Forward:
@@ -198,26 +220,38 @@ class Trial:
             self._close()
             return
         start = time.perf_counter()
-        places = self._check.chosen(len(losses)) if len(losses) else []
-        self.chosen = frozenset(layout.examples[place] for place in places)
+        subsets = self._subsets(len(losses), together)
         self.is_running = True
         try:
-            torch.autograd.grad(losses[places].sum(), [self.anchor], retain_graph=True, allow_unused=True)
-            for use in self._uses:
-                use.finish()
+            for number, places in enumerate(subsets):
+                self.chosen = frozenset(layout.examples[place] for place in places)
+                self.is_comparing = number == 0
+                torch.autograd.grad(losses[places].sum(), [self.anchor], retain_graph=True, allow_unused=True)
+                if self.is_comparing:
+                    for use in self._uses:
+                        use.finish()
         except RuntimeError as error:
-            if "use_reentrant" in str(error):
+            if "use_reentrant=True" in str(error):
                 raise UnsupportedModuleError(
                     "the model has a second graph inside the first: reentrant gradient checkpointing is not covered "
                     "(use_reentrant=False is)."
                 ) from error
             raise
         finally:
-            self.is_running = False
+            self.is_running = self.is_comparing = False
             num_modules = len({path for path, *_ in structure})
             self._close()
         self._seconds += time.perf_counter() - start
         self._check.passed(structure, num_modules, self._seconds)
+
+    def _subsets(self, count: int, together: Exchange | None) -> list[list[int]]:
+        """As many in all processes whose backward passes wait for each other."""
+        found = self._check.subsets(count)
+        if together is None:
+            return found
+        # The sum is at least the largest number, and the same everywhere; more passes than needed do no harm.
+        most = int(together.add_up(self.anchor.detach().new_tensor([float(len(found))])))
+        return [*found, *(found[:1] * (most - len(found)))]
 
     def vanish(self, path: str, uses: Sequence[tuple[str, Use]]) -> None:
         """Require that nothing of the other examples reaches a module; called while the subset's backward pass runs.

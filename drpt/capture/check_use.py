@@ -13,13 +13,15 @@ from drpt.capture.apart import WAY_OUT, refuse_not_finite, use_vanishes
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.layers.own_code import in_place_of
 from drpt.capture.layers.shared import SharedTensor, copies_of, plain
+from drpt.capture.layers.shared_calls import share
 from drpt.capture.layers.site import Forward, rows_in
 from drpt.capture.random_state import RandomState, random_again, random_state
 from drpt.capture.segments import Layout
 from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
 
-# Rounding errors relative to the sizes of what is summed. In float64 too, modules may round to float32 inside, as
+# Rounding errors relative to a result's size. In float64 too, modules may round to float32 inside, as
 # transformers' norms do; wrong rules were off by 0.4 to 175 % of the gradient.
+_SUMMING = 2e-5  # relative to the sizes of all terms together: sums are taken in float32 or better
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 Key: TypeAlias = tuple[str, str, int, tuple[int, ...]]  # of a module and its input: see `key_of`
 
@@ -30,6 +32,7 @@ class Running(Protocol):
 
     anchor: Tensor
     is_running: bool
+    is_comparing: bool
     chosen: frozenset[int]
 
     def ordinarily(self) -> Any:  # a context manager
@@ -51,12 +54,12 @@ def key_of(path: str, module: nn.Module, x: Tensor | None, layout: Layout) -> Ke
         layout: Of the batch.
 
     Returns:
-        The name, how rows lie in the input, how many axes it has, and which are as long as the batch has rows: of the input,
-        and (as −1) of the module's own parameters and buffers.
+        The name, the number of rows, how they lie in the input, how many axes it has, and which are as long as the batch has
+        rows; −1 where one of the module's own parameters or buffers is as long as all rows' tokens together.
     """
     own = (*module._parameters.values(), *module._buffers.values())
-    is_own = any(layout.num_rows in value.shape for value in own if value is not None)
-    coincidence = (-1,) if is_own else ()
+    is_own = any(layout.is_flat(size) for value in own if value is not None for size in value.shape[:1])
+    coincidence = (layout.num_rows, -1) if is_own else (layout.num_rows,)
     if x is None:
         return (path, "none", 0, coincidence)
     if isinstance(x, SharedTensor):
@@ -90,11 +93,13 @@ class CheckedUse:
         self._output_grads: list[Tensor | None] = []
         self._hooks: list[Any] = []
         self._formed: dict[str, Tensor] = {}  # by the rule
-        self._scales: dict[str, float] = {}  # size of what was summed for it
+        self._allowed: dict[str, float] = {}  # rounding errors that it may have, besides those of its own size
         self._expected: dict[str, Tensor] | None = None  # by autograd
         self._autocast = ("cpu", torch.bfloat16, False)  # as it was in the forward pass
+        self._buffers: _Buffers = []  # as they were before the forward pass
         self._random_state: RandomState = (torch.empty(0), None)  # before the forward pass
         self._tolerance = 0.0
+        self._summing = _SUMMING
         self._gain = 0.0  # ‖output‖ / ‖input‖
 
     def forward(self, captured: Forward, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_again: bool) -> Any:
@@ -111,17 +116,24 @@ class CheckedUse:
 
         Raises:
             UnsupportedModuleError: The module's own forward returns something else.
+            RuntimeError: As the module raises it.
         """
         x = first_tensor(args, kwargs)
+        kept: Tensor | None = None
         self._is_kept_in_graph = x is not None and x.requires_grad and not isinstance(x, SharedTensor)
         if self._is_kept_in_graph:
             kept = _Kept.apply(x, self._trial.anchor, self)  # type: ignore[no-untyped-call]
             args, kwargs = tree_map(lambda value: kept if value is x else value, (args, kwargs))
-        self._random_state = random_state(x)
-        result = captured(*args, **kwargs)
+        self._random_state, self._buffers = random_state(x), _buffers_of(self._module)
+        try:
+            result = captured(*args, **kwargs)
+        except RuntimeError as error:
+            if kept is None or "modified inplace" not in str(error):
+                raise
+            raise self._failure("changes its input in place, which the check needs as it was") from error
         values, structure = tree_flatten(result)
         if len(values) > 1:  # one may be made of another, and only what comes from outside the module counts
-            values = [value.view_as(value) if _has_gradient(value) else value for value in values]
+            values = [_from_outside(value) for value in values]
             result = tree_unflatten(values, structure)
         outputs = [value for value in values if isinstance(value, Tensor) and value.is_floating_point()]
         watched = [copies_of(value) if isinstance(value, SharedTensor) else value for value in outputs]
@@ -129,7 +141,7 @@ class CheckedUse:
             return result
         device = "cpu" if x is None else x.device.type
         self._autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
-        self._inputs = tree_map(lambda value: self._without_graph(value, x), (args, kwargs))
+        self._inputs = tree_map(lambda value: self._without_graph(value, kept), (args, kwargs))
         self._compare_outputs(outputs, x, *tree_map(plain, (args, kwargs)))
         self._output_grads = [None] * len(outputs)
         for place, value in enumerate(watched):
@@ -143,17 +155,20 @@ class CheckedUse:
         Args:
             uses: Names within the module, and what the backward pass reached.
         """
+        for name, use in uses:
+            use_vanishes(self._path, name, use, self._trial.chosen)
+        if not self._trial.is_comparing:
+            return
         if not self._is_kept_in_graph and len(self._output_grads) == 1:
             self.reached(None, None)  # at once: of a sharded model, parameters are whole now
         for name, use in uses:
-            use_vanishes(self._path, name, use, self._trial.chosen)
-            formed, scale = _formed(use)
+            formed, rounded, summed = _formed(use)
             if isinstance(use, OuterUse) and use.place is not None:
                 whole = formed.new_zeros(use.num_places, *formed.shape)
                 whole[use.place] = formed
                 formed = whole
             self._formed[name] = self._formed[name] + formed if name in self._formed else formed
-            self._scales[name] = self._scales.get(name, 0.0) + scale
+            self._allow(name, self._tolerance * rounded + self._summing * summed)
 
     def reached(self, x: Tensor | None, input_grad: Tensor | None) -> None:
         """The backward pass has left the module: have autograd do the same.
@@ -166,7 +181,7 @@ class CheckedUse:
             UnsupportedModuleError: The two differ.
             NonFiniteGradientError: Something is not finite.
         """
-        if not self._trial.is_running or self._expected is not None:
+        if not self._trial.is_comparing or self._expected is not None:
             return
         given = None if x is None else x.detach().requires_grad_(True)
         args, kwargs = tree_map(lambda value: given if value is _INPUT else value, self._inputs)
@@ -177,6 +192,7 @@ class CheckedUse:
             self._own_parameters() as parameters,
             self._trial.ordinarily(),
             random_again(self._random_state),
+            _buffers_again(self._module, self._buffers),
         ):
             outputs = [
                 value
@@ -198,13 +214,14 @@ class CheckedUse:
         if given is not None:
             if input_grad is not None and bool(input_grad.any() if found[0] is None else True):
                 expected = torch.zeros_like(input_grad) if found[0] is None else found[0]
-                self._require("passes on to its input", input_grad, expected, flowing * self._gain)
+                self._require("passes on to its input", input_grad, expected, self._tolerance * flowing * self._gain)
             found = found[1:]
         self._expected = {
             name: torch.zeros_like(parameter) if grad is None else grad
             for (name, parameter), grad in zip(parameters.items(), found, strict=True)
         }
-        self._scales = {name: self._scales.get(name, 0.0) + flowing for name in parameters}
+        for name in parameters:
+            self._allow(name, self._summing * flowing)
         if self._is_kept_in_graph:
             for name in list(self._formed):
                 self._compare_gradient(name)
@@ -233,18 +250,28 @@ class CheckedUse:
         self._output_grads = []
         self._inputs = ((), {})
 
-    def _without_graph(self, value: Any, x: Tensor | None) -> Any:
+    def _without_graph(self, value: Any, kept: Tensor | None) -> Any:
         if isinstance(value, Tensor):
-            is_input = self._is_kept_in_graph and x is not None and value.data_ptr() == x.data_ptr() and value.shape == x.shape
-            return _INPUT if is_input else plain(value).detach()
+            return _INPUT if value is kept else plain(value).detach()
         return value
+
+    def is_changed(self) -> UnsupportedModuleError:
+        """Says that the module's input was changed in place after it was used."""
+        return self._failure("has an input that is changed in place afterwards, which the check needs as it was")
 
     def _compare_outputs(
         self, outputs: Sequence[Tensor], x: Tensor | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        with torch.no_grad(), self._trial.ordinarily(), random_again(self._random_state):
+        with (
+            torch.no_grad(),
+            self._trial.ordinarily(),
+            random_again(self._random_state),
+            _buffers_again(self._module, self._buffers),
+        ):
             ordinary = self._ordinary(*args, **kwargs)
-        expected = [value for value in tree_flatten(ordinary)[0] if isinstance(value, Tensor) and value.is_floating_point()]
+        expected = [
+            value.detach() for value in tree_flatten(ordinary)[0] if isinstance(value, Tensor) and value.is_floating_point()
+        ]
         dtypes = [
             value.dtype
             for value in (
@@ -256,6 +283,7 @@ class CheckedUse:
         if outputs and torch.is_autocast_enabled(outputs[0].device.type):
             dtypes.append(torch.get_autocast_dtype(outputs[0].device.type))
         self._tolerance = max(_TOLERANCE.get(dtype, 0.0) for dtype in dtypes)
+        self._summing = min(self._tolerance, _SUMMING)
         if len(outputs) != len(expected):
             raise self._failure(f"returns {len(expected)} tensors by its own forward, and {len(outputs)} under the capture")
         for found, own in zip(outputs, expected, strict=True):
@@ -268,7 +296,8 @@ class CheckedUse:
             error = float((accumulating(plain(found).detach()) - accumulating(own)).norm())
             if error > self._tolerance * size:
                 raise self._failure(
-                    f"returns something else under the capture: {_percent(error, size)} away from its own forward"
+                    f"returns something else under the capture: {_percent(error, size)} away from its own forward. "
+                    f"Numbers drawn by others than torch do so, and sizes equal to the {self._layout.num_rows} rows of this batch"
                 )
             if x is not None and x.is_floating_point():
                 self._gain += size / max(float(accumulating(plain(x).detach()).norm()), 1e-30)
@@ -277,7 +306,7 @@ class CheckedUse:
         is_shared, shape = isinstance(output, SharedTensor), output.shape
 
         def receive(grad: Tensor) -> None:
-            if not self._trial.is_running:
+            if not self._trial.is_comparing:
                 return
             grad = grad.detach()
             self._output_grads[place] = grad.sum(dim=0).reshape(shape) if is_shared else grad
@@ -292,12 +321,15 @@ class CheckedUse:
         if expected is None:
             return
         formed = torch.zeros_like(expected) if formed is None else formed.view_as(expected)
-        self._require(f"gets for {name}", formed, expected, self._scales[name])
+        self._require(f"gets for {name}", formed, expected, self._allowed.get(name, 0.0))
 
-    def _require(self, what: str, found: Tensor, expected: Tensor, scale: float) -> None:
+    def _allow(self, name: str, error: float) -> None:
+        self._allowed[name] = self._allowed.get(name, 0.0) + error
+
+    def _require(self, what: str, found: Tensor, expected: Tensor, allowed: float) -> None:
         size = float(accumulating(expected).norm())
         error = float((accumulating(found) - accumulating(expected)).norm())
-        if error <= self._tolerance * (size + scale):
+        if error <= self._tolerance * size + allowed:
             return
         if not bool(torch.isfinite(expected).all()):
             refuse_not_finite(self._path)
@@ -311,17 +343,46 @@ class CheckedUse:
 _INPUT = object()  # stands for the module's input among its arguments
 
 
-def _has_gradient(value: Any) -> bool:
-    return isinstance(value, Tensor) and not isinstance(value, SharedTensor) and value.requires_grad
+_Buffers: TypeAlias = list[tuple[nn.Module, str, Tensor]]
 
 
-def _formed(use: Use) -> tuple[Tensor, float]:
-    """The sum of all examples' gradients by the rule, and the size of its terms."""
+def _buffers_of(module: nn.Module) -> _Buffers:
+    return [
+        (part, name, buffer.clone())
+        for part in module.modules()
+        for name, buffer in part._buffers.items()
+        if buffer is not None
+    ]
+
+
+@contextmanager
+def _buffers_again(module: nn.Module, before: _Buffers) -> Iterator[None]:
+    """Buffers as they were before the forward pass; what a reference changes in them is forgotten."""
+    now = [(part._buffers, name, part._buffers[name]) for part, name, _ in before]
+    for part, name, buffer in before:
+        part._buffers[name] = buffer.clone()
+    try:
+        yield
+    finally:
+        for buffers, name, own in now:
+            buffers[name] = own
+
+
+def _from_outside(value: Any) -> Any:
+    """The same value, whose gradient is that of its uses after the module alone."""
+    if isinstance(value, SharedTensor):
+        copies = copies_of(value)
+        return share(plain(value), lambda: copies.view_as(copies), value._site)
+    return value.view_as(value) if isinstance(value, Tensor) and value.requires_grad else value
+
+
+def _formed(use: Use) -> tuple[Tensor, float, float]:
+    """The sum of all examples' gradients by the rule; the size of its terms, where they are rounded, and where summed."""
     formed = use.update([1.0] * len(use.segments.examples), None)
     if isinstance(use, RowwiseUse):
-        return formed, float(accumulating(use.grads).flatten(1).norm(dim=1).sum()) if use.grads.ndim > 1 else 0.0
+        return formed, float(accumulating(use.grads)[..., None].flatten(1).norm(dim=1).sum()), 0.0
     left, right = use.left.values, use.right.values
-    return formed, float(accumulating(right).norm()) * (1.0 if left.ndim == 1 else float(accumulating(left).norm()))
+    return formed, 0.0, float(accumulating(right).norm()) * (1.0 if left.ndim == 1 else float(accumulating(left).norm()))
 
 
 def _percent(error: float, size: float) -> str:
@@ -342,6 +403,9 @@ class _Kept(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, input_grad: Tensor) -> tuple[Tensor, None, None]:
         """The gradient goes on as it came."""
-        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        try:
+            (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        except RuntimeError as error:
+            raise ctx.use.is_changed() from error  # type: ignore[attr-defined]
         ctx.use.reached(x, input_grad)  # type: ignore[attr-defined]
         return input_grad, None, None

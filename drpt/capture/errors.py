@@ -7,5 +7,8 @@ FREEZE = (
 ONE_A_ROW = "Give batches of one example a row (on the command line data.packing=false)"
 
 
-class UnsupportedModuleError(TypeError):
-    """A trainable parameter is used in a way that no rule covers; the message names it and the remedies."""
+class UnsupportedModuleError(NotImplementedError):
+    """A trainable parameter is used in a way that no rule covers; the message names it and the remedies.
+
+    No `TypeError`: within an operator, Python takes one to mean that the other operand should be asked.
+    """

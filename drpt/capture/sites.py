@@ -229,8 +229,8 @@ def _refuse_stray_gradient(name: str) -> Callable[[Tensor | None], None]:
     def refuse(gradient: Tensor | None) -> None:
         if gradient is not None:
             raise UnsupportedModuleError(
-                f"{name} is used outside the forward of the module that owns it, where no rule sees it; its update would "
-                "be wrong. Freeze it, or call it through its module."
+                f"{name} is used outside the forward of the module that owns it, where no rule sees it; its update would be "
+                f"wrong. (State-space models use their convolutions so.) {FREEZE}"
             )
 
     return refuse

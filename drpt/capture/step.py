@@ -13,6 +13,7 @@ from drpt.capture.check import Check
 from drpt.capture.cost import Need
 from drpt.capture.diagnostics import BlockGroup, StepReport
 from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.layers.shared import SharedTensor
 from drpt.capture.measure import Measure
 from drpt.capture.partial import PartialProducts
 from drpt.capture.replay import Replay
@@ -129,6 +130,12 @@ class CaptureStep:
             raise RuntimeError(f"this step was opened for num_parts={self._num_parts}, and another backward pass followed.")
         replay = Replay(sample_losses, self.layout)
         losses = replay.first()
+        if isinstance(losses, SharedTensor):
+            raise UnsupportedModuleError(
+                "the losses are made of values that all rows share: the batch's rows are not the first axis inside the model, "
+                "or the model was called with other rows than the step's. Call it once with all rows of the batch, and "
+                "announce further batches by step.part."
+            )
         if losses.shape != (len(self.layout.examples),):
             raise ValueError(
                 f"sample_losses has shape {tuple(losses.shape)}; this batch holds {len(self.layout.examples)} of the step's "

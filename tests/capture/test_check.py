@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from drpt.capture import check_use
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.errors import NonFiniteGradientError
@@ -151,6 +152,51 @@ def test_parameters_as_long_as_the_batch_are_checked_when_it_comes():
         step.backward(model(vectors()))
 
 
+class Counting(nn.Module):
+    """Remembers how often it has been called, and says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(6))
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x):
+        self.count += 1
+        return x * self.scale + self.count
+
+
+def test_buffers_are_left_as_one_forward_pass_leaves_them():
+    model = Net(lambda n, x: n.linear(n.counting(x)), counting=Counting(), linear=nn.Linear(6, 6)).double()
+    with GradientCapture(model, regularizer()).step(step_rows()) as step:
+        step.backward(model(vectors()))
+    assert float(model.counting.count) == 1
+
+
+class HeadBias(nn.Module):
+    """One bias for two heads, expanded along an axis that in a batch of two rows looks like theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(1, 5, 5))
+
+    def forward(self, x):
+        heads = x.tanh().unflatten(2, (2, 3)).transpose(1, 2)
+        scores = heads @ heads.mT + self.bias.expand(2, -1, -1)[None, :, : x.shape[1], : x.shape[1]]
+        return (scores.softmax(-1) @ heads).transpose(1, 2).flatten(2)
+
+
+def test_another_number_of_rows_is_checked_when_it_comes():
+    torch.manual_seed(2)
+    model = Net(
+        lambda n, x: n.last(n.heads(n.first(x))), first=nn.Linear(6, 6), heads=HeadBias(), last=nn.Linear(6, 6)
+    ).double()
+    capture = GradientCapture(model, regularizer())
+    with capture.step(step_rows()) as step:
+        step.backward(model(vectors()))
+    with pytest.raises(UnsupportedModuleError, match="the capture's check failed"), capture.step(step_rows(n=1, m=1)) as step:
+        step.backward(model(vectors()[:2]))
+
+
 def test_modules_that_come_later_are_checked():
     torch.manual_seed(2)
     model = Net(lambda n, x: n.second(n.first(x)).flip(0) if n.is_late else n.first(x), **_pair()).double()
@@ -206,6 +252,98 @@ def test_steps_of_several_batches_are_checked(retain_mib):
                 step.backward(partial(trained, (token_ids[rows], lengths[rows])))
         grads.append({name: parameter.grad for name, parameter in trained.named_parameters()})
     assert_equal_grads(*grads)
+
+
+@pytest.mark.parametrize("swapped", [(0, 1), (2, 6), (3, 4), (5, 6)])
+def test_any_two_rows_that_are_swapped_are_seen(swapped):
+    order = list(range(ROWS))
+    order[swapped[0]], order[swapped[1]] = order[swapped[1]], order[swapped[0]]
+    model = Net(lambda n, x: n.second(n.first(x)[order])[order], **_pair()).double()
+    with (
+        pytest.raises(UnsupportedModuleError, match="examples do not stay apart in second"),
+        GradientCapture(model, regularizer()).step(step_rows()) as step,
+    ):
+        step.backward(model(vectors()))
+
+
+@pytest.mark.parametrize("name", ["q_proj", "v_proj", "down_proj", "lm_head", "embed_tokens", "norm"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_rule_that_forms_nothing_is_found_in_any_precision(name, dtype, monkeypatch):
+    """Many tokens: their gradients largely cancel, and rounding must not be an excuse."""
+    model = zoo.llama(tied=False).to(dtype)
+    token_ids = torch.randint(1, zoo.TOKENS, (ROWS, 64), generator=torch.Generator().manual_seed(3))
+    formed = check_use._formed
+
+    def nothing(use):
+        gradient, *sizes = formed(use)
+        return gradient * 0, *sizes
+
+    record = check_use.CheckedUse.record
+
+    def broken(self, uses):
+        monkeypatch.setattr(check_use, "_formed", nothing if self._path.endswith(name) else formed)
+        record(self, uses)
+
+    monkeypatch.setattr(check_use.CheckedUse, "record", broken)
+    with (
+        pytest.raises(UnsupportedModuleError, match=rf"{name} .* gets for weight a gradient that is 100 % away"),
+        GradientCapture(model, regularizer()).step(step_rows()) as step,
+    ):
+        step.backward(model((token_ids, torch.full((ROWS,), 64))))
+
+
+def test_hooks_on_parameters_are_refused():
+    model = zoo.build("one layer")
+    handle = model.net.weight.register_hook(lambda grad: 2 * grad)
+    with (
+        pytest.raises(UnsupportedModuleError, match=r"net\.weight has a hook"),
+        GradientCapture(model, regularizer()).step(step_rows()),
+    ):
+        pass
+    handle.remove()
+
+
+def test_inputs_that_are_changed_in_place_are_named():
+    model = Net(lambda n, x: n.linear(n.inner(n.first(x))), first=nn.Linear(6, 6), inner=OwnInPlace(), linear=nn.Linear(6, 6))
+    with (
+        pytest.raises(UnsupportedModuleError, match=r"inner \(OwnInPlace\) changes its input in place"),
+        GradientCapture(model.double(), regularizer()).step(step_rows()),
+    ):
+        model(vectors())
+
+
+class OwnInPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(6))
+
+    def forward(self, x):
+        return x.mul_(self.scale)
+
+
+def test_sequences_first_in_own_code_are_refused_in_words():
+    model = Net(lambda n, x: n.inner(x.transpose(0, 1)).transpose(0, 1), inner=OwnNorm(lambda w: w)).double()
+    with (
+        pytest.raises(UnsupportedModuleError, match="the batch's rows are not the first axis"),
+        GradientCapture(model, regularizer()).step(step_rows()) as step,
+    ):
+        step.backward(model(vectors()))
+
+
+def test_layers_that_are_left_out_at_random_are_not_checked_for_ever(caplog):
+    caplog.set_level(logging.INFO, logger="drpt.capture.check")
+    parts = {f"layer{i}": nn.Linear(6, 6) for i in range(5)}
+    model = Net(lambda n, x: x, **parts).double()
+    capture = GradientCapture(model, regularizer())
+    for number in range(1, 32):
+        chosen = [i for i in range(5) if number >> i & 1]
+        with capture.step(step_rows()) as step:
+            x = vectors()
+            for i in chosen:
+                x = getattr(model, f"layer{i}")(x).tanh()
+            step.backward(x.square().mean(dim=(1, 2)))
+    # Eight sets, whatever holds a module for the first time, and the tenth step.
+    assert len(caplog.records) <= 8 + 5 + 1
 
 
 def test_dropout_inside_a_module_is_the_same_in_its_reference():

@@ -202,12 +202,45 @@ class Gated(nn.Module):
         return self.linear(x) * self.gate
 
 
+class AttentionBias(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(2, 4, 4))
+
+    def forward(self, x):
+        heads = x.unflatten(2, (2, 3)).transpose(1, 2)
+        return F.scaled_dot_product_attention(heads, heads, heads, attn_mask=self.bias[None]).transpose(1, 2).flatten(2)
+
+
+class _ScaledAndScale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(6))
+
+    def forward(self, x):
+        return x * self.scale, self.scale
+
+
+class TwoResults(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = _ScaledAndScale()
+
+    def forward(self, x):
+        scaled, scale = self.inner(x)
+        return scaled + scale.square()
+
+
 OWN_CODE = {
     "weight over its length": lambda: OwnRMSNorm(lambda w: w / w.norm()),
     "softmax of the weight": lambda: OwnRMSNorm(lambda w: w.softmax(dim=-1)),
     "weight less its mean": lambda: OwnRMSNorm(lambda w: w - w.mean()),
     "weight with another axis": lambda: OwnRMSNorm(lambda w: w[:, None].squeeze(1)),
     "one plus weight": lambda: OwnNorm(lambda w: 1.0 + w.to(torch.float64)),
+    "weight beside numbers of its shape": lambda: OwnNorm(lambda w: w + torch.ones_like(w)),
+    "spectrum of the weight": lambda: OwnNorm(lambda w: torch.fft.irfft(torch.fft.rfft(w) * 0.5, n=6)),
+    "attention bias": AttentionBias,
+    "returns what it uses": TwoResults,
     "weight cast as the input": lambda: OwnNorm(lambda w: w.type_as(torch.ones(1, dtype=torch.float64))),
     "weight used twice": lambda: OwnNorm(lambda w: w * w),
     "cast linear": lambda: CastLinear(6, 6),
@@ -306,6 +339,37 @@ def family(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_families_of_transformers_equal_definition(name):
     model = family(name)
+    assert_equals_brute_force(model, zoo.inputs_for(model, N + M), ROUNDED_INSIDE)
+
+
+class EncoderDecoder(zoo.TokenLosses):
+    """The text is its own summary."""
+
+    def forward(self, batch):
+        token_ids, lengths = batch
+        places = torch.arange(token_ids.shape[1])
+        mask = (places < lengths[:, None]).long()
+        logits = self.lm(input_ids=token_ids, attention_mask=mask, decoder_input_ids=token_ids, use_cache=False).logits
+        return zoo.sample_losses(logits, token_ids, mask.bool() & (places >= 2))
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_t5_equals_definition(implementation):
+    """Its positions are a table of differences, added to all rows' attention scores."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    sizes = {
+        "vocab_size": zoo.TOKENS,
+        "d_model": 8,
+        "d_kv": 4,
+        "d_ff": 12,
+        "num_layers": 2,
+        "num_heads": 2,
+        "dropout_rate": 0.0,
+    }
+    config = T5Config(**sizes, relative_attention_num_buckets=6, decoder_start_token_id=0, attn_implementation=implementation)
+    torch.manual_seed(5)
+    model = EncoderDecoder(T5ForConditionalGeneration(config).train()).double()
     assert_equals_brute_force(model, zoo.inputs_for(model, N + M), ROUNDED_INSIDE)
 
 

@@ -58,14 +58,18 @@ def table_look_up(site: Site, name: str, weight: Tensor, *, padding_idx: int | N
         site.record([(name, OuterUse(TokenVectors(ids), TokenVectors(output_grads), segments, len(weight)))])
 
     def look_up(token_ids: Tensor) -> Tensor:
-        if token_ids.ndim == 1 and len(token_ids) == site.layout.num_rows:
-            raise UnsupportedModuleError(
-                f"{site.name}: {len(token_ids)} ids in one vector, for a batch of {len(token_ids)} rows: one id a row, or one "
-                "a token that all rows share? Give the ids an axis of rows, [row, token]."
-            )
         output: Tensor = CapturedEmbedding.apply(token_ids, weight, site.anchor, record)  # type: ignore[no-untyped-call]
         site.announce([name], output.numel() * output.element_size())
         return output
 
     rows = by_rows(look_up, site)
-    return rows if torch.is_grad_enabled() else lambda token_ids: torch.nn.functional.embedding(token_ids, weight)
+
+    def checked(token_ids: Tensor) -> Tensor:
+        if token_ids.ndim == 1 and len(token_ids) == site.layout.num_rows:
+            raise UnsupportedModuleError(
+                f"{site.name}: {len(token_ids)} ids in one vector, for a batch of {len(token_ids)} rows: one id a row, or one "
+                "a token that all rows share? Give the ids an axis of rows, [row, token]."
+            )
+        return rows(token_ids)
+
+    return checked if torch.is_grad_enabled() else lambda token_ids: torch.nn.functional.embedding(token_ids, weight)

@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+import torch
 from torch import nn
 
 from drpt.capture.layers.embedding import embedding_rule
@@ -20,8 +21,15 @@ RULE_NAMES: dict[Rule, str] = {
     experts_rule: "experts",
     own_code_rule: "own code",
 }
-# Their fused kernels mix rows, or take their weights as a list.
-_WITHOUT_RULE = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.modules.batchnorm._NormBase, nn.EmbeddingBag)
+# Their code cannot be followed, or their fused kernels mix rows or take their weights as a list.
+_WITHOUT_RULE = (
+    torch.jit.ScriptModule,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+    nn.modules.batchnorm._NormBase,
+    nn.EmbeddingBag,
+)
 
 
 def is_linear(module: nn.Module) -> bool:

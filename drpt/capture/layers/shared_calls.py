@@ -22,8 +22,9 @@ MOST_COPY_BYTES = 256 * 2**20  # of one value's copies
 
 _ARITHMETIC = "add sub mul div true_divide pow maximum minimum rsub where masked_fill"
 _OPERATORS = "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __rdiv__ __pow__ __rpow__"
+_BATCHED = "scaled_dot_product_attention"  # whatever has rows has them first
 _ELEMENTWISE = "neg exp log tanh sigmoid relu silu gelu sqrt rsqrt square abs clamp float double half bfloat16 clone"
-_BROADCASTING = frozenset(f"{_ARITHMETIC} {_OPERATORS} {_ELEMENTWISE}".split())
+_BROADCASTING = frozenset(f"{_ARITHMETIC} {_OPERATORS} {_ELEMENTWISE} {_BATCHED}".split())
 # Attributes of tensors, as torch names their look-up.
 _TENSOR: Any = torch.Tensor
 _REQUIRES_GRAD = _TENSOR.requires_grad.__get__
@@ -119,6 +120,8 @@ class _Call:
             return found
         if self._is_in_place():
             return self._in_place()
+        if self._name.endswith("_like") or self._name.startswith("new_"):  # nothing of the value itself
+            return self._with(plain)
         if self._name in _BROADCASTING or (self._name in {"to", "type"} and not self._tensors):
             return self._broadcast()
         if self._name in {"to", "type_as"} and isinstance(self._args[0], SharedTensor):  # as another tensor is
@@ -308,7 +311,7 @@ class _Call:
         with torch.no_grad():
             seen = self._with(plain)
         results, structure = tree_flatten(seen)
-        if not any(isinstance(value, Tensor) and value.is_floating_point() for value in results):
+        if not any(_is_differentiable(value) for value in results):
             return seen
         self._refuse_too_large(results)
         if self._name in _REPEATING and seen.shape[0] == layout.num_rows and not self._is_by_token():
@@ -324,7 +327,7 @@ class _Call:
 
         wrapped = [
             share(value, lambda place=place: make(place), self._site)  # type: ignore[misc]  # a default binds the place
-            if isinstance(value, Tensor) and value.is_floating_point()
+            if _is_differentiable(value)
             else value
             for place, value in enumerate(results)
         ]
@@ -383,6 +386,8 @@ class _Call:
     def _run(self, one: Callable[[list[Tensor]], Any], parts: list[Tensor]) -> Any:
         try:
             return torch.func.vmap(one, randomness="same")(parts)
+        except UnsupportedModuleError:
+            raise
         except (RuntimeError, ValueError, NotImplementedError) as error:
             raise self._refusal() from error
 
@@ -402,3 +407,7 @@ class _Call:
             f"{name}: its parameters, or what it returns for all rows at once, pass through {self._name!r}, which has no rule "
             f"that keeps the rows' gradients apart{why}. {FREEZE}"
         )
+
+
+def _is_differentiable(value: Any) -> bool:
+    return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
