@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     folder = _QUICK_FOLDER if options.quick else _FOLDER
     if not options.report:
         # A line a setting, so that a difference between two versions of the file can be read.
-        record = measure((2, 4) if options.quick else (1, 2, 4, 8, 16, 32, 64), options.rounds)
+        record = measure((2,) if options.quick else (1, 2, 4, 8, 16, 32, 64), options.rounds)
         lines = ",\n".join(json.dumps(line, sort_keys=True) for line in record["settings"])
         head = json.dumps({name: value for name, value in record.items() if name != "settings"}, sort_keys=True)
         write_atomically(folder / "results.json", f'{head[:-1]}, "settings": [\n{lines}\n]}}\n')

@@ -25,7 +25,7 @@ def test_quick_measures_all_sets(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measure, "_QUICK_FOLDER", tmp_path)
     measure.main(["--quick"])
     record = json.loads((tmp_path / "results.json").read_text())
-    assert len(record["settings"]) == 2 * 2 * len(SOLVING)
+    assert len(record["settings"]) == 2 * len(SOLVING)
     assert "| mgda |" in capsys.readouterr().out
 
 
