@@ -297,7 +297,7 @@ class CheckedUse:
             if error > self._tolerance * size:
                 raise self._failure(
                     f"returns something else under the capture: {_percent(error, size)} away from its own forward. "
-                    f"Numbers drawn by others than torch do so, and sizes equal to the {self._layout.num_rows} rows of this batch"
+                    f"Numbers drawn by others than torch do so, and sizes equal to the batch's {self._layout.num_rows} rows"
                 )
             if x is not None and x.is_floating_point():
                 self._gain += size / max(float(accumulating(plain(x).detach()).norm()), 1e-30)
