@@ -173,7 +173,7 @@ class Trial:
             if not torch.is_grad_enabled():
                 return captured(*args, **kwargs)
             key = key_of(site.path, site.module, first_tensor(args, kwargs), layout)
-            is_again = torch._C._current_graph_task_id() != -1  # gradient checkpointing rebuilds activations
+            is_again = self.is_running or torch._C._current_graph_task_id() != -1  # gradient checkpointing rebuilds activations
             if not is_again:
                 self._used.add(key)
                 self._is_new.setdefault(key, self._check.is_repeated or not self._check.is_proved(key))

@@ -89,7 +89,10 @@ class CheckedUse:
         self._trial = trial
         self._layout = layout
         self._inputs: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})  # without gradients; the first tensor where it is small
-        self._is_kept_in_graph = False
+        self._saved: Tensor | None = None  # a scalar whose node holds the input as autograd holds tensors
+        self._has_input_grad = False
+        self._captured = ordinary  # until the forward pass gives the real one
+        self._is_local = False
         self._output_grads: list[Tensor | None] = []
         self._hooks: list[Any] = []
         self._formed: dict[str, Tensor] = {}  # by the rule
@@ -116,21 +119,15 @@ class CheckedUse:
 
         Raises:
             UnsupportedModuleError: The module's own forward returns something else.
-            RuntimeError: As the module raises it.
         """
         x = first_tensor(args, kwargs)
-        kept: Tensor | None = None
-        self._is_kept_in_graph = x is not None and x.requires_grad and not isinstance(x, SharedTensor)
-        if self._is_kept_in_graph:
-            kept = _Kept.apply(x, self._trial.anchor, self)  # type: ignore[no-untyped-call]
-            args, kwargs = tree_map(lambda value: kept if value is x else value, (args, kwargs))
+        if x is not None and x.is_floating_point() and not isinstance(x, SharedTensor):
+            self._saved = _Saved.apply(x, self._trial.anchor)  # type: ignore[no-untyped-call]
+        version = 0 if self._saved is None or x is None else x._version
         self._random_state, self._buffers = random_state(x), _buffers_of(self._module)
-        try:
-            result = captured(*args, **kwargs)
-        except RuntimeError as error:
-            if kept is None or "modified inplace" not in str(error):
-                raise
-            raise self._failure("changes its input in place, which the check needs as it was") from error
+        result = captured(*args, **kwargs)
+        if self._saved is not None and x is not None and x._version != version:
+            raise self._failure("changes its input in place, which the check needs as it was")
         values, structure = tree_flatten(result)
         if len(values) > 1:  # one may be made of another, and only what comes from outside the module counts
             values = [_from_outside(value) for value in values]
@@ -141,7 +138,8 @@ class CheckedUse:
             return result
         device = "cpu" if x is None else x.device.type
         self._autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
-        self._inputs = tree_map(lambda value: self._without_graph(value, kept), (args, kwargs))
+        self._inputs = tree_map(lambda value: self._without_graph(value, x), (args, kwargs))
+        self._captured, self._has_input_grad = captured, x is not None and x.requires_grad
         self._compare_outputs(outputs, x, *tree_map(plain, (args, kwargs)))
         self._output_grads = [None] * len(outputs)
         for place, value in enumerate(watched):
@@ -155,12 +153,12 @@ class CheckedUse:
         Args:
             uses: Names within the module, and what the backward pass reached.
         """
-        for name, use in uses:
+        for name, use in uses if not self._is_local else ():
             use_vanishes(self._path, name, use, self._trial.chosen)
-        if not self._trial.is_comparing:
+        if not self._trial.is_comparing or self._is_local:
             return
-        if not self._is_kept_in_graph and len(self._output_grads) == 1:
-            self.reached(None, None)  # at once: of a sharded model, parameters are whole now
+        if all(grad is not None for grad in self._output_grads):
+            self._refer()  # at once: of a sharded model, parameters are whole now
         for name, use in uses:
             formed, rounded, summed = _formed(use)
             if isinstance(use, OuterUse) and use.place is not None:
@@ -170,51 +168,22 @@ class CheckedUse:
             self._formed[name] = self._formed[name] + formed if name in self._formed else formed
             self._allow(name, self._tolerance * rounded + self._summing * summed)
 
-    def reached(self, x: Tensor | None, input_grad: Tensor | None) -> None:
-        """The backward pass has left the module: have autograd do the same.
+    @property
+    def is_local(self) -> bool:
+        """Whether the captured forward runs by itself, for comparison: its uses are none of the batch."""
+        return self._is_local
 
-        Args:
-            x: The module's input; None where it was small enough to be remembered.
-            input_grad: What flows on to it.
-
-        Raises:
-            UnsupportedModuleError: The two differ.
-            NonFiniteGradientError: Something is not finite.
-        """
-        if not self._trial.is_comparing or self._expected is not None:
+    def _refer(self) -> None:
+        """Have autograd do what the backward pass has done in the module."""
+        if self._expected is not None:
             return
-        given = None if x is None else x.detach().requires_grad_(True)
-        args, kwargs = tree_map(lambda value: given if value is _INPUT else value, self._inputs)
-        device, dtype, is_enabled = self._autocast
-        with (
-            torch.enable_grad(),
-            torch.autocast(device, dtype=dtype, enabled=is_enabled),
-            self._own_parameters() as parameters,
-            self._trial.ordinarily(),
-            random_again(self._random_state),
-            _buffers_again(self._module, self._buffers),
-        ):
-            outputs = [
-                value
-                for value in tree_flatten(self._ordinary(*args, **kwargs))[0]
-                if isinstance(value, Tensor) and value.is_floating_point()
-            ]
-            pairs = [
-                (output, grad.reshape(output.shape).to(output.dtype))
-                for output, grad in zip(outputs, self._output_grads, strict=True)
-                if grad is not None and output.requires_grad
-            ]
-            wanted = ([] if given is None else [given]) + list(parameters.values())
-            found: Sequence[Tensor | None] = [None] * len(wanted)
-            if pairs:
-                found = torch.autograd.grad(
-                    [output for output, _ in pairs], wanted, [grad for _, grad in pairs], allow_unused=True
-                )
-        flowing = sum(float(accumulating(grad).norm()) for _, grad in pairs)
-        if given is not None:
-            if input_grad is not None and bool(input_grad.any() if found[0] is None else True):
-                expected = torch.zeros_like(input_grad) if found[0] is None else found[0]
-                self._require("passes on to its input", input_grad, expected, self._tolerance * flowing * self._gain)
+        x = self._input()
+        with self._own_parameters() as parameters, self._trial.ordinarily():
+            wanted = ([] if x is None else [x]) + list(parameters.values())
+            found = self._gradients(self._ordinary, x, wanted)
+        flowing = sum(float(accumulating(grad).norm()) for grad in self._output_grads if grad is not None)
+        if x is not None:
+            self._compare_input_gradient(x, found[0], flowing)
             found = found[1:]
         self._expected = {
             name: torch.zeros_like(parameter) if grad is None else grad
@@ -222,9 +191,58 @@ class CheckedUse:
         }
         for name in parameters:
             self._allow(name, self._summing * flowing)
-        if self._is_kept_in_graph:
-            for name in list(self._formed):
-                self._compare_gradient(name)
+
+    def _input(self) -> Tensor | None:
+        """The module's input as it was, with a graph of its own; None where it is remembered with the other arguments."""
+        if self._saved is None:
+            return None
+        assert self._saved.grad_fn is not None
+        try:
+            (x,) = self._saved.grad_fn.saved_tensors  # type: ignore[attr-defined]  # a custom function's
+        except RuntimeError as error:
+            raise self._failure("has an input that is changed in place afterwards, which the check needs as it was") from error
+        given: Tensor = x.detach().requires_grad_(self._has_input_grad)
+        return given
+
+    def _gradients(self, forward: Forward, x: Tensor | None, wanted: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        """Gradients by one of the two forwards alone, from those that reached the module's outputs."""
+        args, kwargs = tree_map(lambda value: x if value is _INPUT else value, self._inputs)
+        device, dtype, is_enabled = self._autocast
+        with (
+            torch.enable_grad(),
+            torch.autocast(device, dtype=dtype, enabled=is_enabled),
+            random_again(self._random_state),
+            _buffers_again(self._module, self._buffers),
+        ):
+            result = tree_flatten(forward(*args, **kwargs))[0]
+        outputs = [value for value in result if isinstance(value, Tensor) and value.is_floating_point()]
+        pairs = [
+            (output, grad.reshape(output.shape).to(output.dtype))
+            for output, grad in zip(outputs, self._output_grads, strict=True)
+            if grad is not None and output.requires_grad and not isinstance(output, SharedTensor)
+        ]
+        places = [place for place, value in enumerate(wanted) if value.requires_grad]
+        if not pairs or not places:
+            return [None] * len(wanted)
+        heads, grads = zip(*pairs, strict=True)
+        found = torch.autograd.grad(heads, [wanted[place] for place in places], grads, allow_unused=True)
+        by_place = dict(zip(places, found, strict=True))
+        return [by_place.get(place) for place in range(len(wanted))]
+
+    def _compare_input_gradient(self, x: Tensor, expected: Tensor | None, flowing: float) -> None:
+        # A linear layer's is o W, whatever reaches it: there is nothing to find out.
+        if not self._has_input_grad or type(self._module).forward is nn.Linear.forward:
+            return
+        again = x.detach().requires_grad_(True)
+        self._is_local = True
+        try:
+            with self._trial.ordinarily():  # modules within this one
+                (found,) = self._gradients(self._captured, again, [again])
+        finally:
+            self._is_local = False
+        nothing = torch.zeros_like(x)
+        found, expected = (nothing if grad is None else grad for grad in (found, expected))
+        self._require("passes on to its input", found, expected, self._tolerance * flowing * self._gain)
 
     @contextmanager
     def _own_parameters(self) -> Iterator[dict[str, nn.Parameter]]:
@@ -235,8 +253,8 @@ class CheckedUse:
 
     def finish(self) -> None:
         """Compare what is left once the backward pass is over."""
-        if self._expected is None and any(grad is not None for grad in self._output_grads) and not self._is_kept_in_graph:
-            self.reached(None, None)
+        if any(grad is not None for grad in self._output_grads):
+            self._refer()
         for name in {*self._formed, *(self._expected or {})}:
             self._compare_gradient(name)
 
@@ -248,16 +266,12 @@ class CheckedUse:
         self._formed.clear()
         self._expected = None
         self._output_grads = []
-        self._inputs = ((), {})
+        self._inputs, self._saved = ((), {}), None
 
-    def _without_graph(self, value: Any, kept: Tensor | None) -> Any:
+    def _without_graph(self, value: Any, x: Tensor | None) -> Any:
         if isinstance(value, Tensor):
-            return _INPUT if value is kept else plain(value).detach()
+            return _INPUT if value is x and self._saved is not None else plain(value).detach()
         return value
-
-    def is_changed(self) -> UnsupportedModuleError:
-        """Says that the module's input was changed in place after it was used."""
-        return self._failure("has an input that is changed in place afterwards, which the check needs as it was")
 
     def _compare_outputs(
         self, outputs: Sequence[Tensor], x: Tensor | None, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -389,23 +403,20 @@ def _percent(error: float, size: float) -> str:
     return f"{100 * error / size:.3g} %" if size > 0 else f"{error:.3g}, of nothing,"
 
 
-class _Kept(torch.autograd.Function):
-    """The module's input, kept for its reference as autograd keeps tensors (gradient checkpointing makes it again)."""
+class _Saved(torch.autograd.Function):
+    """Holds a module's input as autograd holds tensors: under gradient checkpointing it is made again when asked for.
+
+    It lies beside the model's graph, so that gradients add up in the same order, to the last bit, as without a check.
+    """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, anchor: Tensor, use: CheckedUse) -> Tensor:
-        """The same values."""
+    def forward(ctx: FunctionCtx, x: Tensor, anchor: Tensor) -> Tensor:
+        """A scalar that nothing uses."""
         ctx.save_for_backward(x)
-        ctx.use = use  # type: ignore[attr-defined]  # a ctx takes any attribute; its stub does not say so
-        return x.view_as(x)
+        return x.new_zeros(())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, input_grad: Tensor) -> tuple[Tensor, None, None]:
-        """The gradient goes on as it came."""
-        try:
-            (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        except RuntimeError as error:
-            raise ctx.use.is_changed() from error  # type: ignore[attr-defined]
-        ctx.use.reached(x, input_grad)  # type: ignore[attr-defined]
-        return input_grad, None, None
+    def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[None, None]:
+        """Never reached."""
+        return None, None

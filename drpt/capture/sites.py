@@ -200,6 +200,8 @@ class _RecordedSite:
         self._recorder.announce([self._own[name] for name in parameters], num_bytes)
 
     def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+        if self._use is not None and self._use.is_local:
+            return
         trial = self._recorder.trial
         if trial is None or not trial.is_running:
             self._recorder.record([(self._own[name], use) for name, use in uses])

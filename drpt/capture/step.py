@@ -210,7 +210,8 @@ class CaptureStep:
     def announce(self, names: Sequence[str], num_bytes: int) -> None:
         """Count a use of these parameters that was put into the graph."""
         # A forward inside the backward pass is gradient checkpointing rebuilding activations of a use counted before.
-        if torch.is_grad_enabled() and torch._C._current_graph_task_id() == -1 and not self._is_second_pass:
+        is_again = torch._C._current_graph_task_id() != -1 or (self.trial is not None and self.trial.is_running)
+        if torch.is_grad_enabled() and not is_again and not self._is_second_pass:
             self._announced_bytes += num_bytes
             for name in names:
                 self._outstanding[name] += 1

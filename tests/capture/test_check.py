@@ -234,7 +234,8 @@ def test_the_check_passes_and_changes_nothing(name, partition):
     checked, _ = captured_grads(model, inputs, step_rows(), regularizer(partition=partition), check=True)
     assert torch.equal(random, torch.get_rng_state())
     plain, _ = captured_grads(model, inputs, step_rows(), regularizer(partition=partition), check=False)
-    assert_equal_grads(checked, plain)
+    for key, grad in plain.items():  # to the last bit: a resumed run checks in another step
+        assert (grad is None and checked[key] is None) or torch.equal(grad, checked[key]), key
 
 
 @pytest.mark.parametrize("retain_mib", [4096.0, 0.0])
