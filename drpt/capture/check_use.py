@@ -1,5 +1,6 @@
 """One use of one module under the capture's check; see `drpt.capture.check`."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -213,6 +214,7 @@ class CheckedUse:
             torch.autocast(device, dtype=dtype, enabled=is_enabled),
             random_again(self._random_state),
             _buffers_again(self._module, self._buffers),
+            warnings.catch_warnings(action="ignore"),  # the model has given them already
         ):
             result = tree_flatten(forward(*args, **kwargs))[0]
         outputs = [value for value in result if isinstance(value, Tensor) and value.is_floating_point()]
@@ -281,6 +283,7 @@ class CheckedUse:
             self._trial.ordinarily(),
             random_again(self._random_state),
             _buffers_again(self._module, self._buffers),
+            warnings.catch_warnings(action="ignore"),  # the model has given them already
         ):
             ordinary = self._ordinary(*args, **kwargs)
         expected = [
@@ -396,7 +399,11 @@ def _formed(use: Use) -> tuple[Tensor, float, float]:
     if isinstance(use, RowwiseUse):
         return formed, float(accumulating(use.grads)[..., None].flatten(1).norm(dim=1).sum()), 0.0
     left, right = use.left.values, use.right.values
-    return formed, 0.0, float(accumulating(right).norm()) * (1.0 if left.ndim == 1 else float(accumulating(left).norm()))
+    if left.ndim == 2:
+        return formed, 0.0, float(accumulating(right).norm()) * float(accumulating(left).norm())
+    # torch adds up a table's rows in their own dtype, token after token.
+    lengths = accumulating(right).norm(dim=1)
+    return formed, float(lengths.new_zeros(use.num_left).index_add_(0, left, lengths).norm()), 0.0
 
 
 def _percent(error: float, size: float) -> str:

@@ -108,8 +108,13 @@ class ParameterUse:
 
     @property
     def rule(self) -> str:
-        """Of the module, in a word."""
-        return RULE_NAMES.get(self.site.rule, self.site.rule.__name__)
+        """Of the module, in a word; what runs its own code is called by what it is."""
+        name, module = RULE_NAMES.get(self.site.rule, self.site.rule.__name__), self.site.module
+        if name == "own code" and "." not in self.own:
+            kinds = {"linear": isinstance(module, nn.Linear), "embedding": isinstance(module, nn.Embedding)}
+            kinds["norm"] = type(module).__name__.lower().endswith("norm")
+            name = next((kind for kind, is_it in kinds.items() if is_it), name)
+        return name
 
     @property
     def label(self) -> str:

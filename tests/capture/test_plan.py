@@ -252,4 +252,4 @@ def test_every_awkward_model_has_a_plan(name):
 
 def test_a_model_without_rules_is_refused():
     with pytest.raises(UnsupportedModuleError, match="no rule"):
-        plan_of(nn.Bilinear(2, 2, 2), regularizer(), None, StepSize(num_general=N, num_target=M, row_tokens=8))
+        plan_of(nn.LSTM(2, 2), regularizer(), None, StepSize(num_general=N, num_target=M, row_tokens=8))
