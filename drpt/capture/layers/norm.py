@@ -31,7 +31,9 @@ def normalization_rule(module: nn.Module, forward: Forward, site: Site) -> Forwa
             is_trained = parameter is not None and name in site.trained
             own[name] = stand_in(module, name, site) if is_trained else parameter
         y = F.layer_norm(x, shape, eps=module.eps) if isinstance(module, nn.LayerNorm) else F.rms_norm(x, shape, eps=module.eps)
+        dtype = y.dtype  # which torch's kernels keep, whatever that of scale and shift
         y = y if own["weight"] is None else y * own["weight"]
-        return y if own["bias"] is None else y + own["bias"]
+        y = y if own["bias"] is None else y + own["bias"]
+        return y if y.dtype == dtype else y.to(dtype)
 
     return captured

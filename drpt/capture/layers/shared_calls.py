@@ -213,10 +213,11 @@ class _Call:
             return None
         eps = {"eps": given["eps"]} if given.get("eps") is not None else {}
         normalised: Any = function(given["input"], given["normalized_shape"], **eps)
+        dtype = normalised.dtype  # which torch's kernels keep, whatever that of scale and shift
         for name, operation in (("weight", torch.mul), ("bias", torch.add)):
             if given.get(name) is not None:
                 normalised = run(operation, (normalised, given[name]), {})
-        return normalised
+        return normalised if normalised.dtype == dtype else normalised.to(dtype)
 
     # Elementwise operations need no copies of the rows.
 
