@@ -16,6 +16,7 @@ from drpt.errors import NonFiniteGradientError
 from drpt.geometry.products import NonFiniteProductsError
 from tests import zoo
 from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, regularizer, step_rows
+from tests.capture.test_batches import one_batch, updates_of
 from tests.capture.test_coverage import NETS, Net, OwnNorm, assert_equals_brute_force, family
 
 ROWS = N + M
@@ -345,6 +346,17 @@ def test_layers_that_are_left_out_at_random_are_not_checked_for_ever(caplog):
             step.backward(x.square().mean(dim=(1, 2)))
     # Eight sets, whatever holds a module for the first time, and the tenth step.
     assert len(caplog.records) <= 8 + 5 + 1
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("name", ["tied llama", "gpt2 (conv1d, positions of all rows)", "Mixtral"])
+def test_padded_and_packed_batches_are_checked(name, is_packed, caplog):
+    caplog.set_level(logging.INFO, logger="drpt.capture.check")
+    model = family(name) if name == "Mixtral" else zoo.build(name)
+    checked, _ = updates_of(model, regularizer(), [one_batch(is_packed)], check=True)
+    assert "the capture's check passed" in caplog.text
+    plain, _ = updates_of(model, regularizer(), [one_batch(is_packed)])
+    assert_equal_grads(checked, plain)
 
 
 def test_dropout_inside_a_module_is_the_same_in_its_reference():

@@ -41,7 +41,7 @@ def part(inputs, examples):
 def given_grads(model, inputs, reg, *, draw=0, parts=None, weights=None, **options):
     """The target examples' mean gradient is taken first; the step then has the general examples alone."""
     model = copy.deepcopy(model)
-    capture = GradientCapture(model, reg, **options)
+    capture = GradientCapture(model, reg, **{"check": False} | options)
     target = capture.target_gradient(lambda: model(part(inputs, slice(N, N + M))).mean().backward())
     assert all(parameter.grad is None for parameter in model.parameters())
     rows = step_rows(m=0, draw=draw, weights=weights)
