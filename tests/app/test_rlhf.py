@@ -132,7 +132,12 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("words", SETTINGS.values(), ids=SETTINGS.keys())
+# One in three for every change, the others for `make test-long`.
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(words, marks=[pytest.mark.long] * (place % 3 > 0)) for place, words in enumerate(SETTINGS.values())],
+    ids=SETTINGS.keys(),
+)
 def test_settings_work_together(drpt, words):
     status, text = drpt("train", *SLOW, "regularizer=layerwise_filter", *words, "sweep=some")
     assert status == 0, text

@@ -112,7 +112,12 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("words", SETTINGS.values(), ids=SETTINGS.keys())
+# One in three for every change, the others for `make test-long`.
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(words, marks=[pytest.mark.long] * (place % 3 > 0)) for place, words in enumerate(SETTINGS.values())],
+    ids=SETTINGS.keys(),
+)
 def test_settings_work_together(drpt, words):
     needs_vllm = any("bfloat16" in word for word in words)
     status, text = drpt("train", *(TINY if needs_vllm else SLOW), *words, "sweep=some")

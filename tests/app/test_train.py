@@ -237,12 +237,12 @@ def test_packed_rows_train_as_padded_ones_do(drpt):
 @pytest.mark.parametrize(
     ("words", "change"),
     [
-        (["regularizer=layerwise_subset"], ["trainer.micro_batches=3"]),
+        pytest.param(["regularizer=layerwise_subset"], ["trainer.micro_batches=3"], marks=pytest.mark.long),
         (["regularizer=global_hull"], ["trainer.micro_batches=2", "data.packing=true"]),
-        (["regularizer=global_subset"], ["trainer.retain_mib=0"]),
+        pytest.param(["regularizer=global_subset"], ["trainer.retain_mib=0"], marks=pytest.mark.long),
         (["regularizer=global_subset"], ["trainer.micro_batches=3", "trainer.retain_mib=0"]),
         (["regularizer=layerwise_hull", "regularizer.products=sketch", "sketch.left_width=8"], ["trainer.micro_batches=3"]),
-        (["regularizer=mix"], ["trainer.micro_batches=2"]),
+        pytest.param(["regularizer=mix"], ["trainer.micro_batches=2"], marks=pytest.mark.long),
     ],
 )
 def test_how_a_step_is_split_does_not_matter(drpt, words, change):

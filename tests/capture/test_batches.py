@@ -23,6 +23,8 @@ LENGTHS = (7, 3, 5, 8, 4, 6, 3)  # of N + M examples
 SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
 FAMILIES = ["tied llama", "qwen3 (q and k norms)", "gpt2 (conv1d, positions of all rows)", "gemma3 (windows, q and k norms)"]
 EVERYTHING = ["subset", "hull"]
+# Each method equals the definition in `test_capture` already; here the layouts are what is tried.
+LONG_REDUCED, LONG_DIRECT = (pytest.param(method, marks=pytest.mark.long) for method in ("reduced", "direct"))
 
 
 def texts():
@@ -68,7 +70,7 @@ def reference(model, partition):
     return per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition=partition)
 
 
-@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct"])
+@pytest.mark.parametrize("products", ["auto", LONG_REDUCED, "pairwise", LONG_DIRECT])
 @pytest.mark.parametrize("is_packed", [False, True])
 @pytest.mark.parametrize("name", [*FAMILIES, "lora", "checkpointed llama"])
 def test_padded_and_packed_batches_equal_definition(name, is_packed, products):
@@ -127,7 +129,7 @@ def test_packed_rows_need_axis_1():
 
 
 @pytest.mark.parametrize("partition", ["layer", "kind", "global"])
-@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct", "sketch"])
+@pytest.mark.parametrize("products", ["auto", LONG_REDUCED, "pairwise", LONG_DIRECT, "sketch"])
 @pytest.mark.parametrize("feasible_set", EVERYTHING)
 @pytest.mark.parametrize("name", ["tied llama", "lora"])
 def test_several_batches_equal_one(name, feasible_set, products, partition):
@@ -164,7 +166,7 @@ def test_one_backward_pass_too_many():
         updates_of(model, regularizer(), several_batches((0, 1, 2, 3, 4, 5, 6), (3, 4)), num_parts=1)
 
 
-@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct", "sketch"])
+@pytest.mark.parametrize("products", ["auto", LONG_REDUCED, "pairwise", LONG_DIRECT, "sketch"])
 @pytest.mark.parametrize("partition", ["block", "kind", "global"])
 @pytest.mark.parametrize("name", ["tied llama", "checkpointed llama", "lora", "value head", "used twice"])
 def test_recomputing_equals_retaining(name, partition, products):
@@ -208,7 +210,7 @@ def test_how_many_blocks_are_solved_at_once_does_not_matter(limits, monkeypatch)
     assert len(report.blocks) == sum(len(group.blocks) for group in report.groups)
 
 
-@pytest.mark.parametrize("products", ["auto", "reduced", "pairwise", "direct"])
+@pytest.mark.parametrize("products", ["auto", LONG_REDUCED, "pairwise", LONG_DIRECT])
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_blocks_solved_one_by_one_within_the_backward_pass_equal_definition(name, products, monkeypatch):
     """As in large models, whose blocks are too many or too large to wait for each other."""
