@@ -215,13 +215,6 @@ class GradientCapture:
                     f"{min(names)}{more} {change} trained now, unlike when the capture was made: make another GradientCapture "
                     "after freezing, unfreezing, adding or removing parameters."
                 )
-        for name, parameter in trained_parameters(self._model).items():
-            hooks = [parameter._backward_hooks, parameter._post_accumulate_grad_hooks]
-            if any(hooks) and not isinstance(parameter, DTensor):
-                raise UnsupportedModuleError(
-                    f"{name} has a hook on its gradient, which the capture would not call: it forms updates without that "
-                    "gradient. Remove the hook, and change .grad after step.backward instead."
-                )
         owners = _owners(self._model, self.parameters)
         for name, (module, _) in self._plan.owners.items():
             if owners[name][0] is not module:

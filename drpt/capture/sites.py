@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from drpt.capture.check import Trial
 from drpt.capture.check_use import CheckedUse
@@ -137,7 +138,7 @@ def captured_forwards(
         Nothing.
 
     Raises:
-        UnsupportedModuleError: A module has been given a forward of its own.
+        UnsupportedModuleError: A module has been given a forward of its own, or a parameter has a hook.
         RuntimeError: Another step of the model is open.
     """
     hooks = []
@@ -150,6 +151,7 @@ def captured_forwards(
             _replace_forward(site.module, torch.compiler.disable(forward) if "torch._dynamo" in sys.modules else forward)
             replaced.append(site.module)
         if sites:
+            _refuse_hooks(parameters)
             hooks = [parameter.register_hook(_refuse_stray_gradient(name)) for name, parameter in parameters.items()]
         yield
     finally:
@@ -225,6 +227,16 @@ def _refuse_own_forward(site: ModuleSite) -> None:
 
 def _is_compiled(module: nn.Module) -> bool:
     return type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None
+
+
+def _refuse_hooks(parameters: Mapping[str, nn.Parameter]) -> None:
+    for name, parameter in parameters.items():
+        hooks = [parameter._backward_hooks, parameter._post_accumulate_grad_hooks]
+        if any(hooks) and not isinstance(parameter, DTensor):  # whose hooks are those of sharding
+            raise UnsupportedModuleError(
+                f"{name} has a hook on its gradient, which the capture would not call: it forms updates without that gradient. "
+                "Remove the hook, and change .grad after step.backward instead."
+            )
 
 
 def _refuse_stray_gradient(name: str) -> Callable[[Tensor | None], None]:

@@ -65,8 +65,8 @@ def test_nothing_of_a_batch_stays(monkeypatch):
 
     seen = []
 
-    def watched(pool, places):
-        step = _PoolStep(pool, places)
+    def watched(pool, places, check):
+        step = _PoolStep(pool, places, check)
         seen.append(weakref.ref(step))
         return step
 
