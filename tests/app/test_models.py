@@ -20,6 +20,7 @@ from tests.models.folders import VOCABULARY, gpt2, llama, save
 HUB = ("model=hub", "model.name=model", "data.max_length=224")
 RL = (
     *("task=rlvr", "rollout.num_prompts=2", "rollout.num_responses=2", "rollout.max_tokens=4"),
+    "regularizer=mix",  # rewards are all alike: general responses alone would change nothing
     *("evaluation.pass_k=1", "~reward.terms.correct", "trainer.max_steps=2", "trainer.checkpoint_every_steps=1"),
     "+reward.terms.letters={_target_: tests.app.rewards.ManyLetters, weight: 1.0, threshold: 0.4}",
 )
