@@ -51,6 +51,7 @@ def test_several_batch_sizes(drpt):
     assert automatic == {(3, "global"), (3, "layer")}
 
 
+@pytest.mark.long
 def test_probe_of_a_trained_run(drpt):
     status, text = drpt("train", *TINY, "sweep=trained", "trainer.keep_steps=[2,5]")
     assert status == 0, text

@@ -43,7 +43,10 @@ def test_batches_are_put_together():
         torch.testing.assert_close(parts[name], gradients, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["tied llama", "lora", "tied with padding_idx and head bias"])
+@pytest.mark.parametrize(
+    "name",
+    [*(pytest.param(name, marks=pytest.mark.long) for name in ("tied llama", "lora")), "tied with padding_idx and head bias"],
+)
 def test_sketched_gramians_are_unbiased(name):
     """The mean over many seeds comes to the exact gramian, within four of its standard errors."""
     model = zoo.build(name)
