@@ -16,7 +16,7 @@ WAY_OUT = (
 
 
 def use_vanishes(path: str, name: str, use: Use, chosen: frozenset[int]) -> None:
-    """Require that nothing of a use is put down to examples whose losses were left out.
+    """Require that nothing of a use is attributed to examples whose losses were left out.
 
     Args:
         path: The module's name.

@@ -1,7 +1,7 @@
 """The proof that a model is what the capture takes it for, given when the two first meet.
 
 The capture forms each example's gradient from what passes through single modules. That is right if (a) what a rule computes in
-a module's place is what the module computes, and (b) what is put down to an example in a module is that example's. (a) fails
+a module's place is what the module computes, and (b) what is attributed to an example in a module is that example's. (a) fails
 where a rule does not fit a module; (b) where rows are sorted, merged or compared inside the model, where another axis is as
 long as the batch, or where an example's loss looks at other examples. So, from one forward pass of the first step:
 
@@ -36,6 +36,8 @@ from drpt.capture.use import Use
 
 _log = logging.getLogger(__name__)
 
+# After so many sets of modules, each module checked by itself, another set of the same ones says nothing new: with layers left
+# out at random every step has another one, and would be checked for ever.
 _MOST_SETS = 8
 
 
@@ -161,7 +163,7 @@ class Trial:
             ordinary: Its own forward.
             captured: What runs in its place.
             make: Makes the same for a use that is checked.
-            layout: Of the batch.
+            layout: Where the batch's examples are in its activations.
 
         Returns:
             The forward.
@@ -202,8 +204,8 @@ class Trial:
         """Prove what is new about the batch, before its own backward pass.
 
         Args:
-            losses: Of its examples; the graph is kept.
-            layout: Of the batch.
+            losses: Losses of the batch's examples [example], in nats, in ascending order of the examples; their graph is kept.
+            layout: Where the batch's examples are in its activations.
             together: Processes whose backward passes wait for each other, as those of a sharded model do.
 
         Raises:

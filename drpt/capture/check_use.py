@@ -20,10 +20,12 @@ from drpt.capture.random_state import RandomState, random_again, random_state
 from drpt.capture.segments import Layout
 from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
 
-# Rounding errors relative to a result's size. In float64 too, modules may round to float32 inside, as
-# transformers' norms do; wrong rules were off by 0.4 to 175 % of the gradient.
-_SUMMING = 2e-5  # relative to the sizes of all terms together: sums are taken in float32 or better
+# What two right computations of the same gradient may differ by, relative to its norm: a few hundred roundings of the dtype
+# (float32: 6e-8, bfloat16: 4e-3 each, which do not average out in one product). Modules in float64 may round to float32
+# inside, as transformers' norms do. Rules that are wrong were off by 0.4 to 175 %.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 1e-2}
+# Where terms cancel, their sum is known relative to the terms: sums are taken in float32 or better, whatever the dtype.
+_SUMMING = 2e-5
 Key: TypeAlias = tuple[str, str, int, tuple[int, ...]]  # of a module and its input: see `key_of`
 
 
@@ -52,7 +54,7 @@ def key_of(path: str, module: nn.Module, x: Tensor | None, layout: Layout) -> Ke
         path: The module's name.
         module: The module.
         x: Its input.
-        layout: Of the batch.
+        layout: Where the batch's examples are in its activations.
 
     Returns:
         The name, the number of rows, how they lie in the input, how many axes it has, and which are as long as the batch has
@@ -77,7 +79,7 @@ class CheckedUse:
         path: Its name.
         ordinary: Its own forward.
         trial: The check of the batch.
-        layout: Of the batch.
+        layout: Where the batch's examples are in its activations.
     """
 
     def __init__(
@@ -111,8 +113,8 @@ class CheckedUse:
 
         Args:
             captured: Tells this use of what it records.
-            args: The module's.
-            kwargs: Likewise.
+            args: Positional arguments that the model gave the module.
+            kwargs: Keyword arguments that the model gave the module.
             is_again: Whether gradient checkpointing only rebuilds what it needs.
 
         Returns:

@@ -59,7 +59,7 @@ class Measure:
         """A parameter's uses, matrix by matrix: several where it holds the weights of several experts.
 
         Args:
-            uses: Of one parameter.
+            uses: All uses of one parameter in the step that this process holds.
 
         Returns:
             Pairs of `OuterUse.place` and uses. Where several processes measure together, each names all matrices, used here

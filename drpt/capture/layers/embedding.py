@@ -42,9 +42,9 @@ def table_look_up(site: Site, name: str, weight: Tensor, *, padding_idx: int | N
 
     Args:
         site: The module's place.
-        name: Of the table in the module.
-        weight: Detached, perhaps cast.
-        padding_idx: The id whose row is not trained.
+        name: The table's name within the module, such as ``weight``.
+        weight: The table [id, width], detached, perhaps cast to another dtype.
+        padding_idx: The id whose row gets no gradient; None where all rows do.
 
     Returns:
         Takes token ids, of rows or shared by all.

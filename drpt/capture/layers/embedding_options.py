@@ -12,7 +12,7 @@ def refuse_options(site: Site, **options: object) -> None:
         options: Those of `nn.Embedding` that have no rule; None where one is off.
 
     Raises:
-        UnsupportedModuleError: One is on.
+        UnsupportedModuleError: One of the options is on.
     """
     for option, value in options.items():
         if value is not None:

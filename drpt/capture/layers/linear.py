@@ -40,12 +40,12 @@ def weight_product(site: Site, name: str, weight: Tensor, *, is_input_first: boo
 
     Args:
         site: The module's place.
-        name: Of the parameter in the module.
-        weight: Detached, perhaps cast.
+        name: The weight's name within the module, such as ``weight``.
+        weight: The matrix W, detached, perhaps cast to another dtype.
         is_input_first: Whether W is [inputs, outputs].
 
     Returns:
-        Takes x.
+        A function of x [row, …, inputs] that returns [row, …, outputs].
     """
     record = _recorder(site, name, None, is_input_first=is_input_first)
     return by_rows(lambda x: _product(x, weight.T if is_input_first else weight, None, site, [name], record), site)

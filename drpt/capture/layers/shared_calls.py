@@ -82,7 +82,7 @@ def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
     Args:
         func: The operation, as torch names it.
         args: Its arguments; some are shared.
-        kwargs: Likewise.
+        kwargs: Its keyword arguments; some may be shared.
 
     Returns:
         A shared value, or where the rows met, an ordinary tensor with rows.

@@ -60,7 +60,7 @@ def rows_in(x: Tensor, layout: Layout) -> Rows:
 
     Args:
         x: Activations or token ids.
-        layout: Of the batch.
+        layout: Where the batch's examples are in its activations.
 
     Returns:
         `Rows.FIRST` wherever the first axis has as many entries as there are rows.
