@@ -66,7 +66,7 @@ def _search(gramian: Tensor, alignment: Tensor, radius: Tensor) -> _Search:
     Args:
         gramian: K.
         alignment: s.
-        radius: Of the ball around v [block].
+        radius: Radius of the ball around v [block], in the gradients' unit.
 
     Returns:
         Where the search ended.

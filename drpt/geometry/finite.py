@@ -34,7 +34,7 @@ def require_finite_products(products: Products, rows: GeneralRows, blocks: Seque
     """Refuse products that are NaN or infinite, with the blocks and examples that they come from.
 
     Args:
-        products: Of the blocks.
+        products: Inner products of the blocks, one row a block.
         rows: The general examples.
         blocks: Index of each block in the partition.
 
@@ -62,7 +62,7 @@ def require_finite_coefficients(coefficients: Coefficients, rows: GeneralRows, b
     """Refuse coefficients that are NaN or infinite.
 
     Args:
-        coefficients: Of the blocks.
+        coefficients: Coefficients of the blocks, one row a block.
         rows: The general examples.
         blocks: Index of each block in the partition.
 

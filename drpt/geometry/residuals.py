@@ -128,7 +128,7 @@ def worst_case_residual(
         alignment: s.
         coefficients: c, at least 0.
         worst: μ.
-        radius: Of the ball.
+        radius: Radius of the ball around v [block], in the gradients' unit.
         gap: How much better than μ a worst case could be, relative to the terms of a mixture of the g_i that shows it;
             infinite where none is known.
 

@@ -52,7 +52,7 @@ def load_pretrained(
         label: The option that named the place and its value, which a message begins with.
         seed: Of whatever the model's own code draws while it is built.
         revision: Branch, tag or commit on the hub; None = main.
-        dtype: Of the parameters.
+        dtype: The parameters' dtype.
         superfluous: Regular expressions for names of weights that the file may hold and the model need not have.
         **options: Further arguments of ``from_pretrained``.
 

@@ -31,7 +31,7 @@ class PhaseChoice:
         sketch: The `sketch` config group.
         retain_mib: See `GradientCapture`.
         unregularized: Likewise; these parameters have no say.
-        check: Likewise.
+        check: Whether the first choice proves that examples' gradients are formed rightly; see `GradientCapture`.
     """
 
     def __init__(

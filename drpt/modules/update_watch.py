@@ -27,7 +27,7 @@ class UpdateWatch:
 
     Args:
         parameters: The trained ones, by name.
-        blocks: Of the partition, for messages.
+        blocks: The partition's blocks, by which messages name parameters.
         unregularized: Names of the parameters that get the ordinary general gradient.
     """
 
@@ -67,7 +67,7 @@ class UpdateWatch:
 
         Args:
             norm: Of its update.
-            metrics: Of the step.
+            metrics: The step's figures by name.
 
         Returns:
             ``train/zero_updates/sum``: steps of the run so far whose regularized update was exactly zero. One alone is

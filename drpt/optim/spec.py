@@ -101,7 +101,7 @@ def check_decay(option: str, lr: float, weight_decay: float) -> None:
     Args:
         option: Full name of the learning rate's option, as typed on the command line.
         lr: Highest learning rate of some parameters.
-        weight_decay: Of the same ones; a step multiplies them by ``1 − lr · weight_decay``.
+        weight_decay: Decoupled weight decay of the same parameters; a step multiplies them by ``1 − lr · weight_decay``.
 
     Raises:
         ValueError: That factor is 0 or negative.
