@@ -22,7 +22,7 @@ def continue_adapter(model: Any, adapter: Adapter, *, dropout: float, seed: int)
     Args:
         model: The causal language model that it was trained on; changed in place. On the meta device no values are read.
         adapter: What its folder says.
-        dropout: Share of the adapter's inputs that are dropped; like a learning rate it is of this training, not of the adapter.
+        dropout: Share of the adapter's inputs that are dropped: of this training, not of the adapter.
         seed: Of what peft draws before the adapter's values are put in; the caller's random state is left as it was.
 
     Returns:
