@@ -170,6 +170,7 @@ def test_gradients_are_those_of_every_example_alone():
     torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-4 * float(expected.diagonal().mean()))
 
 
+@pytest.mark.long
 def test_exact_probe_is_near_the_sketched_one(drpt):
     errors = {}
     for width in ("exact", "16"):

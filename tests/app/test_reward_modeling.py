@@ -92,6 +92,7 @@ def test_files_of_ones_own_and_a_stopped_run(tmp_path, drpt):
     assert (folder / "reward_model" / "head.safetensors").exists()
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on(tmp_path, drpt):
     words = (*SMALL, "trainer.max_steps=40", "evaluation.every_steps=10", "sweep=long")
     broken = tmp_path / "broken"

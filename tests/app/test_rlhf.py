@@ -157,7 +157,10 @@ KILLED = {
 }
 
 
-@pytest.mark.parametrize("extra", KILLED.values(), ids=KILLED.keys())
+@pytest.mark.parametrize(
+    "extra",
+    [pytest.param(extra, id=name, marks=[pytest.mark.long] if "phase" in name else []) for name, extra in KILLED.items()],
+)
 def test_a_killed_run_goes_on_in_the_middle_of_a_phase(tmp_path, drpt, extra):
     words = (*SLOW, "trainer.max_steps=8", *extra, "sweep=long")
     broken = tmp_path / "broken"
@@ -178,6 +181,7 @@ def test_a_killed_run_goes_on_in_the_middle_of_a_phase(tmp_path, drpt, extra):
     assert figures(only_run("long")) == resumed
 
 
+@pytest.mark.long
 def test_the_best_action_is_learned_and_the_penalty_holds_the_policy_back(drpt):
     reward, divergence = [], []
     for coefficient in (0.0, 0.2, 2.0):

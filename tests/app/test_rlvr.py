@@ -162,6 +162,7 @@ def test_the_same_run_gives_the_same_figures(drpt):
     assert figures(only_run("once")) == figures(only_run("twice"))
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_in_the_middle_of_a_phase(tmp_path, drpt):
     words = (*TINY, "trainer.max_steps=8", "algorithm.target.refresh_steps=3", "sweep=long")
     broken = tmp_path / "broken"

@@ -53,10 +53,10 @@ def part_of(inputs, examples):
     return inputs[list(examples)]
 
 
-def grads_of(case, model, examples, retain_mib=1000.0):
+def grads_of(case, model, examples, retain_mib=1000.0, check=False):
     feasible_set, partition, products = CASES[case]
     reg = regularizer(feasible_set, partition=partition, products=products)
-    capture = GradientCapture(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib)
+    capture = GradientCapture(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib, check=check)
     model.zero_grad()
     inputs = part_of(zoo.inputs_for(model, N + M), examples)
     with capture.step(step_rows(), examples=examples) as opened:
@@ -64,11 +64,11 @@ def grads_of(case, model, examples, retain_mib=1000.0):
     return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
 
 
-def grads_in_parts(case, model, parts, retain_mib):
+def grads_in_parts(case, model, parts, retain_mib, check=False):
     """Accumulated over several batches a process, one choice over all of them; or why that is refused."""
     feasible_set, partition, products = CASES[case]
     reg = regularizer(feasible_set, partition=partition, products=products)
-    capture = GradientCapture(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib)
+    capture = GradientCapture(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib, check=check)
     model.zero_grad()
     inputs = zoo.inputs_for(model, N + M)
     try:
@@ -240,12 +240,12 @@ def run(rank, folder):
         if "layer" not in case:
             continue
         model = sharded(tower())
-        found = grads_of(case, model, SHARES[rank])
+        found = grads_of(case, model, SHARES[rank], check=True)
         results["fsdp", case] = full_gradients(found)
     results["fsdp", "by flag"] = full_gradients(grads_by_flag(sharded_by_flag(), IN_PARTS[rank]))
     for name in SHARDED:
         for case in ("hull-layer-auto", "subset-layer-sketch", "mean-layer-auto"):
-            results["fsdp", name, case] = full_gradients(grads_of(case, sharded(zoo.build(name)), SHARES[rank]))
+            results["fsdp", name, case] = full_gradients(grads_of(case, sharded(zoo.build(name)), SHARES[rank], check=True))
             for retain_mib in (1000.0, 0.0):
                 found = grads_in_parts(case, sharded(zoo.build(name)), IN_PARTS[rank], retain_mib)
                 results["fsdp", name, case, retain_mib] = found if isinstance(found, str) else full_gradients(found)

@@ -128,7 +128,7 @@ def test_nested_parts_are_counted_once(monkeypatch):
     assert watch.seconds == {"outer": 1.0 + 5.0, "inner": 3.0}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_measures_resumes_and_reports(tmp_path, capsys):
     words = ["--model", "tiny", "--rounds", "1", "--results", str(tmp_path), "--settings"]
     steps = "steps-n8-m1-T128-lora-bf16"

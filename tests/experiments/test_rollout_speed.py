@@ -27,6 +27,7 @@ def test_the_readme_has_a_place_for_results():
     assert [text.count(mark) for mark in measure._MARKS] == [1, 1]
 
 
+@pytest.mark.long
 @pytest.mark.vllm
 def test_quick_measures_all_sides(tmp_path, monkeypatch, capsys):
     pytest.importorskip("vllm", reason="vLLM is not installed", exc_type=ImportError)

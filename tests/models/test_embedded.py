@@ -12,6 +12,7 @@ from drpt.models.load import load_model
 from drpt.models.spec import ModelSpec
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_processes_at_once_make_one_good_model(tmp_path):
     code = "from drpt.models.embedded import embedded_model_folder; print(embedded_model_folder())"

@@ -270,6 +270,7 @@ class TestRealServer:
             rollout.generate(PROMPTS, _sampling())
 
 
+@pytest.mark.long
 def test_a_killed_server_stops_a_run_clearly_and_the_run_goes_on_with_another(server, tmp_path):  # the last: it ends the server
     words = [*TINY, "rollout=vllm_server", f"rollout.url={server.url}", "rollout.token_variable=DRPT_TEST_TOKEN"]
     words += ["rollout.num_prompts=3", "rollout.num_responses=4", "rollout.max_tokens=6", "trainer.max_steps=9", "sweep=long"]
