@@ -123,8 +123,10 @@ FURTHER = {
         lambda model, own: settle_given(model, regularizer("subset", products="pairwise"), own),
     ),
 }
+# Models of which every case is tried: by `make test`, and by `make test-long` alone
+MODELS = {"quick": ("tied llama",), "long": ("lora", "norms and biases")}
 # Models that FSDP2 shards layer by layer, tied tables and adapters among them
-SHARDED = ("tied llama", "lora", "checkpointed llama", "qwen3 (q and k norms)", "frozen in part")
+SHARDED = {"quick": ("tied llama", "lora"), "long": ("checkpointed llama", "qwen3 (q and k norms)", "frozen in part")}
 
 
 def grads_further(way, examples):
@@ -212,9 +214,8 @@ def full_gradients(found):
     return {key: None if grad is None else grad.full_tensor() for key, grad in found.items()}
 
 
-def run(rank, folder):
-    results = {}
-    for name in ("tied llama", "lora", "norms and biases"):
+def run_models(rank, names, results):
+    for name in names:
         for case in CASES:
             results[name, case] = grads_of(case, zoo.build(name), SHARES[rank])
             if "global" in case:
@@ -227,6 +228,18 @@ def run(rank, folder):
         waiting.WAITING_BYTES, before = 0, waiting.WAITING_BYTES  # every block alone
         results[name, "one by one"] = grads_of("hull-layer-auto", zoo.build(name), SHARES[rank])
         waiting.WAITING_BYTES = before
+
+
+def run_sharded_models(rank, names, results):
+    for name in names:
+        for case in ("hull-layer-auto", "subset-layer-sketch", "mean-layer-auto"):
+            results["fsdp", name, case] = full_gradients(grads_of(case, sharded(zoo.build(name)), SHARES[rank], check=True))
+            for retain_mib in (1000.0, 0.0):
+                found = grads_in_parts(case, sharded(zoo.build(name)), IN_PARTS[rank], retain_mib)
+                results["fsdp", name, case, retain_mib] = found if isinstance(found, str) else full_gradients(found)
+
+
+def run_the_rest(rank, results):
     for way in FURTHER:
         results["further", way] = grads_further(way, SHARES[rank])
     results["parts"] = refusal_of_unequal_parts(zoo.build("tied llama"), rank)
@@ -237,29 +250,28 @@ def run(rank, folder):
     except UnsupportedModuleError as error:
         results["wrapper"] = str(error)
     for case in CASES:
-        if "layer" not in case:
-            continue
-        model = sharded(tower())
-        found = grads_of(case, model, SHARES[rank], check=True)
-        results["fsdp", case] = full_gradients(found)
+        if "layer" in case:
+            results["fsdp", case] = full_gradients(grads_of(case, sharded(tower()), SHARES[rank], check=True))
     results["fsdp", "by flag"] = full_gradients(grads_by_flag(sharded_by_flag(), IN_PARTS[rank]))
-    for name in SHARDED:
-        for case in ("hull-layer-auto", "subset-layer-sketch", "mean-layer-auto"):
-            results["fsdp", name, case] = full_gradients(grads_of(case, sharded(zoo.build(name)), SHARES[rank], check=True))
-            for retain_mib in (1000.0, 0.0):
-                found = grads_in_parts(case, sharded(zoo.build(name)), IN_PARTS[rank], retain_mib)
-                results["fsdp", name, case, retain_mib] = found if isinstance(found, str) else full_gradients(found)
     try:
         GradientCapture(sharded(tower()), regularizer(partition="global"))
     except ValueError as error:
         results["refusal"] = str(error)
+
+
+def run(rank, folder, part):
+    results = {}
+    run_models(rank, MODELS[part], results)
+    run_sharded_models(rank, SHARDED[part], results)
+    if part == "quick":
+        run_the_rest(rank, results)
     torch.save(results, f"{folder}/{rank}.pt")
 
 
 if __name__ == "__main__":
-    rank, folder = int(sys.argv[1]), sys.argv[2]
+    rank, folder, part = int(sys.argv[1]), *sys.argv[2:]
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    run(rank, folder)
+    run(rank, folder, part)
     dist.destroy_process_group()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 import torch
@@ -12,27 +13,47 @@ from tests.capture import distributed
 from tests.capture.helpers import M, N, assert_equal_grads
 
 
+def of_models(by_part):
+    """Each model with what its processes found; those of `make test-long` marked."""
+    marks = {"quick": [], "long": [pytest.mark.long]}
+    return pytest.mark.parametrize(
+        ("name", "results"),
+        [pytest.param(name, part, id=name, marks=marks[part]) for part, names in by_part.items() for name in names],
+        indirect=["results"],
+    )
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("processes")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.capture.distributed", str(rank), str(folder)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    texts = [process.communicate(timeout=900)[0] for process in processes]
-    assert all(process.returncode == 0 for process in processes), "\n".join(texts)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+def run_part(tmp_path_factory):
+    """What the two processes found of a part, run once when it is first asked for."""
+
+    @cache
+    def run(part):
+        folder = tmp_path_factory.mktemp(part)
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.capture.distributed", str(rank), str(folder), part],
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for rank in (0, 1)
+        ]
+        texts = [process.communicate(timeout=900)[0] for process in processes]
+        assert all(process.returncode == 0 for process in processes), "\n".join(texts)
+        return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+    return run
+
+
+@pytest.fixture
+def results(run_part, request):
+    return run_part(getattr(request, "param", "quick"))
 
 
 @pytest.mark.parametrize("case", distributed.CASES)
-@pytest.mark.parametrize("name", ["tied llama", "lora", "norms and biases"])
+@of_models(distributed.MODELS)
 def test_two_processes_equal_one(results, name, case):
     expected = distributed.grads_of(case, zoo.build(name), tuple(range(N + M)))
     for found in results:
@@ -43,7 +64,7 @@ def test_two_processes_equal_one(results, name, case):
 
 @pytest.mark.parametrize("retain_mib", [1000.0, 0.0], ids=["kept", "computed again"])
 @pytest.mark.parametrize("case", distributed.CASES)
-@pytest.mark.parametrize("name", ["tied llama", "lora", "norms and biases"])
+@of_models(distributed.MODELS)
 def test_batches_of_two_processes_equal_one(results, name, case, retain_mib):
     """Accumulation in each of them, one choice over all; what would be wrong is refused by both."""
     expected = distributed.grads_of(case, zoo.build(name), tuple(range(N + M)))
@@ -61,7 +82,7 @@ def test_batches_of_two_processes_equal_one(results, name, case, retain_mib):
             assert all(said in error for error in found)
 
 
-@pytest.mark.parametrize("name", ["tied llama", "lora", "norms and biases"])
+@of_models(distributed.MODELS)
 def test_blocks_of_two_processes_are_solved_one_by_one_within_the_backward_pass(results, name):
     expected = distributed.grads_of("hull-layer-auto", zoo.build(name), tuple(range(N + M)))
     for found in results:
@@ -76,7 +97,7 @@ def test_sharded_model_equals_one_process(results, case):
 
 
 @pytest.mark.parametrize("case", ["hull-layer-auto", "subset-layer-sketch", "mean-layer-auto"])
-@pytest.mark.parametrize("name", distributed.SHARDED)
+@of_models(distributed.SHARDED)
 def test_sharded_language_model_equals_one_process(results, name, case):
     expected = distributed.grads_of(case, zoo.build(name), tuple(range(N + M)))
     for found in results:
