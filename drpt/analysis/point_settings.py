@@ -1,67 +1,97 @@
 """Which runs are replicates of one point, and what tells points apart."""
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from drpt.analysis.run import Run
+from drpt import run_identity
+from drpt.analysis.run import DATA_FILE, Run
+
+# Of what runs of every seed have in common: entries of data.json.
+_OF_EVERY_SEED = ("source", "tokenizer", "model", "adapter", "reward")
+_NOT_RECORDED = "not recorded"
+_DATA = " data="
+_NUM_DIGITS = 8
 
 
-def group_runs(runs: Sequence[Run], settings: Callable[[Run], dict[str, object]]) -> list[list[Run]]:
-    """Runs whose settings are the same, together.
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """The replicates of one point, and runs that were left out of it."""
+
+    runs: tuple[Run, ...]  # one a seed, by seed
+    repeated: tuple[Run, ...]  # of a seed that is among `runs` already
+    data: str  # a short checksum of what every seed draws from; empty where runs recorded none
+
+
+def find_points(runs: Sequence[Run]) -> list[Point]:
+    """Pool runs that differ in their seed alone and were made from the same data, files and model.
+
+    A seed counts once: of two runs of one seed, such as a copy of a folder, the one that began later is left out.
 
     Args:
         runs: In any order.
-        settings: What must agree, such as `settings_of`.
+
+    Returns:
+        Points in the order of their first runs.
+    """
+    points = []
+    for members in group_runs(runs, lambda run: (settings_of(run), data_of(run.folder))):
+        by_seed: dict[int, Run] = {}
+        repeated = []
+        for run in sorted(members, key=lambda run: str(run.summary.get("started", ""))):
+            if by_seed.setdefault(run.config["seed"], run) is not run:
+                repeated.append(run)
+        chosen = tuple(by_seed[seed] for seed in sorted(by_seed))
+        points.append(Point(runs=chosen, repeated=tuple(repeated), data=data_of(members[0].folder)))
+    return points
+
+
+def group_runs(runs: Sequence[Run], what: Callable[[Run], object]) -> list[list[Run]]:
+    """Runs for which something is the same, together.
+
+    Args:
+        runs: In any order.
+        what: What must agree, of values that JSON can hold.
 
     Returns:
         Groups in the order of their first runs.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(repr(sorted(settings(run).items())), []).append(run)
+        groups.setdefault(json.dumps(what(run), sort_keys=True, default=repr), []).append(run)
     return list(groups.values())
 
 
-# Where results go and what is kept of a run: replicates may differ in them.
-_OF_NO_RESULT = (
-    "sweep",
-    "runs_folder",
-    "logger.",
-    "trainer.keep_steps",
-    "trainer.checkpoint_every_steps",
-    "trainer.check_capture",
-    "trainer.score_check_steps",
-    "rollout.kv_cache_mib",
-    "rollout.probe_",
-    "rollout.threads",
-    "rollout.token_variable",
-    "rollout.url",
-    "rollout.weights_folder",
-)
-# Options that came into being later: null is what was done before them.
-_NULL_AS_BEFORE = ("finetune.adapter", "finetune.adapter_use")
-
-
 def settings_of(run: Run) -> dict[str, object]:
-    """What two replicates have in common, flattened: all but the seed and what changes no result."""
-    flat: dict[str, object] = {}
-
-    def add(prefix: str, value: object) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                add(f"{prefix}.{key}" if prefix else str(key), inner)
-        elif prefix != "seed" and not prefix.startswith(_OF_NO_RESULT) and (value is not None or prefix not in _NULL_AS_BEFORE):
-            flat[prefix] = value
-
-    add("", run.config)
-    return flat
+    """What two replicates have in common, see `drpt.run_identity.settings_of`."""
+    return run_identity.settings_of(run.config)
 
 
-def point_labels(names: Sequence[str], settings: Sequence[dict[str, object]]) -> list[str]:
+def data_of(folder: Path) -> str:
+    """What a run draws from, whatever its seed, and the files of its model and reward.
+
+    Args:
+        folder: The run's.
+
+    Returns:
+        A short checksum; empty where the run recorded none, as of a version before these were recorded.
+    """
+    try:
+        record = json.loads((folder / DATA_FILE).read_text())
+        known = {key: record[key] for key in _OF_EVERY_SEED if record.get(key) is not None}
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return run_identity.checksum(known)[:_NUM_DIGITS] if known else ""
+
+
+def point_labels(names: Sequence[str], settings: Sequence[dict[str, object]], data: Sequence[str]) -> list[str]:
     """Names with the settings that tell them apart, or that differ between them without being the regularizer's.
 
     Args:
         names: One a point; several may bear the same.
         settings: One a point, see `settings_of`.
+        data: One a point, see `Point.data`; shown where nothing else tells two points apart.
 
     Returns:
         One a point.
@@ -78,7 +108,15 @@ def point_labels(names: Sequence[str], settings: Sequence[dict[str, object]]) ->
         inside = [key for key in differing(alike) if key.startswith("regularizer.")]
         parts = [f"{key.removeprefix('regularizer.')}={own.get(key)}" for key in [*inside, *outside]]
         labels.append(" ".join([name, *parts]))
-    return labels
+    return [
+        f"{label}{_DATA}{found or _NOT_RECORDED}" if labels.count(label) > 1 else label
+        for label, found in zip(labels, data, strict=True)
+    ]
+
+
+def is_told_by_data(label: str) -> bool:
+    """Whether a point's data alone tell it from another one, see `point_labels`."""
+    return _DATA in label
 
 
 def _shortened(keys: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
-from drpt.analysis.point_settings import group_runs, point_labels, settings_of
+from drpt.analysis.point_settings import data_of, find_points, group_runs, is_told_by_data, point_labels, settings_of
 from drpt.analysis.run import Run
 from drpt.analysis.yardstick import Column
 from drpt.analysis.yardsticks import common_task, yardstick_of
@@ -48,6 +48,7 @@ class Row:
     strength: float | None
     runs: tuple[Run, ...]
     values: dict[str, Estimate]  # by the columns' keys
+    repeated: tuple[Run, ...] = ()  # runs of seeds that are among `runs` already, left out
 
     @property
     def num_seeds(self) -> int:
@@ -88,7 +89,8 @@ def estimate(values: Sequence[float]) -> Estimate:
 def tabulate(runs: Sequence[Run]) -> list[Row]:
     """Group finished runs into points.
 
-    Runs are of one point when their configurations agree in all but the seed. Settings outside the regularizer that differ
+    Runs are of one point when their configurations agree in all but the seed and what changes no result, and when they were
+    made from the same data, files and model; a seed counts once. Settings outside the regularizer that differ
     between points are added to every label, and settings of the regularizer where two points would bear one label: what is
     compared with something else is never shown as if it were alike.
 
@@ -134,17 +136,19 @@ def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 def _tabulate_task(finished: Sequence[Run]) -> list[Row]:
     columns = common_task(run.task for run in finished).columns
-    groups = group_runs(finished, settings_of)
-    labels = point_labels([members[0].label for members in groups], [settings_of(members[0]) for members in groups])
+    points = find_points(finished)
+    first = [point.runs[0] for point in points]
+    labels = point_labels([run.label for run in first], [settings_of(run) for run in first], [point.data for point in points])
     rows = [
         Row(
             label=label,
-            name=members[0].regularizer["name"],
-            strength=_number(members[0].regularizer["strength"]),
-            runs=tuple(members),
-            values={column.key: _estimate_over(members, column.section, column.metric) for column in columns},
+            name=point.runs[0].regularizer["name"],
+            strength=_number(point.runs[0].regularizer["strength"]),
+            runs=point.runs,
+            repeated=point.repeated,
+            values={column.key: _estimate_over(point.runs, column.section, column.metric) for column in columns},
         )
-        for label, members in zip(labels, groups, strict=True)
+        for label, point in zip(labels, points, strict=True)
     ]
     rows.sort(key=_rank)
     return [*_zero_shot(finished), *rows]
@@ -171,6 +175,9 @@ def _zero_shot(runs: Sequence[Run]) -> list[Row]:
     def what_is_measured(run: Run) -> dict[str, object]:
         return {key: value for key, value in settings_of(run).items() if key.startswith(yardstick.untrained_settings)}
 
+    def on_what(run: Run) -> tuple[dict[str, object], str]:
+        return what_is_measured(run), data_of(run.folder)
+
     def tellers(members: Sequence[Run]) -> tuple[Run, ...]:
         by_seed = {run.config["seed"]: run for run in reversed(members)}
         return tuple(by_seed[seed] for seed in sorted(by_seed)) if yardstick.is_drawn else tuple(members[:1])
@@ -179,8 +186,9 @@ def _zero_shot(runs: Sequence[Run]) -> list[Row]:
         found = _estimate_over(tellers(members), "start", column.metric) if column.section == "final" else estimate([])
         return replace(found, stderr=math.nan) if found.stderr == 0 else found  # as of greedy answers, that no seed changes
 
-    groups = group_runs(runs, what_is_measured)
-    labels = point_labels([ZERO_SHOT] * len(groups), [what_is_measured(members[0]) for members in groups])
+    groups = group_runs(runs, on_what)
+    told = [on_what(members[0]) for members in groups]
+    labels = point_labels([ZERO_SHOT] * len(groups), [settings for settings, _ in told], [data for _, data in told])
     return [
         Row(
             label=label,
@@ -274,6 +282,29 @@ def best_labels(rows: Sequence[Row]) -> dict[str, str]:
             sign = 1.0 if column.best == "lowest" else -1.0
             best[column.key] = min(trained, key=lambda row: sign * row.values[column.key].mean).label
     return best
+
+
+def row_notes(rows: Sequence[Row]) -> list[str]:
+    """What a reader of a table must know besides its figures.
+
+    Args:
+        rows: See `tabulate`.
+
+    Returns:
+        Sentences: of runs that were left out since their seed counts already, and of points that data tell apart.
+    """
+    notes = []
+    for row in rows:
+        if row.repeated:
+            seeds = ", ".join(dict.fromkeys(str(run.config["seed"]) for run in row.repeated))
+            names = ", ".join(run.folder.name for run in row.repeated)
+            notes.append(f"left out of {row.label}: {names}. Its seed {seeds} counts already, by the run that began first.")
+    if any(is_told_by_data(row.label) for row in rows):
+        notes.append(
+            "Points that differ in data=… alone are of one configuration whose data, tokenizer or model changed in between: "
+            "they are never averaged. Train anew what should be compared, under another sweep=…."
+        )
+    return notes
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -1,13 +1,6 @@
-"""From a composed configuration to a checked `RunSpec`; no torch.
-
-Also the identity of a run: runs whose configurations agree in everything that can change a result are the same run, have the
-same name and the same folder, and are not done twice.
-"""
+"""From a composed configuration to a checked `RunSpec`; no torch."""
 
 import copy
-import hashlib
-import json
-import re
 from dataclasses import fields
 from typing import Any
 
@@ -16,27 +9,11 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from drpt.app.schema import RunSpec
-from drpt.geometry.catalogue import SETS, ProductsMethod
+from drpt.geometry.catalogue import SETS
 from drpt.modules.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
 from drpt.modules.ppo_spec import PpoSpec
-from drpt.objectives.choices import KlControl
+from drpt.run_identity import job_name
 
-# Where results go and are shown: no part of what is computed.
-_NOT_IDENTITY = ("sweep", "runs_folder", "logger", "hydra")
-# Options under which the result is the same.
-_OF_NO_RESULT = {
-    "trainer": ("retain_mib", "check_capture", "score_check_steps"),
-    "rollout": (
-        "probe_every",
-        "probe_responses",
-        "probe_bound",
-        "kv_cache_mib",
-        "threads",
-        "url",
-        "token_variable",
-        "weights_folder",
-    ),
-}
 # Schemas of the group `algorithm`, by the name that its presets begin with.
 ALGORITHMS: dict[str, type[AlgorithmSpec]] = {"group_schema": GroupAlgorithmSpec, "ppo_schema": PpoSpec}
 
@@ -104,46 +81,6 @@ def _first_line_of(error: Exception) -> str:
     return lines or type(error).__name__
 
 
-def identity_of(config: Container) -> dict[str, Any]:
-    """All that can change the run's result, resolved.
-
-    Args:
-        config: A composed configuration.
-
-    Returns:
-        Plain values.
-    """
-    assert isinstance(config, DictConfig)
-    sections = {str(key): config._get_node(key) for key in config if key not in _NOT_IDENTITY}
-    # Groups of other tasks.
-    sections = {key: node for key, node in sections.items() if not (isinstance(node, Container) and node._is_none())}
-    identity: dict[str, Any] = {
-        key: OmegaConf.to_container(node, resolve=True) if isinstance(node, Container) else config[key]
-        for key, node in sections.items()
-    }
-    regularizer = identity["regularizer"]
-    if regularizer["products"] != ProductsMethod.SKETCH.value:
-        identity.pop("sketch", None)
-    for section, options in _OF_NO_RESULT.items():
-        for option in options:
-            identity.get(section, {}).pop(option, None)
-    if identity.get("algorithm", {}).get("kl", {}).get("control") == KlControl.FIXED:
-        for option in ("target", "horizon"):
-            identity["algorithm"]["kl"].pop(option)
-    # Options that came into being later, at what was done before them: runs of then are still the same runs.
-    if identity["data"]["source"].get("needs_response") is True:
-        identity["data"]["source"].pop("needs_response")
-    if identity.get("reward", {}).get("judges") == {}:
-        identity["reward"].pop("judges")
-    if identity["finetune"].get("adapter") is None:
-        for option in ("adapter", "adapter_use"):
-            identity["finetune"].pop(option, None)
-    for dial in ("strength", "relaxation"):  # a number or a word: 1 and 1.0 are the same number
-        if isinstance(regularizer[dial], int):
-            regularizer[dial] = float(regularizer[dial])
-    return identity
-
-
 def drop_unused_strength(config: DictConfig) -> DictConfig:
     """Set the strength of a set that has none to null.
 
@@ -161,22 +98,27 @@ def drop_unused_strength(config: DictConfig) -> DictConfig:
     return config
 
 
-def job_name(config: Container) -> str:
-    """A readable name with a short checksum of the run's identity: ``layerwise_subset-0.5-seed0-3fa91c05b7``."""
-    identity = identity_of(config)
-    regularizer = identity["regularizer"]
-    if regularizer["set"] in SETS and SETS[regularizer["set"]].strength is None:
-        regularizer["strength"] = None  # see drop_unused_strength
-    relaxation = regularizer["relaxation"]
-    rho = f"rho{relaxation}" if isinstance(relaxation, str) else f"rho{relaxation:g}"
-    dials = [regularizer["strength"], rho if relaxation else None]
-    parts = [regularizer["name"], *(str(dial) for dial in dials if dial is not None), f"seed{identity['seed']}"]
-    checksum = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
-    return re.sub(r"[^\w.+-]+", "_", "-".join([*parts, checksum]))
+def plain_config(config: Container) -> dict[str, Any]:
+    """A run's configuration in plain values.
+
+    Args:
+        config: Composed; Hydra's own node and keys of no schema are left out.
+
+    Returns:
+        Interpolations resolved; for `drpt.run_identity`.
+    """
+    assert isinstance(config, DictConfig)
+    names = [field.name for field in fields(RunSpec) if field.name in config and not OmegaConf.is_missing(config, field.name)]
+
+    def plain(node: Any) -> Any:  # Any: a configuration's values
+        return OmegaConf.to_container(node, resolve=True) if isinstance(node, Container) else node
+
+    # A node of a group that is null is a container that holds nothing; by its key it is None.
+    return {name: plain(config[name]) for name in names}
 
 
 def _job_of_root(*, _root_: Container) -> str:
-    return job_name(_root_)
+    return job_name(plain_config(_root_))
 
 
 def _of_new_adapter(value: Any, *, _parent_: DictConfig) -> Any:  # Any: a number of either kind

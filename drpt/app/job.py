@@ -12,12 +12,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from drpt.analysis.run import CHECKPOINTS, CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, SUMMARY_FILE
+from drpt.analysis.run import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, SUMMARY_FILE
 from drpt.app.build_plugins import build_plugins
 from drpt.app.config import check_config, drop_unused_strength
+from drpt.app.run_data import DrawnBefore, check_data_are_the_same, describe_data, write_record
 from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.data.pools import Pools, draw_pools
 from drpt.files import write_atomically
 from drpt.rollouts.errors import RolloutError
 
@@ -49,7 +49,8 @@ def run_job(config: DictConfig) -> str:
         _log.warning("%s: another process is at work here; skipped", folder)
     except Exception as error:  # whatever it is, the other jobs of a sweep must not be lost with this one
         message = str(error) or type(error).__name__
-        _write_summary(folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name})
+        if not is_finished(folder):
+            _write_summary(folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name})
         if isinstance(error, ValueError | ArithmeticError | UnsupportedModuleError | RolloutError):  # they say what to do
             _log.error("%s failed: %s", folder.name, message)
         else:
@@ -59,6 +60,7 @@ def run_job(config: DictConfig) -> str:
 
 def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) -> str:
     if is_finished(folder):
+        check_finished(folder, spec, DrawnBefore())
         _log.info("%s is finished already; skipped", folder)
         return "finished"
     plain = OmegaConf.to_container(config, resolve=True)
@@ -69,13 +71,15 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
     _write_summary(folder, started)
     try:
         source = build_plugins(spec)
-        pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
-        _check_data_are_the_same(folder, pools)
+        data = describe_data(spec, source)
+        if (folder / CHECKPOINTS).exists():
+            check_data_are_the_same(folder, data.fingerprints)
+        write_record(folder, data)
         from drpt.app.environment import describe_environment
         from drpt.app.training import train  # torch and all that: not before the data are known to be good
 
         write_atomically(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(sys.argv), indent=1))
-        outcome = train(spec, {str(key): value for key, value in plain.items()}, source, pools, folder, number)
+        outcome = train(spec, {str(key): value for key, value in plain.items()}, source, data.pools, folder, number)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         _write_summary(folder, started | {"status": "interrupted"})
         raise
@@ -86,18 +90,30 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
     return "finished"
 
 
-def _check_data_are_the_same(folder: Path, pools: Pools) -> None:
-    """A run that goes on must see the examples that it began with; their files may have changed since."""
-    path = folder / DATA_FILE
-    found = {"fingerprint": pools.fingerprint, "left_out": pools.counts}
-    if (folder / CHECKPOINTS).exists() and path.exists():
-        begun_with = json.loads(path.read_text())["fingerprint"]
-        if begun_with != pools.fingerprint:
-            raise ValueError(
-                f"{folder}: this run was begun with other examples (its data have changed since). Put them back, or start "
-                "anew with another sweep=…"
+def check_finished(folder: Path, spec: RunSpec, drawn: DrawnBefore) -> None:
+    """See that a finished run is what its configuration asks for now.
+
+    Args:
+        folder: The run's.
+        spec: Its checked configuration.
+        drawn: What is known already of the data of other runs.
+
+    Raises:
+        DataChangedError: It was made from other data, files or another model.
+    """
+    check_data_are_the_same(folder, drawn.fingerprints(spec))
+    if spec.trainer.keep_steps:
+        from drpt.modules.checkpoints import step_file
+
+        missing = [step for step in spec.trainer.keep_steps if not (folder / CHECKPOINTS / step_file(step)).exists()]
+        if missing:
+            _log.warning(
+                "%s was finished before trainer.keep_steps=%s was asked for: its weights after steps %s were not kept. Remove "
+                "the folder to train it again.",
+                folder,
+                spec.trainer.keep_steps,
+                missing,
             )
-    write_atomically(path, json.dumps(found, indent=1))
 
 
 def is_finished(folder: Path) -> bool:

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,10 +16,13 @@ from rich.console import Console
 from drpt.analysis.run import COMMANDS_FILE, ResultsError
 from drpt.app.build_plugins import build_plugins
 from drpt.app.compose import compose_run
-from drpt.app.config import ConfigError, check_config, register
-from drpt.app.job import run_job
+from drpt.app.config import ConfigError, check_config, plain_config, register
+from drpt.app.job import check_finished, is_finished, run_job
 from drpt.app.paths import config_folder
+from drpt.app.run_data import DataChangedError, DrawnBefore
+from drpt.app.schema import RunSpec
 from drpt.app.sweep import plan_sweep, without_sweeps
+from drpt.run_identity import job_name
 
 _MULTIRUN = {"-m", "--multirun"}
 # Hydra's options that ask about the configuration and train nothing.
@@ -66,16 +69,32 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
             else "algorithm.normalisation says how responses are weighted"
         )
         raise ConfigError(f"{named[0]}: with task={config.task.name} {how}.")
+    folder = Path(config.runs_folder) / config.sweep
     if not is_sweep:
-        build_plugins(check_config(config))
+        spec = check_config(config)
+        build_plugins(spec)
+        _check_finished_jobs(folder, {job_name(plain_config(config)): spec})
     elif (plan := plan_sweep(overrides, config)) is not None:
         duplicates = f"; {plan.num_duplicates} more would be the same and are skipped" if plan.num_duplicates else ""
         Console(stderr=True, highlight=False).print(f"{len(plan.names)} jobs{duplicates}")
-    folder = Path(config.runs_folder) / config.sweep
+        _check_finished_jobs(folder, plan.specs)
     if record:
         _record(folder, [*flags, *overrides])
     _run_hydra([*flags, *overrides])
     return folder
+
+
+def _check_finished_jobs(folder: Path, specs: Mapping[str, RunSpec]) -> None:
+    """Before anything is trained beside them: are the finished jobs of a sweep made from what is there now?"""
+    faults, drawn = [], DrawnBefore()
+    for name, spec in specs.items():
+        if is_finished(folder / name):
+            try:
+                check_finished(folder / name, spec, drawn)
+            except DataChangedError as error:
+                faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))
 
 
 def _run_hydra(words: list[str]) -> None:

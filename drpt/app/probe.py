@@ -27,7 +27,8 @@ from drpt.analysis.run import ResultsError
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.probe_subject import collect_gradients, prepare
-from drpt.app.run_config import read_config
+from drpt.app.run_config import read_config, read_spec
+from drpt.app.run_data import DrawnBefore, check_data_are_the_same
 from drpt.app.schema import RunSpec
 from drpt.files import write_atomically
 from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Partition
@@ -50,10 +51,13 @@ def run_probe(options: argparse.Namespace, console: Console) -> int:
 
     Raises:
         ResultsError: The run's folder or checkpoint is not there.
+        DataChangedError: The data or the model of the run have changed since it was trained.
         ValueError: A value breaks its rule, or the source has too few examples.
     """
     start = time.perf_counter()
     spec, run, checkpoint, own = _subject_of(options)
+    if run is not None:  # which examples training saw is drawn again
+        check_data_are_the_same(run, DrawnBefore().fingerprints(read_spec(run)))
     folder = options.out or Path(options.runs) / f"probe-{datetime.now():%Y-%m-%d_%H-%M-%S}"
     sizes = options.rows or [(spec.data.general_rows, spec.data.target_rows)]
     plan = _Plan(options=options, base_weights=spec.regularizer.base_weights, own=own, seed=options.seed)

@@ -1,6 +1,5 @@
 """The replicates of a sweep: finished runs that differ in their seed alone, found, checked and made ready to be measured."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +8,10 @@ from drpt.analysis.run import CHECKPOINTS, DATA_FILE, ResultsError, Run
 from drpt.analysis.table import ZERO_SHOT, Row
 from drpt.analysis.yardsticks import SFT
 from drpt.app.run_config import read_spec
+from drpt.app.run_data import DataChangedError, check_data_are_the_same, describe_data, read_record
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
 from drpt.data.example import Example
-from drpt.data.pools import draw_pools
 from drpt.modules.checkpoints import BEST, LAST
 
 
@@ -110,16 +109,12 @@ def _replicate(run: Run) -> Replicate:
 
 def _held_out(member: Replicate) -> list[Example]:
     """Drawn as for training; the fingerprint of all pools tells whether they are the ones it was trained and measured with."""
-    spec, folder = member.spec, member.run.folder
-    source = build_source(spec.data.source)
-    pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+    folder = member.run.folder
+    found = describe_data(member.spec, build_source(member.spec.data.source))
+    if "fingerprint" not in read_record(folder):
+        raise ReplicatesError(f"{folder / DATA_FILE}: not there or unreadable, so the run's data cannot be checked.")
     try:
-        recorded = json.loads((folder / DATA_FILE).read_text())["fingerprint"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ReplicatesError(f"{folder / DATA_FILE}: not there or unreadable, so the run's data cannot be checked.") from error
-    if pools.fingerprint != recorded:
-        raise ReplicatesError(
-            f"{folder}: its data have changed since it was trained (data.source, or the version that draws from it). Put them "
-            "back, or train the sweep anew."
-        )
-    return pools.evaluation
+        check_data_are_the_same(folder, found.fingerprints)
+    except DataChangedError as error:
+        raise ReplicatesError(str(error)) from error
+    return found.pools.evaluation

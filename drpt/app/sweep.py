@@ -1,7 +1,7 @@
 """Checking every job of a sweep before the first one starts."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -12,7 +12,9 @@ from omegaconf import DictConfig
 
 from drpt.app.build_plugins import build_plugins, check_model_folders
 from drpt.app.compose import compose_run, explain
-from drpt.app.config import ConfigError, check_config, drop_unused_strength, job_name
+from drpt.app.config import ConfigError, check_config, drop_unused_strength, plain_config
+from drpt.app.schema import RunSpec
+from drpt.run_identity import job_name
 
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
@@ -22,7 +24,12 @@ class SweepPlan:
     """The jobs of a sweep."""
 
     num_jobs: int  # combinations
-    names: tuple[str, ...]  # of the distinct ones
+    specs: Mapping[str, RunSpec]  # of the distinct ones, by their names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the distinct jobs, in order."""
+        return tuple(self.specs)
 
     @property
     def num_duplicates(self) -> int:
@@ -64,7 +71,7 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
     parsed = _parse([*params, *overrides])
     _try_names(parsed)
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
-    names: list[str] = []
+    specs: dict[str, RunSpec] = {}
     faults: list[str] = []
     sources: set[str] = set()  # those that were built, with their rewards: reading data once is enough
     for job in jobs:
@@ -72,7 +79,7 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
             config = drop_unused_strength(compose_run(job))
             spec = check_config(config)
             check_model_folders(spec)
-            names.append(job_name(config))
+            specs.setdefault(job_name(plain_config(config)), spec)
             parts = [spec.reward.terms, spec.reward.judges] if spec.reward else []
             source = json.dumps([spec.data.source, *parts], sort_keys=True)
             if source not in sources:
@@ -82,7 +89,7 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
             faults += str(error).splitlines()
     if faults:
         raise ConfigError("\n".join(dict.fromkeys(faults)))
-    return SweepPlan(num_jobs=len(jobs), names=tuple(dict.fromkeys(names)))
+    return SweepPlan(num_jobs=len(jobs), specs=specs)
 
 
 def _try_names(overrides: Sequence[Override]) -> None:

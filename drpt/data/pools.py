@@ -1,11 +1,11 @@
 """Drawing the general pool, the scarce target examples and the held-out set from a source, kept apart."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from drpt.data.example import Example, Message
+from drpt.data.fingerprint import example_line
 from drpt.data.source import Source
 from drpt.data.spec import DataSpec
 
@@ -29,10 +29,7 @@ class Pools:
         digest = hashlib.sha256()
         for name in ("general", "target", "stopping", "evaluation"):
             for example in getattr(self, name):
-                texts = [[message.role, message.content] for message in example.messages]
-                if "rejected" in example.payload:  # of preferences
-                    texts.append(["rejected", str(example.payload["rejected"])])
-                digest.update(json.dumps([name, texts]).encode())
+                digest.update(example_line(name, example))
         return digest.hexdigest()
 
 

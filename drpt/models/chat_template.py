@@ -25,6 +25,18 @@ _TEXT_TEMPLATE = (
 )
 
 
+def template_text(choice: str) -> str:
+    """The template of a choice, as far as it is ours.
+
+    Args:
+        choice: A key of `CHAT_TEMPLATES`.
+
+    Returns:
+        Jinja; of ``own``, which is the tokenizer's business, what stands in for it where there is none.
+    """
+    return _TEXT_TEMPLATE if choice == "text" else _PLAIN_TEMPLATE
+
+
 def set_chat_template(tokenizer: Any, choice: str, *, label: str) -> None:  # Any: transformers has no types
     """Give a tokenizer the template that was chosen.
 
@@ -42,5 +54,4 @@ def set_chat_template(tokenizer: Any, choice: str, *, label: str) -> None:  # An
         _log.warning("%s has no chat template; the plain one (<|user|>, <|assistant|>) is used", label)
     ids = tokenizer("a").input_ids
     begins = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
-    body = _TEXT_TEMPLATE if choice == "text" else _PLAIN_TEMPLATE
-    tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + body
+    tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + template_text(choice)

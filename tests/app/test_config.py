@@ -7,10 +7,11 @@ import sys
 import pytest
 
 from drpt.app.compose import compose_run
-from drpt.app.config import ConfigError, check_config, job_name
+from drpt.app.config import ConfigError, check_config, plain_config
 from drpt.app.paths import config_folder
 from drpt.app.sweep import plan_sweep, without_sweeps
 from drpt.data.build_source import build_source
+from drpt.run_identity import job_name
 
 GROUPS = sorted(path for path in config_folder().iterdir() if path.is_dir())
 CHOICES = sorted(f"{path.parent.name}={path.stem}" for group in GROUPS for path in group.rglob("*.yaml"))
@@ -106,7 +107,7 @@ def test_all_faults_are_in_one_report():
 
 def test_a_run_is_known_by_what_can_change_its_result():
     def name(*overrides):
-        return job_name(compose_run(["sweep=test", *overrides]))
+        return job_name(plain_config(compose_run(["sweep=test", *overrides])))
 
     assert re.fullmatch(r"layerwise_subset-0\.5-seed0-[0-9a-f]{10}", name())
     assert name() == name("sweep=other", "logger=off", "runs_folder=elsewhere")

@@ -10,10 +10,11 @@ from peft import LoraConfig, TaskType, get_peft_model
 from drpt.analysis.point_settings import settings_of
 from drpt.analysis.run import read_run
 from drpt.app.compose import compose_run
-from drpt.app.config import check_config, job_name
+from drpt.app.config import check_config, plain_config
 from drpt.metrics import read_metrics
 from drpt.models.tiny import byte_tokenizer, tiny_model
 from drpt.modules.checkpoints import Checkpoints
+from drpt.run_identity import job_name
 from tests.app.conftest import TINY
 from tests.models.folders import VOCABULARY, gpt2, llama, save
 
@@ -213,7 +214,7 @@ def test_a_special_token_in_a_text_is_found_before_the_first_step(drpt, tmp_path
 
 def test_new_keys_leave_old_runs_what_they_were():
     def name(*overrides):
-        return job_name(compose_run(["sweep=test", "finetune=lora", *overrides]))
+        return job_name(plain_config(compose_run(["sweep=test", "finetune=lora", *overrides])))
 
     assert name() == name("finetune.adapter=null", "finetune.adapter_use=null")
     assert len({name(), name("finetune.adapter=a"), name("finetune.adapter=a", "finetune.adapter_use=merge")}) == 3

@@ -181,7 +181,8 @@ def _break(sweep, how):
         path = first / "checkpoints" / "last.ckpt"
         torch.save(torch.load(path, weights_only=True) | {"global_step": 4}, path)
     elif how == "changed data":
-        (first / "data.json").write_text('{"fingerprint": "0"}')
+        path = first / "data.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "0"}))
     elif how == "another version":
         path = first / "config.yaml"
         path.write_text(path.read_text().replace("num_eval:", "num_held_out:"))
@@ -197,7 +198,7 @@ def _break(sweep, how):
         ("no checkpoint", "last.ckpt is not there, and without the trained parameters nothing can be measured"),
         ("half a checkpoint", "last.ckpt: cannot be read"),
         ("another step", "of step 4, but the run's figures are of step 6"),
-        ("changed data", "its data have changed since it was trained"),
+        ("changed data", "changed since this run was made: its examples are others (data.source)"),
         ("another version", "not a configuration of this version of drpt"),
     ],
 )

@@ -337,24 +337,6 @@ def test_unreachable_tracker_does_not_stop_a_run(tmp_path):
     assert list(tmp_path.glob("runs/cut/*/wandb/offline-run-*"))
 
 
-def test_changed_data_do_not_continue_a_run(drpt, tmp_path):
-    def write(answer):
-        lines = [json.dumps({"prompt": f"{i} + {i} =", "response": answer or str(2 * i)}) for i in range(40)]
-        (tmp_path / "pool.jsonl").write_text("\n".join(lines))
-
-    write("")
-    words = [word for word in TINY if "data.source" not in word and "num_general" not in word]
-    words += ["data=jsonl", "data.source.general=pool.jsonl", "data.source.target=pool.jsonl", "sweep=changed"]
-    status, text = drpt("train", *words)
-    assert status == 0, text
-    summary = only_run("changed") / "summary.json"
-    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"status": "running"}))
-    write("no")
-    status, text = drpt("train", *words)
-    assert status == 1
-    assert "begun with other examples" in text
-
-
 def test_unknown_flags_are_refused(drpt):
     status, text = drpt("train", "--config-dir=elsewhere", "sweep=x")
     assert status == 2

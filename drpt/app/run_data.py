@@ -1,0 +1,156 @@
+"""What a run is made from: its texts, tokenizer and files, recorded when it begins and compared whenever it is met again."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from drpt.analysis.run import DATA_FILE
+from drpt.app.schema import RunSpec
+from drpt.data.build_source import build_source
+from drpt.data.fingerprint import source_fingerprint
+from drpt.data.pools import Pools, draw_pools
+from drpt.data.source import Source
+from drpt.files import write_atomically
+from drpt.models.fingerprint import files_fingerprint, model_fingerprints, paths_fingerprint
+
+# Entries of data.json, and what is said of one that differs.
+_SAID = {
+    "fingerprint": "its examples are others (data.source)",
+    "source": "the data that it draws from are others (data.source)",
+    "tokenizer": "the tokenizer or the chat template is another (model.name)",
+    "model": "the model's weights or configuration are others (model.name)",
+    "adapter": "the adapter is another (finetune.adapter)",
+    "reward": "files that the reward or a judge is made of are others (reward.*)",
+}
+
+
+class DataChangedError(ValueError):
+    """A run that is met again was made from other data, files or another model than its configuration leads to now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """What a run is made from."""
+
+    pools: Pools
+    fingerprints: Mapping[str, str | None]  # by the keys of _SAID; None: there is none, or it is not known
+
+    def record(self) -> dict[str, Any]:  # Any: JSON values
+        """The contents of ``data.json``."""
+        return dict(self.fingerprints) | {"left_out": self.pools.counts}
+
+
+def describe_data(spec: RunSpec, source: Source) -> RunData:
+    """Draw a run's examples and take the fingerprints of all that it is made from.
+
+    Args:
+        spec: A checked configuration.
+        source: Built from ``spec.data.source``.
+
+    Returns:
+        The examples, and the fingerprints.
+
+    Raises:
+        ValueError: The source has too few examples.
+    """
+    pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+    texts = {"fingerprint": pools.fingerprint, "source": source_fingerprint(source)}
+    return RunData(pools=pools, fingerprints=texts | _of_files(spec))
+
+
+class DrawnBefore:
+    """Fingerprints of many runs: sources are built, and examples drawn, once for all runs that have them in common."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, tuple[Source, str]] = {}
+        self._drawn: dict[str, str] = {}
+
+    def fingerprints(self, spec: RunSpec) -> Mapping[str, str | None]:
+        """See `RunData.fingerprints`.
+
+        Args:
+            spec: A checked configuration.
+
+        Returns:
+            Checksums by name; None: there is none, or it is not known.
+
+        Raises:
+            ValueError: The source cannot be built, or has too few examples.
+        """
+        key = json.dumps(spec.data.source, sort_keys=True)
+        if key not in self._sources:
+            built = build_source(spec.data.source)
+            self._sources[key] = built, source_fingerprint(built)
+        source, print_of_source = self._sources[key]
+        share = spec.regularizer.stopping_share
+        draw = json.dumps([asdict(spec.data), spec.seed, share], sort_keys=True)
+        if draw not in self._drawn:
+            self._drawn[draw] = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share).fingerprint
+        return {"fingerprint": self._drawn[draw], "source": print_of_source} | _of_files(spec)
+
+
+def _of_files(spec: RunSpec) -> dict[str, str | None]:
+    reward = [] if spec.reward is None else [spec.reward.terms, spec.reward.judges]
+    return model_fingerprints(spec.model, spec.finetune) | {"reward": _of_named_files(reward)}
+
+
+def check_data_are_the_same(folder: Path, found: Mapping[str, str | None]) -> None:
+    """Compare with what the run in a folder was made from.
+
+    Args:
+        folder: The run's; without a readable ``data.json`` there is nothing to compare.
+        found: The fingerprints that its configuration leads to now, see `RunData`.
+
+    Raises:
+        DataChangedError: Something that is known on both sides differs.
+    """
+    recorded = read_record(folder)
+    pairs = {key: (recorded.get(key), found[key]) for key in _SAID}
+    differing = [_SAID[key] for key, (then, now) in pairs.items() if None not in (then, now) and then != now]
+    if differing:
+        raise DataChangedError(
+            f"{folder}: changed since this run was made: {'; '.join(differing)}. Put that back, or take another sweep=…, so "
+            "that results of the two are not mixed."
+        )
+
+
+def read_record(folder: Path) -> dict[str, Any]:  # Any: JSON values
+    """The entries of a run's ``data.json``; none where it is not there or unreadable."""
+    try:
+        record = json.loads((folder / DATA_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def write_record(folder: Path, found: RunData) -> None:
+    """Record what a run is made from, in its folder."""
+    write_atomically(folder / DATA_FILE, json.dumps(found.record(), indent=1))
+
+
+def _of_named_files(node: object) -> str | None:
+    """A checksum of the files and folders that a part of a configuration names; None where it names none."""
+    prints = [_of_path(path) for path in _paths(node)]
+    return "-".join(filter(None, prints)) or None
+
+
+def _of_path(path: Path) -> str | None:
+    try:
+        return files_fingerprint(path, ("*",)) if path.is_dir() else paths_fingerprint([path])
+    except (OSError, ValueError):  # a text that cannot be a path
+        return None
+
+
+def _paths(node: object, key: str = "") -> Iterator[Path]:
+    """Texts that are paths by their key or their slashes; a label may be a folder's name by chance."""
+    if isinstance(node, str):
+        if key == "path" or "/" in node:
+            yield Path(node).expanduser()
+    elif isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from _paths(value, name)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _paths(value, key)

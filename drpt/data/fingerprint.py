@@ -1,0 +1,47 @@
+"""Checksums of the data that runs draw from: two runs with the same one may be averaged over seeds, others never."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from itertools import islice
+
+from drpt.data.example import Example
+from drpt.data.source import Source
+
+# Generators never end, and repeat themselves from their seeds: so many examples of a stream tell a changed one.
+_OF_ENDLESS = 128
+_SEED = 0
+
+
+def source_fingerprint(source: Source) -> str:
+    """A checksum of all that a source can draw, the same for every seed of a run.
+
+    Args:
+        source: Finite streams are read to their end; of a source that never ends, the first examples of each stream.
+
+    Returns:
+        64 hexadecimal digits, of the texts in the order of the source.
+    """
+    digest = hashlib.sha256()
+    limit = _OF_ENDLESS if source.is_endless else None
+    for name in ("general", "target", "evaluation"):
+        stream: Iterator[Example] = getattr(source, name)(_SEED)
+        for example in islice(stream, limit):
+            digest.update(example_line(name, example))
+    return digest.hexdigest()
+
+
+def example_line(stream: str, example: Example) -> bytes:
+    """What a checksum takes in of an example: its texts.
+
+    Args:
+        stream: The stream or pool that the example belongs to.
+        example: A conversation; of preferences, the rejected response counts too.
+
+    Returns:
+        One JSON value.
+    """
+    texts = [[message.role, message.content] for message in example.messages]
+    if "rejected" in example.payload:  # of preferences
+        texts.append(["rejected", str(example.payload["rejected"])])
+    return json.dumps([stream, texts]).encode()

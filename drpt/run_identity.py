@@ -1,0 +1,197 @@
+"""What a run is: which of its settings can change its result, which cannot, and which tells replicates apart; no torch.
+
+The one place for it. Folders are named by it, so that a job is found again and not done twice; tables and `drpt outcome` pool
+by it, so that runs are averaged if and only if their seeds alone differ; W&B groups by it. Every key of
+`drpt.app.schema.RunSpec` is in exactly one of the lists below (a test looks).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from drpt.geometry.catalogue import SETS, ProductsMethod
+from drpt.objectives.choices import KlControl
+
+# Draws what is random: target examples, order, adapters, dropout, responses. Runs that differ in it alone are replicates.
+REPLICATE = "seed"
+
+# Keys that can change a result, or that name a point in tables. Of `data.source`, `reward.terms` and `reward.judges`, all that
+# is below them.
+RESULT: Mapping[str, tuple[str, ...]] = {
+    "task": ("name", "default_dropout"),
+    "model": ("source", "name", "revision", "chat_template", "gradient_checkpointing"),
+    "finetune": ("method", "rank", "alpha", "dropout", "target_modules", "default_lr", "adapter", "adapter_use"),
+    "data": (
+        *("name", "source", "num_target", "num_general", "num_eval", "general_rows", "target_rows", "max_length"),
+        *("packing", "split_seed"),
+    ),
+    "regularizer": (
+        *("name", "set", "partition", "score", "strength", "relaxation", "step_size", "auto_memory", "products", "scope"),
+        *("pool", "base_weights", "stopping_share"),
+    ),
+    "sketch": ("kind", "left_width", "right_width", "seed", "refresh_steps"),
+    "optimizer": ("lr", "betas", "eps", "weight_decay", "schedule", "warmup_share", "clip_norm"),
+    "trainer": ("max_steps", "accelerator", "precision", "micro_batches"),
+    "evaluation": ("every_steps", "batch_rows", "num_generate", "max_new_tokens", "pass_k"),
+    "algorithm": (
+        *("name", "normalisation", "clip_low", "clip_high", "epochs", "old_logprobs", "importance_cap"),
+        *("target.source", "target.objective", "target.refresh_steps"),
+        *("advantage", "kl_coefficient", "kl_gradient", "zero_variance", "resample_rounds"),
+        *("discount", "decay", "whiten_rewards", "whiten_advantages", "entropy_coefficient"),
+        *("kl.control", "kl.coefficient", "kl.target", "kl.horizon", "kl.estimator", "kl.stop"),
+        *("value.coefficient", "value.clip", "value.lr", "score.scaling", "score.clip"),
+    ),
+    "rollout": ("engine", "dtype", "num_prompts", "num_responses", "max_tokens", "temperature", "top_p", "top_k"),
+    "reward": ("name", "terms", "judges"),
+}
+
+# Keys that change no result, and why.
+NO_RESULT: Mapping[str, str] = {
+    "sweep": "where results go",
+    "runs_folder": "where results go",
+    "logger.name": "where results are shown",
+    "logger.mode": "where results are shown",
+    "logger.project": "where results are shown",
+    "logger.entity": "where results are shown",
+    "trainer.retain_mib": "a second pass computes the same update",
+    "trainer.check_capture": "looks at updates and leaves them as they are",
+    "trainer.score_check_steps": "looks at scores and leaves them as they are",
+    "trainer.checkpoint_every_steps": "a resumed run equals one that never stopped",
+    "trainer.keep_steps": "what is kept of a run",
+    "rollout.probe_every": "looks at log-probabilities and leaves them as they are",
+    "rollout.probe_responses": "looks at log-probabilities and leaves them as they are",
+    "rollout.probe_bound": "ends a run or leaves it as it is",
+    "rollout.kv_cache_mib": "the engine's memory",
+    "rollout.threads": "the engine's speed",
+    "rollout.url": "where the engine is",
+    "rollout.token_variable": "how the engine is reached",
+    "rollout.weights_folder": "how the engine is reached",
+}
+
+# Keys that came into being after the first runs, with the value under which a run is what it was without them.
+_LATER: Mapping[str, object] = {
+    "finetune.adapter": None,
+    "finetune.adapter_use": None,
+    "data.source.needs_response": True,
+    "reward.judges": {},
+}
+# Keys that were part of folders' names before they were found to change nothing, with the default that they had then.
+_ONCE_IN_NAMES: Mapping[str, object] = {"trainer.checkpoint_every_steps": 50, "trainer.keep_steps": []}
+
+
+def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All that can change a run's result, the seed included.
+
+    Sections of other tasks (null), options that have no effect beside others (``sketch`` without sketched products, the target
+    of a fixed KL coefficient, the strength of a set that has none) and later options at their neutral values are left out, so
+    that two configurations under which the same is computed have the same identity.
+
+    Args:
+        config: A configuration in plain values, interpolations resolved; other keys are passed over, and those that a run of
+            an earlier version does not have are left out.
+
+    Returns:
+        Plain values, nested as in the configuration.
+    """
+    identity: dict[str, Any] = {REPLICATE: config[REPLICATE]}
+    for section, keys in RESULT.items():
+        values = config.get(section)
+        if values is None:
+            continue
+        for key in keys:
+            found, value = _look_up(values, key)
+            if found:
+                _put(identity, f"{section}.{key}", _plain(value))
+    regularizer = identity.get("regularizer", {})
+    if regularizer.get("set") in SETS and SETS[regularizer["set"]].strength is None:
+        regularizer["strength"] = None
+    for dial in ("strength", "relaxation"):  # a number or a word: 1 and 1.0 are the same number
+        if isinstance(regularizer.get(dial), int):
+            regularizer[dial] = float(regularizer[dial])
+    if regularizer.get("products") != ProductsMethod.SKETCH.value:
+        identity.pop("sketch", None)
+    if identity.get("algorithm", {}).get("kl", {}).get("control") == KlControl.FIXED:
+        for option in ("target", "horizon"):
+            identity["algorithm"]["kl"].pop(option, None)
+    for key, neutral in _LATER.items():
+        section, _, option = key.rpartition(".")
+        found, values = _look_up(identity, section)
+        if found and isinstance(values, dict) and values.get(option, object()) == neutral:
+            del values[option]
+    return identity
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, object]:
+    """What the replicates of one point have in common.
+
+    Args:
+        config: See `identity_of`.
+
+    Returns:
+        The identity without the seed, flattened: ``{"optimizer.lr": 1e-3, …}``.
+    """
+    return dict(_flattened({key: value for key, value in identity_of(config).items() if key != REPLICATE}, ""))
+
+
+def job_name(config: Mapping[str, Any]) -> str:
+    """The name of a run's folder: readable, with a short checksum of the identity.
+
+    Args:
+        config: See `identity_of`.
+
+    Returns:
+        Such as ``layerwise_subset-0.5-seed0-3fa91c05b7``.
+    """
+    identity = identity_of(config)
+    regularizer = identity["regularizer"]
+    relaxation = regularizer["relaxation"]
+    rho = f"rho{relaxation}" if isinstance(relaxation, str) else f"rho{relaxation:g}"
+    dials = [regularizer["strength"], rho if relaxation else None]
+    parts = [regularizer["name"], *(str(dial) for dial in dials if dial is not None), f"seed{identity[REPLICATE]}"]
+    for key, value in _ONCE_IN_NAMES.items():
+        _put(identity, key, value)
+    return re.sub(r"[^\w.+-]+", "_", "-".join([*parts, checksum(identity)[:10]]))
+
+
+def checksum(values: Mapping[str, Any]) -> str:
+    """A checksum of plain values.
+
+    Args:
+        values: What JSON can hold; the order of keys does not matter.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _look_up(values: Mapping[str, Any], path: str) -> tuple[bool, Any]:  # Any: a configuration's values
+    for key in path.split("."):
+        if not isinstance(values, Mapping) or key not in values:
+            return False, None
+        values = values[key]
+    return True, values
+
+
+def _put(values: dict[str, Any], path: str, value: object) -> None:
+    *sections, last = path.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[last] = value
+
+
+def _plain(value: object) -> object:
+    """A copy whose parts can be changed."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _flattened(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
