@@ -43,7 +43,7 @@ def check_interval(
     is_low_included: bool = True,
     is_high_included: bool = True,
 ) -> None:
-    """Require a number within bounds; NaN is in no interval, infinity only where it is a bound that counts.
+    """Require a finite number within bounds.
 
     Args:
         option: Full name of the option, as typed on the command line.
@@ -52,13 +52,15 @@ def check_interval(
         high: Largest value.
         meaning: What the number is, for the reader of the message.
         is_low_included: Whether ``low`` itself is admitted.
-        is_high_included: Whether ``high`` itself is admitted; infinity never is.
+        is_high_included: Whether ``high`` itself is admitted.
 
     Raises:
-        ValueError: ``value`` lies outside.
+        ValueError: ``value`` lies outside, or is infinite or no number.
     """
+    if not math.isfinite(value):
+        raise ValueError(f"{option}={value} must be finite: {meaning}.")
     above = value >= low if is_low_included else value > low
-    below = (value <= high if is_high_included else value < high) and value < math.inf
+    below = value <= high if is_high_included else value < high
     if above and below:
         return
     if math.isinf(high):

@@ -6,6 +6,7 @@ from inspect import Parameter, signature
 from typing import Any
 
 from drpt.checks import did_you_mean
+from drpt.kinds import Kind, check_kind, kinds_of_arguments
 
 
 def build_plugin(option: str, node: Mapping[str, Any], *, methods: Sequence[str], protocol: str) -> Any:  # Any: a protocol's
@@ -21,8 +22,8 @@ def build_plugin(option: str, node: Mapping[str, Any], *, methods: Sequence[str]
         The object.
 
     Raises:
-        ValueError: The path leads to no such class, a key is not one of its, or a value breaks its rules; what the class
-            says of a key is given the key's full name.
+        ValueError: The path leads to no such class, a key is not one of its or missing, or a value is of another kind than
+            the class's annotation says or breaks its rules; what the class says of a key is given the key's full name.
     """
     if "_target_" not in node:
         raise ValueError(f"{option}._target_ is needed: the dotted path of a class like {protocol}.")
@@ -44,9 +45,15 @@ def build_plugin(option: str, node: Mapping[str, Any], *, methods: Sequence[str]
         if key not in known and not takes_any:
             choices = f"Choices: {', '.join(known)}" if known else "It takes none"
             raise ValueError(f"{option}.{key} is not known.{did_you_mean(key, known)} {choices}.")
+    for key, parameter in own.items():
+        if key in known and key not in keys and parameter.default is Parameter.empty:
+            raise ValueError(f"{option}.{key} is needed: add +{option}.{key}=…")
+    kinds = kinds_of_arguments(cls)
+    for key, value in keys.items():
+        check_kind(f"{option}.{key}", value, kinds.get(key, Kind()))
     try:
         return cls(**keys)
-    except TypeError as error:  # a key that is needed and missing, or a value of the wrong kind
+    except TypeError as error:  # a value of a kind that the annotations did not exclude
         raise ValueError(f"{option}: {error}.") from error
     except ValueError as error:
         raise ValueError(_with_full_name(str(error), option, known)) from error

@@ -24,6 +24,7 @@ FREE = {
     "checks",
     "errors",
     "files",
+    "kinds",
     "memory",
     "metrics",
     "plugins",

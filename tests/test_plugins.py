@@ -83,7 +83,7 @@ def test_the_class_is_built_with_its_keys():
         ("Speaks", {"wrd": "a"}, r"^test\.node\.wrd is not known\. Did you mean 'word'\? Choices: word, loud"),
         ("Child", {"wrd": "a"}, r"^test\.node\.wrd is not known\. Did you mean 'word'\?"),
         ("Plain", {"word": "a"}, r"^test\.node\.word is not known\. It takes none"),
-        ("Speaks", {}, r"^test\.node: .*missing 1 required keyword-only argument: 'word'"),
+        ("Speaks", {}, r"^test\.node\.word is needed: add \+test\.node\.word=…$"),
         ("Speaks", {"word": 3}, r"^test\.node: word must be a text"),
     ],
 )

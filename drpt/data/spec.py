@@ -1,9 +1,11 @@
 """The `data` config group: its keys and rules, without torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from drpt.checks import check_interval
+from drpt.kinds import shown_value
 
 
 @dataclass(kw_only=True)
@@ -40,6 +42,11 @@ class DataSpec:
                 check_interval(f"data.{key}", value, low=1, meaning=meaning)
         check_interval("data.max_length", self.max_length, low=8, meaning="tokens of a conversation")
         check_interval("data.split_seed", self.split_seed, low=0, meaning="a seed")
+        if not isinstance(self.source, Mapping):
+            raise ValueError(
+                f"data.source={shown_value(self.source)} must be a mapping, {{_target_: the dotted path of a class, …}}; "
+                "data=… chooses one."
+            )
         if self.target_rows > self.num_target:
             raise ValueError(
                 f"data.target_rows={self.target_rows} must be at most data.num_target={self.num_target}: "
