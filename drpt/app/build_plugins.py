@@ -2,11 +2,12 @@
 
 from itertools import islice
 
+from drpt.app.errors import NotForTaskError
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
-from drpt.data.preferences import require_pairs
+from drpt.data.preferences import NoPairsError, require_pairs
 from drpt.data.reasoning import RUNS_ANSWERS
-from drpt.data.source import Source, require_responses
+from drpt.data.source import NoResponsesError, Source, require_responses
 from drpt.models.adapter_folder import read_adapter
 from drpt.models.model_folder import pretrained_place
 from drpt.rewards.build import build_judges, build_reward
@@ -24,17 +25,21 @@ def build_plugins(spec: RunSpec) -> Source:
         The source.
 
     Raises:
+        NotForTaskError: The task has no use for such data.
         ValueError: A path leads to no source, reward or judge, a key is not one of its, a value breaks its rules, or the task
             or the reward needs responses that the source does not have; ``model.name`` or ``finetune.adapter`` names a folder
             that holds something else.
     """
     check_model_folders(spec)
     source = build_source(spec.data.source)
-    if spec.task.name == "reward":
-        for stream in (source.general, source.target, source.evaluation):
-            require_pairs(list(islice(stream(0), 1)))
-    elif not spec.task.draws_responses:
-        require_responses(source, name=spec.data.name, why=f"task={spec.task.name} imitates responses")
+    try:
+        if spec.task.name == "reward":
+            for stream in (source.general, source.target, source.evaluation):
+                require_pairs(list(islice(stream(0), 1)))
+        elif not spec.task.draws_responses:
+            require_responses(source, name=spec.data.name, why=f"task={spec.task.name} imitates responses")
+    except (NoPairsError, NoResponsesError) as error:
+        raise NotForTaskError(str(error), group="data") from error
     if spec.reward is not None:
         for term in build_reward(spec.reward).comparing:
             why = f"reward={spec.reward.name} compares answers with them (reward.terms.{term})"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+import drpt
+
 _DESCRIPTION = """\
 drpt: data-regularized post-training of language models.
 
@@ -66,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="drpt", description=_DESCRIPTION, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--version", action="version", version=f"drpt {drpt.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     commands.add_parser("train", help="one run, or a sweep with -m", add_help=False)  # for the list; see main
     resume = commands.add_parser(
@@ -105,16 +108,27 @@ def _parser() -> argparse.ArgumentParser:
         help="most memory for the logits held at once, of all replicates together; less takes longer; default: 512",
     )
     for command, run in ((resume, _resume), (table, _table), (report, _report), (outcome, _outcome)):
-        command.add_argument("folder", nargs="?", type=Path, help="a sweep's folder; default: the newest under --runs")
-        command.add_argument("--runs", type=Path, default=Path("runs"), help="where sweeps are; default: runs")
+        command.add_argument("folder", nargs="?", type=_path, help="a sweep's folder; default: the newest under --runs")
+        command.add_argument("--runs", type=_path, default=Path("runs"), help="where sweeps are; default: runs")
         command.set_defaults(run_command=run)
     _add_probe(commands)
     explain = commands.add_parser(
         "explain",
         help="what a regularizer is, what it costs, and where its strength leads",
+        usage="drpt explain [PRESET] [group=choice] [key=value] …",
         description="Formula, relatives, source, products needed, what the ends of the strength lead to, and what each kind of "
         "layer costs, for a preset and overrides as for drpt train (drpt explain layerwise_hull finetune=full "
         "data.max_length=1024); without any, all sets in short.",
+    )
+    # For the help alone: `main` takes the words out, since they may stand in any order.
+    explain.add_argument(
+        "preset", nargs="?", metavar="PRESET", help="a regularizer, as in regularizer=PRESET; default: all sets"
+    )
+    explain.add_argument(
+        "words",
+        nargs="*",
+        metavar="group=choice, key=value",
+        help="as for drpt train: model, fine-tuning, rows and lengths decide what a step costs",
     )
     explain.set_defaults(run_command=_explain)
     doctor = commands.add_parser(
@@ -162,8 +176,8 @@ def _add_probe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     probe.add_argument("--partitions", nargs="+", choices=PARTITIONS, default=list(PARTITIONS), help="default: all four")
     probe.add_argument("--batch-tokens", type=_positive, default=384, help="tokens a pass; default: 384")
     probe.add_argument("--seed", type=int, default=0, help="of the draws; default: 0")
-    probe.add_argument("--runs", type=Path, default=Path("runs"), help="where results go; default: runs")
-    probe.add_argument("--out", type=Path, help="folder of the results; default: a new one under --runs")
+    probe.add_argument("--runs", type=_path, default=Path("runs"), help="where results go; default: runs")
+    probe.add_argument("--out", type=_path, help="folder of the results; default: a new one under --runs")
     probe.set_defaults(run_command=_probe)
 
 
@@ -172,6 +186,9 @@ def _train(words: list[str]) -> int:
         from drpt.app.train_help import show_help
 
         show_help(_stdout())
+        return 0
+    if "--version" in words:
+        _stdout().print(f"drpt {drpt.__version__}")
         return 0
     from drpt.app.launch import launch
 
@@ -244,11 +261,14 @@ def _folder_of(options: argparse.Namespace) -> Path:
 
 def _probe(options: argparse.Namespace) -> int:
     from drpt.analysis.probe_grid import FAMILIES
-    from drpt.app.probe import run_probe
+    from drpt.app.probe_words import read_probe_words
 
     if "all" in options.families:
         options.families = tuple(FAMILIES)
-    return run_probe(options, _stdout())
+    asked = read_probe_words(options.overrides)
+    from drpt.app.probe import run_probe  # torch: not before the words are known to be good
+
+    return run_probe(options, asked, _stdout())
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -262,6 +282,10 @@ def _outcome(options: argparse.Namespace) -> int:
     from drpt.app.outcome import run_outcome
 
     return run_outcome(folder, logits_mib=options.logits_mib, console=_stdout())
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()  # a shell leaves --runs=~/runs as it is
 
 
 def _positive(text: str) -> int:

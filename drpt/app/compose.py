@@ -1,92 +1,146 @@
-"""Composing configurations outside a Hydra run, and saying what is wrong with the ones that cannot be composed."""
+"""Composing configurations: choices by Hydra, then one word after another, so that every fault is found and said our way."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, ValidationError
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.errors import HydraException
+from omegaconf import Container, DictConfig, Node, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from drpt.app.config import ConfigError, register
-from drpt.app.paths import config_folder
-from drpt.checks import did_you_mean
+from drpt.app.command import Said, base_words, read_command
+from drpt.app.complaints import explain_refusal
+from drpt.app.config import check_config
+from drpt.app.errors import ConfigError, NotForTaskError
+from drpt.app.groups import compose_groups
+from drpt.app.options import unknown_options
+from drpt.app.schema import RunSpec
+
+_REFUSALS = (HydraException, OmegaConfBaseException, AssertionError, ValueError, TypeError, KeyError, AttributeError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composition:
+    """A configuration, and what is wrong with the words that it was made of."""
+
+    config: DictConfig  # without the words that are wrong; Hydra's own node is there
+    faults: tuple[str, ...]
 
 
 def compose_run(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
     """Compose a run's configuration as `drpt train` does.
 
     Args:
-        overrides: As on the command line, without sweeps.
+        overrides: Words as on the command line, without sweeps.
         with_hydra: Whether Hydra's own node is there too.
 
     Returns:
-        The configuration; values are checked by `check_config`.
+        The configuration; values are checked by `drpt.app.config.check_config`.
 
     Raises:
-        ConfigError: A group, option or key does not exist or belongs to a group that is null, or a value has the wrong type.
+        ConfigError: A group, choice or option does not exist or belongs to a group that is null, or a value is of a wrong
+            kind; a line for each fault.
     """
-    register()
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return compose("train", list(overrides), return_hydra_config=with_hydra)
-    except HydraException as error:
-        raise ConfigError(explain(error)) from error
-    except (AssertionError, ValueError) as error:  # what Hydra says of keys of a group that is null, and of a null for a group
-        raise ConfigError("\n".join(_faults_of_null_groups(overrides)) or f"Hydra: {error}") from error
+    composition = compose(read_command(overrides, is_sweep=False))
+    if composition.faults:
+        raise ConfigError("\n".join(composition.faults))
+    if not with_hydra:
+        _without_hydra(composition.config)
+    return composition.config
 
 
-def _faults_of_null_groups(overrides: Sequence[str]) -> list[str]:
-    groups = {path.name for path in config_folder().iterdir() if path.is_dir()}
-    pairs = [(word, word.partition("=")[0].lstrip("+"), word.partition("=")[2]) for word in overrides]
-    faults = [
-        f"{word}: a group cannot be null; ~{key} takes it away."
-        for word, key, value in pairs
-        if key in groups and value == "null"
-    ]
-    if faults:
-        return faults
-    chosen = compose_run([word for word, key, _ in pairs if "." not in key])
-    for _, key, _ in pairs:
-        group = key.partition(".")[0]
-        if group != key and group in groups and chosen.get(group) is None:
-            faults.append(f"{key}: {group} is null here; {_what_brings(group)}.")
-    return faults
-
-
-def _what_brings(group: str) -> str:
-    tasks = sorted(path.stem for path in config_folder().glob("task/*.yaml") if f"override /{group}:" in path.read_text())
-    choices = sorted(path.stem for path in config_folder().glob(f"{group}/*.yaml"))
-    brings = " or ".join(f"task={task}" for task in tasks)
-    return f"{brings} brings it" if tasks else f"choose one of {', '.join(f'{group}={choice}' for choice in choices)}"
-
-
-def explain(error: HydraException) -> str:
-    """Hydra's complaint in our words: option, value, rule and choices.
+def compose(command: Sequence[Said]) -> Composition:
+    """Compose the configuration of a command.
 
     Args:
-        error: Raised while composing.
+        command: Of one value a word.
 
     Returns:
-        One or two lines.
+        The configuration and the faults of its words.
+
+    Raises:
+        ConfigError: The choices cannot be composed.
     """
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        hint = did_you_mean(name, error.options)
-        return f"{group}={name!r} is not known.{hint} Choices: {', '.join(error.options)}."
-    if isinstance(error, OverrideParseException):
-        return f"{str(error).splitlines()[0]}: write option=value."
-    cause = error.__cause__
-    if isinstance(error, ConfigCompositionException) and isinstance(cause, ConfigAttributeError | ConfigKeyError):
-        key = str(cause.full_key)
-        parent = key.rpartition(".")[0]
-        known = [str(name) for name in cause.parent_node or () if name != "hydra"]
-        name = key.rpartition(".")[2]
-        where = f"In {parent} there is" if parent else "There is"
-        choices = f" It has: {', '.join(known)}." if known else f" A new key is added with a plus: +{key}=…"
-        return f"{where} no {name!r}.{did_you_mean(name, known)}{choices}"
-    if isinstance(cause, ValidationError):
-        return f"{cause.full_key}: {str(cause).splitlines()[0]}."
-    # Hydra's own text is good for the rest, such as a line that does not parse.
-    return str(error).split("\nConfig search path")[0].split("\nSee https")[0].strip()
+    config = compose_groups(base_words(command))
+    faults = []
+    for said in command:
+        if not said.is_base:
+            try:
+                apply(said, config)
+            except ConfigError as error:
+                faults.append(str(error))
+    faults += unknown_options(plain(config))
+    return Composition(config=config, faults=tuple(dict.fromkeys(faults)))
+
+
+def check_composition(composition: Composition) -> RunSpec:
+    """Check a configuration, and report what is wrong with its words and its values together.
+
+    Args:
+        composition: See `compose`.
+
+    Returns:
+        Plain dataclasses and values.
+
+    Raises:
+        NotForTaskError: The task has no use for one of the choices.
+        ConfigError: A word or a value is wrong; a line for each fault.
+    """
+    faults = list(composition.faults)
+    try:
+        spec = check_config(composition.config)
+    except NotForTaskError:
+        if not faults:
+            raise
+    except ConfigError as error:
+        faults += str(error).splitlines()
+    if faults:
+        raise ConfigError("\n".join(dict.fromkeys(faults)))
+    return spec
+
+
+def apply(said: Said, config: DictConfig) -> None:
+    """Set what a word says.
+
+    Args:
+        said: Of one value, not about a group.
+        config: Changed in place; as it was where the word is refused.
+
+    Raises:
+        ConfigError: There is no such option, or the value is of another kind.
+    """
+    if _is_in_null(said.typed.key, config):
+        raise ConfigError(explain_refusal(said.typed, KeyError(said.typed.key), plain(config)))
+    try:
+        ConfigLoaderImpl._apply_overrides_to_config([said.override], config)
+    except _REFUSALS as error:
+        raise ConfigError(explain_refusal(said.typed, error, plain(config))) from error
+
+
+def plain(config: DictConfig) -> dict[str, Any]:  # Any: a configuration's values
+    """A configuration in plain values, interpolations as they are, without Hydra's own node."""
+    return {
+        str(key): OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node._value()
+        for key in config
+        if key != "hydra"
+        for node in [config._get_node(key)]
+    }
+
+
+def _is_in_null(option: str, config: DictConfig) -> bool:
+    """Whether a section around the option is null: Hydra would make one of this option alone."""
+    node: object = config
+    for part in option.split(".")[:-1]:
+        if not isinstance(node, DictConfig) or part not in node:
+            return False
+        node = node._get_node(part)
+        if isinstance(node, Container | Node) and node._is_none():
+            return True
+    return False
+
+
+def _without_hydra(config: DictConfig) -> None:
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    OmegaConf.set_struct(config, True)

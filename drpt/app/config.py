@@ -1,25 +1,24 @@
 """From a composed configuration to a checked `RunSpec`; no torch."""
 
-import copy
+import os
 from dataclasses import fields
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import Container, DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from drpt.app.build_spec import build_spec
+from drpt.app.complaints import explain_interpolation
+from drpt.app.errors import ConfigError
+from drpt.app.options import ALGORITHMS
 from drpt.app.schema import RunSpec
 from drpt.geometry.catalogue import SETS
-from drpt.modules.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
-from drpt.modules.ppo_spec import PpoSpec
 from drpt.run_identity import job_name
 
-# Schemas of the group `algorithm`, by the name that its presets begin with.
-ALGORITHMS: dict[str, type[AlgorithmSpec]] = {"group_schema": GroupAlgorithmSpec, "ppo_schema": PpoSpec}
-
-
-class ConfigError(ValueError):
-    """A configuration breaks rules; the message lists every fault."""
+Config = TypeVar("Config", DictConfig, dict[str, Any])
+_FAULTY = object()
 
 
 def register() -> None:
@@ -29,6 +28,8 @@ def register() -> None:
     for name, node in ALGORITHMS.items():
         store.store(group="algorithm", name=name, node=node)
     OmegaConf.register_new_resolver("drpt_job", _job_of_root, replace=True)
+    OmegaConf.register_new_resolver("drpt_folder", _folder_of_root, replace=True)
+    OmegaConf.register_new_resolver("drpt_home", os.path.expanduser, replace=True)
     OmegaConf.register_new_resolver("drpt_of_new_adapter", _of_new_adapter, replace=True)
 
 
@@ -42,46 +43,71 @@ def check_config(config: DictConfig) -> RunSpec:
         Plain dataclasses and values, interpolations resolved.
 
     Raises:
-        ConfigError: At least one value breaks its rule.
+        ConfigError: A key is in no schema, an interpolation leads nowhere, or a value is missing or breaks its rule.
     """
-    faults: list[str] = []
-    for field in fields(RunSpec):
-        try:
-            section = config[field.name]
-            if isinstance(section, DictConfig):
-                OmegaConf.to_object(section)
-        except MissingMandatoryValue:
-            pass  # reported below with its full name
-        except (ValueError, OmegaConfBaseException) as error:
-            faults.append(_first_line_of(error))
-    own = _own_sections(config)
-    faults += [f"{key} is needed: add {key}=…" for key in sorted(OmegaConf.missing_keys(own))]
+    values, faults = resolve(config)
     if not faults:
-        try:
-            spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunSpec), own))
-        except ValueError as error:
-            faults.append(_first_line_of(error))
-    if faults:
-        raise ConfigError("\n".join(faults))
-    assert isinstance(spec, RunSpec)
-    return spec
+        return build_spec(values)
+    lines = list(faults.values())
+    try:
+        build_spec(values)
+    except ConfigError as error:
+        unread = tuple(f"{option} is needed" for option in faults)
+        lines += [line for line in str(error).splitlines() if not line.startswith(unread)]
+    raise ConfigError("\n".join(lines))
 
 
-def _own_sections(config: DictConfig) -> DictConfig:
-    own = copy.copy(config)
-    OmegaConf.set_struct(own, False)
-    OmegaConf.set_readonly(own, False)
-    own.pop("hydra", None)
-    return own
+def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
+    """A configuration in plain values, interpolations resolved.
+
+    Args:
+        config: Composed; Hydra's own node is left out.
+
+    Returns:
+        Values, without those whose interpolation leads nowhere; and a line for each of these, by option.
+    """
+    faults: dict[str, str] = {}
+    found = {str(key): _value_of(config, key, str(key), faults) for key in config if key != "hydra"}
+    return {key: value for key, value in found.items() if value is not _FAULTY}, faults
 
 
-def _first_line_of(error: Exception) -> str:
-    # OmegaConf appends its own particulars in further lines.
-    lines = str(error).strip().split("\n    full_key")[0]
-    return lines or type(error).__name__
+def resolve_option(config: DictConfig, option: str, faults: dict[str, str]) -> tuple[bool, Any]:  # Any: an option's value
+    """One option in plain values.
+
+    Args:
+        config: Composed.
+        option: Its full name; it is there.
+        faults: Lines by option, where one is added if its interpolation leads nowhere.
+
+    Returns:
+        Whether there is a value, and the value.
+    """
+    section, _, key = option.rpartition(".")
+    parent = OmegaConf.select(config, section) if section else config
+    if isinstance(parent, ListConfig) or not isinstance(parent, DictConfig):
+        return False, None
+    value = _value_of(parent, key, option, faults)
+    return value is not _FAULTY, value
 
 
-def drop_unused_strength(config: DictConfig) -> DictConfig:
+def _value_of(parent: Any, key: Any, option: str, faults: dict[str, str]) -> Any:  # Any: a container and a value of it
+    node = parent._get_node(key)
+    if not isinstance(node, Container) and not node._is_interpolation():
+        return node._value()
+    try:
+        value = None if node._is_none() else "???" if node._is_missing() else parent[key]
+    except (OmegaConfBaseException, RecursionError) as error:
+        faults[option] = explain_interpolation(option, node._value(), error)
+        return _FAULTY
+    if isinstance(value, ListConfig):
+        return [_value_of(value, place, f"{option}.{place}", faults) for place in range(len(value))]
+    if isinstance(value, DictConfig):
+        inner = {str(name): _value_of(value, name, f"{option}.{name}", faults) for name in value}
+        return {name: found for name, found in inner.items() if found is not _FAULTY}
+    return value
+
+
+def drop_unused_strength(config: Config) -> Config:
     """Set the strength of a set that has none to null.
 
     A sweep of strengths over several regularizers gives every one of them each strength; for a set without one they are all
@@ -93,8 +119,9 @@ def drop_unused_strength(config: DictConfig) -> DictConfig:
     Returns:
         The same object.
     """
-    if config.regularizer.set in SETS and SETS[config.regularizer.set].strength is None:
-        config.regularizer.strength = None
+    regularizer = config["regularizer"]
+    if regularizer["set"] in SETS and SETS[regularizer["set"]].strength is None:
+        regularizer["strength"] = None
     return config
 
 
@@ -117,8 +144,25 @@ def plain_config(config: Container) -> dict[str, Any]:
     return {name: plain(config[name]) for name in names}
 
 
+def job_folder(config: Container) -> Path:
+    """The folder of a run, from the current one or absolute.
+
+    Args:
+        config: The run's, composed.
+
+    Returns:
+        ``runs_folder``, the sweep and the job's name.
+    """
+    values = plain_config(config)
+    return Path(values["runs_folder"]).expanduser() / values["sweep"] / job_name(values)
+
+
 def _job_of_root(*, _root_: Container) -> str:
     return job_name(plain_config(_root_))
+
+
+def _folder_of_root(*, _root_: Container) -> str:
+    return str(job_folder(_root_).absolute())
 
 
 def _of_new_adapter(value: Any, *, _parent_: DictConfig) -> Any:  # Any: a number of either kind

@@ -9,7 +9,7 @@ from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.schema import RunSpec
 from drpt.geometry.catalogue import AUTO, SCORES, SETS, Partition, ProductsMethod, Scope, SetEntry
-from drpt.geometry.spec import RegularizerSpec
+from drpt.geometry.spec import PHASE, RegularizerSpec
 
 _PARTITIONS = {
     Partition.GLOBAL: "one block of all parameters: one choice for the whole model, the smallest set",
@@ -49,6 +49,9 @@ def explain_regularizer(overrides: Sequence[str], console: Console) -> int:
 
 def _checked(overrides: Sequence[str]) -> RunSpec:
     config = compose_run([*overrides, "sweep=explain"])
+    if config.regularizer.pool == PHASE and not any(word.startswith("task=") for word in overrides):
+        # A choice a rollout phase goes with tasks that have such; which of them does not matter here.
+        config = compose_run(["task=rlvr", *overrides, "sweep=explain"])
     is_auto = AUTO in {config.regularizer.strength, config.regularizer.relaxation}
     if is_auto and not any(word.startswith("data.target_rows=") for word in overrides):
         # So that automatic strengths, which look at a spread, can be asked about without saying so.
@@ -115,7 +118,7 @@ def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
     yield "rows", f"{' and '.join(rows)} rows in every step"
     if spec.chooses_by_phase:
         yield "choice", "once a rollout phase, over all its responses: what is dropped is not trained on, and the steps that"
-        yield "", "follow are ordinary ones (IIF); in tasks without rollouts, in every step"
+        yield "", "follow are ordinary ones (IIF)"
     if rule.is_constant and rule.needs_target and rule.scope is Scope.PAPER:
         yield "costs", "no products: weights of linear layers get one weighted mean, all other parameters the general mean"
         return

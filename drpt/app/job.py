@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from drpt.analysis.run import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, SUMMARY_FILE
 from drpt.app.build_plugins import build_plugins
-from drpt.app.config import check_config, drop_unused_strength
+from drpt.app.config import check_config, drop_unused_strength, job_folder
 from drpt.app.run_data import DrawnBefore, check_data_are_the_same, describe_data, write_record
 from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
@@ -38,7 +38,7 @@ def run_job(config: DictConfig) -> str:
     """
     hydra = HydraConfig.get()
     is_sweep = hydra.mode is RunMode.MULTIRUN
-    folder = Path(hydra.runtime.output_dir)
+    folder = job_folder(config).absolute()
     number = f" #{hydra.job.num}" if is_sweep else ""
     try:
         spec = check_config(drop_unused_strength(config) if is_sweep else config)

@@ -1,32 +1,24 @@
-"""Handing a training command to Hydra, after the parts that can be checked at once have been checked."""
+"""Running what the words of `drpt train` ask for, and running it again: `drpt resume`."""
 
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from hydra import main as hydra_main
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from drpt.analysis.run import COMMANDS_FILE, ResultsError
-from drpt.app.build_plugins import build_plugins
-from drpt.app.compose import compose_run
-from drpt.app.config import ConfigError, check_config, plain_config, register
-from drpt.app.job import check_finished, is_finished, run_job
-from drpt.app.paths import config_folder
+from drpt.app.command import base_words, read_command
+from drpt.app.compose import compose
+from drpt.app.errors import ConfigError
+from drpt.app.hydra_run import ask, run_jobs, run_one
+from drpt.app.job import check_finished, is_finished
+from drpt.app.prepare import MULTIRUN, QUESTIONS, prepare
 from drpt.app.run_data import DataChangedError, DrawnBefore
 from drpt.app.schema import RunSpec
-from drpt.app.sweep import plan_sweep, without_sweeps
-from drpt.run_identity import job_name
-
-_MULTIRUN = {"-m", "--multirun"}
-# Hydra's options that ask about the configuration and train nothing.
-_QUESTIONS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
+from drpt.app.sweep import SweepPlan
+from drpt.app.words import word
 
 
 def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
@@ -42,76 +34,76 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
     Raises:
         ConfigError: The command cannot be right.
     """
-    if not _QUESTIONS.isdisjoint(words):
-        _run_hydra(list(words))
+    if not QUESTIONS.isdisjoint(words):
+        _answer(words)
         return None
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError(
-            f"WORLD_SIZE={os.environ['WORLD_SIZE']}: drpt train is one process, and several would write the same folders. "
-            "Start it without torchrun; several processes are for training loops of your own (drpt.GradientCapture)."
-        )
-    flags = [word for word in words if word.startswith("-")]
-    if unknown := set(flags) - _MULTIRUN:
-        raise ConfigError(f"{sorted(unknown)[0]} is not an option of drpt train. Options: -m, {', '.join(sorted(_QUESTIONS))}.")
-    overrides = [word for word in words if not word.startswith("-")]
-    is_sweep = bool(flags)
-    config = compose_run(without_sweeps(overrides) if is_sweep else overrides, with_hydra=True)
-    if OmegaConf.is_missing(config, "sweep"):
-        overrides.append(f"sweep={datetime.now():%Y-%m-%d_%H-%M-%S}")
-        config.sweep = overrides[-1].partition("=")[2]
-    is_sketching = any("sketch" in word for word in overrides if word.startswith("regularizer.products="))
-    if not is_sketching and (named := [word for word in overrides if word.startswith(("sketch=", "sketch."))]):
-        raise ConfigError(f"{named[0]} counts with regularizer.products=sketch alone: add that, or leave it out.")
-    if config.task.name != "sft" and (named := [word for word in overrides if word.startswith("regularizer.base_weights=")]):
-        how = (
-            "all pairs count alike"
-            if config.task.name == "reward"
-            else "algorithm.normalisation says how responses are weighted"
-        )
-        raise ConfigError(f"{named[0]}: with task={config.task.name} {how}.")
-    folder = Path(config.runs_folder) / config.sweep
-    if not is_sweep:
-        spec = check_config(config)
-        build_plugins(spec)
-        _check_finished_jobs(folder, {job_name(plain_config(config)): spec})
-    elif (plan := plan_sweep(overrides, config)) is not None:
-        duplicates = f"; {plan.num_duplicates} more would be the same and are skipped" if plan.num_duplicates else ""
-        Console(stderr=True, highlight=False).print(f"{len(plan.names)} jobs{duplicates}")
-        _check_finished_jobs(folder, plan.specs)
-    if record:
-        _record(folder, [*flags, *overrides])
-    _run_hydra([*flags, *overrides])
+    console = Console(stderr=True, highlight=False)
+    prepared = prepare(words, console)
+    folder, plan, command = prepared.folder, prepared.plan, prepared.command
+    if plan is None:
+        _record(folder, prepared.typed if record else ())
+        ask(["-m", *(said.spelled.text for said in command)])
+        return folder
+    finished = {name: spec for name, spec in plan.specs.items() if is_finished(folder / name)}
+    if prepared.is_sweep:
+        _say(console, plan, num_finished=len(finished))
+    _check_finished_jobs(folder, finished)
+    _record(folder, prepared.typed if record else ())
+    if not prepared.is_sweep:
+        run_one([said.spelled.text for said in command])
+    elif jobs := [plan.words[name] for name in plan.names if name not in finished]:
+        first = next(iter(plan.specs.values()))
+        own = [word("runs_folder", first.runs_folder), word("sweep", first.sweep)]
+        run_jobs([*base_words(command), *own], jobs, num_finished=len(finished))
     return folder
 
 
+def _say(console: Console, plan: SweepPlan, *, num_finished: int) -> None:
+    for line in plan.left_out:
+        console.print(line, markup=False, soft_wrap=True)
+    notes = [f"{len(plan.names)} job{'s'[: len(plan.names) != 1]}"]
+    if plan.num_duplicates:
+        notes.append(f"{plan.num_duplicates} more would be the same and are skipped")
+    if num_finished:
+        notes.append(f"{num_finished} {'is' if num_finished == 1 else 'are'} finished already and skipped")
+    console.print("; ".join(notes), soft_wrap=True)
+
+
 def _check_finished_jobs(folder: Path, specs: Mapping[str, RunSpec]) -> None:
-    """Before anything is trained beside them: are the finished jobs of a sweep made from what is there now?"""
+    """Before anything is trained beside them: are the finished jobs of a sweep made from what is there now?
+
+    Raises:
+        ConfigError: One is not.
+    """
     faults, drawn = [], DrawnBefore()
     for name, spec in specs.items():
-        if is_finished(folder / name):
-            try:
-                check_finished(folder / name, spec, drawn)
-            except DataChangedError as error:
-                faults.append(str(error))
+        try:
+            check_finished(folder / name, spec, drawn)
+        except DataChangedError as error:
+            faults.append(str(error))
     if faults:
         raise ConfigError("\n".join(faults))
 
 
-def _run_hydra(words: list[str]) -> None:
-    register()
-    GlobalHydra.instance().clear()
-    typed = sys.argv
-    sys.argv = ["drpt train", *words]
-    try:
-        hydra_main(version_base="1.3", config_path=str(config_folder()), config_name="train")(run_job)()
-    finally:
-        sys.argv = typed
+def _answer(words: Sequence[str]) -> None:
+    """Let Hydra answer a question about the configuration, with words that it can read."""
+    overrides = [text for text in words if not text.startswith("-") and ("=" in text or text.startswith("~"))]
+    command = read_command(overrides, is_sweep=not MULTIRUN.isdisjoint(words))
+    if not any(said.is_sweep for said in command) and (faults := compose(command).faults):
+        raise ConfigError("\n".join(faults))
+    ask([*(text for text in words if text not in overrides), *(said.spelled.text for said in command)])
 
 
-def _record(folder: Path, words: list[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / COMMANDS_FILE).open("a") as file:
-        file.write(json.dumps({"folder": str(Path.cwd()), "words": words}) + "\n")
+def _folder(spec: RunSpec) -> Path:
+    return Path(spec.runs_folder).expanduser() / spec.sweep
+
+
+def _record(folder: Path, typed: Sequence[str]) -> None:
+    """Write a command down, for `resume`; no words are of one that is being resumed."""
+    if typed:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / COMMANDS_FILE).open("a") as file:
+            file.write(json.dumps({"folder": str(Path.cwd()), "words": list(typed)}) + "\n")
 
 
 def resume(folder: Path) -> None:
@@ -128,7 +120,7 @@ def resume(folder: Path) -> None:
     for command in recorded_commands(folder):
         if Path(command.folder) != Path.cwd() and Path(command.folder).is_dir():
             os.chdir(command.folder)  # where the paths of its data are meant
-        launch([*command.words, f"runs_folder={folder.parent}", f"sweep={folder.name}"], record=False)
+        launch([*command.words, word("runs_folder", str(folder.parent)), word("sweep", folder.name)], record=False)
 
 
 @dataclass(frozen=True, slots=True)

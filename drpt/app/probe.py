@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -24,10 +23,9 @@ from drpt.analysis.probe_page import build_probe_page
 from drpt.analysis.probe_points import ALIKE, Point, Probe, best_points
 from drpt.analysis.resampling import Pool, draw
 from drpt.analysis.run import ResultsError
-from drpt.app.compose import compose_run
-from drpt.app.config import check_config
 from drpt.app.probe_subject import collect_gradients, prepare
-from drpt.app.run_config import read_config, read_spec
+from drpt.app.probe_words import ProbeSubject
+from drpt.app.run_config import read_spec
 from drpt.app.run_data import DrawnBefore, check_data_are_the_same
 from drpt.app.schema import RunSpec
 from drpt.files import write_atomically
@@ -36,14 +34,13 @@ from drpt.geometry.regularizer import build_regularizer
 from drpt.geometry.spec import RegularizerSpec
 from drpt.memory import keep_freed_memory, release_memory
 
-_FIXED = {"seed", "data", "data.num_target", "data.num_general", "data.split_seed"}  # what a run was trained on
 
-
-def run_probe(options: argparse.Namespace, console: Console) -> int:
+def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console) -> int:
     """Measure, print a table, and write ``probe.json``, ``probe.png`` and ``probe.html``.
 
     Args:
         options: See `drpt.app.cli`.
+        asked: What the overrides among the words say.
         console: Where to print.
 
     Returns:
@@ -55,7 +52,7 @@ def run_probe(options: argparse.Namespace, console: Console) -> int:
         ValueError: A value breaks its rule, or the source has too few examples.
     """
     start = time.perf_counter()
-    spec, run, checkpoint, own = _subject_of(options)
+    spec, run, checkpoint, own = asked.spec, asked.run, asked.checkpoint, asked.own
     if run is not None:  # which examples training saw is drawn again
         check_data_are_the_same(run, DrawnBefore().fingerprints(read_spec(run)))
     folder = options.out or Path(options.runs) / f"probe-{datetime.now():%Y-%m-%d_%H-%M-%S}"
@@ -87,47 +84,6 @@ def run_probe(options: argparse.Namespace, console: Console) -> int:
     _write(folder, probe, spec, options)
     _show(folder, probe, console)
     return 0
-
-
-def _subject_of(options: argparse.Namespace) -> tuple[RunSpec, Path | None, str, RegularizerSpec | None]:
-    """``run=`` and ``checkpoint=`` say which model; the other words are overrides of its configuration.
-
-    Returns:
-        Configuration, run, checkpoint, and the regularizer that the words name, which is measured besides the families.
-
-    Raises:
-        ResultsError: A word is given twice or does not fit the others, or the run is not there.
-    """
-    own: dict[str, str] = {}
-    words = []
-    for word in options.overrides:
-        key, _, value = word.partition("=")
-        if key not in {"run", "checkpoint"}:
-            words.append(word)
-        elif key in own or not value:
-            raise ResultsError(f"{word}: give {key}= once, with a value.")
-        else:
-            own[key] = value
-    composed = compose_run([*words, "sweep=probe"])  # names and values are checked here, whatever they are applied to
-    is_named = any(word.lstrip("+").startswith("regularizer") for word in words)
-    if "run" not in own:
-        if "checkpoint" in own:
-            raise ResultsError(f"checkpoint={own['checkpoint']}: of which run? Add run=FOLDER.")
-        spec = check_config(composed)
-        return spec, None, "first", spec.regularizer if is_named else None
-    checkpoint = own.get("checkpoint", "last")
-    if checkpoint not in {"first", "last", "best"} and not checkpoint.isdigit():
-        raise ResultsError(f"checkpoint={checkpoint} must be first, last, best or the number of a step.")
-    run = Path(own["run"])
-    config = read_config(run)
-    config["sweep"] = "probe"
-    for word in words:
-        key = word.partition("=")[0].lstrip("+")
-        if key in _FIXED or key.startswith("data.source"):
-            raise ResultsError(f"{word}: decides what run={run} was trained on. Leave it out; --seed gives other draws.")
-        OmegaConf.update(config, key, OmegaConf.select(composed, key), force_add=True)
-    spec = check_config(config)
-    return spec, run, checkpoint, spec.regularizer if is_named else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from drpt.app.errors import NotForTaskError
+
 if TYPE_CHECKING:
     from drpt.app.schema import RunSpec
 
@@ -15,17 +17,24 @@ def check_reward_modeling(spec: "RunSpec") -> None:
         spec: Whose own sections are checked already.
 
     Raises:
+        NotForTaskError: The encoder or its head is missing, or too many.
         ValueError: Two values do not go together.
     """
     is_reward = spec.task.name == "reward"
-    for option, is_own in (
-        ("model=sentence_encoder", spec.model.source == "sentence_encoder"),
-        ("finetune=head", spec.finetune.method == "head"),
+    for group, choice, is_own in (
+        ("model", "sentence_encoder", spec.model.source == "sentence_encoder"),
+        ("finetune", "head", spec.finetune.method == "head"),
     ):
         if is_reward and not is_own:
-            raise ValueError(f"task=reward trains a head on the sentence encoder: it needs {option}, its default; leave it so.")
+            raise NotForTaskError(
+                f"task=reward trains a head on the sentence encoder: it needs {group}={choice}, its default; leave it so.",
+                group=group,
+            )
         if is_own and not is_reward:
-            raise ValueError(f"{option} goes with task=reward alone; task={spec.task.name} trains a causal language model.")
+            raise NotForTaskError(
+                f"{group}={choice} goes with task=reward alone; task={spec.task.name} trains a causal language model.",
+                group=group,
+            )
     if not is_reward:
         return
     fixed = {

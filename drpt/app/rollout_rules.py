@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from drpt.app.errors import NotForTaskError
 from drpt.geometry.catalogue import SETS
 from drpt.modules.algorithm_spec import GroupAlgorithmSpec
 from drpt.modules.ppo_spec import PpoSpec
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
 
 
 def check_rollout_sections(spec: "RunSpec") -> None:
-    """The sections `algorithm`, `rollout` and `reward` are there for tasks that draw responses, and for no others.
+    """The sections `algorithm`, `rollout` and `reward`, and choices among responses, are for tasks that draw responses.
 
     Args:
         spec: Whose own sections are checked already.
 
     Raises:
-        ValueError: One is missing or one too many.
+        NotForTaskError: One is too many, or the regularizer chooses among responses that are not drawn.
+        ValueError: One is missing.
     """
     sections = {"algorithm": spec.algorithm, "rollout": spec.rollout, "reward": spec.reward}
     for name, section in sections.items():
@@ -29,9 +31,17 @@ def check_rollout_sections(spec: "RunSpec") -> None:
                 f"{name}=null: task={spec.task.name} needs the group {name}; `drpt train --help` lists its choices."
             )
         if not spec.task.draws_responses and section is not None:
-            raise ValueError(
-                f"{name} goes with a task that draws responses, such as task=rlvr or task=rlhf; task={spec.task.name} has none."
+            raise NotForTaskError(
+                f"{name} goes with a task that draws responses, such as task=rlvr or task=rlhf; task={spec.task.name} has "
+                "none.",
+                group=name,
             )
+    if not spec.task.draws_responses and spec.regularizer.chooses_by_phase:
+        raise NotForTaskError(
+            f"regularizer.pool=phase (as in regularizer=iif) chooses among the responses of a rollout phase, and "
+            f"task={spec.task.name} draws none. Take pool=step: regularizer=global_filter is the same choice in every step.",
+            group="regularizer",
+        )
     if not spec.task.draws_responses and spec.evaluation.pass_k is not None:
         raise ValueError(f"evaluation.pass_k={spec.evaluation.pass_k} goes with a task that draws responses; leave it null.")
 

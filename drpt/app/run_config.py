@@ -9,9 +9,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from drpt.analysis.run import CONFIG_FILE, ResultsError
 from drpt.app.compose import compose_run
-from drpt.app.config import ALGORITHMS, check_config
+from drpt.app.config import check_config
+from drpt.app.options import ALGORITHMS
 from drpt.app.paths import config_folder
 from drpt.app.schema import RunSpec
+from drpt.app.words import literal_values, word
+from drpt.geometry.catalogue import Pool
+from drpt.geometry.spec import PHASE
 
 
 def read_config(folder: Path) -> DictConfig:
@@ -30,9 +34,10 @@ def read_config(folder: Path) -> DictConfig:
     """
     path = folder / CONFIG_FILE
     try:
-        saved = yaml.safe_load(path.read_text())
+        saved = literal_values(yaml.safe_load(path.read_text()))  # interpolations were resolved when it was written
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ResultsError(f"{folder}: no readable {CONFIG_FILE} there; give the folder of one run.") from error
+    _as_it_trained(saved)
     config = compose_run([])
     OmegaConf.set_struct(config, False)
     try:
@@ -66,11 +71,20 @@ def read_spec(folder: Path) -> RunSpec:
         raise ResultsError(f"{path}: not a configuration of this version of drpt ({_first_line(error)}).") from error
 
 
+def _as_it_trained(saved: Any) -> None:
+    """Of a task that draws no responses, an earlier version took a choice a rollout phase for one a step."""
+    try:
+        if saved["task"]["name"] in {"sft", "reward"} and saved["regularizer"]["pool"] == PHASE:
+            saved["regularizer"]["pool"] = Pool.STEP.value
+    except (KeyError, TypeError):
+        pass  # reported by whoever needs them
+
+
 def _defaults_of(name: str, source: dict[str, Any]) -> dict[str, Any]:
     """Today's values of the keys that a preset's source of the same class has got since."""
     if not (config_folder() / "data" / f"{name}.yaml").exists():
         return {}
-    preset = OmegaConf.to_container(compose_run([f"data={name}"]).data.source, resolve=False)
+    preset = OmegaConf.to_container(compose_run([word("data", name)]).data.source, resolve=False)
     assert isinstance(preset, dict)
     if preset["_target_"] != source["_target_"]:
         return {}

@@ -1,30 +1,36 @@
 """Checking every job of a sweep before the first one starts."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import OverrideParseException
-from omegaconf import DictConfig
-
-from drpt.app.build_plugins import build_plugins, check_model_folders
-from drpt.app.compose import compose_run, explain
-from drpt.app.config import ConfigError, check_config, drop_unused_strength, plain_config
+from drpt.app.axes import Axis, job_words, read_axes
+from drpt.app.build_plugins import build_plugins
+from drpt.app.build_spec import build_spec
+from drpt.app.command import Said, base_words, read_command
+from drpt.app.config import drop_unused_strength
+from drpt.app.errors import ConfigError, NotForTaskError
+from drpt.app.groups import compose_groups
+from drpt.app.job_values import JobValues
 from drpt.app.schema import RunSpec
 from drpt.run_identity import job_name
 
-_BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+_SHOWN_FAULTS = 20  # of a report
+
+Job = tuple[Said, ...]
+Watch = Callable[[Iterable[Job], int], Iterable[Job]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPlan:
     """The jobs of a sweep."""
 
-    num_jobs: int  # combinations
+    num_jobs: int  # combinations, without those that are left out
     specs: Mapping[str, RunSpec]  # of the distinct ones, by their names
+    words: Mapping[str, tuple[str, ...]]  # what each is composed of, by the same names
+    left_out: tuple[str, ...]  # a line for each choice of a pattern that a task has no use for
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -34,88 +40,154 @@ class SweepPlan:
     @property
     def num_duplicates(self) -> int:
         """Combinations that equal another: such as strengths of a set that has none."""
-        return self.num_jobs - len(self.names)
+        return self.num_jobs - len(self.specs)
 
 
-def without_sweeps(overrides: Sequence[str]) -> list[str]:
-    """The overrides that are the same for all jobs.
-
-    Args:
-        overrides: As typed.
-
-    Returns:
-        Those with one value.
-
-    Raises:
-        ConfigError: One of them does not parse.
-    """
-    return [text for text, override in zip(overrides, _parse(overrides), strict=True) if not override.is_sweep_override()]
-
-
-def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
-    """Compose and check every job.
+def read_sweep(texts: Sequence[str]) -> tuple[Said, ...]:
+    """Read the words of a sweep, with those that a chosen experiment gives its sweeps.
 
     Args:
-        overrides: As typed, sweeps included.
-        base: Composed of the overrides without sweeps, with Hydra's own node.
+        texts: As typed, without flags.
 
     Returns:
-        The plan; None for another sweeper than Hydra's basic one, whose jobs are not known beforehand.
+        See `drpt.app.command.read_command`; of an option that the command and the experiment name, the command's word counts.
 
     Raises:
-        ConfigError: A job's configuration is bad; every distinct fault is listed once.
+        ConfigError: A word is wrong; a line for each fault.
     """
-    if base.hydra.sweeper["_target_"] != _BASIC_SWEEPER:
-        return None
-    params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
-    parsed = _parse([*params, *overrides])
-    _try_names(parsed)
-    (jobs,) = BasicSweeper.split_arguments(parsed, None)
+    command = read_command(texts, is_sweep=True)
+    params = compose_groups(base_words(command)).hydra.sweeper.get("params") or {}
+    typed = {said.typed.key for said in command}
+    given = [f"{key}={value}" for key, value in params.items() if str(key).lstrip("+~") not in typed]
+    return read_command([*given, *texts], is_sweep=True) if given else command
+
+
+def plan_sweep(command: Sequence[Said], *, watch: Watch = lambda jobs, _: jobs) -> SweepPlan:
+    """Check every job.
+
+    Values are tried one by one first, so that a bad one is found before all combinations are looked at.
+
+    Args:
+        command: See `read_sweep`.
+        watch: Is given the jobs and their number, and hands them on: to show progress.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigError: Words cannot be combined or a job's configuration is bad; every distinct fault is listed once.
+    """
+    axes = read_axes(command)
+    planner = _Planner(axes)
+    planner.try_values()
     specs: dict[str, RunSpec] = {}
-    faults: list[str] = []
-    sources: set[str] = set()  # those that were built, with their rewards: reading data once is enough
-    for job in jobs:
+    words: dict[str, tuple[str, ...]] = {}
+    num_jobs = 0
+    for job in watch(product(*(axis.values for axis in axes)), math.prod(len(axis.values) for axis in axes)):
+        if (planned := planner.look(job)) is not None:
+            num_jobs += 1
+            name, spec = planned
+            if name not in specs:
+                specs[name], words[name] = spec, job_words(job)
+        planner.stop_at_many_faults()
+    planner.stop_at_faults()
+    if not specs:
+        raise ConfigError("\n".join([*planner.left_out, "No job is left."]))
+    return SweepPlan(num_jobs=num_jobs, specs=specs, words=words, left_out=tuple(planner.left_out))
+
+
+class _Planner:
+    """Looks at jobs and remembers what is wrong.
+
+    Args:
+        axes: Of the sweep.
+    """
+
+    def __init__(self, axes: Sequence[Axis]) -> None:
+        self._axes = axes
+        self._values = JobValues(axes)
+        self._faults: dict[str, None] = {}  # lines in order
+        self.left_out: dict[str, None] = {}  # likewise
+        self._built: dict[str, ConfigError | None] = {}
+
+    def look(self, job: Job) -> tuple[str, RunSpec] | None:
+        """Check a job.
+
+        Args:
+            job: One value of each axis.
+
+        Returns:
+            Its name and specification; None where it is left out, or faulty, which is remembered.
+        """
         try:
-            config = drop_unused_strength(compose_run(job))
-            spec = check_config(config)
-            check_model_folders(spec)
-            specs.setdefault(job_name(plain_config(config)), spec)
-            parts = [spec.reward.terms, spec.reward.judges] if spec.reward else []
-            source = json.dumps([spec.data.source, *parts], sort_keys=True)
-            if source not in sources:
-                sources.add(source)
+            values, faults = self._values.of(job)
+            if faults:
+                self._faults |= dict.fromkeys(faults)
+                return None
+            spec = build_spec(drop_unused_strength(values))
+            self._build(spec)
+        except NotForTaskError as error:
+            of_pattern = [value for value in job if value.is_glob and value.typed.key == error.group]
+            if of_pattern:
+                self.left_out[f"{of_pattern[0].typed.shown} is left out: {error}"] = None
+            else:
+                self._add(str(error))
+            return None
+        except ConfigError as error:
+            self._add(str(error))
+            return None
+        return job_name(values), spec
+
+    def try_values(self) -> None:
+        """Look at every value once, beside the first of the others.
+
+        Raises:
+            ConfigError: One is bad.
+        """
+        first = [axis.values[0] for axis in self._axes]
+        swept = [place for place, axis in enumerate(self._axes) if axis.is_swept]
+        for place in sorted(swept, key=lambda place: not self._axes[place].said.is_group):  # choices decide what else fits
+            values = self._axes[place].values
+            fit = [value for value in values if self.look((*first[:place], value, *first[place + 1 :])) is not None]
+            first[place] = (fit or values)[0]
+        self.stop_at_faults()
+
+    def stop_at_faults(self) -> None:
+        """Report what was found.
+
+        Raises:
+            ConfigError: Something was.
+        """
+        if self._faults:
+            lines = list(self._faults)
+            more = len(lines) - _SHOWN_FAULTS
+            raise ConfigError("\n".join([*lines[:_SHOWN_FAULTS], *([f"… and {more} more"] if more > 0 else [])]))
+
+    def stop_at_many_faults(self) -> None:
+        """Report as soon as a report is full.
+
+        Raises:
+            ConfigError: It is.
+        """
+        if len(self._faults) >= _SHOWN_FAULTS:
+            self.stop_at_faults()
+
+    def _add(self, report: str) -> None:
+        self._faults |= dict.fromkeys(report.splitlines())
+
+    def _build(self, spec: RunSpec) -> None:
+        """Build what a job names by classes, and look at its folders, once for all jobs that agree in that."""
+        reward = None if spec.reward is None else vars(spec.reward)
+        parts = [vars(spec.task), vars(spec.model), vars(spec.finetune), spec.data.name, spec.data.source, reward]
+        key = json.dumps(parts, sort_keys=True, default=str)
+        if key not in self._built:
+            try:
                 build_plugins(spec)
-        except ValueError as error:
-            faults += str(error).splitlines()
-    if faults:
-        raise ConfigError("\n".join(dict.fromkeys(faults)))
-    return SweepPlan(num_jobs=len(jobs), specs=specs)
-
-
-def _try_names(overrides: Sequence[Override]) -> None:
-    """Compose every swept value once by itself: a misspelt one is found before hundreds of combinations are composed."""
-    fixed = [override.input_line for override in overrides if not override.is_sweep_override()]
-    faults: list[str] = []
-    for override in overrides:
-        if override.is_sweep_override() and override.is_discrete_sweep():
-            for value in override.sweep_string_iterator():
-                try:
-                    compose_run([*fixed, f"{override.get_key_element()}={value}"])
-                except ConfigError as error:
-                    faults.append(str(error))
-    if faults:
-        raise ConfigError("\n".join(dict.fromkeys(faults)))
-
-
-def _parse(overrides: Sequence[str]) -> list[Override]:
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.utils import create_config_search_path
-
-    from drpt.app.paths import config_folder
-
-    # A loader is needed for glob(*), which is a question about the configuration folder.
-    loader = ConfigLoaderImpl(create_config_search_path(str(config_folder())))
-    try:
-        return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
-    except OverrideParseException as error:
-        raise ConfigError(explain(error)) from error
+            except NotForTaskError as error:
+                self._built[key] = error
+            except ValueError as error:
+                self._built[key] = ConfigError(str(error))
+            else:
+                self._built[key] = None
+        if (error := self._built[key]) is not None:
+            raise error

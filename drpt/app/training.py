@@ -15,6 +15,7 @@ from drpt.analysis.run import CHECKPOINTS, OUTCOMES_FILE, SAMPLES_FILE, summariz
 from drpt.analysis.yardsticks import yardstick_of
 from drpt.app.assembly import Assembly, Parts, assemble
 from drpt.app.schema import RunSpec
+from drpt.app.sweep_clock import current_clock
 from drpt.app.tracking import finish_dashboard, start_tracking
 from drpt.data.pools import Pools
 from drpt.data.source import Source
@@ -103,7 +104,14 @@ def _fit(
         every_steps=spec.trainer.checkpoint_every_steps,
         keep_steps=spec.trainer.keep_steps,
     )
-    progress = TrainingProgress(f"{spec.regularizer.label} seed={spec.seed}{number}", evaluation, num_steps=num_steps)
+    clock = current_clock()
+    place = number if clock is None else f" {clock.place}"
+    progress = TrainingProgress(
+        f"{spec.regularizer.label} seed={spec.seed}{place}",
+        evaluation,
+        num_steps=num_steps,
+        **({} if clock is None else {"after_step": clock.after_step}),
+    )
     metrics_logger = RunFolderLogger(folder, resume_step=resume_step)
     wandb_logger = start_tracking(spec, config, folder, is_resumed=resume_step > 0)
     exit_code = 1

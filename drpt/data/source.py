@@ -28,6 +28,10 @@ class Source(Protocol):
         """Whether ``response`` solves the example."""
 
 
+class NoResponsesError(ValueError):
+    """Examples need not have a reference response."""
+
+
 def require_responses(source: Source, *, name: str, why: str) -> None:
     """Refuse a source of prompts alone where responses are needed.
 
@@ -37,10 +41,10 @@ def require_responses(source: Source, *, name: str, why: str) -> None:
         why: Who needs the responses, for the message: ``task=sft imitates responses``.
 
     Raises:
-        ValueError: Its examples need not have responses.
+        NoResponsesError: Its examples need not have responses.
     """
     if not source.has_responses:
-        raise ValueError(
+        raise NoResponsesError(
             f"data={name}: its examples are prompts without reference responses, and {why}. Take data that have them (files "
             "and tables of the hub: data.source.needs_response=true), or a task and a reward that need none."
         )

@@ -1,5 +1,7 @@
 """A progress bar with loss and time left."""
 
+from collections.abc import Callable
+
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import (
@@ -25,9 +27,19 @@ class TrainingProgress(Callback):
         evaluation: Whose latest figures are shown.
         num_steps: Optimizer steps of the whole run.
         console: Where to draw.
+        after_step: Is told how many steps have been taken in this process, and how many will be; a text that it returns is
+            shown as a line.
     """
 
-    def __init__(self, description: str, evaluation: Evaluation, *, num_steps: int, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        description: str,
+        evaluation: Evaluation,
+        *,
+        num_steps: int,
+        console: Console | None = None,
+        after_step: Callable[[int, int], str | None] = lambda done, total: None,
+    ) -> None:
         self._description = description
         self._evaluation = evaluation
         self._num_steps = num_steps
@@ -35,9 +47,12 @@ class TrainingProgress(Callback):
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._shown: dict[str, float] = {}
+        self._after_step = after_step
+        self._first_step = self._told = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the bar where training starts."""
+        self._first_step = self._told = trainer.global_step
         if not self._console.is_terminal:
             self._print_line(trainer.global_step)
             return
@@ -58,6 +73,11 @@ class TrainingProgress(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Move the bar."""
+        if trainer.global_step > self._told:
+            self._told = trainer.global_step
+            line = self._after_step(self._told - self._first_step, self._num_steps - self._first_step)
+            if line is not None:
+                self._console.print(line, highlight=False)
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=trainer.global_step, figures=self._figures(trainer))
         elif self._evaluation.latest is not self._shown:

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from drpt.app.compose import compose_run
-from drpt.app.config import ConfigError, check_config
+from drpt.app.config import check_config
+from drpt.app.errors import ConfigError
 from drpt.modules.ppo_spec import KlSpec, ScoreSpec, ValueSpec
 from tests.modules.test_appraisal import spec
 

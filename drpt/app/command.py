@@ -1,0 +1,203 @@
+"""The words of a command, read: what each is about, every text in it as typed, and all that is wrong with them so far."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hydra.core.override_parser.types import Glob, Override
+from omegaconf import OmegaConf
+
+from drpt.app.errors import ConfigError
+from drpt.app.groups import CHOICE, check_choices, choices, compose_groups, is_of_hydra
+from drpt.app.options import has_class, is_unknown_to_hydra, kind_of_option, put
+from drpt.app.words import Word, read_word, spelled
+from drpt.kinds import Kind, takes_text
+
+# Decide where results go, which runs_folder and sweep say, or how many jobs there are, which -m says.
+_OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir", "hydra.mode")
+_NAMES_CLASSES = ("data", "reward", "task", "experiment")  # groups that decide which classes a configuration names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One word of a command."""
+
+    typed: Word
+    spelled: Word  # as Hydra is given it
+    override: Override  # as Hydra reads that
+    kind: Kind  # of the option's values
+    is_group: bool = False  # whether it chooses in a group
+    is_glob: bool = False  # whether its choices are all that a pattern fits
+
+    @property
+    def is_base(self) -> bool:
+        """Whether Hydra composes with it: a choice, or something about Hydra itself."""
+        return self.is_group or is_of_hydra(self.typed)
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it has several values."""
+        return bool(self.override.is_sweep_override())
+
+    def first(self) -> str:
+        """The word with the first of its values."""
+        return next(iter(self.values()))
+
+    def values(self) -> list[str]:
+        """The words that a sweep makes of it, a value each; itself where it has one value."""
+        if not self.is_sweep:
+            return [self.spelled.text]
+        return [f"{self.override.get_key_element()}={value}" for value in self.override.sweep_string_iterator()]
+
+
+def read_command(texts: Sequence[str], *, is_sweep: bool) -> tuple[Said, ...]:
+    """Read the words of a command.
+
+    Args:
+        texts: As typed, without flags.
+        is_sweep: Whether a word may have several values.
+
+    Returns:
+        The words in their order; those that choose nothing where nothing is needed (``reward=null``) are left out.
+
+    Raises:
+        ConfigError: A word is none, chooses what does not exist, takes away what is needed, or does not follow the grammar;
+            a line for each fault.
+    """
+    table = choices(tuple(text for text in texts if text.startswith("hydra.searchpath=")))
+    faults: list[str] = []
+    words: list[Word] = []
+    for text in texts:
+        try:
+            words.append(read_word(text))
+        except ConfigError as error:
+            meant = " or ".join(f"{group}={text}" for group, names in table.items() if text in names)
+            faults.append(f"{str(error)[:-1]}, such as {meant}." if meant else str(error))
+    said: dict[int, Said] = {}
+    for number, word in enumerate(words):
+        if word.key in table or is_of_hydra(word):
+            try:
+                said[number] = _read_base(word, table, is_sweep=is_sweep)
+            except ConfigError as error:
+                faults.append(str(error))
+    base = list(said.values())
+    faults += _faults_of_twins(base)
+    faults += [] if faults else _faults_of_nulls(base, table)
+    configs = [] if faults else _configs(base, words)
+    for number, word in enumerate(words):
+        if number not in said and not (word.key in table or is_of_hydra(word)):
+            try:
+                said[number] = _read(word, _kind(word, configs), is_sweep=is_sweep)
+            except ConfigError as error:
+                faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(dict.fromkeys(faults)))
+    return tuple(said[number] for number in sorted(said) if not chooses_nothing(said[number]))
+
+
+def base_words(command: Sequence[Said]) -> list[str]:
+    """What Hydra composes with, the first value of each sweep.
+
+    Args:
+        command: See `read_command`.
+
+    Returns:
+        Words in Hydra's grammar.
+    """
+    return [one.first() for one in command if one.is_base and not chooses_nothing(one)]
+
+
+def chooses_nothing(said: Said) -> bool:
+    """Whether a word chooses nothing in a group (``reward=null``), which is allowed where nothing is needed."""
+    return said.is_group and not said.is_sweep and said.override.value() is None
+
+
+def _read_base(word: Word, table: Mapping[str, Sequence[str]], *, is_sweep: bool) -> Said:
+    if word.key not in table:
+        if word.key in _OURS:
+            raise ConfigError(
+                f"{word.shown}: runs_folder=… and sweep=… say where results go, and -m that there are several jobs."
+            )
+        if word.prefix.startswith("+") and is_unknown_to_hydra(word.key):
+            raise ConfigError(f"{word.shown}: Hydra has no such option.")
+        return _read(word, Kind(), is_sweep=is_sweep)
+    said = _read(word, CHOICE, is_sweep=is_sweep)
+    names, pattern = table[word.key], said.override._value
+    if isinstance(pattern, Glob):
+        found = pattern.filter(list(names))
+        if not found:
+            raise ConfigError(f"{word.shown} fits none of the choices: {', '.join(names)}.")
+        whole = replace(word, value=",".join(f"'{name}'" for name in found))
+        return replace(said, spelled=whole, override=whole.parse(), is_group=True, is_glob=True)
+    values = list(said.override.sweep_iterator()) if said.override.is_discrete_sweep() else [said.override.value()]
+    if faults := check_choices(word, [getattr(value, "text", value) for value in values], names):
+        raise ConfigError("\n".join(faults))
+    return replace(said, is_group=True)
+
+
+def _read(word: Word, kind: Kind, *, is_sweep: bool) -> Said:
+    whole = spelled(word, kind, is_sweep=is_sweep)
+    override = whole.parse()
+    if isinstance(override._value, Glob) and kind is not CHOICE:
+        raise ConfigError(f"{word.shown}: glob(…) lists the choices of a group, and {word.key} is none.")
+    if override.is_sweep_override() and not is_sweep:
+        raise ConfigError(f"{word.shown} gives several values: drpt train -m makes a sweep of them.")
+    return Said(typed=word, spelled=whole, override=override, kind=kind)
+
+
+def _faults_of_twins(base: Sequence[Said]) -> list[str]:
+    groups: dict[str, list[Word]] = {}
+    for one in base:
+        if one.is_group:
+            groups.setdefault(one.typed.key, []).append(one.typed)
+    return [f"{' and '.join(word.shown for word in words)}: give one of them." for words in groups.values() if len(words) > 1]
+
+
+def _faults_of_nulls(base: Sequence[Said], table: Mapping[str, Sequence[str]]) -> list[str]:
+    """Words by which nothing is chosen in a group that something is needed of."""
+    empty = [one for one in base if one.is_group and None in _choices_of(one)]
+    if not empty:
+        return []
+    config = compose_groups(base_words([one for one in base if one not in empty]))
+    faults = []
+    for one in empty:
+        group = one.typed.key
+        if config.get(group) is None:
+            continue
+        needs = "every run needs one"
+        if config.task is not None and group in {"algorithm", "rollout", "reward"}:
+            needs = f"task={config.task.name} needs one"
+        faults.append(f"{one.typed.shown}: {needs}. Choices: {', '.join(table[group])}.")
+    return faults
+
+
+def _choices_of(said: Said) -> list[object]:
+    override = said.override
+    return list(override.sweep_iterator()) if override.is_discrete_sweep() else [override.value()]
+
+
+def _configs(base: Sequence[Said], words: Sequence[Word]) -> list[dict[str, Any]]:  # Any: a configuration's values
+    """Configurations that say which classes are named, if a word asks for it: one for each choice that may decide."""
+    if not any(has_class(word.key) for word in words):
+        return []
+    turns = [one for one in base if one.is_sweep and one.typed.key in _NAMES_CLASSES]
+    fixed = [one for one in base if one not in turns]
+    combinations = [base_words(base)]
+    for one in turns:
+        others = base_words([*fixed, *(other for other in turns if other is not one)])
+        combinations += [[*others, value] for value in one.values() if not value.endswith("=null")]
+    configs = []
+    for combination in dict.fromkeys(tuple(combination) for combination in combinations):
+        values = OmegaConf.to_container(compose_groups(combination), resolve=False)
+        assert isinstance(values, dict)
+        config = {str(key): value for key, value in values.items()}
+        for word in words:
+            if has_class(word.key) and word.key.endswith("._target_"):
+                put(config, word.key, word.value)
+        configs.append(config)
+    return configs
+
+
+def _kind(word: Word, configs: Sequence[Mapping[str, Any]]) -> Kind:
+    kinds = [kind_of_option(word.key, config) for config in configs or [{}]]
+    return next((kind for kind in kinds if takes_text(kind)), kinds[0])

@@ -1,0 +1,138 @@
+"""The configurations of a sweep's jobs in plain values, without composing each: what they have in common is composed once."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import Container, DictConfig, ListConfig
+
+from drpt.app.axes import Axis, is_simple, related
+from drpt.app.command import Said
+from drpt.app.compose import apply, compose, plain
+from drpt.app.config import resolve, resolve_option
+from drpt.app.errors import ConfigError
+from drpt.app.options import put
+
+
+class JobValues:
+    """Composes the jobs of a sweep.
+
+    A job is a choice on each axis. Words that choose in groups, that add or take away, or whose options lie within each
+    other's are composed in their order, once for each combination of them; the values of all other swept words are then set
+    in place, one after another, and only they and what refers to something else is read again.
+
+    Args:
+        axes: Of the sweep.
+    """
+
+    def __init__(self, axes: Sequence[Axis]) -> None:
+        ordered = related(axes)
+        self._is_in_place = [axis.is_swept and is_simple(axis) and place not in ordered for place, axis in enumerate(axes)]
+        self._bases: dict[tuple[str, ...], _Base] = {}
+
+    def of(self, job: Sequence[Said]) -> tuple[dict[str, Any], list[str]]:  # Any: a configuration's values
+        """A job's configuration.
+
+        Args:
+            job: One value of each axis, in the axes' order.
+
+        Returns:
+            Plain values, interpolations resolved, that the next call may share parts with; and a line for each fault.
+
+        Raises:
+            ConfigError: The choices cannot be composed.
+        """
+        composed = [value for value, is_in_place in zip(job, self._is_in_place, strict=True) if not is_in_place]
+        in_place = [value for value, is_in_place in zip(job, self._is_in_place, strict=True) if is_in_place]
+        key = tuple(value.spelled.text for value in composed)
+        if key not in self._bases:
+            self._bases[key] = _base(composed)
+        return self._bases[key].with_values(in_place)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Base:
+    """What jobs have in common."""
+
+    config: DictConfig
+    values: dict[str, Any]  # resolved
+    faults: list[str]
+    references: list[str]  # options that refer to others
+    set_to: dict[str, Said] = field(default_factory=dict)  # what is in place, by option
+
+    def with_values(self, words: Sequence[Said]) -> tuple[dict[str, Any], list[str]]:
+        sections = [word for word in words if isinstance(_node(self.config, word.typed.key), DictConfig)]
+        if sections:  # a section cannot be taken back once something is in its place
+            return _whole(self.config, words, self.faults)
+        faults = list(self.faults)
+        options = list(self.references)
+        for word in words:
+            option = word.typed.key
+            if self.set_to.get(option) is not word:
+                try:
+                    apply(word, self.config)
+                except ConfigError as error:
+                    faults.append(str(error))
+                    continue
+                self.set_to[option] = word
+            options.append(option)
+        values, lost = _copied(self.values), dict[str, str]()
+        for option in dict.fromkeys(options):
+            is_found, value = resolve_option(self.config, option, lost)
+            if is_found:
+                put(values, option, value)
+        return values, [*faults, *lost.values()]
+
+
+def _base(words: Sequence[Said]) -> _Base:
+    composition = compose(words)
+    values, _ = resolve(composition.config)
+    return _Base(
+        config=composition.config,
+        values=values,
+        faults=list(composition.faults),  # those of references come with each job: its values may be what they refer to
+        references=_references(plain(composition.config)),
+    )
+
+
+def _whole(config: DictConfig, words: Sequence[Said], faults: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    config, own = copy.deepcopy(config), list(faults)
+    for word in words:
+        try:
+            apply(word, config)
+        except ConfigError as error:
+            own.append(str(error))
+    values, others = resolve(config)
+    return values, [*own, *others.values()]
+
+
+def _node(config: DictConfig, option: str) -> object:
+    """What is at an option, references not followed; None where nothing is."""
+    node: object = config
+    for part in option.split("."):
+        if isinstance(node, Container) and (node._is_none() or node._is_missing()):
+            return None
+        if isinstance(node, DictConfig) and part in node:
+            node = node._get_node(part)
+        elif isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
+            node = node._get_node(int(part))
+        else:
+            return None
+    return node
+
+
+def _references(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Options that hold ``${…}``, by themselves or in a list."""
+    found = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found += _references(value, f"{prefix}{key}.")
+        elif "${" in str(value):
+            found.append(f"{prefix}{key}")
+    return found
+
+
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of all sections; lists are shared."""
+    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in values.items()}

@@ -1,0 +1,249 @@
+"""Every option of the configuration and its kind, read from the schema and from the classes that a configuration names."""
+
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from hydra.conf import HydraConf
+
+from drpt.app.schema import RunSpec
+from drpt.checks import did_you_mean
+from drpt.kinds import Kind, item_kind, kind_of, kinds_of_arguments, value_kind
+from drpt.modules.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
+from drpt.modules.ppo_spec import PpoSpec
+
+# Schemas of the group `algorithm`, by the name that its presets begin with.
+ALGORITHMS: dict[str, type[AlgorithmSpec]] = {"group_schema": GroupAlgorithmSpec, "ppo_schema": PpoSpec}
+_ANYTHING = Kind()
+_TEXT = kind_of(str)
+# What other frameworks call an option.
+_NAMES_ELSEWHERE = {
+    "accumulate_grad_batches": "trainer.micro_batches",
+    "batch_size": "data.general_rows",
+    "gradient_accumulation_steps": "trainer.micro_batches",
+    "gradient_clip_val": "optimizer.clip_norm",
+    "learning_rate": "optimizer.lr",
+    "max_epochs": "trainer.max_steps",
+    "max_grad_norm": "optimizer.clip_norm",
+    "max_seq_length": "data.max_length",
+    "num_epochs": "trainer.max_steps",
+    "num_train_epochs": "trainer.max_steps",
+    "per_device_train_batch_size": "data.general_rows",
+}
+# Nodes that a class is built from: their keys are the class's own.
+_SOURCE = "data.source"
+_REWARDS = ("reward.terms", "reward.judges")
+
+
+def kind_of_option(option: str, config: Mapping[str, Any]) -> Kind:  # Any: a configuration's values
+    """What an option may be set to.
+
+    Args:
+        option: Its full name.
+        config: A configuration that says which classes are named; it may be incomplete.
+
+    Returns:
+        The kind; one that admits anything where nothing is known.
+    """
+    parts = option.split(".")
+    for number in range(len(parts) - 1, 0, -1):  # the innermost node with a class
+        node = ".".join(parts[:number])
+        if _is_plugin(node):
+            return _kind_in_plugin(_look_up(config, node), parts[number:])
+    return _kind_in_schemas(parts)
+
+
+def has_class(option: str) -> bool:
+    """Whether an option is a key of a node that a class is built from."""
+    return option.startswith(tuple(f"{node}." for node in (_SOURCE, *_REWARDS)))
+
+
+def is_new_key(option: str, config: Mapping[str, Any]) -> bool:
+    """Whether an option that is not there may be added: in a mapping of any names, or as an argument of a class.
+
+    Args:
+        option: Its full name.
+        config: See `kind_of_option`.
+
+    Returns:
+        False where nothing but what is there can be set.
+    """
+    section, _, name = option.rpartition(".")
+    if _is_plugin(section):
+        node = _look_up(config, section)
+        path = node.get("_target_") if isinstance(node, Mapping) else None
+        return isinstance(path, str) and name in arguments_of(path)
+    return any(typing.get_args(member) and value_kind(Kind((member,))) for member in kind_of_option(section, config).members)
+
+
+def put(config: dict[str, Any], option: str, value: object) -> None:
+    """Set a value of a configuration in plain values; sections that are not there come into being."""
+    *sections, name = option.split(".")
+    for section in sections:
+        inner = config.get(section)
+        if not isinstance(inner, dict):
+            inner = config[section] = {}
+        config = inner
+    config[name] = value
+
+
+def _is_plugin(node: str) -> bool:
+    return node == _SOURCE or node.rpartition(".")[0] in _REWARDS
+
+
+def _kind_in_plugin(node: object, parts: list[str]) -> Kind:
+    first, *rest = parts
+    if first == "_target_":
+        return _TEXT
+    path = node.get("_target_") if isinstance(node, Mapping) else None
+    kind = arguments_of(path).get(first, _ANYTHING) if isinstance(path, str) else _ANYTHING
+    for _ in rest:
+        kind = value_kind(kind) or _ANYTHING
+    return kind
+
+
+@cache
+def arguments_of(path: str) -> Mapping[str, Kind]:
+    """The kinds of a class's arguments.
+
+    Args:
+        path: Dotted path of the class.
+
+    Returns:
+        By name; none where the path leads nowhere, which is reported when the class is built.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return kinds_of_arguments(getattr(import_module(module), name))
+    except Exception:  # whatever a module of the user's does when it is imported
+        return {}
+
+
+def _kind_in_schemas(parts: list[str]) -> Kind:
+    schemas: list[type] = [RunSpec]
+    for number, part in enumerate(parts):
+        for schema in schemas:
+            annotation = annotations_of(schema).get(part)
+            if annotation is not None:
+                break
+        else:
+            return _ANYTHING
+        schemas = sections_of(annotation)
+        if not schemas:
+            kind = kind_of(annotation)
+            for inner in parts[number + 1 :]:
+                kind = (value_kind(kind) if not inner.isdigit() else item_kind(kind)) or _ANYTHING
+            return kind
+    return kind_of(dict)  # a section
+
+
+@cache
+def annotations_of(schema: type) -> Mapping[str, Any]:  # Any: annotations have no type
+    """The annotations of a dataclass's fields, resolved."""
+    return typing.get_type_hints(schema)
+
+
+def sections_of(annotation: Any) -> list[type]:  # Any: an annotation
+    """The dataclasses that a section may be; none for an annotation of another kind."""
+    parts = [annotation, *typing.get_args(annotation)]
+    found = [part for part in parts if isinstance(part, type) and is_dataclass(part)]
+    return list(ALGORITHMS.values()) if AlgorithmSpec in found else found
+
+
+def schema_of(annotation: Any, value: object) -> type | None:  # Any: an annotation
+    """The dataclass that a section is of.
+
+    Args:
+        annotation: Of the section's field.
+        value: The section; of several schemas, it is the one that most of its keys are of.
+
+    Returns:
+        None for what is no section.
+    """
+    schemas = sections_of(annotation)
+    if not schemas or not isinstance(value, Mapping):
+        return None
+    return max(schemas, key=lambda schema: len(set(value) & set(annotations_of(schema))))
+
+
+def unknown_options(config: Mapping[str, Any]) -> list[str]:  # Any: a configuration's values
+    """What a configuration holds that is in no schema: it would be ignored, and still change what the run is called.
+
+    Args:
+        config: Plain values; Hydra's own node may be there, and is not looked at.
+
+    Returns:
+        A line for each key, with the nearest name that exists. Keys of a class that the configuration names are not looked
+        at: `drpt.plugins.build_plugin` does.
+    """
+    return [no_such_option(*found) for found in _unknown(config, {"hydra": Any, **annotations_of(RunSpec)}, "")]
+
+
+def is_unknown_to_hydra(option: str) -> bool:
+    """Whether an option of Hydra's own configuration is in no schema of it."""
+    values: dict[str, Any] = {}
+    put(values, option, None)
+    return bool(list(_unknown(values, {"hydra": HydraConf}, "")))
+
+
+def _unknown(section: Mapping[str, Any], known: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[str]]]:
+    for key, value in section.items():
+        if key not in known:
+            yield f"{prefix}{key}", [name for name in known if name != "hydra"]
+        elif isinstance(value, Mapping) and (schema := schema_of(known[key], value)):
+            yield from _unknown(value, annotations_of(schema), f"{prefix}{key}.")
+
+
+def no_such_option(option: str, siblings: list[str]) -> str:
+    """What is said of an option that does not exist.
+
+    Args:
+        option: Its full name, as typed.
+        siblings: The names that exist in its section.
+
+    Returns:
+        A line: where it would be, the nearest name there or elsewhere, and the names that exist.
+    """
+    parent, _, name = option.rpartition(".")
+    where = f"In {parent} there is" if parent else "There is"
+    hint = did_you_mean(name, siblings) or _elsewhere(option)
+    return f"{where} no {name!r}.{hint} It has: {', '.join(siblings)}."
+
+
+def _elsewhere(option: str) -> str:
+    """A hint at an option of another section: of this name, or of one like it."""
+    name = option.rpartition(".")[2]
+    by_name: dict[str, str] = {}
+    for other in all_options():
+        by_name.setdefault(other.rpartition(".")[2], other)
+    near = _NAMES_ELSEWHERE.get(name) or by_name.get(name) or next(iter(get_close_matches(option, all_options(), n=1)), None)
+    near = near or next((by_name[found] for found in get_close_matches(name, list(by_name), n=1)), None)
+    return f" Did you mean {near!r}?" if near else ""
+
+
+@cache
+def all_options() -> list[str]:
+    """Full names of all options of the schemas."""
+    return list(_options(RunSpec, ""))
+
+
+def _options(schema: type, prefix: str) -> Iterator[str]:
+    for field in fields(schema):
+        sections = sections_of(annotations_of(schema)[field.name])
+        if not sections:
+            yield f"{prefix}{field.name}"
+        for section in sections:
+            yield from _options(section, f"{prefix}{field.name}.")
+
+
+def _look_up(config: Mapping[str, Any], path: str) -> object:
+    node: object = config
+    for part in path.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return None
+        node = node[part]
+    return node

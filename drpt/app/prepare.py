@@ -1,0 +1,138 @@
+"""From the words of `drpt train` to jobs that are known to be right, before anything is trained or written."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from drpt.app.build_plugins import build_plugins
+from drpt.app.command import Said, base_words, read_command
+from drpt.app.compose import check_composition, compose
+from drpt.app.config import plain_config, resolve
+from drpt.app.errors import ConfigError
+from drpt.app.groups import compose_groups
+from drpt.app.machine import check_accelerator
+from drpt.app.planning_progress import watched
+from drpt.app.schema import RunSpec
+from drpt.app.sweep import SweepPlan, plan_sweep, read_sweep
+from drpt.run_identity import job_name
+
+MULTIRUN = {"-m", "--multirun"}
+# Hydra's options that ask about the configuration and train nothing.
+QUESTIONS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
+_PLUGINS = "hydra._internal.core_plugins"
+_BASIC_SWEEPER, _BASIC_LAUNCHER = f"{_PLUGINS}.basic_sweeper.BasicSweeper", f"{_PLUGINS}.basic_launcher.BasicLauncher"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A command whose jobs have been checked."""
+
+    typed: tuple[str, ...]  # flags and words, the sweep's name among them
+    command: tuple[Said, ...]
+    is_sweep: bool
+    folder: Path  # the sweep's
+    plan: SweepPlan | None  # None where a sweeper searches: its jobs are not known beforehand
+
+
+def check_command(words: Sequence[str]) -> Mapping[str, RunSpec]:
+    """Check a command as `drpt train` does before it trains.
+
+    Args:
+        words: Flags and overrides, as typed.
+
+    Returns:
+        The specifications of its jobs, by their names; none where a sweeper searches.
+
+    Raises:
+        ConfigError: The command cannot be right.
+    """
+    plan = prepare(words, Console(stderr=True)).plan
+    return {} if plan is None else plan.specs
+
+
+def prepare(words: Sequence[str], console: Console) -> Prepared:
+    """Read and check a command.
+
+    Args:
+        words: Flags and overrides, as typed after `drpt train`.
+        console: Where progress is shown, if checking takes long.
+
+    Returns:
+        What is to be run.
+
+    Raises:
+        ConfigError: The command cannot be right; a line for each fault.
+    """
+    _check_alone()
+    flags = [text for text in words if text.startswith("-")]
+    if unknown := set(flags) - MULTIRUN:
+        raise ConfigError(f"{sorted(unknown)[0]} is not an option of drpt train. Options: -m, {', '.join(sorted(QUESTIONS))}.")
+    texts = [text for text in words if not text.startswith("-")]
+    is_sweep = bool(flags)
+    command = read_command(texts, is_sweep=is_sweep)
+    base = compose_groups(base_words(command))
+    if OmegaConf.is_missing(base, "sweep") and not any(said.typed.key == "sweep" for said in command):
+        texts.append(f"sweep={datetime.now():%Y-%m-%d_%H-%M-%S}")
+        command = read_command(texts, is_sweep=is_sweep)
+    plan = None
+    if not is_sweep:
+        plan = _plan_one(command)
+    elif base.hydra.sweeper["_target_"] == _BASIC_SWEEPER:
+        command = read_sweep(texts)
+        plan = plan_sweep(command, watch=partial(watched, console=console))
+    if plan is not None:
+        specs = list(plan.specs.values())
+        _check_words_count(command, specs)
+        _check_machine(base, specs)
+        folder = Path(specs[0].runs_folder).expanduser() / specs[0].sweep
+    else:
+        values, _ = resolve(compose([said for said in command if not said.is_sweep]).config)
+        folder = Path(values["runs_folder"]).expanduser() / values["sweep"]
+    return Prepared(typed=(*flags, *texts), command=command, is_sweep=is_sweep, folder=folder, plan=plan)
+
+
+def _plan_one(command: Sequence[Said]) -> SweepPlan:
+    composition = compose(command)
+    spec = check_composition(composition)
+    build_plugins(spec)
+    name = job_name(plain_config(composition.config))
+    return SweepPlan(num_jobs=1, specs={name: spec}, words={name: tuple(said.spelled.text for said in command)}, left_out=())
+
+
+def _check_words_count(command: Sequence[Said], specs: Sequence[RunSpec]) -> None:
+    """Words that would be ignored.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    typed = [said.typed for said in command]
+    if not any(spec.regularizer.products == "sketch" for spec in specs):
+        for one in typed:
+            if one.key.split(".")[0] == "sketch":
+                raise ConfigError(f"{one.shown} counts with regularizer.products=sketch alone: add that, or leave it out.")
+    other = next((spec.task.name for spec in specs if spec.task.name != "sft"), None)
+    for one in typed:
+        if other is not None and one.key == "regularizer.base_weights":
+            how = "all pairs count alike" if other == "reward" else "algorithm.normalisation says how responses are weighted"
+            raise ConfigError(f"{one.shown}: with task={other} {how}.")
+
+
+def _check_alone() -> None:
+    size = os.environ.get("WORLD_SIZE", "1")
+    if size != "1":
+        raise ConfigError(
+            f"WORLD_SIZE={size}: drpt train is one process, and several would write the same folders. "
+            "Start it without torchrun; several processes are for training loops of your own (drpt.GradientCapture)."
+        )
+
+
+def _check_machine(base: DictConfig, specs: Iterable[RunSpec]) -> None:
+    if base.hydra.launcher["_target_"] == _BASIC_LAUNCHER:  # else it may be another machine that runs them
+        for spec in specs:
+            check_accelerator(spec)

@@ -1,0 +1,78 @@
+"""The words of `drpt probe`: which model, in which state, and which regularizer besides the families; no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from drpt.analysis.run import ResultsError
+from drpt.app.compose import compose_run
+from drpt.app.config import check_config, resolve
+from drpt.app.run_config import read_config
+from drpt.app.schema import RunSpec
+from drpt.app.words import literal_values
+from drpt.geometry.spec import RegularizerSpec
+
+_FIXED = {"seed", "data", "data.num_target", "data.num_general", "data.split_seed"}  # what a run was trained on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSubject:
+    """What is probed."""
+
+    spec: RunSpec
+    run: Path | None  # its folder; None for the model before training
+    checkpoint: str  # first, last, best or a step
+    own: RegularizerSpec | None  # a regularizer that is named, and measured besides the families
+
+
+def read_probe_words(overrides: Sequence[str]) -> ProbeSubject:
+    """``run=`` and ``checkpoint=`` say which model; the other words are overrides of its configuration.
+
+    Args:
+        overrides: As typed.
+
+    Returns:
+        What is asked for.
+
+    Raises:
+        ResultsError: A word is given twice or does not fit the others, or the run is not there.
+        ConfigError: A word of the configuration is wrong.
+    """
+    own: dict[str, str] = {}
+    words = []
+    for word in overrides:
+        key, _, value = word.partition("=")
+        if key not in {"run", "checkpoint"}:
+            words.append(word)
+        elif key in own or not value:
+            raise ResultsError(f"{word}: give {key}= once, with a value.")
+        else:
+            own[key] = value
+    composed = compose_run([*words, "sweep=probe"])  # names and values are checked here, whatever they are applied to
+    is_named = any(word.lstrip("+").startswith("regularizer") for word in words)
+    if "run" not in own:
+        if "checkpoint" in own:
+            raise ResultsError(f"checkpoint={own['checkpoint']}: of which run? Add run=FOLDER.")
+        spec = check_config(composed)
+        return ProbeSubject(spec=spec, run=None, checkpoint="first", own=spec.regularizer if is_named else None)
+    checkpoint = own.get("checkpoint", "last")
+    if checkpoint not in {"first", "last", "best"} and not checkpoint.isdigit():
+        raise ResultsError(f"checkpoint={checkpoint} must be first, last, best or the number of a step.")
+    run = Path(own["run"]).expanduser()
+    if not run.is_dir():
+        raise ResultsError(f"run={own['run']}: no such folder. Give the folder of one run, runs/SWEEP/JOB.")
+    config = read_config(run)
+    config["sweep"] = "probe"
+    values, _ = resolve(composed)
+    for word in words:
+        key = word.partition("=")[0].lstrip("+~")
+        if key in _FIXED or key.startswith("data.source"):
+            raise ResultsError(f"{word}: decides what run={run} was trained on. Leave it out; --seed gives other draws.")
+        value = OmegaConf.select(OmegaConf.create(literal_values(values)), key)
+        OmegaConf.update(
+            config, key, literal_values(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value), force_add=True
+        )
+    spec = check_config(config)
+    return ProbeSubject(spec=spec, run=run, checkpoint=checkpoint, own=spec.regularizer if is_named else None)

@@ -1,0 +1,256 @@
+"""Words of a command, `option=value`, in Hydra's grammar: a text stays the text that was typed.
+
+Hydra reads ``1e10`` as a number, ``true`` as a truth value and an unquoted ``~`` or ``ä`` as an error, whatever the option is.
+Here the kind of the option decides: what is given to an option that holds a text is quoted before Hydra sees it. Words that
+we compose ourselves are made by `word`.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
+from hydra.core.override_parser.overrides_visitor import HydraErrorListener
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+from hydra.grammar.gen.OverrideLexer import CommonTokenStream, InputStream, OverrideLexer
+from hydra.grammar.gen.OverrideParser import OverrideParser
+
+from drpt.app.errors import ConfigError
+from drpt.kinds import Kind, item_kind, takes_text, value_kind
+
+_WORD = re.compile(r"(?P<prefix>\+{0,2}|~)(?P<key>[\w$./@:-]+)(?:=(?P<value>.*))?", re.DOTALL | re.ASCII)
+_ARGUMENTS_ARE_VALUES = {"choice", "shuffle", "sort", "tag"}  # of these functions: what is in the brackets are the values
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """One word that says something about the configuration."""
+
+    prefix: str  # nothing, + (a new key), ++ (a new key or not) or ~ (away with it)
+    key: str  # a group, or the full name of an option
+    value: str | None  # after the first equals sign; None where a word that takes away has none
+
+    @property
+    def text(self) -> str:
+        """The word as a whole."""
+        return f"{self.prefix}{self.key}" if self.value is None else f"{self.prefix}{self.key}={self.value}"
+
+    @property
+    def shown(self) -> str:
+        """The word as a shell takes it, for messages."""
+        return in_shell(self.text)
+
+    def parse(self) -> Override:
+        """What Hydra makes of the word.
+
+        Returns:
+            Key, kind and value or values.
+
+        Raises:
+            ConfigError: The value does not follow Hydra's grammar.
+        """
+        try:
+            return _parser().parse_override(self.text)
+        except (HydraException, ValueError, TypeError, AssertionError) as error:
+            raise ConfigError(f"{self.shown}: {_reason(error)}") from error
+
+
+def read_word(text: str) -> Word:
+    """Take a word apart.
+
+    Args:
+        text: As typed.
+
+    Returns:
+        Its parts; the value may still be no value of Hydra's grammar.
+
+    Raises:
+        ConfigError: It is no word of the form ``option=value``.
+    """
+    match = _WORD.fullmatch(text)
+    if match is None or (match["value"] is None and match["prefix"] != "~"):
+        raise ConfigError(f"{in_shell(text)}: write option=value.")
+    return Word(prefix=match["prefix"], key=match["key"], value=match["value"])
+
+
+def quoted(text: str) -> str:
+    """A text as a value in Hydra's grammar, whatever its characters: nothing in it is a number, a list or a reference."""
+    return in_quotes(literal(text))
+
+
+def word(key: str, text: str) -> str:
+    """A word that sets an option to a text: ``sweep='1e3'``."""
+    return f"{key}={quoted(text)}"
+
+
+def literal(text: str) -> str:
+    r"""A text as OmegaConf must hold it, so that ``${…}`` in it refers to nothing: ``a${b}`` becomes ``a\${b}``."""
+    return re.sub(r"(\\*)\$\{", lambda match: 2 * match[1] + r"\${", text)
+
+
+def literal_values(value: Any) -> Any:  # Any: plain values of a configuration
+    """Plain values as OmegaConf must hold them, so that no text in them refers to anything: see `literal`."""
+    if isinstance(value, str):
+        return literal(value)
+    if isinstance(value, Mapping):
+        return {key: literal_values(inner) for key, inner in value.items()}
+    return [literal_values(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def in_shell(text: str) -> str:
+    """A word as it is typed in a shell: in quotes where a shell would do something with its characters."""
+    if re.fullmatch(r"[\w@%+=:,./^-]+", text):
+        return text
+    return shlex.quote(text) if re.search(r'["$`\\!]', text) else f'"{text}"'
+
+
+def spelled(word: Word, kind: Kind, *, is_sweep: bool) -> Word:
+    """The same word with every text in quotes, as the option's kind asks for it.
+
+    Args:
+        word: As typed.
+        kind: Of the option's values.
+        is_sweep: Whether commas separate values of a sweep.
+
+    Returns:
+        A word that follows Hydra's grammar, unless its value is empty or missing.
+
+    Raises:
+        ConfigError: A comma separates values where there is no sweep.
+    """
+    if not word.value:
+        return word
+    try:
+        values = list(_spelled_values(word, kind))
+    except (HydraException, ValueError, TypeError, AssertionError):
+        values = [_spelled_part(word, part, kind) for part in _parts(word.value)] if is_sweep else [in_quotes(word.value)]
+    if len(values) > 1 and not is_sweep:
+        raise ConfigError(_several(word, kind))
+    return replace(word, value=",".join(values))
+
+
+def _several(word: Word, kind: Kind) -> str:
+    assert word.value is not None
+    ways = ["drpt train -m makes a sweep of them"]
+    if item_kind(kind) is not None:
+        ways.append(f"a list is {in_shell(f'{word.key}=[{word.value}]')}")
+    if takes_text(kind):
+        ways.append(f"one text is {in_shell(f'{word.key}={in_quotes(word.value)}')}")
+    return f"{word.shown} gives several values: {'; '.join(ways)}."
+
+
+def _spelled_part(word: Word, part: str, kind: Kind) -> str:
+    """One value of a sweep of which some do not follow the grammar."""
+    try:
+        (value,) = _spelled_values(replace(word, value=part), kind)
+    except (HydraException, ValueError, TypeError, AssertionError):
+        return in_quotes(part)
+    return value
+
+
+def _spelled_values(word: Word, kind: Kind) -> Iterator[str]:
+    """The values that commas separate, texts in quotes; raises what the parser and functions of the grammar raise."""
+    assert word.value is not None
+    source = f"k={word.value}"
+    tree = _tree(source)
+    tree_value = tree.value()
+    if tree_value is None:  # white space alone
+        yield in_quotes(word.value)
+        return
+    sweep = tree_value.simpleChoiceSweep()
+    elements = [tree_value.element()] if sweep is None else sweep.element()
+    for element in elements:
+        is_whole = sweep is None and element.primitive() is not None
+        changes = list(_quotings(element, kind, is_whole=is_whole, whole=word.value))
+        yield _changed(source, element.start.start, element.stop.stop + 1, changes)
+    _parser().parse_override(source)  # what the parser takes, a function may still refuse
+
+
+def _quotings(element: Any, kind: Kind, *, is_whole: bool, whole: str) -> Iterator[tuple[int, int, str]]:
+    """Beginning, end and replacement of every text in an element of the grammar."""
+    place = (element.start.start, element.stop.stop + 1)
+    if (primitive := element.primitive()) is not None:
+        tokens = [child.symbol for child in primitive.getChildren()]
+        inner = [token for token in tokens if token.type != OverrideLexer.WS]
+        is_quoted = len(inner) == 1 and inner[0].type == OverrideLexer.QUOTED_VALUE
+        is_null = len(inner) == 1 and inner[0].type == OverrideLexer.NULL and kind.is_optional
+        if takes_text(kind) and not is_quoted and not is_null:
+            text = "".join(token.text[1::2] if token.type == OverrideLexer.ESC else token.text for token in tokens)
+            has_escapes = any(token.type == OverrideLexer.ESC for token in tokens)
+            yield (*place, in_quotes(whole if is_whole and not has_escapes else text.strip()))
+    elif (items := element.listContainer()) is not None:
+        for item in items.element():
+            yield from _quotings(item, item_kind(kind) or Kind(), is_whole=False, whole=whole)
+    elif (pairs := element.dictContainer()) is not None:
+        for pair in pairs.dictKeyValuePair():
+            yield from _quotings(pair.element(), value_kind(kind) or Kind(), is_whole=False, whole=whole)
+    elif (function := element.function()) is not None:
+        name = function.ID().getText()
+        if name in _ARGUMENTS_ARE_VALUES:
+            for argument in function.element():
+                yield from _quotings(argument, kind, is_whole=False, whole=whole)
+        elif name not in _functions() and takes_text(kind):  # a text with brackets
+            yield (*place, in_quotes(whole[place[0] - 2 : place[1] - 2].strip()))
+
+
+def _changed(source: str, start: int, stop: int, changes: list[tuple[int, int, str]]) -> str:
+    parts = []
+    for begin, end, replacement in sorted(changes):
+        parts += [source[start:begin], replacement]
+        start = end
+    return "".join([*parts, source[start:stop]]).strip()
+
+
+def _parts(value: str) -> list[str]:
+    """A value cut at the commas that are in no brackets and no quotes."""
+    parts, closing, quote = [""], [], ""
+    for char in value:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"" and not parts[-1].strip():
+            quote = char
+        elif char in _BRACKETS:
+            closing.append(_BRACKETS[char])
+        elif closing and char == closing[-1]:
+            closing.pop()
+        if char == "," and not closing and not quote:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part.strip() for part in parts]
+
+
+def in_quotes(text: str) -> str:
+    """A text in quotes of Hydra's grammar; ``${…}`` in it still refers to an option."""
+    return str(QuotedString(text=text, quote=Quote.single).with_quotes())
+
+
+@cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
+
+
+@cache
+def _functions() -> frozenset[str]:
+    return frozenset(create_functions().functions)
+
+
+def _tree(source: str) -> Any:  # Any: a class that ANTLR generates, without types
+    listener = HydraErrorListener()
+    lexer = OverrideLexer(InputStream(source))
+    parser = OverrideParser(CommonTokenStream(lexer))
+    for machine in (lexer, parser):
+        machine.removeErrorListeners()
+        machine.addErrorListener(listener)
+    return parser.override()
+
+
+def _reason(error: Exception) -> str:
+    """The end of Hydra's message: what stands before names its own parts."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"^\w+Error while evaluating '.*?': ", "", lines[-1])
