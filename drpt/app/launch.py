@@ -22,7 +22,7 @@ from drpt.app.paths import config_folder
 from drpt.app.run_data import DataChangedError, DrawnBefore
 from drpt.app.schema import RunSpec
 from drpt.app.sweep import plan_sweep, without_sweeps
-from drpt.run_identity import job_name
+from drpt.run_identity import job_name, point_of
 
 _MULTIRUN = {"-m", "--multirun"}
 # Hydra's options that ask about the configuration and train nothing.
@@ -70,16 +70,19 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
         )
         raise ConfigError(f"{named[0]}: with task={config.task.name} {how}.")
     folder = Path(config.runs_folder) / config.sweep
+    jobs: Mapping[str, str] | None = None
     if not is_sweep:
-        spec = check_config(config)
+        spec, plain = check_config(config), plain_config(config)
         build_plugins(spec)
-        _check_finished_jobs(folder, {job_name(plain_config(config)): spec})
+        jobs = {job_name(plain): point_of(plain)}
+        _check_finished_jobs(folder, {job_name(plain): spec})
     elif (plan := plan_sweep(overrides, config)) is not None:
         duplicates = f"; {plan.num_duplicates} more would be the same and are skipped" if plan.num_duplicates else ""
         Console(stderr=True, highlight=False).print(f"{len(plan.names)} jobs{duplicates}")
+        jobs = plan.points
         _check_finished_jobs(folder, plan.specs)
     if record:
-        _record(folder, [*flags, *overrides])
+        _record(folder, [*flags, *overrides], jobs)
     _run_hydra([*flags, *overrides])
     return folder
 
@@ -108,10 +111,12 @@ def _run_hydra(words: list[str]) -> None:
         sys.argv = typed
 
 
-def _record(folder: Path, words: list[str]) -> None:
+def _record(folder: Path, words: list[str], jobs: Mapping[str, str] | None) -> None:
+    """What was asked for, and the jobs that it led to, so that tables notice those that are missing."""
     folder.mkdir(parents=True, exist_ok=True)
+    record = {"folder": str(Path.cwd()), "words": words} | ({} if jobs is None else {"jobs": jobs})
     with (folder / COMMANDS_FILE).open("a") as file:
-        file.write(json.dumps({"folder": str(Path.cwd()), "words": words}) + "\n")
+        file.write(json.dumps(record) + "\n")
 
 
 def resume(folder: Path) -> None:
@@ -157,5 +162,5 @@ def recorded_commands(folder: Path) -> list[Command]:
             f"{folder}: no {COMMANDS_FILE} here, so it is not known what made this sweep. Give the folder of a sweep, "
             "not of one of its runs."
         )
-    records = [json.loads(line) for line in dict.fromkeys(path.read_text().splitlines())]
-    return [Command(folder=record["folder"], words=tuple(record["words"])) for record in records]
+    records = map(json.loads, path.read_text().splitlines())
+    return list(dict.fromkeys(Command(folder=record["folder"], words=tuple(record["words"])) for record in records))

@@ -14,7 +14,7 @@ from drpt.app.build_plugins import build_plugins, check_model_folders
 from drpt.app.compose import compose_run, explain
 from drpt.app.config import ConfigError, check_config, drop_unused_strength, plain_config
 from drpt.app.schema import RunSpec
-from drpt.run_identity import job_name
+from drpt.run_identity import job_name, point_of
 
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
@@ -25,6 +25,7 @@ class SweepPlan:
 
     num_jobs: int  # combinations
     specs: Mapping[str, RunSpec]  # of the distinct ones, by their names
+    points: Mapping[str, str]  # what the replicates of each have in common, by their names; see `drpt.run_identity.point_of`
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,6 +73,7 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
     _try_names(parsed)
     (jobs,) = BasicSweeper.split_arguments(parsed, None)
     specs: dict[str, RunSpec] = {}
+    points: dict[str, str] = {}
     faults: list[str] = []
     sources: set[str] = set()  # those that were built, with their rewards: reading data once is enough
     for job in jobs:
@@ -79,7 +81,10 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
             config = drop_unused_strength(compose_run(job))
             spec = check_config(config)
             check_model_folders(spec)
-            specs.setdefault(job_name(plain_config(config)), spec)
+            plain = plain_config(config)
+            name = job_name(plain)
+            specs.setdefault(name, spec)
+            points.setdefault(name, point_of(plain))
             parts = [spec.reward.terms, spec.reward.judges] if spec.reward else []
             source = json.dumps([spec.data.source, *parts], sort_keys=True)
             if source not in sources:
@@ -89,7 +94,7 @@ def plan_sweep(overrides: Sequence[str], base: DictConfig) -> SweepPlan | None:
             faults += str(error).splitlines()
     if faults:
         raise ConfigError("\n".join(dict.fromkeys(faults)))
-    return SweepPlan(num_jobs=len(jobs), specs=specs)
+    return SweepPlan(num_jobs=len(jobs), specs=specs, points=points)
 
 
 def _try_names(overrides: Sequence[Override]) -> None:
