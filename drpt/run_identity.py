@@ -80,6 +80,8 @@ _LATER: Mapping[str, object] = {
 # Keys that were part of folders' names before they were found to change nothing, with the default that they had then.
 _ONCE_IN_NAMES: Mapping[str, object] = {"trainer.checkpoint_every_steps": 50, "trainer.keep_steps": []}
 
+_NUM_DIGITS = 10  # of checksums in names
+
 
 def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """All that can change a run's result, the seed included.
@@ -135,6 +137,18 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, object]:
     return dict(_flattened({key: value for key, value in identity_of(config).items() if key != REPLICATE}, ""))
 
 
+def point_of(config: Mapping[str, Any]) -> str:
+    """A short checksum of what the replicates of one point have in common.
+
+    Args:
+        config: See `identity_of`.
+
+    Returns:
+        10 hexadecimal digits, the same for runs that differ in their seed alone.
+    """
+    return checksum(settings_of(config))[:_NUM_DIGITS]
+
+
 def job_name(config: Mapping[str, Any]) -> str:
     """The name of a run's folder: readable, with a short checksum of the identity.
 
@@ -152,7 +166,7 @@ def job_name(config: Mapping[str, Any]) -> str:
     parts = [regularizer["name"], *(str(dial) for dial in dials if dial is not None), f"seed{identity[REPLICATE]}"]
     for key, value in _ONCE_IN_NAMES.items():
         _put(identity, key, value)
-    return re.sub(r"[^\w.+-]+", "_", "-".join([*parts, checksum(identity)[:10]]))
+    return re.sub(r"[^\w.+-]+", "_", "-".join([*parts, checksum(identity)[:_NUM_DIGITS]]))
 
 
 def checksum(values: Mapping[str, Any]) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from drpt.analysis.report import write_report
-from drpt.analysis.run import Run, read_sweep
+from drpt.analysis.run import Run
+from drpt.analysis.sweep import read_sweep
+from drpt.analysis.sweep_words import lines_below
 from drpt.analysis.table import as_markdown
 from drpt.files import write_atomically
 
@@ -25,10 +27,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("sweep", type=Path, help="a sweep's folder, all of whose runs are finished")
     options = parser.parse_args(arguments)
     runs = read_sweep(options.sweep)
-    unfinished = [run.folder.name for run in runs if run.summary.get("status") != "finished"]
-    if unfinished:
-        parser.error(f"not finished: {', '.join(unfinished)}. `drpt resume {options.sweep}` goes on with them.")
+    if not runs.is_complete:
+        parser.error("\n".join(lines_below(runs)))
     report = write_report(options.sweep)
+    if trouble := [*report.faults.values(), *report.notes]:
+        parser.error("\n".join(trouble))
     write_atomically(options.experiment / "chart.png", report.chart.read_bytes())
     # A line a run, so that a difference between two versions of the file can be read.
     lines = ",\n".join(json.dumps(_record(run), sort_keys=True) for run in runs)

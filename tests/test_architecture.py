@@ -28,6 +28,7 @@ FREE = {
     "memory",
     "metrics",
     "plugins",
+    "write_faults",
 }  # single modules that import nothing of ours but each other
 ONLY_IN = {
     "lightning": {"modules", "app/assembly.py", "app/training.py", "app/tracking.py", "data/module.py"},

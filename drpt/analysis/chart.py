@@ -28,6 +28,7 @@ _STYLE = {
     "grid.alpha": 0.25,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
+    "text.parse_math": False,  # names may hold a dollar sign
 }
 _WIDTH = 12.5  # inches
 
@@ -40,7 +41,7 @@ def draw_chart(rows: Sequence[Row], title: str) -> bytes:
 
     Args:
         rows: See `drpt.analysis.table.tabulate`.
-        title: Above all.
+        title: Above all; may have several lines.
 
     Returns:
         A PNG.

@@ -1,13 +1,15 @@
 """What charts show: held-out figures over steps, and their final values against strength."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from drpt.analysis.run import Run
 from drpt.analysis.table import ZERO_SHOT, Estimate, Row, estimate
 from drpt.analysis.yardstick import Quantity, Yardstick
 from drpt.analysis.yardsticks import yardstick_of
+from drpt.metrics import METRICS_FILE
 
 ENDS = {"target_only": 0.0, "full": 1.0}  # of the spectrum, and the strength they stand for: none, and nothing else
 
@@ -37,6 +39,11 @@ class Family:
     values: list[Estimate]
 
 
+def charted_runs(row: Row) -> list[Run]:
+    """Runs of a point whose metrics are whole; what is damaged is left out of curves, and named beside them."""
+    return [run for run in row.runs if METRICS_FILE not in run.faults]
+
+
 def curves_of(rows: Sequence[Row], metric: str) -> list[Curve]:
     """One curve a trained point, at the steps that all its seeds were measured at.
 
@@ -51,8 +58,8 @@ def curves_of(rows: Sequence[Row], metric: str) -> list[Curve]:
     for row in rows:
         if row.name == ZERO_SHOT:
             continue
-        by_seed = [dict(zip(*run.curve(metric), strict=True)) for run in row.runs]
-        steps = sorted(set.intersection(*(set(values) for values in by_seed)))
+        by_seed = [dict(zip(*run.curve(metric), strict=True)) for run in charted_runs(row)]
+        steps = _common(by_seed)
         values = [estimate([values[step] for values in by_seed]) for step in steps]
         curves.append(Curve(label=row.label, name=row.name, steps=[*steps], values=values))
     return [curve for curve in curves if curve.steps]
@@ -60,7 +67,7 @@ def curves_of(rows: Sequence[Row], metric: str) -> list[Curve]:
 
 def is_measured(rows: Sequence[Row], quantity: Quantity) -> bool:
     """Whether some run has a curve of a quantity."""
-    return any(run.curve(quantity.metric)[0] for row in rows for run in row.runs)
+    return any(run.curve(quantity.metric)[0] for row in rows for run in charted_runs(row))
 
 
 def window_of(rows: Sequence[Row], metric: str) -> int:
@@ -73,7 +80,7 @@ def window_of(rows: Sequence[Row], metric: str) -> int:
     Returns:
         At least 1; such that no curve has more than `_MOST_WINDOWS` points.
     """
-    found = [run.curve(metric)[0] for row in rows if row.name != ZERO_SHOT for run in row.runs]
+    found = [run.curve(metric)[0] for row in rows if row.name != ZERO_SHOT for run in charted_runs(row)]
     return max([1, *(math.ceil(max(steps) / min(_MOST_WINDOWS, len(set(steps)))) for steps in found if steps)])
 
 
@@ -93,12 +100,17 @@ def windowed_curves(rows: Sequence[Row], metric: str, window: int) -> list[Curve
     for row in rows:
         if row.name == ZERO_SHOT:
             continue
-        by_seed = [_window_means(run.curve(metric), window) for run in row.runs]
-        places = sorted(set.intersection(*(set(means) for means in by_seed)))
+        by_seed = [_window_means(run.curve(metric), window) for run in charted_runs(row)]
+        places = _common(by_seed)
         steps = [place * window + (window + 1) / 2 for place in places]
         values = [estimate([means[place] for means in by_seed]) for place in places]
         curves.append(Curve(label=row.label, name=row.name, steps=steps, values=values))
     return [curve for curve in curves if curve.steps]
+
+
+def _common(by_seed: Sequence[Mapping[int, float]]) -> list[int]:
+    """Places where all seeds have a value."""
+    return sorted(set.intersection(*map(set, by_seed))) if by_seed else []
 
 
 def _window_means(curve: tuple[list[int], list[float]], window: int) -> dict[int, float]:

@@ -14,7 +14,13 @@ from drpt.analysis.curves import colours_of
 from drpt.analysis.outcome import Part
 from drpt.analysis.outcome_table import OutcomePoint, ranked
 
-_STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    "text.parse_math": False,  # names may hold a dollar sign
+}
 _BIAS, _VARIANCE = "#0072B2", "#E69F00"  # of Okabe and Ito's palette
 
 

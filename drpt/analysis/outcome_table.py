@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from drpt.analysis.outcome import Outcome, Part
@@ -32,13 +33,13 @@ def zero_shot_point(row: Row) -> OutcomePoint:
     """The model before training: no seed changes it, so that all of its cross-entropy is bias.
 
     Args:
-        row: See `drpt.analysis.table.tabulate`; its run's summary has the figures.
+        row: See `drpt.analysis.table.tabulate`; its run's summary has the figure.
 
     Returns:
         A point without replicates and without errors over them.
     """
     start = row.runs[0].summary["start"]
-    loss, stderr = start["target/loss/mean"], start["target/loss/stderr"]
+    loss, stderr = start["target/loss/mean"], start.get("target/loss/stderr", math.nan)
     all_of_it = Part(raw=loss, value=loss, stderr_replicates=math.nan, stderr_examples=stderr)
     none_of_it = Part(raw=0.0, value=0.0, stderr_replicates=math.nan, stderr_examples=math.nan)
     outcome = Outcome(expected=all_of_it, bias=all_of_it, variance=none_of_it, losses=(loss,), num_examples=0, num_tokens=0)
@@ -90,7 +91,7 @@ def as_text(points: Iterable[OutcomePoint], width: int) -> Table:
             f"[bold]{_show(part, is_wide)}[/]" if point.is_trained and part.value == low else _show(part, is_wide)
             for part, low in zip(_parts(point), lowest, strict=True)
         ]
-        table.add_row(point.label, str(len(point.seeds) or "–"), *cells)
+        table.add_row(escape(point.label), str(len(point.seeds) or "–"), *cells)
     return table
 
 

@@ -9,7 +9,9 @@ from jinja2 import Environment, select_autoescape
 
 from drpt.analysis.page_figures import page_figures
 from drpt.analysis.page_settings import common_settings, left_out
-from drpt.analysis.run import Run
+from drpt.analysis.run import SAMPLES_FILE, Run
+from drpt.analysis.sweep import Sweep
+from drpt.analysis.sweep_words import counts_of, unfinished_lines, ways_out
 from drpt.analysis.table import ZERO_SHOT, Row, best_labels, by_task, columns_of, show_cell
 from drpt.analysis.verdicts import verdict_table
 from drpt.analysis.yardsticks import yardstick_of
@@ -20,14 +22,15 @@ _SHOWN_SAMPLES = 6
 _OF_ANY_SAMPLE = {"prompt", "expected", "answer", "is_correct", "reward"}
 
 
-def build_page(rows: Sequence[Row], runs: Sequence[Run], *, title: str, command: str) -> str:
+def build_page(rows: Sequence[Row], sweep: Sweep, *, title: str, command: str, notes: Sequence[str] = ()) -> str:
     """The report; where tasks are mixed, all of one task before all of the next.
 
     Args:
         rows: See `drpt.analysis.table.tabulate`.
-        runs: All runs of the sweep, finished or not.
-        title: Of the page.
-        command: That made the sweep.
+        sweep: The sweep, with its jobs that are not finished.
+        title: The page's title.
+        command: The command that made the sweep.
+        notes: What else a reader must know, such as of damaged files.
 
     Returns:
         HTML with its scripts and styles inside; it asks no network for anything.
@@ -37,9 +40,11 @@ def build_page(rows: Sequence[Row], runs: Sequence[Run], *, title: str, command:
     return environment.from_string(template).render(
         title=title,
         command=command,
-        parts=[_part(part, runs, number) for number, part in enumerate(by_task(rows))],
-        unfinished=[run for run in runs if not run.is_finished],
-        num_finished=sum(run.is_finished for run in runs),
+        parts=[_part(part, sweep.finished, number) for number, part in enumerate(by_task(rows))],
+        counts=counts_of(sweep),
+        is_complete=sweep.is_complete,
+        unfinished=unfinished_lines(sweep),
+        remarks=[*ways_out(sweep), *notes],
     )
 
 
@@ -76,7 +81,7 @@ def _table(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [
         {
             "label": row.label,
-            "seeds": "" if row.name == ZERO_SHOT else ", ".join(str(run.config["seed"]) for run in row.runs),
+            "seeds": _seeds(row),
             "is_zero_shot": row.name == ZERO_SHOT,
             "cells": [
                 {"text": show_cell(row, column), "is_best": best.get(column.key) == row.label} for column in columns_of(rows)
@@ -86,8 +91,17 @@ def _table(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
+def _seeds(row: Row) -> str:
+    """Every seed, and how many there are of how many where some are not finished."""
+    if row.name == ZERO_SHOT:
+        return ""
+    names = ", ".join(str(run.config["seed"]) for run in row.runs)
+    return f"{names} ({row.seeds})" if row.num_unfinished else names
+
+
 def _answers(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    shown = [(row.label, row.runs[0].samples[:_SHOWN_SAMPLES]) for row in rows if row.name != ZERO_SHOT]
+    readable = [(row, [run for run in row.runs if SAMPLES_FILE not in run.faults]) for row in rows if row.name != ZERO_SHOT]
+    shown = [(row.label, runs[0].samples[:_SHOWN_SAMPLES]) for row, runs in readable if runs]
     return [
         {
             "label": label,

@@ -1,7 +1,6 @@
 """What a page says of the settings that the runs of a sweep have in common."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from drpt.analysis.run import Run
 
@@ -16,63 +15,72 @@ def common_settings(runs: Sequence[Run]) -> list[tuple[str, str]]:
         In the order of reading.
     """
     config = runs[0].config
-    model, source = config["model"], config["data"]["source"]
+
+    def value(path: str) -> object:
+        """One option; None where it is missing, as in a run of another version."""
+        found: object = config
+        for key in path.split("."):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
     pairs = {
-        "task": config["task"]["name"],
-        "model": model["name"] or {"embedded": "SmolLM2-135M-Instruct"}.get(model["source"], model["source"]),
-        "fine-tuning": config["finetune"]["method"],
-        "target": _name_of(source.get("target", "of a source of your own")),
-        **(_of_responses(config) if config.get("rollout") else _of_examples(config)),
-        "steps": config["trainer"]["max_steps"],
-        "learning rate": f"{config['optimizer']['lr']:g}",
-        "precision": config["trainer"]["precision"],
+        "task": value("task.name"),
+        "model": value("model.name") or _MODELS.get(str(value("model.source")), value("model.source")),
+        "fine-tuning": value("finetune.method"),
+        "target": _name_of(value("data.source.target") or "of a source of your own"),
+        **(_of_responses(value) if config.get("rollout") else _of_examples(value)),
+        "steps": value("trainer.max_steps"),
+        "learning rate": _number(value("optimizer.lr")),
+        "precision": value("trainer.precision"),
     }
-    return [(key, str(value)) for key, value in pairs.items()]
+    return [(key, str(found)) for key, found in pairs.items() if found is not None]
+
+
+_MODELS = {"embedded": "SmolLM2-135M-Instruct"}
 
 
 def _name_of(target: object) -> object:
     return target.get("path", "") if isinstance(target, dict) else target
 
 
-def _of_examples(config: Mapping[str, Any]) -> dict[str, object]:
-    data = config["data"]
+def _number(value: object) -> str | None:
+    return f"{value:g}" if isinstance(value, int | float) else None
+
+
+def _of_examples(value: Callable[[str], object]) -> dict[str, object]:
     return {
-        "target examples": data["num_target"],
-        "held-out examples": data["num_eval"],
-        "rows a step": f"{data['general_rows']} general, {data['target_rows']} target",
+        "target examples": value("data.num_target"),
+        "held-out examples": value("data.num_eval"),
+        "rows a step": f"{value('data.general_rows')} general, {value('data.target_rows')} target",
     }
 
 
-def _of_responses(config: Mapping[str, Any]) -> dict[str, object]:
-    data, rollout, algorithm = config["data"], config["rollout"], config["algorithm"]
+def _of_responses(value: Callable[[str], object]) -> dict[str, object]:
+    source, terms = value("algorithm.target.source"), value("reward.terms")
+    asked = f", {value('data.target_rows')} target prompts" if source == "prompts" else ""
     return {
-        "target prompts": data["num_target"],
-        "held-out prompts": config["evaluation"]["num_generate"],
-        "algorithm": algorithm["name"],
-        "reward": ", ".join(config["reward"]["terms"]),
-        "a phase": f"{rollout['num_prompts']} × {rollout['num_responses']} responses{_target_prompts(config)}",
-        "target gradient": f"of {algorithm['target']['objective']}, {_TARGET_SOURCES[algorithm['target']['source']]}",
-        "responses a step": data["general_rows"],
-        "longest response": f"{rollout['max_tokens']} tokens",
-        "KL coefficient": _kl_coefficient(algorithm),
-        "engine": f"{rollout['engine']}, {rollout['dtype']}",
+        "target prompts": value("data.num_target"),
+        "held-out prompts": value("evaluation.num_generate"),
+        "algorithm": value("algorithm.name"),
+        "reward": ", ".join(map(str, terms)) if isinstance(terms, Mapping) else None,
+        "a phase": f"{value('rollout.num_prompts')} × {value('rollout.num_responses')} responses{asked}",
+        "target gradient": f"of {value('algorithm.target.objective')}, {_TARGET_SOURCES.get(str(source), source)}",
+        "responses a step": value("data.general_rows"),
+        "longest response": f"{value('rollout.max_tokens')} tokens",
+        "KL coefficient": _kl_coefficient(value),
+        "engine": f"{value('rollout.engine')}, {value('rollout.dtype')}",
     }
 
 
 _TARGET_SOURCES = {"prompts": "on target prompts", "self": "on the phase's own responses"}
 
 
-def _target_prompts(config: Mapping[str, Any]) -> str:
-    is_asked = config["algorithm"]["target"]["source"] == "prompts"
-    return f", {config['data']['target_rows']} target prompts" if is_asked else ""
-
-
-def _kl_coefficient(algorithm: Mapping[str, Any]) -> str:
-    if "kl_coefficient" in algorithm:
-        return f"{algorithm['kl_coefficient']:g}"
-    kl = algorithm["kl"]
-    aim = f", adaptive towards {kl['target']:g} nats a response" if kl["control"] == "adaptive" else ""
-    return f"{kl['coefficient']:g}{aim}"
+def _kl_coefficient(value: Callable[[str], object]) -> str | None:
+    if (fixed := _number(value("algorithm.kl_coefficient"))) is not None:
+        return fixed
+    aim = _number(value("algorithm.kl.target")) if value("algorithm.kl.control") == "adaptive" else None
+    own = _number(value("algorithm.kl.coefficient"))
+    return own if aim is None else f"{own}, adaptive towards {aim} nats a response"
 
 
 def left_out(runs: Sequence[Run]) -> list[tuple[str, int]]:
@@ -86,7 +94,8 @@ def left_out(runs: Sequence[Run]) -> list[tuple[str, int]]:
     """
     counts: dict[str, int] = {}
     for run in runs:
-        for name, count in run.summary.get("data_counts", {}).items():
-            if count:
+        found = run.summary.get("data_counts")
+        for name, count in found.items() if isinstance(found, dict) else ():
+            if isinstance(count, int) and count:
                 counts[name.replace("_", " ")] = max(count, counts.get(name.replace("_", " "), 0))
     return sorted(counts.items())

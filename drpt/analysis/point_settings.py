@@ -1,12 +1,12 @@
 """Which runs are replicates of one point, and what tells points apart."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from drpt import run_identity
-from drpt.analysis.run import DATA_FILE, Run
+from drpt.analysis.run import Run
 
 # Of what runs of every seed have in common: entries of data.json.
 _OF_EVERY_SEED = ("source", "tokenizer", "model", "adapter", "reward")
@@ -36,14 +36,14 @@ def find_points(runs: Sequence[Run]) -> list[Point]:
         Points in the order of their first runs.
     """
     points = []
-    for members in group_runs(runs, lambda run: (settings_of(run), data_of(run.folder))):
+    for members in group_runs(runs, lambda run: (settings_of(run), data_of(run))):
         by_seed: dict[int, Run] = {}
         repeated = []
         for run in sorted(members, key=lambda run: str(run.summary.get("started", ""))):
             if by_seed.setdefault(run.config["seed"], run) is not run:
                 repeated.append(run)
         chosen = tuple(by_seed[seed] for seed in sorted(by_seed))
-        points.append(Point(runs=chosen, repeated=tuple(repeated), data=data_of(members[0].folder)))
+        points.append(Point(runs=chosen, repeated=tuple(repeated), data=data_of(members[0])))
     return points
 
 
@@ -65,23 +65,19 @@ def group_runs(runs: Sequence[Run], what: Callable[[Run], object]) -> list[list[
 
 def settings_of(run: Run) -> dict[str, object]:
     """What two replicates have in common, see `drpt.run_identity.settings_of`."""
-    return run_identity.settings_of(run.config)
+    return run.settings
 
 
-def data_of(folder: Path) -> str:
+def data_of(run: Run) -> str:
     """What a run draws from, whatever its seed, and the files of its model and reward.
 
     Args:
-        folder: The run's.
+        run: The run.
 
     Returns:
         A short checksum; empty where the run recorded none, as of a version before these were recorded.
     """
-    try:
-        record = json.loads((folder / DATA_FILE).read_text())
-        known = {key: record[key] for key in _OF_EVERY_SEED if record.get(key) is not None}
-    except (OSError, ValueError, AttributeError):
-        return ""
+    known = {key: run.data[key] for key in _OF_EVERY_SEED if run.data.get(key) is not None}
     return run_identity.checksum(known)[:_NUM_DIGITS] if known else ""
 
 
@@ -102,14 +98,17 @@ def point_labels(names: Sequence[str], settings: Sequence[dict[str, object]], da
         return [key for key in keys if len({repr(point.get(key)) for point in points}) > 1]
 
     outside = _shortened([key for key in differing(settings) if not key.startswith("regularizer.")])
+    alike: dict[str, list[dict[str, object]]] = {}
+    for name, own in zip(names, settings, strict=True):
+        alike.setdefault(name, []).append(own)
+    inside = {name: [key for key in differing(points) if key.startswith("regularizer.")] for name, points in alike.items()}
     labels = []
     for name, own in zip(names, settings, strict=True):
-        alike = [point for point, other in zip(settings, names, strict=True) if other == name]
-        inside = [key for key in differing(alike) if key.startswith("regularizer.")]
-        parts = [f"{key.removeprefix('regularizer.')}={own.get(key)}" for key in [*inside, *outside]]
+        parts = [f"{key.removeprefix('regularizer.')}={own.get(key)}" for key in [*inside[name], *outside]]
         labels.append(" ".join([name, *parts]))
+    counts = Counter(labels)
     return [
-        f"{label}{_DATA}{found or _NOT_RECORDED}" if labels.count(label) > 1 else label
+        f"{label}{_DATA}{found or _NOT_RECORDED}" if counts[label] > 1 else label
         for label, found in zip(labels, data, strict=True)
     ]
 

@@ -25,7 +25,8 @@ def draw_probe(probe: Probe, size: tuple[int, int]) -> bytes:
     Returns:
         A PNG.
     """
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
+    with mpl.rc_context(style):  # type: ignore[arg-type]  # its stub wants a literal type for each key
         columns = len(probe.partitions)
         figure = Figure(figsize=(4.2 * columns + 1.8, 8.6), dpi=130, layout="constrained")
         FigureCanvasAgg(figure)

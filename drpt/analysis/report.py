@@ -1,51 +1,86 @@
 """A sweep's table, chart and page, written into its folder."""
 
 import json
+import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from drpt.analysis.chart import draw_chart
 from drpt.analysis.page import build_page
-from drpt.analysis.run import COMMANDS_FILE, ResultsError, Run, read_sweep
-from drpt.analysis.table import ZERO_SHOT, Row, as_csv, tabulate
+from drpt.analysis.run import COMMANDS_FILE, ResultsError
+from drpt.analysis.sweep import Sweep, read_sweep
+from drpt.analysis.sweep_words import fault_lines, lines_below, states_of
+from drpt.analysis.table import ZERO_SHOT, Row, as_csv, row_notes, tabulate
 from drpt.analysis.yardsticks import yardstick_of
 from drpt.files import write_atomically
+from drpt.write_faults import write_fault
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was written."""
+    """What was written, and of what."""
 
+    sweep: Sweep
     rows: list[Row]
     table: Path
     chart: Path
     page: Path
+    faults: dict[Path, str]  # files that could not be written, each with a line that says why and what to do
+    notes: list[str]  # what else a reader must know: see `row_notes` and `fault_lines`
+
+    @property
+    def written(self) -> dict[str, Path]:
+        """Files that are there, by what they are."""
+        files = {"chart": self.chart, "page": self.page, "table": self.table}
+        return {name: path for name, path in files.items() if path not in self.faults}
 
 
 def write_report(folder: Path) -> Report:
-    """Write ``table.csv``, ``chart.png`` and ``report.html``.
+    """Write ``table.csv``, ``chart.png`` and ``report.html``, each for itself: one that fails leaves the others.
 
     Args:
         folder: A sweep's.
 
     Returns:
-        The table's rows and the files' paths.
+        The table's rows, the files' paths, and what could not be written.
 
     Raises:
         ResultsError: No run is finished.
     """
-    runs = read_sweep(folder)
-    rows = tabulate(runs)
+    sweep = read_sweep(folder)
+    rows = tabulate(sweep)
     if not rows:
-        raise ResultsError(f"{folder}: none of its {len(runs)} runs is finished yet. {_why(runs)}")
-    title = _title(folder.resolve().name, rows)
+        raise ResultsError("\n".join([f"{folder}: none of its {len(sweep.jobs)} runs is finished yet.", *lines_below(sweep)]))
+    title = f"{_title(sweep.name, rows)}\n{states_of(sweep)}"
     table, chart, page = (folder / name for name in ("table.csv", "chart.png", "report.html"))
-    write_atomically(table, as_csv(rows))
-    write_atomically(chart, draw_chart(rows, title))
-    write_atomically(page, build_page(rows, runs, title=title, command=commands_of(folder, runs)))
-    return Report(rows=rows, table=table, chart=chart, page=page)
+    notes = [*row_notes(rows), *fault_lines(sweep)]
+    files: dict[Path, Callable[[], str | bytes]] = {
+        table: lambda: as_csv(rows, sweep.name),
+        chart: lambda: draw_chart(rows, title),
+        page: lambda: build_page(rows, sweep, title=_title(sweep.name, rows), command=commands_of(sweep), notes=notes),
+    }
+    faults = {path: fault for path, make in files.items() if (fault := _fault_of(path, make)) is not None}
+    return Report(sweep=sweep, rows=rows, table=table, chart=chart, page=page, faults=faults, notes=notes)
+
+
+def _fault_of(path: Path, make: Callable[[], str | bytes]) -> str | None:
+    """Write one file; why that was not possible, or None."""
+    try:
+        write_atomically(path, make())
+    except OSError as error:
+        return write_fault(error, path)
+    except Exception as error:  # hours of training are not to end with the traceback of a picture
+        _log.debug("%s", path, exc_info=True)
+        return f"{path} could not be made ({type(error).__name__}: {error}); this is a fault of drpt's: please report it"
+    return None
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s'[: count != 1]}"
 
 
 def _title(name: str, rows: Sequence[Row]) -> str:
@@ -54,23 +89,24 @@ def _title(name: str, rows: Sequence[Row]) -> str:
     return f"{name}: {' and '.join(quantities)} under {num_points} regularizer{'s'[: num_points != 1]}"
 
 
-def commands_of(folder: Path, runs: Sequence[Run]) -> str:
+def commands_of(sweep: Sweep) -> str:
     """The commands that made a sweep, as typed, one a line.
 
     Args:
-        folder: The sweep's.
-        runs: Its runs, for a sweep that kept no record.
+        sweep: Which may have kept no record, or a damaged one.
 
     Returns:
         Text for a shell.
     """
-    path = folder / COMMANDS_FILE
-    if not path.exists():
-        return f"drpt train  # {len(runs)} runs"
-    lines = dict.fromkeys(shlex.join(["drpt", "train", *json.loads(line)["words"]]) for line in path.read_text().splitlines())
-    return "\n".join(lines)
-
-
-def _why(runs: Sequence[Run]) -> str:
-    errors = [f"{run.folder.name}: {run.summary.get('error', run.summary['status'])}" for run in runs]
-    return "; ".join(errors[:3])
+    commands: dict[str, None] = {}
+    is_whole = True
+    try:
+        lines = (sweep.folder / COMMANDS_FILE).read_text().splitlines()
+    except (OSError, ValueError):
+        lines, is_whole = [], False
+    for line in lines:
+        try:
+            commands[shlex.join(["drpt", "train", *json.loads(line)["words"]])] = None
+        except (ValueError, KeyError, TypeError):
+            is_whole = False
+    return "\n".join([*commands, *([] if is_whole else [f"drpt train  # {_runs(len(sweep.jobs))}; the record is not whole"])])

@@ -1,17 +1,28 @@
 """One run as its folder tells it."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
-
+from drpt.analysis.run_files import (
+    FileFaultError,
+    checked_config,
+    checked_mapping,
+    checked_metrics,
+    checked_outcomes,
+    checked_samples,
+    checked_summary,
+    read_json,
+    read_yaml,
+    reading,
+)
 from drpt.analysis.yardstick import STATISTICS, Yardstick
-from drpt.analysis.yardsticks import SFT
+from drpt.analysis.yardsticks import SFT, yardstick_of
 from drpt.metrics import METRICS_FILE, read_metrics
+from drpt.run_identity import point_of, settings_of
 
 SUMMARY_FILE = "summary.json"
 CONFIG_FILE = "config.yaml"
@@ -21,6 +32,7 @@ ENVIRONMENT_FILE = "environment.json"
 COMMANDS_FILE = "commands.jsonl"
 DATA_FILE = "data.json"
 CHECKPOINTS = "checkpoints"
+LOCK_FILE = ".lock"
 
 
 class ResultsError(ValueError):
@@ -29,14 +41,16 @@ class ResultsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run that has been started; only finished ones have all of it."""
+    """A run that has been started; only finished ones have all of it.
+
+    Configuration and summary are read and checked at once, the longer files when they are asked for: a table needs none of
+    them.
+    """
 
     folder: Path
-    config: dict[str, Any]
+    config: dict[str, Any]  # never changed: parts of it are shared with other runs
     summary: dict[str, Any]
-    metrics: list[dict[str, Any]]  # see read_metrics
-    samples: list[dict[str, Any]]  # prompt, expected, answer, is_correct; reward where there is one
-    outcomes: list[dict[str, Any]] = field(default_factory=list)  # of verifiers: step, term, outcome, count, share
+    data: dict[str, Any] = field(default_factory=dict)  # fingerprints of what it was made from; empty where none are recorded
 
     @property
     def is_finished(self) -> bool:
@@ -46,7 +60,7 @@ class Run:
     @property
     def label(self) -> str:
         """The regularizer's name and dials."""
-        return str(self.summary["label"])
+        return str(self.summary.get("label", self.folder.name))
 
     @property
     def task(self) -> str:
@@ -58,78 +72,113 @@ class Run:
         """The `regularizer` section of the configuration."""
         return dict(self.config["regularizer"])
 
+    @cached_property
+    def settings(self) -> dict[str, object]:
+        """What two replicates have in common, see `drpt.run_identity.settings_of`."""
+        return settings_of(self.config)
+
+    @cached_property
+    def point(self) -> str:
+        """A checksum of the settings, see `drpt.run_identity.point_of`."""
+        return point_of(self.config)
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics, see `read_metrics`; a `ResultsError` where they cannot be read or are not whole.
+
+        Read at every call: of thousands of runs they would not fit into memory.
+        """
+        with reading(self.folder / METRICS_FILE, ResultsError):
+            lines = checked_metrics(read_metrics(self.folder / METRICS_FILE))
+            self._check_end(lines)
+            return lines
+
+    @cached_property
+    def samples(self) -> list[dict[str, Any]]:
+        """Answers: prompt, expected, answer, is_correct, and reward where there is one; a `ResultsError` as for metrics."""
+        with reading(self.folder / SAMPLES_FILE, ResultsError):
+            return checked_samples(read_json(self.folder / SAMPLES_FILE, missing=[]))
+
+    @cached_property
+    def outcomes(self) -> list[dict[str, Any]]:
+        """What verifiers found: step, term, outcome, count, share; a `ResultsError` as for metrics."""
+        with reading(self.folder / OUTCOMES_FILE, ResultsError):
+            return checked_outcomes(read_json(self.folder / OUTCOMES_FILE, missing=[]))
+
+    @cached_property
+    def faults(self) -> dict[str, str]:
+        """Of the files that are read when they are asked for, those that cannot be used, each with the reason."""
+        found = {}
+        for file, name in ((METRICS_FILE, "_curves"), (SAMPLES_FILE, "samples"), (OUTCOMES_FILE, "outcomes")):
+            try:
+                getattr(self, name)
+            except ResultsError as error:
+                found[file] = str(error)
+        return found
+
     def curve(self, name: str) -> tuple[list[int], list[float]]:
         """Steps and values of one metric."""
-        points = [(line["step"], line["value"]) for line in self.metrics if line["name"] == name]
-        return [step for step, _ in points], [value for _, value in points]
+        return self._curves.get(name, ([], []))
+
+    @cached_property
+    def _curves(self) -> dict[str, tuple[list[int], list[float]]]:
+        curves: dict[str, tuple[list[int], list[float]]] = {}
+        for line in self.metrics:
+            steps, values = curves.setdefault(line["name"], ([], []))
+            steps.append(line["step"])
+            values.append(line["value"])
+        return curves
+
+    def _check_end(self, lines: Sequence[dict[str, Any]]) -> None:
+        """A finished run's lines must lead to the figures that its summary took from them."""
+        if not self.is_finished:
+            return
+        if not lines:
+            raise FileFaultError("is missing or empty")
+        primary = yardstick_of(self.task).primary.metric
+        measured = [line for line in lines if line["name"] == primary]
+        if not measured or "selected_step" not in self.summary:  # as of the earliest versions
+            return
+        selected, last = self.summary["selected_step"], measured[-1]["step"]
+        values = [line["value"] for line in measured if line["step"] <= selected]
+        if last < self.summary.get("steps", last) or values[-1:] != [self.summary["final"][primary]]:
+            raise FileFaultError(f"is not whole: its last {primary} is of step {last}, and not what {SUMMARY_FILE} says")
 
 
 def read_run(folder: Path) -> Run:
     """Read a run's folder.
 
     Args:
-        folder: With ``config.yaml`` and ``summary.json``.
+        folder: With ``config.yaml`` and ``summary.json``; and ``data.json``, unless it is of a version that wrote none.
 
     Returns:
-        The run.
+        The run; figures of a finished one are numbers.
 
     Raises:
-        ResultsError: A file is missing or unreadable.
+        ResultsError: A file is missing or unreadable, or does not hold what a table needs; the message names the file.
     """
-    try:
-        return Run(
-            folder=folder,
-            config=yaml.safe_load((folder / CONFIG_FILE).read_text()),
-            summary=json.loads((folder / SUMMARY_FILE).read_text()),
-            metrics=read_metrics(folder / METRICS_FILE),
-            samples=_read_list(folder / SAMPLES_FILE),
-            outcomes=_read_list(folder / OUTCOMES_FILE),
-        )
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"{folder} is no run's folder: {error}") from error
+    with reading(folder / SUMMARY_FILE, ResultsError):
+        summary = checked_summary(read_json(folder / SUMMARY_FILE))
+    with reading(folder / CONFIG_FILE, ResultsError):
+        config = checked_config(read_yaml(folder / CONFIG_FILE))
+    with reading(folder / DATA_FILE, ResultsError):
+        data = checked_mapping(read_json(folder / DATA_FILE, missing={}))
+    run = Run(folder=folder, config=config, summary=summary, data=data)
+    with reading(folder / SUMMARY_FILE, ResultsError):
+        if run.is_finished:
+            _check_figures(run)
+    return run
 
 
-def _read_list(path: Path) -> list[dict[str, Any]]:
-    """What a run may leave and need not."""
-    return list(json.loads(path.read_text())) if path.exists() else []
-
-
-def read_sweep(folder: Path) -> list[Run]:
-    """Every run of a sweep, in the order of their names.
-
-    Args:
-        folder: A sweep's, or a single run's.
-
-    Returns:
-        At least one run, finished or not.
-
-    Raises:
-        ResultsError: There is none.
-    """
-    if (folder / SUMMARY_FILE).exists():
-        return [read_run(folder)]
-    folders = sorted(path.parent for path in folder.glob(f"*/{SUMMARY_FILE}"))
-    if not folders:
-        raise ResultsError(f"{folder}: no run here. Make some with `drpt train -m …`, or give the folder of a sweep.")
-    return [read_run(path) for path in folders]
-
-
-def newest_sweep(runs_folder: Path) -> Path:
-    """The sweep that was written to last.
-
-    Args:
-        runs_folder: Where sweeps are.
-
-    Returns:
-        Its folder.
-
-    Raises:
-        ResultsError: There is none.
-    """
-    summaries = list(runs_folder.glob(f"*/*/{SUMMARY_FILE}"))
-    if not summaries:
-        raise ResultsError(f"no sweep under {runs_folder}/: make one with `drpt train -m …`, or name its folder.")
-    return max(summaries, key=lambda path: path.stat().st_mtime).parent.parent
+def _check_figures(run: Run) -> None:
+    """What a table shows of a finished run must be there and be numbers; an infinite one is a number."""
+    yardstick = yardstick_of(run.task)
+    for column in yardstick.columns:
+        value = run.summary[column.section].get(column.metric)
+        if value is not None and value != value:
+            raise FileFaultError(f"holds NaN for {column.section} {column.metric}")
+    if yardstick.final.metric not in run.summary["final"]:
+        raise FileFaultError(f"holds no final {yardstick.final.metric}")
 
 
 def summarize(metrics: Sequence[dict[str, Any]], selected_step: int, yardstick: Yardstick = SFT) -> dict[str, dict[str, float]]:

@@ -3,22 +3,25 @@
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from drpt.analysis.point_settings import data_of, find_points, group_runs, is_told_by_data, point_labels, settings_of
 from drpt.analysis.run import Run
+from drpt.analysis.sweep import Sweep
 from drpt.analysis.yardstick import Column
 from drpt.analysis.yardsticks import common_task, yardstick_of
 
 FORMATS = ("text", "csv", "markdown", "latex")
 ZERO_SHOT = "zero-shot"
-_NARROW_EDGES = 4  # characters of a narrow table: at its ends, and the number of seeds
+_NARROW_EDGES = 3  # characters of a narrow table at its ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,19 @@ class Row:
     runs: tuple[Run, ...]
     values: dict[str, Estimate]  # by the columns' keys
     repeated: tuple[Run, ...] = ()  # runs of seeds that are among `runs` already, left out
+    num_unfinished: int = 0  # of its jobs
 
     @property
     def num_seeds(self) -> int:
         """How many replicates."""
         return len(self.runs)
+
+    @property
+    def seeds(self) -> str:
+        """How many replicates, and of how many where some are not finished; empty for the model before training."""
+        if self.name == ZERO_SHOT:
+            return ""
+        return f"{self.num_seeds} of {self.num_seeds + self.num_unfinished}" if self.num_unfinished else str(self.num_seeds)
 
     @property
     def task(self) -> str:
@@ -95,7 +106,7 @@ def tabulate(runs: Sequence[Run]) -> list[Row]:
     compared with something else is never shown as if it were alike.
 
     Args:
-        runs: Of one sweep; unfinished ones are left out.
+        runs: Those of one sweep, or the sweep; unfinished ones are left out, and counted.
 
     Returns:
         Zero-shot first (the model before training), then target-only, then full, then the others by name and strength; where
@@ -106,7 +117,13 @@ def tabulate(runs: Sequence[Run]) -> list[Row]:
     """
     finished = [run for run in runs if run.is_finished]
     tasks = dict.fromkeys(run.task for run in finished)
-    return [row for task in tasks for row in _tabulate_task([run for run in finished if run.task == task])]
+    rows = [row for task in tasks for row in _tabulate_task([run for run in finished if run.task == task])]
+    unfinished = (
+        runs.unfinished_points if isinstance(runs, Sweep) else Counter(run.point for run in runs if not run.is_finished)
+    )
+    if not unfinished:
+        return rows
+    return [row if row.name == ZERO_SHOT else replace(row, num_unfinished=unfinished.get(row.runs[0].point, 0)) for row in rows]
 
 
 def by_task(rows: Sequence[Row]) -> list[list[Row]]:
@@ -176,7 +193,7 @@ def _zero_shot(runs: Sequence[Run]) -> list[Row]:
         return {key: value for key, value in settings_of(run).items() if key.startswith(yardstick.untrained_settings)}
 
     def on_what(run: Run) -> tuple[dict[str, object], str]:
-        return what_is_measured(run), data_of(run.folder)
+        return what_is_measured(run), data_of(run)
 
     def tellers(members: Sequence[Run]) -> tuple[Run, ...]:
         by_seed = {run.config["seed"]: run for run in reversed(members)}
@@ -240,7 +257,8 @@ def _text_table(rows: Sequence[Row], width: int, title: str | None = None) -> Ta
             for column, cell in zip(columns, cells, strict=True)
         ]
         is_trained = row.name != ZERO_SHOT
-        table.add_row(row.label, str(row.num_seeds) if is_trained else "", *marked, style=None if is_trained else "dim")
+        # A label may hold a list, whose brackets are no markup.
+        table.add_row(escape(row.label), row.seeds, *marked, style=None if is_trained else "dim")
     return table
 
 
@@ -249,7 +267,10 @@ def _within(columns: Sequence[Column], rows: Sequence[Row], width: int) -> list[
 
     def needed(kept: Sequence[Column]) -> int:
         widths = [max(len(column.short), *(len(show_cell(row, column)) for row in rows)) + 1 for column in kept]
-        return _NARROW_EDGES + max(len(row.label) for row in rows) + sum(widths)
+        labels, seeds = (
+            max(len(text) for text in texts) for texts in zip(*((row.label, row.seeds) for row in rows), strict=True)
+        )
+        return _NARROW_EDGES + labels + seeds + sum(widths)
 
     kept = list(columns)
     while rows and needed(kept) > width and any(column.spare for column in kept):
@@ -307,11 +328,12 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
     return notes
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def as_csv(rows: Sequence[Row], sweep: str = "") -> str:
     """Raw figures: mean and standard error of every column, in its own unit (seconds, bytes, shares).
 
     Args:
         rows: See `tabulate`.
+        sweep: Name of the sweep, which the last column repeats.
 
     Returns:
         Where tasks are mixed, the first column tells the task, and a figure that is none of a row's task is empty.
@@ -323,6 +345,7 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     header = ["regularizer", "name", "strength", "seeds", "num_seeds"]
     header += [f"{key}_{part}" for key in keys for part in ("mean", "stderr")]
+    header += ["num_planned", "sweep"]
     writer.writerow(["task", *header] if is_mixed else header)
     nothing = estimate([])
     for row in rows:
@@ -331,14 +354,24 @@ def as_csv(rows: Sequence[Row]) -> str:
         figures = [number for value in values for number in (value.mean, value.stderr)]
         strength = "" if row.strength is None else row.strength
         cells = ["" if math.isnan(number) else number for number in figures]
-        line = [row.label, row.name, strength, seeds, row.num_seeds if seeds else "", *cells]
+        num_seeds, num_planned = (row.num_seeds, row.num_seeds + row.num_unfinished) if seeds else ("", "")
+        line = [row.label, row.name, strength, seeds, num_seeds, *cells, num_planned, sweep]
         writer.writerow([row.task, *line] if is_mixed else line)
     return text.getvalue()
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """A table for a README, one for each task."""
-    return "\n".join(_markdown_table(part) for part in by_task(rows) or [[]])
+def as_markdown(rows: Sequence[Row], below: Sequence[str] = ()) -> str:
+    """A table for a README, one for each task.
+
+    Args:
+        rows: See `tabulate`.
+        below: Lines of plain text that stand below it.
+
+    Returns:
+        GitHub's Markdown.
+    """
+    words = "".join(f"\n{line.strip()}  " for line in below)  # two spaces end a line
+    return "\n".join(_markdown_table(part) for part in by_task(rows) or [[]]) + (f"{words}\n" if words else "")
 
 
 def _markdown_table(rows: Sequence[Row]) -> str:
@@ -346,14 +379,21 @@ def _markdown_table(rows: Sequence[Row]) -> str:
     lines = [["regularizer", "seeds", *(column.title for column in columns)]]
     lines.append([":--", *["--:"] * (len(columns) + 1)])
     for row in rows:
-        seeds = "" if row.name == ZERO_SHOT else str(row.num_seeds)
-        lines.append([row.label, seeds, *(show_cell(row, column) for column in columns)])
+        lines.append([row.label, row.seeds, *(show_cell(row, column) for column in columns)])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
-def as_latex(rows: Sequence[Row]) -> str:
-    """A ``tabular`` for a paper, with booktabs rules; one for each task."""
-    return "\n".join(_latex_table(part) for part in by_task(rows) or [[]])
+def as_latex(rows: Sequence[Row], below: Sequence[str] = ()) -> str:
+    """A ``tabular`` for a paper, with booktabs rules; one for each task.
+
+    Args:
+        rows: See `tabulate`.
+        below: Lines of plain text that stand below it as comments.
+
+    Returns:
+        LaTeX.
+    """
+    return "\n".join(_latex_table(part) for part in by_task(rows) or [[]]) + "".join(f"% {line}\n" for line in below)
 
 
 def _latex_table(rows: Sequence[Row]) -> str:
@@ -378,7 +418,6 @@ def _latex_table(rows: Sequence[Row]) -> str:
         r"\midrule",
     ]
     for row in rows:
-        seeds = "" if row.name == ZERO_SHOT else str(row.num_seeds)
         cells = [show_cell(row, column, r" $\pm$ ") for column in columns]
-        lines.append(" & ".join([escape(row.label), seeds, *map(escape, cells)]) + r" \\")
+        lines.append(" & ".join([escape(row.label), row.seeds, *map(escape, cells)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drpt.analysis.run import Run
+from drpt.analysis.run import OUTCOMES_FILE, Run
 from drpt.analysis.table import ZERO_SHOT, Estimate, Row, estimate
 
 
@@ -40,7 +40,11 @@ def verdict_table(rows: Sequence[Row]) -> VerdictTable | None:
         Terms and outcomes in the order of their first occurrence, those of one term together; None where no run recorded
         anything. Points without records are left out.
     """
-    found = [(row, [run for run in row.runs if run.outcomes]) for row in rows if row.name != ZERO_SHOT]
+    found = [
+        (row, [run for run in row.runs if OUTCOMES_FILE not in run.faults and run.outcomes])
+        for row in rows
+        if row.name != ZERO_SHOT
+    ]
     found = [(row, runs) for row, runs in found if runs]
     pairs = dict.fromkeys((line["term"], line["outcome"]) for _, runs in found for run in runs for line in run.outcomes)
     terms = list(dict.fromkeys(term for term, _ in pairs))

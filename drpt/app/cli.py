@@ -4,10 +4,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 import drpt
+
+if TYPE_CHECKING:
+    from drpt.analysis.sweep import Sweep
 
 _DESCRIPTION = """\
 drpt: data-regularized post-training of language models.
@@ -31,7 +35,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its status: 0 done, 1 failed, 2 a mistake in the command.
+    """Run a command and exit with its status: 0 done, 1 a job or a file failed, 2 a mistake in the command.
 
     Args:
         arguments: Without the program's name; default: what was typed.
@@ -59,6 +63,12 @@ def _guard(command: Callable[[], int]) -> int:
         console.print("[bold red]drpt:[/]", end=" ")
         console.print(str(error), markup=False, soft_wrap=True)
         return 2
+    except OSError as error:  # a disk or a folder; what can go on without it has gone on
+        from drpt.write_faults import os_fault
+
+        console.print("[bold red]drpt:[/]", end=" ")
+        console.print(os_fault(error), markup=False, soft_wrap=True)
+        return 1
     except KeyboardInterrupt:
         console.print("\n[bold]stopped[/]; `drpt resume` goes on from the last checkpoint")
         return 130
@@ -81,14 +91,15 @@ def _parser() -> argparse.ArgumentParser:
         "table",
         help="print a sweep's table",
         description="One line a regularizer and strength: mean ± standard error over seeds of held-out loss, perplexity and "
-        "accuracy, the lowest loss of all evaluations, and the cost.",
+        "accuracy, the lowest loss of all evaluations, and the cost. Below it stands every job that is not finished or cannot "
+        "be read; the status is 1 where there is one.",
     )
     table.add_argument("--format", default="text", choices=("text", "csv", "markdown", "latex"), help="default: text")
     report = commands.add_parser(
         "report",
         help="write a sweep's table.csv, chart.png and report.html",
         description="Write table.csv, chart.png and report.html (one file that opens without a network) into a sweep's "
-        "folder, and print the table.",
+        "folder, and print the table. The status is 1 where a job is not finished, or a file cannot be written.",
     )
     outcome = commands.add_parser(
         "outcome",
@@ -205,38 +216,52 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _conclude(folder: Path) -> int:
-    """Report on a sweep; status 1 when jobs of it failed."""
-    from drpt.analysis.run import read_sweep
+    """Report on a sweep; status 1 when jobs of it are not finished, other than those that another process is at work on."""
+    from drpt.analysis.sweep import State, read_sweep
 
-    runs = read_sweep(folder)
-    if any(run.is_finished for run in runs):
-        _show_report(folder)
-    failed = [run for run in runs if run.summary["status"] == "failed"]
-    for run in failed:
-        Console(stderr=True, highlight=False).print(
-            f"failed {run.folder.name}: {run.summary['error']}", style="red", markup=False, soft_wrap=True
-        )
-    return 1 if failed else 0
+    sweep = read_sweep(folder)
+    if sweep.finished:
+        sweep, _ = _show_report(folder)
+    else:
+        _show_lines(sweep)
+    return int(not sweep.jobs or any(job.state is not State.RUNNING for job in sweep.unfinished))
 
 
 def _table(options: argparse.Namespace) -> int:
-    from drpt.analysis.run import read_sweep
-    from drpt.analysis.table import as_csv, as_latex, as_markdown, as_text, tabulate
+    from drpt.analysis.sweep import read_sweep
+    from drpt.analysis.sweep_words import lines_below
+    from drpt.analysis.table import as_csv, as_latex, as_markdown, as_text, row_notes, tabulate
 
-    rows = tabulate(read_sweep(_folder_of(options)))
+    sweep = read_sweep(_folder_of(options))
+    rows = tabulate(sweep)
+    notes = row_notes(rows)
     if options.format == "text":
         console = _stdout()
-        console.print(as_text(rows, console.width))
+        if rows:
+            console.print(as_text(rows, console.width))
+        _show_lines(sweep, notes=notes)
+    elif options.format == "csv":
+        sys.stdout.write(as_csv(rows, sweep.name))
+        if notes or not sweep.is_complete:  # a table for machines; what a reader must know goes beside it
+            _show_lines(sweep, Console(stderr=True, highlight=False), notes)
     else:
-        sys.stdout.write({"csv": as_csv, "markdown": as_markdown, "latex": as_latex}[options.format](rows))
-    return 0
+        sys.stdout.write({"markdown": as_markdown, "latex": as_latex}[options.format](rows, lines_below(sweep, notes)))
+    return 0 if sweep.is_complete else 1
 
 
 def _report(options: argparse.Namespace) -> int:
-    return _show_report(_folder_of(options))
+    from drpt.analysis.sweep import read_sweep
+
+    folder = _folder_of(options)
+    if not (sweep := read_sweep(folder)).finished:
+        _show_lines(sweep)
+        return 1
+    sweep, is_written = _show_report(folder)
+    return 0 if sweep.is_complete and is_written else 1
 
 
-def _show_report(folder: Path) -> int:
+def _show_report(folder: Path) -> "tuple[Sweep, bool]":
+    """Write and print; also whether all files could be written."""
     from drpt.analysis.report import write_report
     from drpt.analysis.table import as_text
 
@@ -244,13 +269,26 @@ def _show_report(folder: Path) -> int:
     console = _stdout()
     console.print()
     console.print(as_text(report.rows, console.width))
-    for name, path in (("chart", report.chart), ("page", report.page), ("table", report.table)):
-        console.print(f"{name}: {path}", soft_wrap=True)
-    return 0
+    _show_lines(report.sweep, notes=report.notes)
+    for name, path in report.written.items():
+        console.print(f"{name}: {path}", markup=False, soft_wrap=True)
+    for fault in report.faults.values():
+        Console(stderr=True, highlight=False).print(fault, style="yellow", markup=False, soft_wrap=True)
+    return report.sweep, not report.faults
+
+
+def _show_lines(sweep: "Sweep", console: Console | None = None, notes: Sequence[str] = ()) -> None:
+    """What stands below a table: of which sweep it is, and what is missing in it."""
+    from drpt.analysis.sweep_words import lines_below
+
+    console = console or _stdout()
+    for line in lines_below(sweep, notes):
+        console.print(line, style=None if sweep.is_complete else "yellow", markup=False, soft_wrap=True)
 
 
 def _folder_of(options: argparse.Namespace) -> Path:
-    from drpt.analysis.run import ResultsError, newest_sweep
+    from drpt.analysis.run import ResultsError
+    from drpt.analysis.sweep import newest_sweep
 
     if options.folder is None:
         return newest_sweep(options.runs)

@@ -11,8 +11,10 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
-from drpt.analysis.run import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, SUMMARY_FILE
+from drpt.analysis.run import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, LOCK_FILE, SUMMARY_FILE
+from drpt.analysis.run_files import checked_config, read_yaml
 from drpt.app.build_plugins import build_plugins
 from drpt.app.config import check_config, drop_unused_strength, job_folder
 from drpt.app.run_data import DrawnBefore, check_data_are_the_same, describe_data, write_record
@@ -22,6 +24,7 @@ from drpt.files import write_atomically
 from drpt.rollouts.errors import RolloutError
 
 _log = logging.getLogger(__name__)
+_LOCK_SECONDS = 1.0  # whoever looks whether a run is at work holds its lock for a moment
 
 
 def run_job(config: DictConfig) -> str:
@@ -43,7 +46,7 @@ def run_job(config: DictConfig) -> str:
     try:
         spec = check_config(drop_unused_strength(config) if is_sweep else config)
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", blocking=False):
+        with FileLock(folder / LOCK_FILE, timeout=_LOCK_SECONDS):
             return _run_locked(spec, config, folder, number)
     except Timeout:
         _log.warning("%s: another process is at work here; skipped", folder)
@@ -61,6 +64,7 @@ def run_job(config: DictConfig) -> str:
 def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) -> str:
     if is_finished(folder):
         check_finished(folder, spec, DrawnBefore())
+        _mend_config(folder, config)
         _log.info("%s is finished already; skipped", folder)
         return "finished"
     plain = OmegaConf.to_container(config, resolve=True)
@@ -116,11 +120,20 @@ def check_finished(folder: Path, spec: RunSpec, drawn: DrawnBefore) -> None:
             )
 
 
+def _mend_config(folder: Path, config: DictConfig) -> None:
+    """Write a finished run's configuration again, should its file be damaged: the folder's name says that it is this one."""
+    try:
+        checked_config(read_yaml(folder / CONFIG_FILE))
+    except (OSError, ValueError, YAMLError, RecursionError):
+        write_atomically(folder / CONFIG_FILE, OmegaConf.to_yaml(config, resolve=True))
+        _log.warning("%s was damaged, and has been written anew", folder / CONFIG_FILE)
+
+
 def is_finished(folder: Path) -> bool:
     """Whether the run in a folder took all its steps."""
     try:
         return bool(json.loads((folder / SUMMARY_FILE).read_text())["status"] == "finished")
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not there, or damaged
         return False
 
 

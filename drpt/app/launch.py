@@ -41,14 +41,14 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
     prepared = prepare(words, console)
     folder, plan, command = prepared.folder, prepared.plan, prepared.command
     if plan is None:
-        _record(folder, prepared.typed if record else ())
+        _record(folder, prepared.typed if record else (), None)
         ask(["-m", *(said.spelled.text for said in command)])
         return folder
     finished = {name: spec for name, spec in plan.specs.items() if is_finished(folder / name)}
     if prepared.is_sweep:
         _say(console, plan, num_finished=len(finished))
     _check_finished_jobs(folder, finished)
-    _record(folder, prepared.typed if record else ())
+    _record(folder, prepared.typed if record else (), plan.points)
     if not prepared.is_sweep:
         run_one([said.spelled.text for said in command])
     elif jobs := [plan.words[name] for name in plan.names if name not in finished]:
@@ -94,16 +94,16 @@ def _answer(words: Sequence[str]) -> None:
     ask([*(text for text in words if text not in overrides), *(said.spelled.text for said in command)])
 
 
-def _folder(spec: RunSpec) -> Path:
-    return Path(spec.runs_folder).expanduser() / spec.sweep
+def _record(folder: Path, typed: Sequence[str], jobs: Mapping[str, str] | None) -> None:
+    """Write down what was asked for, for `resume`, and the jobs that it led to, so that tables notice those that are missing.
 
-
-def _record(folder: Path, typed: Sequence[str]) -> None:
-    """Write a command down, for `resume`; no words are of one that is being resumed."""
+    No words are of a command that is being resumed.
+    """
     if typed:
         folder.mkdir(parents=True, exist_ok=True)
+        record = {"folder": str(Path.cwd()), "words": list(typed)} | ({} if jobs is None else {"jobs": dict(jobs)})
         with (folder / COMMANDS_FILE).open("a") as file:
-            file.write(json.dumps({"folder": str(Path.cwd()), "words": list(typed)}) + "\n")
+            file.write(json.dumps(record) + "\n")
 
 
 def resume(folder: Path) -> None:
@@ -149,5 +149,5 @@ def recorded_commands(folder: Path) -> list[Command]:
             f"{folder}: no {COMMANDS_FILE} here, so it is not known what made this sweep. Give the folder of a sweep, "
             "not of one of its runs."
         )
-    records = [json.loads(line) for line in dict.fromkeys(path.read_text().splitlines())]
-    return [Command(folder=record["folder"], words=tuple(record["words"])) for record in records]
+    records = map(json.loads, path.read_text().splitlines())
+    return list(dict.fromkeys(Command(folder=record["folder"], words=tuple(record["words"])) for record in records))

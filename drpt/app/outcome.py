@@ -17,14 +17,16 @@ from torch import Tensor, nn
 from drpt.analysis.outcome import Outcome, OutcomeSums, split_tokens
 from drpt.analysis.outcome_chart import draw_outcomes
 from drpt.analysis.outcome_table import OutcomePoint, as_text, ranked, zero_shot_point
-from drpt.analysis.run import ResultsError, read_sweep
-from drpt.analysis.table import ZERO_SHOT, Row, tabulate
+from drpt.analysis.run import ResultsError
+from drpt.analysis.sweep import read_sweep
+from drpt.analysis.sweep_words import lines_below, states_of
+from drpt.analysis.table import ZERO_SHOT, Row, row_notes, tabulate
 from drpt.app.replicates import Replicate, Replicates, find_replicates
+from drpt.app.result_files import write_results
 from drpt.app.schema import RunSpec
 from drpt.data.chat import EncodedExample, encode_examples
 from drpt.evaluation.answer_logits import Piece, answer_logits, answers_of, cut_into_chunks
 from drpt.evaluation.held_out import evaluating
-from drpt.files import write_atomically
 from drpt.memory import keep_freed_memory, release_memory
 from drpt.models.load import LoadedModel, apply_finetune, load_model
 from drpt.modules.checkpoints import CheckpointError, load_trained
@@ -43,39 +45,39 @@ def run_outcome(folder: Path, *, logits_mib: int, console: Console) -> int:
         console: Where to print.
 
     Returns:
-        0.
+        0; 1 when a file could not be written.
 
     Raises:
         ResultsError: No run is finished, no regularizer has two replicates, or a run lacks what is needed.
     """
     start = time.perf_counter()
-    runs = read_sweep(folder)
-    rows = tabulate(runs)
+    sweep = read_sweep(folder)
+    rows = tabulate(sweep)
     if not rows:
-        statuses = ", ".join(sorted({str(run.summary["status"]) for run in runs}))
-        raise ResultsError(
-            f"{folder}: none of its {len(runs)} runs is finished yet ({statuses}); go on with `drpt resume {folder}`."
-        )
+        raise ResultsError("\n".join([f"{folder}: none of its {len(sweep.jobs)} runs is finished yet.", *lines_below(sweep)]))
     groups, single = find_replicates(rows, folder)
     keep_freed_memory()
     measured = _measure_all(groups, logits_mib=logits_mib)
-    points = ranked([*measured, *(zero_shot_point(row) for row in rows if row.name == ZERO_SHOT)])
-    name = folder.resolve().name
-    record = _record(name, points, groups, single) | {"seconds": time.perf_counter() - start}
-    write_atomically(folder / "outcome.json", json.dumps(_without_nan(record), indent=1, ensure_ascii=False, allow_nan=False))
-    write_atomically(
-        folder / "outcome.png", draw_outcomes(points, f"{name}: expected held-out cross-entropy = bias + variance")
-    )
+    points = ranked([*measured, *(zero_shot_point(row) for row in rows if row.name == ZERO_SHOT and row.primary.count)])
+    record = _record(sweep.name, points, groups, single) | {
+        "jobs": {job.name: str(job.state) for job in sweep.jobs},
+        "seconds": time.perf_counter() - start,
+    }
+    title = f"{sweep.name}: expected held-out cross-entropy = bias + variance\n{states_of(sweep)}"
+    files: dict[Path, Callable[[], str | bytes]] = {
+        folder / "outcome.png": lambda: draw_outcomes(points, title),
+        folder / "outcome.json": lambda: json.dumps(_without_nan(record), indent=1, ensure_ascii=False, allow_nan=False),
+    }
     console.print(as_text(points, console.width))
+    for line in lines_below(sweep, row_notes(rows)):
+        console.print(line, markup=False, soft_wrap=True)
     for row in single:
         console.print(
             f"left out, with one finished run: {row.label} (seed {row.runs[0].config['seed']})", style="yellow", markup=False
         )
     for warning in _differences(groups, measured):
         console.print(warning, style="yellow", markup=False, soft_wrap=True)
-    for file in ("outcome.png", "outcome.json"):
-        console.print(f"{file}: {folder / file}", soft_wrap=True)
-    return 0
+    return write_results(files, console)
 
 
 def _measure_all(groups: Sequence[Replicates], *, logits_mib: int) -> list[OutcomePoint]:

@@ -20,7 +20,7 @@ from drpt.app.machine import check_accelerator
 from drpt.app.planning_progress import watched
 from drpt.app.schema import RunSpec
 from drpt.app.sweep import SweepPlan, plan_sweep, read_sweep
-from drpt.run_identity import job_name
+from drpt.run_identity import job_name, point_of
 
 MULTIRUN = {"-m", "--multirun"}
 # Hydra's options that ask about the configuration and train nothing.
@@ -101,8 +101,15 @@ def _plan_one(command: Sequence[Said]) -> SweepPlan:
     composition = compose(command)
     spec = check_composition(composition)
     build_plugins(spec)
-    name = job_name(plain_config(composition.config))
-    return SweepPlan(num_jobs=1, specs={name: spec}, words={name: tuple(said.spelled.text for said in command)}, left_out=())
+    plain = plain_config(composition.config)
+    name = job_name(plain)
+    return SweepPlan(
+        num_jobs=1,
+        specs={name: spec},
+        points={name: point_of(plain)},
+        words={name: tuple(said.spelled.text for said in command)},
+        left_out=(),
+    )
 
 
 def _check_words_count(command: Sequence[Said], specs: Sequence[RunSpec]) -> None:

@@ -3,9 +3,10 @@
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,15 @@ from drpt.analysis.resampling import Pool, draw
 from drpt.analysis.run import ResultsError
 from drpt.app.probe_subject import collect_gradients, prepare
 from drpt.app.probe_words import ProbeSubject
+from drpt.app.result_files import write_results
 from drpt.app.run_config import read_spec
 from drpt.app.run_data import DrawnBefore, check_data_are_the_same
 from drpt.app.schema import RunSpec
-from drpt.files import write_atomically
 from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Partition
 from drpt.geometry.regularizer import build_regularizer
 from drpt.geometry.spec import RegularizerSpec
 from drpt.memory import keep_freed_memory, release_memory
+from drpt.write_faults import place_fault
 
 
 def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console) -> int:
@@ -44,10 +46,10 @@ def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console
         console: Where to print.
 
     Returns:
-        0.
+        0; 1 when a file could not be written.
 
     Raises:
-        ResultsError: The run's folder or checkpoint is not there.
+        ResultsError: The run's folder or checkpoint is not there, or results cannot be written where they should go.
         DataChangedError: The data or the model of the run have changed since it was trained.
         ValueError: A value breaks its rule, or the source has too few examples.
     """
@@ -56,6 +58,8 @@ def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console
     if run is not None:  # which examples training saw is drawn again
         check_data_are_the_same(run, DrawnBefore().fingerprints(read_spec(run)))
     folder = options.out or Path(options.runs) / f"probe-{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    if (fault := place_fault(folder)) is not None:  # before minutes of work
+        raise ResultsError(f"{fault}, or name another folder by --out.")
     sizes = options.rows or [(spec.data.general_rows, spec.data.target_rows)]
     plan = _Plan(options=options, base_weights=spec.regularizer.base_weights, own=own, seed=options.seed)
     plan.check(sizes)
@@ -81,9 +85,8 @@ def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console
         sketch_stderr=probed.sketch_stderr(),
         seconds={"preparation": prepared - start, "pool": collected - prepared, "resampling": measured - collected},
     )
-    _write(folder, probe, spec, options)
-    _show(folder, probe, console)
-    return 0
+    _show(probe, console)
+    return write_results(_files(folder, probe, spec, options), console)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,19 +205,20 @@ def _measure_all(probed: _Probed, sizes: Sequence[tuple[int, int]], plan: _Plan)
     return points
 
 
-def _write(folder: Path, probe: Probe, spec: RunSpec, options: argparse.Namespace) -> None:
+def _files(folder: Path, probe: Probe, spec: RunSpec, options: argparse.Namespace) -> dict[Path, Callable[[], str | bytes]]:
     record: dict[str, Any] = probe.as_record() | {
         "config": asdict(spec),
         "options": {key: str(value) for key, value in vars(options).items() if key != "run_command"},
     }
-    write_atomically(folder / "probe.json", json.dumps(record, indent=1, default=str))
-    write_atomically(folder / "probe.html", build_probe_page(probe))
-    for number, size in enumerate(probe.sizes):
-        name = "probe.png" if number == 0 else f"probe-n{size[0]}-m{size[1]}.png"
-        write_atomically(folder / name, draw_probe(probe, size))
+    pictures = [(f"-n{size[0]}-m{size[1]}" if number else "", size) for number, size in enumerate(probe.sizes)]
+    return {
+        folder / "probe.html": lambda: build_probe_page(probe),
+        **{folder / f"probe{suffix}.png": partial(draw_probe, probe, size) for suffix, size in pictures},
+        folder / "probe.json": lambda: json.dumps(record, indent=1, default=str),
+    }
 
 
-def _show(folder: Path, probe: Probe, console: Console) -> None:
+def _show(probe: Probe, console: Console) -> None:
     for size in probe.sizes:
         console.print(_table(probe, size))
     used = probe.of(None, target="used")
@@ -233,8 +237,6 @@ def _show(folder: Path, probe: Probe, console: Console) -> None:
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in probe.seconds.items())
     console.print(f"{probe.target_text}; {error}; {seconds}")
     console.print("the best of each family was chosen on the draws that it is quoted from, which flatters it a little")
-    for name in ("probe.html", "probe.png", "probe.json"):
-        console.print(f"{name}: {folder / name}", soft_wrap=True)
 
 
 def _table(probe: Probe, size: tuple[int, int]) -> Table:

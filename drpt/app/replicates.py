@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from drpt.analysis.run import CHECKPOINTS, DATA_FILE, ResultsError, Run
+from drpt.analysis.run import CHECKPOINTS, DATA_FILE, SUMMARY_FILE, ResultsError, Run
 from drpt.analysis.table import ZERO_SHOT, Row
 from drpt.analysis.yardsticks import SFT
 from drpt.app.run_config import read_spec
@@ -96,6 +96,11 @@ def _replicates(row: Row) -> Replicates:
 
 
 def _replicate(run: Run) -> Replicate:
+    if missing := {"selected_step", "steps"} - run.summary.keys():
+        raise ReplicatesError(
+            f"{run.folder / SUMMARY_FILE} has no {sorted(missing)[0]}, so that it is not known which checkpoint its figures "
+            f"are of. Remove {run.folder} and train it again with `drpt resume {run.folder.parent}`."
+        )
     step = int(run.summary["selected_step"])
     # A run that was stopped early has its figures from the model of that step.
     checkpoint = run.folder / CHECKPOINTS / (LAST if step == run.summary["steps"] else BEST)

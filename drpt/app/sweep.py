@@ -15,7 +15,7 @@ from drpt.app.errors import ConfigError, NotForTaskError
 from drpt.app.groups import compose_groups
 from drpt.app.job_values import JobValues
 from drpt.app.schema import RunSpec
-from drpt.run_identity import job_name
+from drpt.run_identity import job_name, point_of
 
 _SHOWN_FAULTS = 20  # of a report
 
@@ -31,6 +31,7 @@ class SweepPlan:
     specs: Mapping[str, RunSpec]  # of the distinct ones, by their names
     words: Mapping[str, tuple[str, ...]]  # what each is composed of, by the same names
     left_out: tuple[str, ...]  # a line for each choice of a pattern that a task has no use for
+    points: Mapping[str, str]  # what the replicates of each have in common, by their names; see `drpt.run_identity.point_of`
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,18 +83,19 @@ def plan_sweep(command: Sequence[Said], *, watch: Watch = lambda jobs, _: jobs) 
     planner.try_values()
     specs: dict[str, RunSpec] = {}
     words: dict[str, tuple[str, ...]] = {}
+    points: dict[str, str] = {}
     num_jobs = 0
     for job in watch(product(*(axis.values for axis in axes)), math.prod(len(axis.values) for axis in axes)):
         if (planned := planner.look(job)) is not None:
             num_jobs += 1
-            name, spec = planned
+            name, point, spec = planned
             if name not in specs:
-                specs[name], words[name] = spec, job_words(job)
+                specs[name], words[name], points[name] = spec, job_words(job), point
         planner.stop_at_many_faults()
     planner.stop_at_faults()
     if not specs:
         raise ConfigError("\n".join([*planner.left_out, "No job is left."]))
-    return SweepPlan(num_jobs=num_jobs, specs=specs, words=words, left_out=tuple(planner.left_out))
+    return SweepPlan(num_jobs=num_jobs, specs=specs, points=points, words=words, left_out=tuple(planner.left_out))
 
 
 class _Planner:
@@ -110,14 +112,14 @@ class _Planner:
         self.left_out: dict[str, None] = {}  # likewise
         self._built: dict[str, ConfigError | None] = {}
 
-    def look(self, job: Job) -> tuple[str, RunSpec] | None:
+    def look(self, job: Job) -> tuple[str, str, RunSpec] | None:
         """Check a job.
 
         Args:
             job: One value of each axis.
 
         Returns:
-            Its name and specification; None where it is left out, or faulty, which is remembered.
+            Its name, its point and its specification; None where it is left out, or faulty, which is remembered.
         """
         try:
             values, faults = self._values.of(job)
@@ -136,7 +138,7 @@ class _Planner:
         except ConfigError as error:
             self._add(str(error))
             return None
-        return job_name(values), spec
+        return job_name(values), point_of(values), spec
 
     def try_values(self) -> None:
         """Look at every value once, beside the first of the others.

@@ -2,35 +2,39 @@ r"""``python -m drpt.rollouts.serve``: starts a vLLM server that `rollout=vllm_s
 
 On the machine of the server, with the policy's model folder (weights, configuration, tokenizer)::
 
-    export DRPT_TOKEN=...   # any secret; not needed where only this machine can reach the server
     python -m drpt.rollouts.serve --model FOLDER --host 10.0.0.2 --port 8000 --dtype bfloat16 --max-model-len 2048 \
-        --token-variable DRPT_TOKEN -- --tensor-parallel-size 2
+        -- --tensor-parallel-size 2
 
-and for the run: ``rollout=vllm_server rollout.url=http://10.0.0.2:8000 rollout.token_variable=DRPT_TOKEN
-rollout.weights_folder=/a/folder/both/can/reach``. A thin wrapper: it checks where the server listens and who may ask it,
-sets what vLLM reads from the environment, and becomes vLLM's own server process. End it by SIGTERM or Ctrl-C: vLLM's
-engine processes outlive a server that was killed by SIGKILL.
+and for the run: ``rollout=vllm_server rollout.url=http://10.0.0.2:8000 rollout.weights_folder=/a/folder/both/can/reach``.
+
+Every request must carry a token, or whoever shares the machine could replace the server's weights. One is made, and left in
+a file that only its user can read, under ``~/.local/state/drpt/servers``: runs of the same user with the same home find it by
+themselves. For other runs the server says at its start how to put it into the environment variable ``DRPT_SERVER_TOKEN``.
+Where that is set when the server starts, or ``--token-variable`` names another one, the token is taken from there.
+
+A thin wrapper: it sees to the token, sets what vLLM reads from the environment, and becomes vLLM's own server process. End
+it by SIGTERM or Ctrl-C: vLLM's engine processes outlive a server that was killed by SIGKILL.
 """
 
 import argparse
 import os
+import shlex
+import socket
 import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from drpt.rollouts.network import is_loopback, resolve
+from drpt.rollouts.errors import RolloutError
+from drpt.rollouts.network import resolve
 from drpt.rollouts.server_guard import TOKEN_VARIABLE
+from drpt.rollouts.server_token import CLIENT_VARIABLE, check_token, forget_token, leave_token
 from drpt.rollouts.spec import CPU_BLOCK_TOKENS, DTYPES
 
 _ABOUT = (__doc__ or "").replace("``", "").replace("::", ":")  # as the command line's help
 _EXTENSION = "drpt.rollouts.server_extension.WeightRepacking"
 _CPU_KV_CACHE_MIB = 512
 _GUARD = "drpt.rollouts.server_guard.RequestGuard"
-_TOKENS_NEEDED = (
-    "--host={host} lets other machines reach the server, and whoever reaches it can replace its weights: put a secret "
-    "into an environment variable and name it by --token-variable, or listen on 127.0.0.1."
-)
 
 
 def start_command(*, port: int, dtype: str, max_model_len: int, host: str, token_variable: str | None) -> str:
@@ -53,8 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     environment = dict(os.environ)
     try:
         command = vllm_command(options, environment)
-    except ValueError as error:
+        about_token = set_token(options, environment)
+    except (ValueError, RolloutError) as error:
         parser.error(str(error))
+    sys.stdout.write(f"{about_token}\n")
     sys.stdout.flush()
     os.execve(command[0], command, environment)
 
@@ -70,11 +76,14 @@ def vllm_command(options: argparse.Namespace, environment: dict[str, str]) -> li
         Program and arguments; the token is not among them.
 
     Raises:
-        ValueError: The model is no folder, or the address and the token do not go together.
+        ValueError: The model is no folder, or the host is not known.
     """
     if not Path(options.model).is_dir():
         raise ValueError(f"--model={options.model} is no folder; name one with a saved model and its tokenizer.")
-    _set_token(options, environment)
+    try:
+        resolve(options.host)
+    except OSError as error:
+        raise ValueError(f"--host={options.host} is not known: {error}.") from error
     # The endpoints that sync weights exist in this mode alone. Nothing is reported to vLLM's makers.
     environment |= {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1"}
     # The `vllm` program of the CPU wheel does not start; the module does.
@@ -97,20 +106,41 @@ def vllm_command(options: argparse.Namespace, environment: dict[str, str]) -> li
     return words
 
 
-def _set_token(options: argparse.Namespace, environment: dict[str, str]) -> None:
-    if options.token_variable is not None:
-        token = environment.get(options.token_variable)
-        if not token:
-            raise ValueError(f"--token-variable={options.token_variable}: this environment variable is not set.")
-        environment[TOKEN_VARIABLE] = token
-        return
-    environment.pop(TOKEN_VARIABLE, None)  # a token that clients were not told to send would lock them out
+def set_token(options: argparse.Namespace, environment: dict[str, str]) -> str:
+    """Give the server the token that requests must carry.
+
+    Args:
+        options: As parsed.
+        environment: What the server will see; the token is added, since whoever is not its user cannot read it there.
+
+    Returns:
+        Words on where clients find it, without the token.
+
+    Raises:
+        ValueError: The named variable is not set, or a token cannot be left where clients look for it.
+        RolloutError: The token cannot travel in a request's header.
+    """
+    name = options.token_variable or (CLIENT_VARIABLE if environment.get(CLIENT_VARIABLE) else None)
+    if name is not None:
+        if not environment.get(name):
+            raise ValueError(f"--token-variable={name}: this environment variable is not set.")
+        environment[TOKEN_VARIABLE] = check_token(environment[name], name)
+        forget_token(options.port)  # of an earlier server
+        said = "" if name == CLIENT_VARIABLE else f", and name it by rollout.token_variable={name}"
+        return f"Requests must carry the token in {name}: set it for runs, too{said}."
     try:
-        addresses = resolve(options.host)
+        left = leave_token(options.host, options.port)
     except OSError as error:
-        raise ValueError(f"--host={options.host} is not known: {error}.") from error
-    if not all(map(is_loopback, addresses)):
-        raise ValueError(_TOKENS_NEEDED.format(host=options.host))
+        raise ValueError(
+            f"The server's token cannot be left where runs look for it ({error}). Put a secret into the environment variable "
+            f"{CLIENT_VARIABLE}, here and for the runs."
+        ) from error
+    environment[TOKEN_VARIABLE] = left.token
+    return (
+        f"Requests must carry a token. Runs of this user find it by themselves: it is in {left.path}\n"
+        "For a run of another machine that does not share this folder, say there:\n"
+        f'  export {CLIENT_VARIABLE}="$(ssh {socket.gethostname()} cat {shlex.quote(str(left.path))})"'
+    )
 
 
 def _is_cpu_wheel() -> bool:
@@ -123,11 +153,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--model", required=True, help="folder with the model and its tokenizer")
-    add("--host", default="127.0.0.1", help="address to listen on; others than this machine's own need a token")
+    add("--host", default="127.0.0.1", help="address to listen on; by default this machine alone can reach it")
     add("--port", type=int, default=8000)
     add("--dtype", choices=DTYPES, default="float32", help="the same as rollout.dtype")
     add("--max-model-len", type=int, required=True, help="tokens of the longest prompt and response together")
-    add("--token-variable", help="environment variable with the secret that requests must carry")
+    add("--token-variable", help="environment variable with the token that requests must carry; default: one is made")
     add("--kv-cache-mib", type=int, help="memory for keys and values; default: vLLM's choice on a GPU, else 512")
     add("--threads", type=int, default=1, help="on the CPU")
     add("vllm", nargs="*", help="after `--`: further options of vLLM's server, such as --tensor-parallel-size 2")

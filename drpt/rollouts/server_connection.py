@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.network import is_loopback, is_private, resolve
+from drpt.rollouts.server_token import CLIENT_VARIABLE, check_token, find_token, token_folder
 
 _CONNECT_SECONDS = 10.0
 _CONNECT_TRIES = 3
@@ -25,19 +26,21 @@ class ServerConnection:
     """
 
     def __init__(self, url: str, token_variable: str | None, remedy: str) -> None:
-        """Check the address and read the token; nothing is sent.
+        """Check the address and find the token; nothing is sent.
 
         Args:
             url: ``http://HOST:PORT`` or https.
-            token_variable: Environment variable with the token; null = send none.
+            token_variable: Environment variable with the token; null = ``DRPT_SERVER_TOKEN`` where that is set, else what a
+                server of this user's left (see `drpt.rollouts.server_token`), else none is sent.
             remedy: What an error tells the user to do.
 
         Raises:
             RolloutError: The address is public, unknown or no address, or the token is missing.
         """
-        self.url, self._remedy, self._token_variable = url, remedy, token_variable
-        self._is_tls, self._host, self._port, self.is_local = _checked_address(url)
-        self._token = _read_token(token_variable)
+        self.url, self._remedy = url, remedy
+        self._is_tls, self._host, self._port, addresses = _checked_address(url)
+        self.is_local = all(map(is_loopback, addresses))
+        self._token, self._origin = _token_for(addresses, self._port, token_variable)
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._is_stopped = False
@@ -85,12 +88,17 @@ class ServerConnection:
             answer = answer.replace(self._token, "***")
         if len(answer) > _SHOWN_CHARACTERS:
             answer = f"{answer[:_SHOWN_CHARACTERS]} …"
-        remedy = self._remedy
-        if is_token_wrong and self._token_variable is not None:
-            remedy = f"Put the server's token into {self._token_variable}. {remedy}"
-        elif is_token_wrong:
-            remedy = f"Name the environment variable with the server's token by rollout.token_variable. {remedy}"
+        remedy = f"{self._about_token()} {self._remedy}" if is_token_wrong else self._remedy
         return RolloutError(f"{self.url}, asked for {asked}, {answer}\n{remedy}")
+
+    def _about_token(self) -> str:
+        """Where the right token is to be found, when the server has refused ours."""
+        if self._token is None:
+            return (
+                f"It wants a token, and none was found: a server of yours on this machine leaves one in {token_folder()}; "
+                f"that of another machine or user goes into the environment variable {CLIENT_VARIABLE}."
+            )
+        return f"Its token is not the one in {self._origin}: put the server's token there."
 
     def stop(self) -> None:
         """End every request under way, and refuse new ones until `restart`."""
@@ -135,11 +143,11 @@ class ServerConnection:
         return headers if self._token is None else headers | {"Authorization": f"Bearer {self._token}"}
 
 
-def _checked_address(url: str) -> tuple[bool, str, int, bool]:
+def _checked_address(url: str) -> tuple[bool, str, int, list[str]]:
     parts = urlsplit(url)
     if "@" in parts.netloc:
         raise RolloutError(
-            "rollout.url holds a user or password; name a token's environment variable by rollout.token_variable."
+            f"rollout.url holds a user or password; put the server's token into the environment variable {CLIENT_VARIABLE}."
         )
     form = f"rollout.url={url!r} must read http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:8000."
     try:
@@ -166,17 +174,18 @@ def _checked_address(url: str) -> tuple[bool, str, int, bool]:
             "192.168/16, fc00::/7). Prompts, weights and the token stay within one: tunnel the port (ssh -L "
             f"{port}:127.0.0.1:{port} {host}) and use http://127.0.0.1:{port}."
         )
-    return parts.scheme == "https", host, port, all(map(is_loopback, addresses))
+    return parts.scheme == "https", host, port, addresses
 
 
-def _read_token(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    token = os.environ.get(variable)
+def _token_for(addresses: list[str], port: int, variable: str | None) -> tuple[str | None, str]:
+    """The token to send, and where it is from, in words."""
+    if variable is None and not os.environ.get(CLIENT_VARIABLE):
+        left = find_token(addresses, port)
+        return (None, "") if left is None else (left.token, str(left.path))
+    name = variable or CLIENT_VARIABLE
+    token = os.environ.get(name)
     if not token:
         raise RolloutError(
-            f"rollout.token_variable={variable}: this environment variable is not set; put the server's token into it."
+            f"rollout.token_variable={name}: this environment variable is not set; put the server's token into it."
         )
-    if not (token.isascii() and token.isprintable()) or " " in token:
-        raise RolloutError(f"The token in {variable} must be printable ASCII without spaces; check for a line's end in it.")
-    return token
+    return check_token(token, name), name

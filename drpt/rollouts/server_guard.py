@@ -10,7 +10,7 @@ TOKEN_VARIABLE = "VLLM_API_KEY"
 
 
 class RequestGuard:
-    """ASGI middleware: no token, no answer, whatever the path.
+    """ASGI middleware: no token, no answer, whatever the path; a server that was given none answers nothing.
 
     vLLM's own check covers the paths that generate and leaves out the ones that change weights or run a method of the
     worker, which a synced server must offer. Requests that a browser sends for a page of another origin are refused
@@ -38,7 +38,9 @@ class RequestGuard:
     def _refusal(self, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         if b"origin" in headers:
             return 403, "requests from web pages are refused"
-        if self._expected is None or hmac.compare_digest(self._expected, _digest(headers.get(b"authorization", b""))):
+        if self._expected is None:
+            return 401, "the server was started without a token"
+        if hmac.compare_digest(self._expected, _digest(headers.get(b"authorization", b""))):
             return None
         return 401, "the request carries no token or a wrong one"
 

@@ -48,7 +48,7 @@ class VllmServerRollout:
 
         Args:
             url: ``http://HOST:PORT`` on this machine or in a private network.
-            token_variable: Environment variable with the server's token; null = it wants none.
+            token_variable: Environment variable with the server's token; null = it is looked for, see `ServerConnection`.
             weights_folder: Where weights are left for the server, the same path on both machines; null = a temporary
                 folder, for a server on this machine.
             max_model_len: Tokens of the longest prompt and response together.

@@ -11,6 +11,7 @@ errors are shown, but they share draws and pool, so that most of them moves all 
 import argparse
 import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from drpt.analysis.probe_points import colour_of
-from drpt.analysis.run import Run, read_sweep
+from drpt.analysis.run import Run
+from drpt.analysis.sweep import read_sweep
+from drpt.analysis.sweep_words import lines_below
 from drpt.files import write_atomically
 from drpt.geometry.catalogue import AUTO
 
@@ -175,7 +178,10 @@ def main() -> None:
     options = parser.parse_args()
     n, m = (int(part) for part in options.rows.split("x"))
     record = json.loads(options.probe.read_text())
-    pairs = pair(record["points"], read_sweep(options.sweep), (n, m))
+    sweep = read_sweep(options.sweep)
+    if not sweep.is_complete:
+        print("\n".join(lines_below(sweep)), file=sys.stderr)
+    pairs = pair(record["points"], sweep, (n, m))
     print(f"| rule | probed mean squared error | cos(u, v*) | final loss, {len(pairs[0].losses)} seeds |")
     print("| :-- | --: | --: | --: |")
     for found in pairs:

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from drpt.analysis.run import read_sweep
+from drpt.analysis.sweep import read_sweep
 from drpt.analysis.table import ZERO_SHOT, as_csv, row_notes, tabulate
 from tests.analysis.test_table import make_run
 

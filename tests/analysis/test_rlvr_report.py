@@ -18,7 +18,7 @@ from drpt.analysis.curves import (
 )
 from drpt.analysis.page_figures import page_figures
 from drpt.analysis.report import write_report
-from drpt.analysis.run import read_sweep
+from drpt.analysis.sweep import read_sweep
 from drpt.analysis.table import tabulate
 from drpt.analysis.verdicts import verdict_table
 from drpt.analysis.yardsticks import RLVR, SFT

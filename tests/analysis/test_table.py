@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from drpt.analysis.report import write_report
-from drpt.analysis.run import ResultsError, newest_sweep, read_sweep, summarize
+from drpt.analysis.run import ResultsError, summarize
+from drpt.analysis.sweep import newest_sweep, read_sweep
 from drpt.analysis.table import ZERO_SHOT, as_csv, as_latex, as_markdown, estimate, tabulate
 
 
@@ -151,7 +152,7 @@ def test_report_names_runs_that_are_not_finished(sweep):
     report = write_report(sweep)
     page = report.page.read_text()
     assert "mix-0.5-layer-0" in page
-    assert "1 run not finished" in page
+    assert "test: 6 of 7 jobs finished; 1 failed" in page
     assert report.chart.read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in sweep.glob(".*.part")] == []
 

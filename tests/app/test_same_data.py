@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from drpt.analysis.run import read_sweep
+from drpt.analysis.sweep import read_sweep
 from drpt.analysis.table import ZERO_SHOT, tabulate
 from drpt.app.cli import main
 from tests.app.conftest import TINY

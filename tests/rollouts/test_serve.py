@@ -1,13 +1,28 @@
 import pytest
 
+from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.serve import _parser as parser
-from drpt.rollouts.serve import main, start_command, vllm_command
+from drpt.rollouts.serve import main, set_token, start_command, vllm_command
 from drpt.rollouts.spec import CPU_BLOCK_TOKENS
 
 
 def _command(tmp_path, *words, **environment):
     options = parser().parse_args(["--model", str(tmp_path), "--max-model-len", "64", *words])
     return vllm_command(options, environment), environment
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    """The user's own folder of tokens."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("DRPT_SERVER_TOKEN", raising=False)
+    return tmp_path / "state" / "drpt" / "servers"
+
+
+def _token(tmp_path, *words, **environment):
+    """What is said of the token, and what the server sees."""
+    options = parser().parse_args(["--model", str(tmp_path), "--max-model-len", "64", *words])
+    return set_token(options, environment), environment
 
 
 def test_it_listens_on_this_machine_and_offers_what_syncing_needs(tmp_path):
@@ -19,26 +34,61 @@ def test_it_listens_on_this_machine_and_offers_what_syncing_needs(tmp_path):
     assert environment["VLLM_SERVER_DEV_MODE"] == "1"
 
 
-def test_the_token_travels_in_the_environment_alone(tmp_path):
-    command, environment = _command(tmp_path, "--token-variable", "MINE", MINE="secret")
+def test_a_token_is_made_and_left_for_its_user_alone(tmp_path, state):
+    said, environment = _token(tmp_path, VLLM_API_KEY="left over")
+    token = environment["VLLM_API_KEY"]
+    assert len(token) >= 40
+    (file,) = state.glob("*.token")
+    assert file.read_text() == token
+    assert {path.stat().st_mode & 0o777 for path in state.iterdir()} == {0o600}
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert str(file) in said
+    assert 'export DRPT_SERVER_TOKEN="$(ssh ' in said
+    assert token not in said
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1"])
+def test_every_server_has_a_token_of_its_own_wherever_it_listens(tmp_path, host):
+    tokens = {_token(tmp_path, "--host", host, "--port", port)[1]["VLLM_API_KEY"] for port in ("8000", "8000", "8001")}
+    assert len(tokens) == 3
+
+
+@pytest.mark.parametrize("words", [["--token-variable", "MINE"], []])
+def test_a_named_token_is_taken_and_the_one_left_before_is_removed(tmp_path, state, words):
+    _token(tmp_path)
+    name = "MINE" if words else "DRPT_SERVER_TOKEN"
+    said, environment = _token(tmp_path, *words, **{name: "secret"})
     assert environment["VLLM_API_KEY"] == "secret"
+    assert name in said
+    assert "secret" not in said
+    assert list(state.iterdir()) == []
+
+
+def test_the_token_travels_in_the_environment_alone(tmp_path):
+    command, _ = _command(tmp_path, "--token-variable", "MINE", MINE="secret")
     assert not any("secret" in word for word in command)
-
-
-def test_other_machines_reach_it_only_with_a_token(tmp_path):
-    with pytest.raises(ValueError, match=r"--host=0\.0\.0\.0 lets other machines reach.*--token-variable"):
-        _command(tmp_path, "--host", "0.0.0.0")
-    _command(tmp_path, "--host", "0.0.0.0", "--token-variable", "MINE", MINE="secret")
 
 
 def test_a_token_that_is_not_set_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="--token-variable=MINE: this environment variable is not set"):
-        _command(tmp_path, "--token-variable", "MINE")
+        _token(tmp_path, "--token-variable", "MINE")
 
 
-def test_a_token_that_nobody_named_is_not_demanded(tmp_path):
-    _, environment = _command(tmp_path, VLLM_API_KEY="left over")
-    assert "VLLM_API_KEY" not in environment
+def test_a_token_that_no_header_can_carry_is_an_error(tmp_path):
+    with pytest.raises(RolloutError, match="printable ASCII"):
+        _token(tmp_path, "--token-variable", "MINE", MINE="two words")
+
+
+def test_a_token_that_cannot_be_left_is_an_error_with_the_way_out(tmp_path, state):
+    state.parent.mkdir(parents=True)
+    state.write_text("in the way")
+    with pytest.raises(ValueError, match=r"cannot be left where runs look for it .*DRPT_SERVER_TOKEN, here and for the runs"):
+        _token(tmp_path)
+
+
+def test_a_host_that_is_not_known_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"--host=no\.such\.host\.invalid is not known"):
+        _command(tmp_path, "--host", "no.such.host.invalid")
 
 
 def test_options_of_vllm_cannot_change_the_address(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.server_connection import ServerConnection
+from drpt.rollouts.server_token import leave_token
 
 TOKEN = "sesame-4711"
 
@@ -28,6 +29,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("DRPT_SERVER_TOKEN", raising=False)
 
 
 @pytest.fixture
@@ -65,13 +72,30 @@ def test_errors_name_the_server_the_request_and_the_way_out_but_not_the_token(co
 
 
 def test_a_refused_token_names_its_variable(connection):
-    with pytest.raises(RolloutError, match="Put the server's token into SESAME"):
+    with pytest.raises(RolloutError, match="Its token is not the one in SESAME"):
         connection.ask("GET", "/refuse", seconds=5)
 
 
-def test_a_missing_token_names_the_option(server):
-    with pytest.raises(RolloutError, match=r"by rollout\.token_variable"):
+def test_a_missing_token_names_both_ways_to_it(server):
+    with pytest.raises(RolloutError, match=r"none was found: .*servers; .*environment variable DRPT_SERVER_TOKEN"):
         ServerConnection(f"http://127.0.0.1:{server.server_port}", None, "").ask("GET", "/refuse", seconds=5)
+
+
+def test_what_a_server_left_is_found_without_being_told(server):
+    left = leave_token("127.0.0.1", server.server_port)
+    for host in ("127.0.0.1", "localhost"):
+        connection = ServerConnection(f"http://{host}:{server.server_port}", None, "Start it.")
+        assert connection.ask("GET", "/echo", seconds=5) == {"token": f"Bearer {left.token}"}
+        with pytest.raises(RolloutError, match=f"Its token is not the one in {left.path}") as caught:
+            connection.ask("GET", "/refuse", seconds=5)
+        assert left.token not in str(caught.value) + repr(left) + repr(connection)
+
+
+def test_the_environment_goes_before_what_a_server_left(server, monkeypatch):
+    leave_token("127.0.0.1", server.server_port)
+    monkeypatch.setenv("DRPT_SERVER_TOKEN", TOKEN)
+    connection = ServerConnection(f"http://127.0.0.1:{server.server_port}", None, "")
+    assert connection.ask("GET", "/echo", seconds=5) == {"token": f"Bearer {TOKEN}"}
 
 
 def test_an_answer_that_is_no_json_is_an_error(connection):

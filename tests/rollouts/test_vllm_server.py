@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,10 +18,10 @@ import torch
 from drpt.models.tiny import byte_tokenizer, tiny_model
 from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.protocol import Sampling
+from drpt.rollouts.server_token import find_token
 from drpt.rollouts.vllm_server import VllmServerRollout
 from tests.app.test_rlvr import TINY, wait_for_step
 
-TOKEN = "sesame-4711"
 CONTEXT = 512
 EOS = byte_tokenizer().eos_token_id
 LONG = [(7 * i) % 250 for i in range(200)]  # several blocks, so that their cache is used again
@@ -40,13 +41,21 @@ def _sampling(**changes):
 
 
 def _client(url, **changes):
-    values = {"token_variable": "DRPT_TEST_TOKEN", "weights_folder": None, "max_model_len": CONTEXT, "dtype": "float32"}
+    values = {"token_variable": None, "weights_folder": None, "max_model_len": CONTEXT, "dtype": "float32"}
     return VllmServerRollout(url=url, **(values | changes))
 
 
-@pytest.fixture(autouse=True)
-def _token(monkeypatch):
-    monkeypatch.setenv("DRPT_TEST_TOKEN", TOKEN)
+@pytest.fixture(autouse=True, scope="module")
+def _state(tmp_path_factory):
+    """Where servers of these tests leave their tokens, and their clients find them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.delenv("DRPT_SERVER_TOKEN", raising=False)
+        yield
+
+
+def _token_of(server):
+    return find_token(["127.0.0.1"], server.port).token
 
 
 # --- without a server
@@ -59,10 +68,8 @@ def test_a_missing_server_is_named_with_the_command_that_starts_one():
     text = str(caught.value)
     assert f"http://127.0.0.1:{port}, asked for GET /health, cannot be reached" in text
     assert (
-        f"python -m drpt.rollouts.serve --model FOLDER --host 127.0.0.1 --port {port} --dtype float32 "
-        f"--max-model-len {CONTEXT} --token-variable DRPT_TEST_TOKEN"
+        f"python -m drpt.rollouts.serve --model FOLDER --host 127.0.0.1 --port {port} --dtype float32 --max-model-len {CONTEXT}"
     ) in text
-    assert TOKEN not in text
 
 
 def test_a_public_address_is_refused():
@@ -83,15 +90,13 @@ def _running_server(folder, port):
     tiny_model().save_pretrained(folder / "model")
     byte_tokenizer().save_pretrained(folder / "model")
     words = ["--model", str(folder / "model"), "--port", str(port), "--max-model-len", str(CONTEXT)]
-    words += ["--token-variable", "DRPT_TEST_TOKEN", "--kv-cache-mib", "128"]
-    environment = os.environ | {"DRPT_TEST_TOKEN": TOKEN}
+    words += ["--kv-cache-mib", "128"]
     log = folder / "log"
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "drpt.rollouts.serve", *words],
             stdout=file,
             stderr=subprocess.STDOUT,
-            env=environment,
             start_new_session=True,  # its children outlive a killed server; one signal to the session reaches all
         )
     server = SimpleNamespace(url=f"http://127.0.0.1:{port}", port=port, process=process, log=log)
@@ -116,15 +121,25 @@ def server(tmp_path_factory):
 
 
 def _wait_for(server):
-    request = urllib.request.Request(f"{server.url}/health", headers={"Authorization": f"Bearer {TOKEN}"})
     for _ in range(START_SECONDS):
         try:
-            urllib.request.urlopen(request, timeout=5).close()
+            _ask(server, "/health", token=_token_of(server))
             return
-        except (urllib.error.URLError, OSError):
+        except (AttributeError, OSError):  # no token is left yet, or nobody listens
             assert server.process.poll() is None, server.log.read_text()[-3000:]
             time.sleep(1)
     pytest.fail(f"no server after {START_SECONDS} s: {server.log.read_text()[-3000:]}")
+
+
+def _ask(server, path, *, token, method="GET"):
+    """The answer's status."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"{server.url}{path}", headers=headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 @pytest.fixture
@@ -217,14 +232,24 @@ class TestRealServer:
         assert rollout.generate([], _sampling()) == []
 
     def test_nothing_of_ours_shows_the_token(self, server, rollout):
-        assert TOKEN not in repr(rollout) + str(rollout) + server.log.read_text()
+        said = server.log.read_text()
+        assert "Runs of this user find it by themselves: it is in " in said
+        assert _token_of(server) not in repr(rollout) + str(rollout) + said
+        (command,) = {Path(f"/proc/{server.process.pid}/cmdline").read_bytes()}
+        assert _token_of(server).encode() not in command
+
+    @pytest.mark.parametrize("token", [None, "", "open-0815"])
+    def test_nobody_without_the_token_changes_weights_or_asks_workers(self, server, token):
+        posted = ("/collective_rpc", "/update_weight_version", "/pause", "/reset_prefix_cache", "/inference/v1/generate")
+        assert [_ask(server, path, token=token, method="POST") for path in posted] == [401] * len(posted)
+        looked_at = ("/weight_info", "/health", "/version", "/metrics", "/openapi.json")
+        assert [_ask(server, path, token=token) for path in looked_at] == [401] * len(looked_at)
 
     def test_a_wrong_token_is_refused_without_being_shown(self, server, monkeypatch):
         monkeypatch.setenv("DRPT_TEST_TOKEN", "open-0815")
-        with pytest.raises(RolloutError, match=r"answered 401.*\nPut the server's token into DRPT_TEST_TOKEN") as caught:
-            _client(server.url)
+        with pytest.raises(RolloutError, match=r"answered 401.*\nIts token is not the one in DRPT_TEST_TOKEN") as caught:
+            _client(server.url, token_variable="DRPT_TEST_TOKEN")
         assert "0815" not in str(caught.value)
-        assert TOKEN not in str(caught.value)
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -272,7 +297,7 @@ class TestRealServer:
 
 @pytest.mark.long
 def test_a_killed_server_stops_a_run_clearly_and_the_run_goes_on_with_another(server, tmp_path):  # the last: it ends the server
-    words = [*TINY, "rollout=vllm_server", f"rollout.url={server.url}", "rollout.token_variable=DRPT_TEST_TOKEN"]
+    words = [*TINY, "rollout=vllm_server", f"rollout.url={server.url}"]
     words += ["rollout.num_prompts=3", "rollout.num_responses=4", "rollout.max_tokens=6", "trainer.max_steps=9", "sweep=long"]
     code = "from drpt.app.cli import main; main()"
     options = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

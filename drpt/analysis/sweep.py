@@ -1,0 +1,281 @@
+"""A sweep as its folder tells it: the runs that can be read, and what became of every job."""
+
+import errno
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+from drpt.analysis.run import (
+    CHECKPOINTS,
+    COMMANDS_FILE,
+    CONFIG_FILE,
+    DATA_FILE,
+    ENVIRONMENT_FILE,
+    LOCK_FILE,
+    OUTCOMES_FILE,
+    SAMPLES_FILE,
+    SUMMARY_FILE,
+    ResultsError,
+    Run,
+    read_run,
+)
+from drpt.analysis.run_files import checked_summary, read_json
+from drpt.metrics import METRICS_FILE
+
+_ROLLOUTS_FILE = "rollouts.jsonl"  # of `drpt.modules.rollout_tables`, which needs torch
+# A folder with one of these is, or was, a run's.
+RUN_FILES = (
+    *(SUMMARY_FILE, CONFIG_FILE, METRICS_FILE, SAMPLES_FILE, OUTCOMES_FILE, DATA_FILE, ENVIRONMENT_FILE, _ROLLOUTS_FILE),
+    CHECKPOINTS,
+)
+_LONGEST = 400  # characters of an error
+
+
+class State(StrEnum):
+    """What became of a job; a sweep's words count them in this order."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    KILLED = "killed"
+    RUNNING = "running"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One job of a sweep."""
+
+    name: str  # of its folder
+    state: State
+    reason: str = ""  # why it is not finished
+    point: str = ""  # of a job that is not finished: see `drpt.run_identity.point_of`; empty where it is not known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Sequence[Run]):
+    """The readable runs of a folder, in the order of their names, and the state of every job that is known of.
+
+    A job is known of by its folder, or by the record that the sweep's commands left of their jobs' names; commands of earlier
+    versions left none.
+    """
+
+    folder: Path
+    runs: tuple[Run, ...]  # finished or not
+    jobs: tuple[Job, ...]  # every one, by name
+    has_plan: bool  # whether all commands recorded their jobs, so that a missing one is noticed
+    is_resumable: bool  # whether its commands are recorded
+
+    @overload
+    def __getitem__(self, place: int) -> Run: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Run, ...]: ...
+    def __getitem__(self, place: int | slice) -> Run | tuple[Run, ...]:
+        return self.runs[place]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    @cached_property
+    def finished(self) -> tuple[Run, ...]:
+        """Runs that took all their steps and can be read."""
+        return tuple(run for run in self.runs if run.is_finished)
+
+    @cached_property
+    def unfinished(self) -> tuple[Job, ...]:
+        """Jobs in any other state than finished."""
+        return tuple(job for job in self.jobs if job.state is not State.FINISHED)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every job is finished and can be read."""
+        return bool(self.jobs) and not self.unfinished
+
+    @cached_property
+    def unfinished_points(self) -> Mapping[str, int]:
+        """How many jobs of each point are not finished, as far as their points are known."""
+        return Counter(job.point for job in self.unfinished if job.point)
+
+    def count(self, state: State) -> int:
+        """How many jobs are in a state."""
+        return sum(job.state is state for job in self.jobs)
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Every run of a sweep; one that is damaged is left out, and named among the jobs.
+
+    Args:
+        folder: A sweep's, or a single run's.
+
+    Returns:
+        At least one job; perhaps no readable run.
+
+    Raises:
+        ResultsError: There is neither a run nor a record of commands.
+    """
+    commands = folder / COMMANDS_FILE
+    is_single = not commands.exists() and _is_run(folder)
+    planned, has_plan = ({}, True) if is_single else _planned_jobs(commands)
+    names = {folder.name: folder} if is_single else {path.name: path for path in _entries(folder) if _is_run(path)}
+    names |= {name: folder / name for name in planned}
+    if not names and not commands.exists():
+        raise ResultsError(f"{folder}: no run here. Make some with `drpt train -m …`, or give the folder of a sweep.")
+    found = [_look_at(names[name], planned.get(name, "")) for name in sorted(names)]
+    return Sweep(
+        folder=folder,
+        runs=tuple(run for _, run in found if run is not None),
+        jobs=tuple(job for job, _ in found),
+        has_plan=has_plan,
+        is_resumable=(folder.parent / COMMANDS_FILE if is_single else commands).exists(),
+    )
+
+
+def newest_sweep(runs_folder: Path) -> Path:
+    """The sweep that was written to last.
+
+    Args:
+        runs_folder: Where sweeps are.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        ResultsError: There is none.
+    """
+    written = {path: path.parent.parent for path in runs_folder.glob(f"*/*/{SUMMARY_FILE}")}
+    written |= {path: path.parent for path in runs_folder.glob(f"*/{COMMANDS_FILE}")}
+    times = {path: time for path in written if (time := _time_of(path)) is not None}
+    if not times:
+        raise ResultsError(f"no sweep under {runs_folder}/: make one with `drpt train -m …`, or name its folder.")
+    return written[max(times, key=lambda path: times[path])]
+
+
+def _time_of(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # a link to nowhere
+        return None
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise ResultsError(f"{folder} cannot be read ({error.strerror}): give the folder of a sweep.") from error
+
+
+def _is_run(folder: Path) -> bool:
+    # Beginning with the file that all have: a question more for every other folder alone.
+    return any((folder / name).exists() for name in RUN_FILES)
+
+
+def _planned_jobs(path: Path) -> tuple[dict[str, str], bool]:
+    """The points of the jobs that a sweep's commands planned, by name, and whether all commands recorded theirs."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError):
+        return {}, False
+    plans = [_jobs_of(line) for line in lines]
+    planned = {name: point for plan in plans if plan is not None for name, point in plan.items()}
+    return planned, bool(plans) and None not in plans
+
+
+def _jobs_of(line: str) -> dict[str, str] | None:
+    """The jobs that one command planned; None where it recorded none, or its record is damaged."""
+    try:
+        jobs = json.loads(line)["jobs"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(jobs, dict) or not all(name and "/" not in name and isinstance(jobs[name], str) for name in jobs):
+        return None
+    return jobs
+
+
+def _look_at(folder: Path, point: str) -> tuple[Job, Run | None]:
+    """The state of a job of a planned point, and its run where that can be read."""
+    name = folder.name
+    try:
+        run = read_run(folder)
+    except ResultsError as error:
+        if not _is_run(folder):
+            return replace(_not_begun(folder), point=point), None
+        state, reason = _told_state(folder)
+        if state in (None, State.FINISHED):
+            state, reason = State.UNREADABLE, str(error).removeprefix(f"{folder}/")
+        return Job(name=name, state=state, reason=reason, point=point), None
+    state, reason = _state_of(run.summary, folder)
+    return Job(name=name, state=state, reason=reason, point="" if run.is_finished else run.point), run
+
+
+def _not_begun(folder: Path) -> Job:
+    if folder.exists() and not folder.is_dir():
+        return Job(name=folder.name, state=State.UNREADABLE, reason=f"{folder} is a file: move it away")
+    if is_locked(folder):
+        return Job(name=folder.name, state=State.RUNNING, reason="it has just begun")
+    return Job(name=folder.name, state=State.MISSING, reason="it has not begun")
+
+
+def _told_state(folder: Path) -> tuple[State | None, str]:
+    """The state by a run's summary alone: a job that failed early has no configuration."""
+    try:
+        return _state_of(checked_summary(read_json(folder / SUMMARY_FILE)), folder)
+    except (OSError, ValueError, RecursionError):
+        return None, ""
+
+
+def _state_of(summary: dict[str, object], folder: Path) -> tuple[State, str]:
+    status = summary["status"]
+    if status == "finished":
+        return State.FINISHED, ""
+    if status == "running":
+        locked = is_locked(folder)
+        if locked is False:
+            return State.KILLED, "its process ended without a word"
+        return State.RUNNING, "another process is at work" if locked else "as it says; this disk has no locks that could tell"
+    reason = " ".join(str(summary.get("error", "")).split())
+    reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
+    if status == "failed":
+        return State.FAILED, reason or "no reason is recorded"
+    return State.INTERRUPTED, reason or "it was stopped"
+
+
+def is_locked(folder: Path) -> bool | None:
+    """Whether a process is at work in a run's folder.
+
+    Args:
+        folder: The run's.
+
+    Returns:
+        None where the file system cannot tell.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no Unix
+        return None
+    try:
+        file = (folder / LOCK_FILE).open("rb")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    with file:
+        try:
+            # Shared, and given back at once: two that look do not disturb each other, and a job waits a moment for its lock.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return True if error.errno in (errno.EAGAIN, errno.EACCES) else None
+    return False

@@ -1,0 +1,94 @@
+"""What every table, chart and page says of the sweep that it is of: which one, how much of it is there, and what is missing."""
+
+import shlex
+from collections.abc import Sequence
+
+from drpt.analysis.sweep import State, Sweep
+
+_MOST_NAMED = 12
+_AGAIN = (State.FAILED, State.INTERRUPTED, State.KILLED, State.MISSING)  # what resuming goes on with
+
+
+def counts_of(sweep: Sweep) -> str:
+    """Which sweep it is, and how many of its jobs are in which state: ``first: 5 of 7 jobs finished; 1 failed, 1 missing``."""
+    return f"{sweep.name}: {states_of(sweep)}"
+
+
+def states_of(sweep: Sweep) -> str:
+    """How many jobs are in which state: ``5 of 7 jobs finished; 1 failed, 1 missing``."""
+    total, finished = len(sweep.jobs), sweep.count(State.FINISHED)
+    jobs = "job" if total == 1 else "jobs"
+    if finished == total and not sweep.has_plan:
+        return f"{total} {jobs} finished; how many there should be is not recorded"
+    if finished == total:
+        return f"{'all ' if total > 1 else ''}{total} {jobs} finished"
+    others = [f"{count} {state}" for state in State if state is not State.FINISHED and (count := sweep.count(state))]
+    return f"{finished} of {total} {jobs} finished; {', '.join(others)}"
+
+
+def unfinished_lines(sweep: Sweep) -> list[str]:
+    """Every job that is not finished, by name and with the reason; at most a dozen, then a count.
+
+    Args:
+        sweep: See `read_sweep`.
+
+    Returns:
+        One a line; none where the sweep is complete.
+    """
+    # Those that are merely under way come last.
+    jobs = sorted(sweep.unfinished, key=lambda job: job.state is State.RUNNING)
+    lines = [f"{job.state} {job.name}: {job.reason}" for job in jobs[:_MOST_NAMED]]
+    if more := len(jobs) - len(lines):
+        lines.append(f"and {more} more")
+    return lines
+
+
+def ways_out(sweep: Sweep) -> list[str]:
+    """What a user can do about the jobs that are not finished.
+
+    Args:
+        sweep: See `read_sweep`.
+
+    Returns:
+        Sentences; none where there is nothing to do.
+    """
+    is_run = [job.name for job in sweep.jobs] == [sweep.name]
+    folder = sweep.folder.parent if is_run and not (sweep.folder / sweep.name).exists() else sweep.folder
+    command = f"`drpt resume {shlex.quote(str(folder))}`"
+    if not sweep.is_resumable:
+        command = f"the sweep's own command, repeated with sweep={sweep.name}, since none is recorded here,"
+    ways = []
+    if any(job.state in _AGAIN for job in sweep.unfinished):
+        ways.append(f"{command} goes on with what is not finished.")
+    if sweep.count(State.UNREADABLE):
+        ways.append(f"Put unreadable files back, or remove the job's folder: then {command} trains it again.")
+    if not sweep.has_plan and not sweep.is_complete:
+        ways.append("Jobs that never began are not known: an earlier version did not record them.")
+    return ways
+
+
+def lines_below(sweep: Sweep, notes: Sequence[str] = ()) -> list[str]:
+    """All that stands below a table.
+
+    Args:
+        sweep: See `read_sweep`.
+        notes: What else there is to say, such as of damaged files.
+
+    Returns:
+        Lines of plain text; the first has the counts.
+    """
+    return [counts_of(sweep), *(f"  {line}" for line in unfinished_lines(sweep)), *ways_out(sweep), *notes]
+
+
+def fault_lines(sweep: Sweep) -> list[str]:
+    """Files of finished runs that charts and pages cannot use; reading them takes a while.
+
+    Args:
+        sweep: See `read_sweep`.
+
+    Returns:
+        At most a dozen lines and a count; none where everything is readable.
+    """
+    found = [f"{reason}; left out of curves and answers" for run in sweep.finished for reason in run.faults.values()]
+    more = len(found) - _MOST_NAMED
+    return found[:_MOST_NAMED] + ([f"and {more} more files of finished runs are damaged"] if more > 0 else [])
