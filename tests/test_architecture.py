@@ -24,6 +24,8 @@ FREE = {
     "checks",
     "errors",
     "files",
+    "interruption",
+    "journal",
     "memory",
     "metrics",
     "plugins",

@@ -1,7 +1,9 @@
 """Handing a training command to Hydra, after the parts that can be checked at once have been checked."""
 
 import json
+import logging
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +24,11 @@ from drpt.app.paths import config_folder
 from drpt.app.run_data import DataChangedError, DrawnBefore
 from drpt.app.schema import RunSpec
 from drpt.app.sweep import plan_sweep, without_sweeps
+from drpt.files import append_line, remove_parts, require_folder
+from drpt.interruption import Interrupted
 from drpt.run_identity import job_name
 
+_log = logging.getLogger(__name__)
 _MULTIRUN = {"-m", "--multirun"}
 # Hydra's options that ask about the configuration and train nothing.
 _QUESTIONS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--version", "--shell-completion", "-sc"}
@@ -41,6 +46,7 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
 
     Raises:
         ConfigError: The command cannot be right.
+        Interrupted: The process was told to end.
     """
     if not _QUESTIONS.isdisjoint(words):
         _run_hydra(list(words))
@@ -70,17 +76,25 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
         )
         raise ConfigError(f"{named[0]}: with task={config.task.name} {how}.")
     folder = Path(config.runs_folder) / config.sweep
+    jobs: Mapping[str, RunSpec] = {}
     if not is_sweep:
         spec = check_config(config)
         build_plugins(spec)
-        _check_finished_jobs(folder, {job_name(plain_config(config)): spec})
+        jobs = {job_name(plain_config(config)): spec}
     elif (plan := plan_sweep(overrides, config)) is not None:
         duplicates = f"; {plan.num_duplicates} more would be the same and are skipped" if plan.num_duplicates else ""
         Console(stderr=True, highlight=False).print(f"{len(plan.names)} jobs{duplicates}")
-        _check_finished_jobs(folder, plan.specs)
+        jobs = plan.specs
+    for name in jobs:
+        require_folder(folder / name)  # Hydra makes them, and stumbles
+    _check_finished_jobs(folder, jobs)
     if record:
         _record(folder, [*flags, *overrides])
-    _run_hydra([*flags, *overrides])
+    try:
+        _run_hydra([*flags, *overrides])
+    except Interrupted as stop:  # between two jobs
+        stop.words = stop.words or f"`drpt resume {shlex.quote(str(folder))}` goes on with what is left"
+        raise
     return folder
 
 
@@ -109,9 +123,8 @@ def _run_hydra(words: list[str]) -> None:
 
 
 def _record(folder: Path, words: list[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / COMMANDS_FILE).open("a") as file:
-        file.write(json.dumps({"folder": str(Path.cwd()), "words": words}) + "\n")
+    remove_parts(folder, is_ours=False)
+    append_line(folder / COMMANDS_FILE, json.dumps({"folder": str(Path.cwd()), "words": words}))
 
 
 def resume(folder: Path) -> None:
@@ -157,5 +170,22 @@ def recorded_commands(folder: Path) -> list[Command]:
             f"{folder}: no {COMMANDS_FILE} here, so it is not known what made this sweep. Give the folder of a sweep, "
             "not of one of its runs."
         )
-    records = [json.loads(line) for line in dict.fromkeys(path.read_text().splitlines())]
-    return [Command(folder=record["folder"], words=tuple(record["words"])) for record in records]
+    commands = [_command(line) for line in dict.fromkeys(path.read_bytes().splitlines()) if line.strip()]
+    good = [command for command in commands if command is not None]
+    if len(good) < len(commands):
+        _log.warning("%s: %d of its lines are damaged, and left out", path, len(commands) - len(good))
+    if not good:
+        raise ResultsError(
+            f"{path}: no whole line, so that it is not known what made this sweep. Give its command again with "
+            f"sweep={folder.name}: jobs that are finished are skipped, the others go on."
+        )
+    return good
+
+
+def _command(line: bytes) -> Command | None:
+    """A line of the record; None where an interruption or damage left something else."""
+    try:
+        record = json.loads(line)
+        return Command(folder=str(record["folder"]), words=tuple(map(str, record["words"])))
+    except (ValueError, KeyError, TypeError):
+        return None
