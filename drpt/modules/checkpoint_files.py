@@ -109,6 +109,7 @@ def _keep(path: Path, other: Path) -> None:
         os.replace(path, other)
     else:
         os.replace(link, other)
+        link.unlink(missing_ok=True)  # where both are names of one file already, renaming does nothing
 
 
 def drop_optimizer_state(folder: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from functools import reduce
@@ -35,7 +36,7 @@ class SignalAt:
             nonlocal count
             count += 1
             if count == self.call:
-                print(f"signal at {time.monotonic()}")
+                sys.stdout.write(f"signal at {time.monotonic()}\n")
                 os.kill(os.getpid(), self.number)
                 time.sleep(self.seconds)
             return inner(*arguments, **options)

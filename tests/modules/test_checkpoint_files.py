@@ -213,6 +213,7 @@ def test_a_whole_one_is_there_at_every_moment(run, monkeypatch):
         left = 99
         seen.add(find(run).step)
     assert seen == {6, 8}
+    assert {path.name for path in folder.iterdir()} == {LAST, PREVIOUS}
     assert torch.load(folder / PREVIOUS)["global_step"] in (6, 8)
 
 
