@@ -310,6 +310,6 @@ def _lacking(found: Mapping[str, Any], run_folder: Path, folder: Path, step: int
             return f"counts on {folder / BEST}, which is of step {best['global_step']} and not {best_step}"
     for kept in sorted(keep_steps):
         # That of the step itself is written anew.
-        if kept < step and isinstance(wrong := _read_whole(folder / step_file(kept)), str):
-            return f"counts on {folder / step_file(kept)}, which {wrong}"
+        if kept < step and isinstance(found_file := _read_whole(folder / step_file(kept)), str):
+            return f"counts on {folder / step_file(kept)}, which {found_file}"
     return None
