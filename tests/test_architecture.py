@@ -24,11 +24,13 @@ FREE = {
     "checks",
     "errors",
     "files",
+    "interruption",
+    "journal",
     "kinds",
     "memory",
     "metrics",
     "plugins",
-    "write_faults",
+    "storage",
 }  # single modules that import nothing of ours but each other
 ONLY_IN = {
     "lightning": {"modules", "app/assembly.py", "app/training.py", "app/tracking.py", "data/module.py"},

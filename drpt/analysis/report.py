@@ -15,7 +15,7 @@ from drpt.analysis.sweep_words import fault_lines, lines_below, states_of
 from drpt.analysis.table import ZERO_SHOT, Row, as_csv, row_notes, tabulate
 from drpt.analysis.yardsticks import yardstick_of
 from drpt.files import write_atomically
-from drpt.write_faults import write_fault
+from drpt.storage import StorageError, explain_failure
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +71,10 @@ def _fault_of(path: Path, make: Callable[[], str | bytes]) -> str | None:
     """Write one file; why that was not possible, or None."""
     try:
         write_atomically(path, make())
+    except StorageError as error:
+        return str(error)
     except OSError as error:
-        return write_fault(error, path)
+        return explain_failure(path, error)
     except Exception as error:  # hours of training are not to end with the traceback of a picture
         _log.debug("%s", path, exc_info=True)
         return f"{path} could not be made ({type(error).__name__}: {error}); this is a fault of drpt's: please report it"

@@ -24,6 +24,7 @@ from drpt.evaluation.held_out import end_tokens
 from drpt.geometry.catalogue import Pool
 from drpt.geometry.mean import Mean
 from drpt.geometry.regularizer import Regularizer
+from drpt.journal import Journal
 from drpt.models.limits import check_positions, num_tokens
 from drpt.models.load import LoadedModel
 from drpt.models.merged import save_for_engine
@@ -34,6 +35,7 @@ from drpt.models.reward_model import RewardModel
 from drpt.models.value_head import PolicyWithValues
 from drpt.modules.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
 from drpt.modules.appraisal import Appraisal, GroupAppraisal, ValueAppraisal
+from drpt.modules.checkpoint_files import ResumePoint
 from drpt.modules.evaluation import Evaluation, HeldOutEvaluation
 from drpt.modules.pair_evaluation import PairEvaluation
 from drpt.modules.phase_choice import PhaseChoice
@@ -47,7 +49,7 @@ from drpt.modules.rlhf import HumanFeedback
 from drpt.modules.rlvr import VerifiableRewards
 from drpt.modules.rollout_evaluation import RolloutEvaluation
 from drpt.modules.rollout_phase import RolloutWorker
-from drpt.modules.rollout_tables import RolloutTables
+from drpt.modules.rollout_tables import ROLLOUTS_FILE, RolloutTables
 from drpt.modules.sft import SupervisedFineTuning
 from drpt.rewards.build import Rewards
 from drpt.rollouts.build import build_rollout
@@ -61,8 +63,14 @@ class Assembly:
     data: LightningDataModule | None  # None: the module makes its own batches
     evaluation: Evaluation
     counts: dict[str, int]  # examples cut or left out, by reason
+    recorders: Sequence[RolloutTables] = ()  # callbacks that write a part of each step
     callbacks: Sequence[Callback] = ()
     cleanup: ExitStack = field(default_factory=ExitStack)  # what must be closed in the end
+
+    @property
+    def journals(self) -> list[Journal]:
+        """Files of the run's folder that the recorders write."""
+        return [recorder.journal for recorder in self.recorders]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +85,12 @@ class Parts:
     model: nn.Module  # under its fine-tuning method
     regularizer: Regularizer
     folder: Path
-    resume_step: int
+    resume: ResumePoint
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """Of the whole run, and those taken before."""
+        return {"num_steps": self.spec.trainer.max_steps, "resume_step": self.resume.step}
 
 
 def assemble(parts: Parts) -> Assembly:
@@ -120,9 +133,7 @@ def _assemble_sft(parts: Parts) -> Assembly:
             wanted=max(asked) + spec.evaluation.max_new_tokens,
             option=f"evaluation.max_new_tokens={spec.evaluation.max_new_tokens} after a prompt of {max(asked)} tokens",
         )
-    evaluation = HeldOutEvaluation(
-        data, parts.loaded.tokenizer, parts.source.is_correct, spec.evaluation, num_steps=spec.trainer.max_steps
-    )
+    evaluation = HeldOutEvaluation(data, parts.loaded.tokenizer, parts.source.is_correct, spec.evaluation, **parts.steps)
     return Assembly(module=module, data=data, evaluation=evaluation, counts=data.counts)
 
 
@@ -194,9 +205,11 @@ def _assemble_policy(parts: Parts) -> Assembly:
         return Assembly(
             module=module,
             data=None,
-            evaluation=RolloutEvaluation(worker, spec.evaluation, num_steps=spec.trainer.max_steps),
+            evaluation=RolloutEvaluation(worker, spec.evaluation, **parts.steps),
             counts=prompts.counts,
-            callbacks=[RolloutTables(parts.folder, resume_step=parts.resume_step)],
+            recorders=[
+                RolloutTables(parts.folder, resume_step=parts.resume.step, state=parts.resume.journals.get(ROLLOUTS_FILE))
+            ],
             cleanup=stack.pop_all(),
         )
 
@@ -238,7 +251,7 @@ def _assemble_reward(parts: Parts) -> Assembly:
     return Assembly(
         module=RewardModeling(model, regularizer, spec.sketch, spec.optimizer, spec.trainer, pairs=pairs, seed=spec.seed),
         data=None,
-        evaluation=PairEvaluation(pairs, spec.evaluation, num_steps=spec.trainer.max_steps),
+        evaluation=PairEvaluation(pairs, spec.evaluation, **parts.steps),
         counts=pairs.counts,
         callbacks=[RewardModelWriter(parts.folder, parts.folder / CHECKPOINTS, max_length=spec.data.max_length)],
     )

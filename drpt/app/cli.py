@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 import drpt
+from drpt.interruption import Interrupted, acknowledge, listening
 
 if TYPE_CHECKING:
     from drpt.analysis.sweep import Sweep
@@ -35,14 +36,24 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its status: 0 done, 1 a job or a file failed, 2 a mistake in the command.
+    """Run a command and exit with its status.
+
+    0: done; 1: a job or a file failed; 2: a mistake in the command; 128 and the number of a signal: stopped by it.
 
     Args:
         arguments: Without the program's name; default: what was typed.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with listening(ends_process=arguments is None):
+        try:
+            sys.exit(_run(words))
+        except Interrupted as stop:  # while a message was printed
+            sys.exit(stop.exit_code)
+
+
+def _run(words: list[str]) -> int:
     if words[:1] == ["train"]:  # its options are Hydra's
-        sys.exit(_guard(lambda: _train(words[1:])))
+        return _guard(lambda: _train(words[1:]))
     overrides: list[str] = []
     if words[:1] in (["probe"], ["explain"]):  # options and overrides in any order
         overrides = [word for word in words if "=" in word and not word.startswith("-")]
@@ -51,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         overrides = [f"regularizer={word}" for word in words[1:] if not word.startswith("-")] + overrides
         words = ["explain", *(word for word in words[1:] if word.startswith("-"))]
     options = _parser().parse_args(words, argparse.Namespace(overrides=overrides))
-    sys.exit(_guard(lambda: options.run_command(options)))
+    return _guard(lambda: options.run_command(options))
 
 
 def _guard(command: Callable[[], int]) -> int:
@@ -64,13 +75,18 @@ def _guard(command: Callable[[], int]) -> int:
         console.print(str(error), markup=False, soft_wrap=True)
         return 2
     except OSError as error:  # a disk or a folder; what can go on without it has gone on
-        from drpt.write_faults import os_fault
+        from drpt.storage import explain_os_error
 
         console.print("[bold red]drpt:[/]", end=" ")
-        console.print(os_fault(error), markup=False, soft_wrap=True)
+        console.print(explain_os_error(error), markup=False, soft_wrap=True)
         return 1
-    except KeyboardInterrupt:
-        console.print("\n[bold]stopped[/]; `drpt resume` goes on from the last checkpoint")
+    except Interrupted as stop:
+        acknowledge()
+        words = f"; {stop.words}" if stop.words else ""
+        console.print(f"\nstopped by {stop}{words}", markup=False, soft_wrap=True)
+        return stop.exit_code
+    except KeyboardInterrupt:  # somebody else listens to the keyboard
+        console.print("\nstopped")
         return 130
 
 

@@ -121,10 +121,11 @@ def apply(said: Said, config: DictConfig) -> None:
 def plain(config: DictConfig) -> dict[str, Any]:  # Any: a configuration's values
     """A configuration in plain values, interpolations as they are, without Hydra's own node."""
     return {
-        str(key): OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node._value()
+        str(key): OmegaConf.to_container(node, resolve=False) if isinstance(node, Container) else node._value()
         for key in config
         if key != "hydra"
         for node in [config._get_node(key)]
+        if isinstance(node, Node)
     }
 
 

@@ -2,12 +2,13 @@
 
 import json
 import logging
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -17,11 +18,13 @@ from drpt.analysis.run import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, LOCK_F
 from drpt.analysis.run_files import checked_config, read_yaml
 from drpt.app.build_plugins import build_plugins
 from drpt.app.config import check_config, drop_unused_strength, job_folder
-from drpt.app.run_data import DrawnBefore, check_data_are_the_same, describe_data, write_record
+from drpt.app.run_data import DrawnBefore, check_data_are_the_same, describe_data
 from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.files import write_atomically
+from drpt.files import remove_parts, write_atomically
+from drpt.interruption import Interrupted, acknowledge, farewell, is_listening, listening, told
 from drpt.rollouts.errors import RolloutError
+from drpt.storage import StorageError, explain_failure, explain_os_error, require_folder
 
 _log = logging.getLogger(__name__)
 _LOCK_SECONDS = 1.0  # whoever looks whether a run is at work holds its lock for a moment
@@ -38,27 +41,68 @@ def run_job(config: DictConfig) -> str:
 
     Returns:
         The status: ``finished`` or ``failed``.
+
+    Raises:
+        Interrupted: The process was told to end; no other job is to be started.
+        SystemExit: Likewise, in a process that somebody else's launcher has started for the job.
     """
+    if is_listening():
+        return _run_job(config)
+    with listening():
+        try:
+            return _run_job(config)
+        except Interrupted as stop:
+            raise SystemExit(stop.exit_code) from stop
+
+
+def _run_job(config: DictConfig) -> str:
     hydra = HydraConfig.get()
     is_sweep = hydra.mode is RunMode.MULTIRUN
     folder = job_folder(config).absolute()
     number = f" #{hydra.job.num}" if is_sweep else ""
     try:
         spec = check_config(drop_unused_strength(config) if is_sweep else config)
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / LOCK_FILE, timeout=_LOCK_SECONDS):
+        lock = _lock(folder)
+        try:
             return _run_locked(spec, config, folder, number)
+        finally:
+            lock.release()
     except Timeout:
         _log.warning("%s: another process is at work here; skipped", folder)
     except Exception as error:  # whatever it is, the other jobs of a sweep must not be lost with this one
-        message = str(error) or type(error).__name__
-        if not is_finished(folder):
-            _write_summary(folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name})
+        if isinstance(error, OSError) and error.errno is not None and isinstance(error.filename, str):
+            error = StorageError(explain_os_error(error))
+        _note_failure(folder, error)
         if isinstance(error, ValueError | ArithmeticError | UnsupportedModuleError | RolloutError):  # they say what to do
-            _log.error("%s failed: %s", folder.name, message)
+            _log.error("%s failed: %s", folder.name, str(error) or type(error).__name__)
         else:
             _log.exception("%s failed", folder.name)
     return "failed"
+
+
+def _lock(folder: Path) -> BaseFileLock:
+    """The folder, made if needed, for this process alone; raises `Timeout` where another has it."""
+    require_folder(folder)
+    lock = FileLock(folder / LOCK_FILE, timeout=_LOCK_SECONDS)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise
+    except OSError as error:
+        raise StorageError(explain_failure(folder, error)) from error
+    return lock
+
+
+def _note_failure(folder: Path, error: Exception) -> None:
+    """Write a failure down, where the disk has room for it and the run had not finished before."""
+    if is_finished(folder):
+        return
+    message = str(error) or type(error).__name__
+    try:
+        _write_summary(folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name})
+    except StorageError as failure:
+        _log.warning("the failure cannot be written down: %s", failure)
 
 
 def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) -> str:
@@ -67,6 +111,9 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
         _mend_config(folder, config)
         _log.info("%s is finished already; skipped", folder)
         return "finished"
+    require_folder(folder / CHECKPOINTS)
+    for place in (folder, folder / CHECKPOINTS):
+        remove_parts(place, is_ours=True)
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     write_atomically(folder / CONFIG_FILE, OmegaConf.to_yaml(config, resolve=True))
@@ -74,23 +121,30 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
     started = {"status": "running", "label": label, "started": datetime.now(UTC).isoformat(timespec="seconds")}
     _write_summary(folder, started)
     try:
-        source = build_plugins(spec)
-        data = describe_data(spec, source)
-        if (folder / CHECKPOINTS).exists():
-            check_data_are_the_same(folder, data.fingerprints)
-        write_record(folder, data)
-        from drpt.app.environment import describe_environment
-        from drpt.app.training import train  # torch and all that: not before the data are known to be good
+        with farewell(say=lambda: _note_interruption(folder, started, told())):
+            source = build_plugins(spec)
+            data = describe_data(spec, source)
+            from drpt.app.environment import describe_environment
+            from drpt.app.training import train  # torch and all that: not before the data are known to be good
 
-        write_atomically(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(sys.argv), indent=1))
-        outcome = train(spec, {str(key): value for key, value in plain.items()}, source, data.pools, folder, number)
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
-        _write_summary(folder, started | {"status": "interrupted"})
-        raise
+            write_atomically(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(sys.argv), indent=1))
+            outcome = train(spec, {str(key): value for key, value in plain.items()}, source, data, folder, number)
+    except BaseException as error:
+        stop = told() if isinstance(error, Exception) else error
+        if stop is None:
+            raise
+        acknowledge()
+        _note_interruption(folder, started, stop)
+        if stop is error:
+            raise
+        raise stop from error
     _write_summary(folder, started | outcome | {"status": "finished"})
-    from drpt.modules.checkpoints import drop_optimizer_state
+    from drpt.modules.checkpoint_files import drop_optimizer_state
 
-    drop_optimizer_state(folder / CHECKPOINTS)  # nothing will be resumed
+    try:
+        drop_optimizer_state(folder / CHECKPOINTS)  # nothing will be resumed
+    except (StorageError, OSError, RuntimeError) as error:
+        _log.warning("%s is finished; its checkpoints keep the optimizer's state: %s", folder.name, error)
     return "finished"
 
 
@@ -107,7 +161,7 @@ def check_finished(folder: Path, spec: RunSpec, drawn: DrawnBefore) -> None:
     """
     check_data_are_the_same(folder, drawn.fingerprints(spec))
     if spec.trainer.keep_steps:
-        from drpt.modules.checkpoints import step_file
+        from drpt.modules.checkpoint_files import step_file
 
         missing = [step for step in spec.trainer.keep_steps if not (folder / CHECKPOINTS / step_file(step)).exists()]
         if missing:
@@ -127,6 +181,31 @@ def _mend_config(folder: Path, config: DictConfig) -> None:
     except (OSError, ValueError, YAMLError, RecursionError):
         write_atomically(folder / CONFIG_FILE, OmegaConf.to_yaml(config, resolve=True))
         _log.warning("%s was damaged, and has been written anew", folder / CONFIG_FILE)
+
+
+def _note_interruption(folder: Path, started: dict[str, Any], stop: BaseException | None) -> None:
+    """Write down that a run was told to stop, and say where it goes on."""
+    step = 0
+    if any((folder / CHECKPOINTS).glob("*.ckpt")):
+        from drpt.modules.checkpoint_files import peek_step
+
+        step = peek_step(folder / CHECKPOINTS)
+    where = f"after step {step}" if step else "from the beginning: no step was saved"
+    words = f"`drpt resume {_shown(folder.parent)}` goes on with {folder.name} {where}"
+    if isinstance(stop, Interrupted):
+        stop.words = words
+    else:
+        _log.warning("stopped; %s", words)
+    try:
+        _write_summary(folder, started | {"status": "interrupted", "resumes_after_step": step})
+    except StorageError as error:
+        _log.warning("the interruption cannot be written down: %s", error)
+
+
+def _shown(folder: Path) -> str:
+    """A path as it is typed in a shell, from where the command was given if it is below."""
+    here = Path.cwd()
+    return shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
 
 
 def is_finished(folder: Path) -> bool:

@@ -1,8 +1,11 @@
 """Running what the words of `drpt train` ask for, and running it again: `drpt resume`."""
 
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,11 @@ from drpt.app.run_data import DataChangedError, DrawnBefore
 from drpt.app.schema import RunSpec
 from drpt.app.sweep import SweepPlan
 from drpt.app.words import word
+from drpt.files import append_line, remove_parts
+from drpt.interruption import Interrupted
+from drpt.storage import require_folder
+
+_log = logging.getLogger(__name__)
 
 
 def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
@@ -33,6 +41,7 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
 
     Raises:
         ConfigError: The command cannot be right.
+        Interrupted: The process was told to end.
     """
     if not QUESTIONS.isdisjoint(words):
         _answer(words)
@@ -42,19 +51,23 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
     folder, plan, command = prepared.folder, prepared.plan, prepared.command
     if plan is None:
         _record(folder, prepared.typed if record else (), None)
-        ask(["-m", *(said.spelled.text for said in command)])
+        with _resumable(folder):
+            ask(["-m", *(said.spelled.text for said in command)])
         return folder
+    for name in plan.names:
+        require_folder(folder / name)  # Hydra makes them, and stumbles
     finished = {name: spec for name, spec in plan.specs.items() if is_finished(folder / name)}
     if prepared.is_sweep:
         _say(console, plan, num_finished=len(finished))
     _check_finished_jobs(folder, finished)
     _record(folder, prepared.typed if record else (), plan.points)
-    if not prepared.is_sweep:
-        run_one([said.spelled.text for said in command])
-    elif jobs := [plan.words[name] for name in plan.names if name not in finished]:
-        first = next(iter(plan.specs.values()))
-        own = [word("runs_folder", first.runs_folder), word("sweep", first.sweep)]
-        run_jobs([*base_words(command), *own], jobs, num_finished=len(finished))
+    with _resumable(folder):
+        if not prepared.is_sweep:
+            run_one([said.spelled.text for said in command])
+        elif jobs := [plan.words[name] for name in plan.names if name not in finished]:
+            first = next(iter(plan.specs.values()))
+            own = [word("runs_folder", first.runs_folder), word("sweep", first.sweep)]
+            run_jobs([*base_words(command), *own], jobs, num_finished=len(finished))
     return folder
 
 
@@ -94,16 +107,25 @@ def _answer(words: Sequence[str]) -> None:
     ask([*(text for text in words if text not in overrides), *(said.spelled.text for said in command)])
 
 
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """Tell whoever stops a sweep between two jobs how to go on."""
+    try:
+        yield
+    except Interrupted as stop:
+        stop.words = stop.words or f"`drpt resume {shlex.quote(str(folder))}` goes on with what is left"
+        raise
+
+
 def _record(folder: Path, typed: Sequence[str], jobs: Mapping[str, str] | None) -> None:
     """Write down what was asked for, for `resume`, and the jobs that it led to, so that tables notice those that are missing.
 
     No words are of a command that is being resumed.
     """
+    remove_parts(folder, is_ours=False)
     if typed:
-        folder.mkdir(parents=True, exist_ok=True)
         record = {"folder": str(Path.cwd()), "words": list(typed)} | ({} if jobs is None else {"jobs": dict(jobs)})
-        with (folder / COMMANDS_FILE).open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        append_line(folder / COMMANDS_FILE, json.dumps(record))
 
 
 def resume(folder: Path) -> None:
@@ -149,5 +171,22 @@ def recorded_commands(folder: Path) -> list[Command]:
             f"{folder}: no {COMMANDS_FILE} here, so it is not known what made this sweep. Give the folder of a sweep, "
             "not of one of its runs."
         )
-    records = map(json.loads, path.read_text().splitlines())
-    return list(dict.fromkeys(Command(folder=record["folder"], words=tuple(record["words"])) for record in records))
+    commands = [_command(line) for line in path.read_bytes().splitlines() if line.strip()]
+    good = [command for command in commands if command is not None]
+    if len(good) < len(commands):
+        _log.warning("%s: %d of its lines are damaged, and left out", path, len(commands) - len(good))
+    if not good:
+        raise ResultsError(
+            f"{path}: no whole line, so that it is not known what made this sweep. Give its command again with "
+            f"sweep={folder.name}: jobs that are finished are skipped, the others go on."
+        )
+    return list(dict.fromkeys(good))
+
+
+def _command(line: bytes) -> Command | None:
+    """A line of the record; None where an interruption or damage left something else."""
+    try:
+        record = json.loads(line)
+        return Command(folder=str(record["folder"]), words=tuple(map(str, record["words"])))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -29,7 +29,7 @@ from drpt.evaluation.answer_logits import Piece, answer_logits, answers_of, cut_
 from drpt.evaluation.held_out import evaluating
 from drpt.memory import keep_freed_memory, release_memory
 from drpt.models.load import LoadedModel, apply_finetune, load_model
-from drpt.modules.checkpoints import CheckpointError, load_trained
+from drpt.modules.checkpoint_files import CheckpointError, load_trained
 
 _MIB = 2**20
 # Relative difference from the loss that a run recorded: rounding in other batches, or on another device, stays below.

@@ -34,7 +34,7 @@ from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Partition
 from drpt.geometry.regularizer import build_regularizer
 from drpt.geometry.spec import RegularizerSpec
 from drpt.memory import keep_freed_memory, release_memory
-from drpt.write_faults import place_fault
+from drpt.storage import require_place
 
 
 def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console) -> int:
@@ -49,7 +49,8 @@ def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console
         0; 1 when a file could not be written.
 
     Raises:
-        ResultsError: The run's folder or checkpoint is not there, or results cannot be written where they should go.
+        ResultsError: The run's folder or checkpoint is not there.
+        StorageError: Results cannot be written where they should go.
         DataChangedError: The data or the model of the run have changed since it was trained.
         ValueError: A value breaks its rule, or the source has too few examples.
     """
@@ -58,8 +59,7 @@ def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console
     if run is not None:  # which examples training saw is drawn again
         check_data_are_the_same(run, DrawnBefore().fingerprints(read_spec(run)))
     folder = options.out or Path(options.runs) / f"probe-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    if (fault := place_fault(folder)) is not None:  # before minutes of work
-        raise ResultsError(f"{fault}, or name another folder by --out.")
+    require_place(folder)  # before minutes of work
     sizes = options.rows or [(spec.data.general_rows, spec.data.target_rows)]
     plan = _Plan(options=options, base_weights=spec.regularizer.base_weights, own=own, seed=options.seed)
     plan.check(sizes)

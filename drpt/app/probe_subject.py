@@ -24,7 +24,7 @@ from drpt.memory import release_memory
 from drpt.models.limits import num_tokens
 from drpt.models.load import apply_finetune, load_model
 from drpt.models.predictions import predict
-from drpt.modules.checkpoints import BEST, LAST, load_trained, step_file
+from drpt.modules.checkpoint_files import BEST, LAST, load_trained, step_file
 from drpt.objectives.counted import predicting_places
 from drpt.objectives.language_modeling import counted_losses, row_means
 

@@ -12,7 +12,7 @@ from drpt.app.run_data import DataChangedError, check_data_are_the_same, describ
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
 from drpt.data.example import Example
-from drpt.modules.checkpoints import BEST, LAST
+from drpt.modules.checkpoint_files import BEST, LAST
 
 
 class ReplicatesError(ResultsError):

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from drpt.files import write_atomically
-from drpt.write_faults import write_fault
+from drpt.storage import StorageError, explain_failure
 
 
 def write_results(files: Mapping[Path, Callable[[], str | bytes]], console: Console) -> int:
@@ -24,7 +24,8 @@ def write_results(files: Mapping[Path, Callable[[], str | bytes]], console: Cons
         try:
             write_atomically(path, make())
             console.print(f"{path.name}: {path}", markup=False, soft_wrap=True)
-        except OSError as error:
+        except (StorageError, OSError) as error:
             status = 1
-            Console(stderr=True, highlight=False).print(write_fault(error, path), style="yellow", markup=False, soft_wrap=True)
+            fault = explain_failure(path, error) if isinstance(error, OSError) else str(error)
+            Console(stderr=True, highlight=False).print(fault, style="yellow", markup=False, soft_wrap=True)
     return status

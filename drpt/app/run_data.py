@@ -96,17 +96,18 @@ def _of_files(spec: RunSpec) -> dict[str, str | None]:
     return model_fingerprints(spec.model, spec.finetune) | {"reward": _of_named_files(reward)}
 
 
-def check_data_are_the_same(folder: Path, found: Mapping[str, str | None]) -> None:
+def check_data_are_the_same(folder: Path, found: Mapping[str, str | None], recorded: Mapping[str, Any] | None = None) -> None:
     """Compare with what the run in a folder was made from.
 
     Args:
         folder: The run's; without a readable ``data.json`` there is nothing to compare.
         found: The fingerprints that its configuration leads to now, see `RunData`.
+        recorded: Those that a checkpoint of the run knows; taken from ``data.json`` if left out.
 
     Raises:
         DataChangedError: Something that is known on both sides differs.
     """
-    recorded = read_record(folder)
+    recorded = read_record(folder) if recorded is None else recorded
     pairs = {key: (recorded.get(key), found[key]) for key in _SAID}
     differing = [_SAID[key] for key, (then, now) in pairs.items() if None not in (then, now) and then != now]
     if differing:

@@ -1,24 +1,136 @@
-"""Weights & Biases: names, groups and tags chosen so that a dashboard groups by regularizer and strength by itself."""
+"""Weights & Biases: names, groups and tags chosen so that a dashboard groups by regularizer and strength by itself.
+
+A job is one W&B run, whose id belongs to the job's folder. Each optimizer step is one row of its history, with the step's
+number, and is sent when it is whole; a job that goes on sends again what the server does not have, from ``metrics.jsonl``, and
+nothing twice. Offline, W&B's file is written anew from there, and replaces those of earlier attempts. W&B mirrors a run: once
+it has begun, what fails about it is a warning, and the run goes on without.
+"""
 
 import logging
 import os
+import re
+import shutil
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger
 
 from drpt.app.schema import RunSpec
 from drpt.files import write_atomically
 
+if TYPE_CHECKING:
+    import wandb
+
 _log = logging.getLogger(__name__)
 _ID_FILE = "wandb_id.txt"
+_ID = re.compile(r"[0-9a-z]{8,64}")
 _LONGEST_TAG = 64
 _INIT_SECONDS = 30.0  # a server that has not answered by then is out of reach
-_STEP = "trainer/global_step"  # what Lightning's logger calls the x-axis
+_STEP = "trainer/global_step"  # the x-axis
 
 
-def start_tracking(spec: RunSpec, config: dict[str, Any], folder: Path, *, is_resumed: bool) -> WandbLogger | None:
+class WandbMirror(Logger):
+    """A Lightning logger whose rows are whole steps.
+
+    Args:
+        run: W&B's, started.
+    """
+
+    def __init__(self, run: "wandb.Run") -> None:
+        super().__init__()
+        self._run: wandb.Run | None = run  # None: given up
+        self._id, self._project = str(run.id), str(run.project)
+        # What the server has: the last step, and by how much W&B's count of rows is ahead (once, a row was less than a step).
+        self._last_sent = int(run.summary.get(_STEP, -1)) if run.resumed else -1
+        self._ahead = max(0, int(run.starting_step) - self._last_sent - 1) if run.resumed else 0
+        self._row: dict[str, float] = {}
+        self._row_step = -1
+
+    @property
+    def name(self) -> str:
+        """The project."""
+        return self._project
+
+    @property
+    def version(self) -> str:
+        """The run's id."""
+        return self._id
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: object, **kwargs: object) -> None:
+        """Nothing to do: the run has the configuration."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add figures to the row of their step; it is sent once a later step has begun."""
+        assert step is not None
+        if step != self._row_step:
+            self._send()
+            self._row, self._row_step = {}, step
+        self._row |= metrics
+
+    def replay(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Bring the run to where the job is.
+
+        Args:
+            lines: Lines of ``metrics.jsonl``, in the order of writing.
+        """
+        for line in lines:
+            self.log_metrics({line["name"]: line["value"]}, step=line["step"])
+
+    def conclude(self, figures: Mapping[str, Mapping[str, float]], tables: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Put a run's final figures into its summary, and its tables beside them.
+
+        Args:
+            figures: See `drpt.analysis.run.summarize`.
+            tables: Rows of plain values by the table's name; empty ones are left out.
+        """
+        self._send()
+        self._try(lambda run: run.summary.update({f"final/{name}": value for name, value in figures["final"].items()}))
+        found = {name: rows for name, rows in tables.items() if rows}
+        self._try(
+            lambda run: run.log({name: _table(rows) for name, rows in found.items()}, step=self._row_step + self._ahead + 1)
+        )
+
+    def close(self, *, exit_code: int, is_preempted: bool = False) -> None:
+        """Finish the run: the next one of a sweep must not land in this one's.
+
+        Args:
+            exit_code: 0 for a run that has taken all its steps. A row that may not be whole is not sent.
+            is_preempted: Whether it was told to stop.
+        """
+        import wandb
+
+        if is_preempted:
+            self._try(lambda run: run.mark_preempting())
+        self._try(lambda run: wandb.finish(exit_code=exit_code))
+        self._run = None
+
+    def _send(self) -> None:
+        if self._row_step > self._last_sent:
+            self._try(lambda run: run.log({_STEP: self._row_step, **self._row}, step=self._row_step + self._ahead))
+
+    def _try(self, action: Callable[["wandb.Run"], object]) -> None:
+        if self._run is None:
+            return
+        try:
+            action(self._run)
+        except Exception as error:  # whatever it is, the run's own files have all of it
+            self._run = None
+            _log.warning("W&B: %s; the run goes on without it, and metrics.jsonl has everything", error or type(error).__name__)
+
+
+def _table(rows: list[dict[str, Any]]) -> "wandb.Table":
+    import wandb
+
+    columns = list(rows[0])
+    return wandb.Table(columns=columns, data=[[row[key] for key in columns] for row in rows])
+
+
+def start_tracking(
+    spec: RunSpec, config: dict[str, Any], folder: Path, lines: Iterable[Mapping[str, Any]]
+) -> WandbMirror | None:
     """A Lightning logger around a started W&B run, or None when tracking is off.
 
     The run's group is the regularizer with its dials, so that seeds of one point are averaged; its name adds the seed; tags
@@ -29,10 +141,10 @@ def start_tracking(spec: RunSpec, config: dict[str, Any], folder: Path, *, is_re
         spec: The run's configuration.
         config: The same in plain values.
         folder: The run's; W&B writes its files below it.
-        is_resumed: Whether to go on with the W&B run that the folder knows of.
+        lines: What was measured before, of a job that goes on (see `WandbMirror.replay`).
 
     Returns:
-        The logger; whoever asked for it calls ``wandb.finish``.
+        The logger; whoever asked for it closes it.
 
     Raises:
         ValueError: ``logger.mode=online`` without a login.
@@ -43,9 +155,7 @@ def start_tracking(spec: RunSpec, config: dict[str, Any], folder: Path, *, is_re
     is_online = _is_online(spec.logger.mode)
     import wandb
 
-    id_file = folder / _ID_FILE
-    if not (is_resumed and id_file.exists()):
-        write_atomically(id_file, _new_id())
+    run_id = _id_of(folder)
     regularizer = spec.regularizer
     tags = {
         "sweep": spec.sweep,
@@ -61,8 +171,8 @@ def start_tracking(spec: RunSpec, config: dict[str, Any], folder: Path, *, is_re
             project=spec.logger.project,
             entity=spec.logger.entity,
             dir=folder,
-            id=id_file.read_text(),
-            resume="allow" if is_resumed and online else None,
+            id=run_id,
+            resume="allow" if online else None,
             mode="online" if online else "offline",
             name=f"{regularizer.label} seed={spec.seed}",
             group=regularizer.label,
@@ -78,15 +188,36 @@ def start_tracking(spec: RunSpec, config: dict[str, Any], folder: Path, *, is_re
         if spec.logger.mode != "auto" or not is_online:
             raise
         _log.warning("W&B cannot be reached (%s); this run is kept offline: send it later with `wandb sync`", error)
-        write_atomically(id_file, _new_id())  # the other one is taken by the attempt
+        wandb.teardown()  # the attempt holds the id
         run = start(online=False)
     run.define_metric(_STEP)
     run.define_metric("*", step_metric=_STEP, step_sync=True)
-    return WandbLogger(experiment=run)
+    mirror = WandbMirror(run)
+    mirror.replay(lines)
+    _remove_pieces(folder, run_id, Path(run.dir).parent)
+    return mirror
 
 
-def _new_id() -> str:
-    return uuid4().hex[:12]
+def _id_of(folder: Path) -> str:
+    """The id of the folder's W&B run: the same whenever the job is met."""
+    path = folder / _ID_FILE
+    try:
+        known = path.read_text().strip()
+    except (OSError, ValueError):
+        known = ""
+    if _ID.fullmatch(known):
+        return known
+    folders = sorted((folder / "wandb").glob("*run-*-*"), key=lambda piece: piece.stat().st_mtime)
+    run_id = folders[-1].name.rpartition("-")[2] if folders else uuid4().hex[:12]
+    write_atomically(path, run_id)
+    return run_id
+
+
+def _remove_pieces(folder: Path, run_id: str, own: Path) -> None:
+    """Remove what earlier attempts have left to be sent: the new file, or the server, has all of it."""
+    for piece in (folder / "wandb").glob(f"offline-run-*-{run_id}"):
+        if piece.resolve() != own.resolve():
+            shutil.rmtree(piece, ignore_errors=True)
 
 
 def is_logged_in() -> bool:
@@ -104,23 +235,3 @@ def _is_online(mode: str) -> bool:
     if mode == "online" and not has_login:
         raise ValueError("logger.mode=online: no W&B login. Run `wandb login`, or choose logger.mode=offline or logger=off.")
     return has_login
-
-
-def finish_dashboard(
-    logger: WandbLogger, figures: dict[str, dict[str, float]], tables: dict[str, list[dict[str, Any]]]
-) -> None:
-    """Put a run's final figures into its summary, and its tables beside them.
-
-    Args:
-        logger: Of the run.
-        figures: See `drpt.analysis.run.summarize`.
-        tables: Rows of plain values by the table's name; empty ones are left out.
-    """
-    import wandb
-
-    run = logger.experiment
-    run.summary.update({f"final/{name}": value for name, value in figures["final"].items()})
-    for name, rows in tables.items():
-        if rows:
-            columns = list(rows[0])
-            run.log({name: wandb.Table(columns=columns, data=[[row[key] for key in columns] for row in rows])})

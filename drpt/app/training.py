@@ -8,39 +8,49 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from drpt.analysis.run import CHECKPOINTS, OUTCOMES_FILE, SAMPLES_FILE, summarize
 from drpt.analysis.yardsticks import yardstick_of
 from drpt.app.assembly import Assembly, Parts, assemble
+from drpt.app.run_data import RunData, check_data_are_the_same, write_record
 from drpt.app.schema import RunSpec
 from drpt.app.sweep_clock import current_clock
-from drpt.app.tracking import finish_dashboard, start_tracking
-from drpt.data.pools import Pools
+from drpt.app.tracking import start_tracking
 from drpt.data.source import Source
 from drpt.files import write_atomically
 from drpt.geometry.regularizer import build_regularizer
+from drpt.interruption import farewell, leave_protected
+from drpt.journal import Journal
 from drpt.memory import keep_freed_memory, release_memory
 from drpt.metrics import METRICS_FILE, read_metrics
 from drpt.models.load import apply_finetune, count_parameters, load_model
-from drpt.modules.checkpoints import LAST, Checkpoints
+from drpt.modules.checkpoint_files import (
+    CheckpointError,
+    DurableCheckpointIO,
+    ResumePoint,
+    find_resume_point,
+    set_damaged_aside,
+)
+from drpt.modules.checkpoints import Checkpoints
 from drpt.modules.progress import TrainingProgress
 from drpt.modules.rollout_tables import rollout_tables
 from drpt.modules.run_folder_logger import RunFolderLogger
+from drpt.modules.step_end import StepEnd
 from drpt.rewards.build import prepare_rewards
 
 _log = logging.getLogger(__name__)
 
 
-def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, folder: Path, number: str) -> dict[str, Any]:
+def train(spec: RunSpec, config: dict[str, Any], source: Source, data: RunData, folder: Path, number: str) -> dict[str, Any]:
     """Train, evaluate, and leave everything in the run's folder.
 
     Args:
         spec: The run's configuration.
         config: The same in plain values, for the tracker.
         source: Whose verifier judges answers.
-        pools: Examples.
+        data: Examples, and fingerprints of all that the run is made from.
         folder: The run's; if it holds a checkpoint, training goes on from there.
         number: Of the job within its sweep, for the progress bar.
 
@@ -50,37 +60,37 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
     Raises:
         ValueError: The model, its adapter or a classifier of the reward cannot be loaded, or the data go beyond the model's
             tokens or positions; ``data.packing`` with a model that would mix examples.
-        KeyboardInterrupt: Training was interrupted from the keyboard.
-        SystemExit: The process was told to end; checkpoints are as they were.
+        CheckpointError: The run was begun before, and cannot go on from its checkpoints.
+        DataChangedError: It was begun before with other examples or files.
+        StorageError: The run's folder cannot be written to; checkpoints are as they were.
+        Interrupted: The process was told to end; the state after the latest step is in a checkpoint.
     """
     start = time.perf_counter()
     _quieten_libraries()
     keep_freed_memory()
+    # First of all: a run that cannot go on ends at once.
+    resume = _resume_point(spec, data, folder)
     regularizer = build_regularizer(spec.regularizer, seed=spec.seed)
     # Before the policy: a classifier that is not there, or has no such label, ends the run at once.
     rewards = prepare_rewards(spec.reward) if spec.reward is not None else None
     loaded = load_model(spec.model, seed=spec.seed, max_length=spec.data.max_length)
     model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
     num_trained, num_parameters = count_parameters(model)
-    checkpoint = folder / CHECKPOINTS / LAST
-    resume_step = _step_of(checkpoint)
-    if resume_step:
-        _log.info("%s goes on after step %d", folder.name, resume_step)
     parts = Parts(
         spec=spec,
         source=source,
-        pools=pools,
+        pools=data.pools,
         rewards=rewards,
         loaded=loaded,
         model=model,
         regularizer=regularizer,
         folder=folder,
-        resume_step=resume_step,
+        resume=resume,
     )
     assembly = assemble(parts)
     with assembly.cleanup:
         _report_counts(assembly.counts)
-        figures = _fit(assembly, spec, config, folder, number, resume_step)
+        figures = _fit(assembly, parts, data, config, number)
     result = figures | {
         "num_trained_parameters": num_trained,
         "num_parameters": num_parameters,
@@ -92,37 +102,56 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, pools: Pools, f
     return result
 
 
-def _fit(
-    assembly: Assembly, spec: RunSpec, config: dict[str, Any], folder: Path, number: str, resume_step: int
-) -> dict[str, Any]:
+def _resume_point(spec: RunSpec, data: RunData, folder: Path) -> ResumePoint:
+    """Where the run goes on; said, with what is wrong with newer checkpoints. Examples and files must be those of before."""
+    options: dict[str, Any] = {"num_steps": spec.trainer.max_steps, "keep_steps": spec.trainer.keep_steps}
+    found = find_resume_point(folder, folder / CHECKPOINTS, **options)
+    if found.path is not None:
+        check_data_are_the_same(folder, data.fingerprints, found.data)
+    write_record(folder, data)
+    for fault in found.passed_over:
+        _log.warning("%s", fault)
+    if found.step:
+        _log.info("%s goes on after step %d", folder.name, found.step)
+    elif read_metrics(folder / METRICS_FILE):
+        _log.info("%s begins from the beginning: no checkpoint was written before", folder.name)
+    return found
+
+
+def _fit(assembly: Assembly, parts: Parts, data: RunData, config: dict[str, Any], number: str) -> dict[str, Any]:
     """Run the trainer under its loggers; figures of the run."""
+    spec, folder, resume = parts.spec, parts.folder, parts.resume
     num_steps, evaluation = spec.trainer.max_steps, assembly.evaluation
-    checkpoint = folder / CHECKPOINTS / LAST
+    checkpoint = set_damaged_aside(folder / CHECKPOINTS, resume)
+    metrics = _metrics_journal(folder, resume)
     keeper = Checkpoints(
-        checkpoint.parent,
+        folder / CHECKPOINTS,
         evaluation,
+        journals=[metrics, *assembly.journals],
+        data=data.fingerprints,
         every_steps=spec.trainer.checkpoint_every_steps,
-        keep_steps=spec.trainer.keep_steps,
+        keep_steps=[step for step in spec.trainer.keep_steps if step >= resume.step],
     )
     clock = current_clock()
-    place = number if clock is None else f" {clock.place}"
     progress = TrainingProgress(
-        f"{spec.regularizer.label} seed={spec.seed}{place}",
+        f"{spec.regularizer.label} seed={spec.seed}{number if clock is None else f' {clock.place}'}",
         evaluation,
         num_steps=num_steps,
-        **({} if clock is None else {"after_step": clock.after_step}),
+        after_step=None if clock is None else clock.after_step,
     )
-    metrics_logger = RunFolderLogger(folder, resume_step=resume_step)
-    wandb_logger = start_tracking(spec, config, folder, is_resumed=resume_step > 0)
-    exit_code = 1
+    mirror = start_tracking(spec, config, folder, read_metrics(metrics.path))
+    exit_code, is_interrupted = 1, False
     try:
         trainer = Trainer(
             max_steps=num_steps,
             accelerator=spec.trainer.accelerator,
             devices=1,
             precision=spec.trainer.precision,
-            logger=[metrics_logger, *([wandb_logger] if wandb_logger else [])],
-            callbacks=[evaluation, keeper, progress, *assembly.callbacks],
+            logger=[RunFolderLogger(metrics), *([mirror] if mirror else [])],
+            # What writes a part of a step, what ends it, and what may be interrupted and done again.
+            callbacks=[*assembly.recorders, StepEnd(), evaluation, keeper, progress, *assembly.callbacks],
+            # One process, also where Slurm started it: its signals are ours to hear.
+            plugins=[LightningEnvironment(), DurableCheckpointIO()],
             num_sanity_val_steps=0,
             enable_checkpointing=False,  # ours writes what a resumed run needs, and no more
             enable_progress_bar=False,
@@ -130,38 +159,55 @@ def _fit(
             use_distributed_sampler=False,
             log_every_n_steps=1,
         )
-        try:
-            trainer.fit(assembly.module, assembly.data, ckpt_path=checkpoint if resume_step else None, weights_only=True)
-        except SystemExit:
-            # Lightning turns an interruption into an exit, and leaves the keyboard unheard.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            if trainer.interrupted:
-                raise KeyboardInterrupt from None
-            raise
+        with farewell(save=lambda: keeper.rescue(trainer), say=lambda: None):
+            _run(trainer, assembly, checkpoint)
         selected_step = num_steps if keeper.best_step is None else keeper.best_step
-        figures = summarize(read_metrics(folder / METRICS_FILE), selected_step, yardstick_of(spec.task.name))
+        figures = summarize(read_metrics(metrics.path), selected_step, yardstick_of(spec.task.name))
         samples = evaluation.samples if keeper.best_step is None else keeper.best_samples
-        if samples:  # none when all that was left to do was to sum up
+        if samples:  # none where the checkpoint was written before samples travelled in it
             write_atomically(folder / SAMPLES_FILE, json.dumps(samples, indent=1, ensure_ascii=False))
         tables = {"samples": samples} | rollout_tables(folder)
         if "outcomes" in tables:
             write_atomically(folder / OUTCOMES_FILE, json.dumps(tables["outcomes"], indent=1))
-        if wandb_logger is not None:
-            finish_dashboard(wandb_logger, figures, tables)
+        if mirror is not None:
+            mirror.conclude(figures, tables)
         exit_code = 0
+    except BaseException as error:
+        is_interrupted = not isinstance(error, Exception)
+        raise
     finally:
-        metrics_logger.close()
-        if wandb_logger is not None:
-            import wandb
-
-            wandb.finish(exit_code=exit_code)  # the next run of a sweep must not land in this one's
+        leave_protected()
+        for journal in (metrics, *assembly.journals):
+            journal.close()
+        if mirror is not None:
+            mirror.close(exit_code=exit_code, is_preempted=is_interrupted)
     return {**figures, "steps": num_steps, "selected_step": selected_step}
 
 
-def _step_of(checkpoint: Path) -> int:
-    if not checkpoint.exists():
-        return 0
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+def _run(trainer: Trainer, assembly: Assembly, checkpoint: Path | None) -> None:
+    try:
+        trainer.fit(assembly.module, assembly.data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:
+        if not trainer.interrupted or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            raise  # by whoever listens to a signal of a cluster's
+        # Lightning turns somebody else's interruption from the keyboard into an exit, and leaves the keyboard unheard.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None
+
+
+def _metrics_journal(folder: Path, resume: ResumePoint) -> Journal:
+    """The file of metrics with what was measured up to the checkpoint; refused where a checkpoint of old misses steps."""
+    path = folder / METRICS_FILE
+    if METRICS_FILE in resume.journals or not resume.step:
+        return Journal(path, resume.journals.get(METRICS_FILE))
+    kept = [line for line in read_metrics(path) if line["step"] <= resume.step]
+    missing = resume.step - len({line["step"] for line in kept if line["step"] > 0})
+    if missing:
+        raise CheckpointError(
+            f"{path}: {missing} of the {resume.step} steps before the checkpoint have no line. Put the file back if there is a "
+            f"copy of it, or delete {folder / CHECKPOINTS} to train this run from the beginning."
+        )
+    return Journal.of(path, kept)
 
 
 def _report_counts(counts: dict[str, int]) -> None:

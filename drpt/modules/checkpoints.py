@@ -1,69 +1,119 @@
-"""Checkpoints: the last one to resume from, and the best one when target examples are held out to stop early."""
+"""When checkpoints are written: every few steps, at the lowest held-out loss, at the end, and when a run is told to stop."""
 
+import logging
 import math
-import os
-import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
 
+from drpt.errors import NonFiniteError
+from drpt.interruption import acknowledge, is_protected, protected, told
+from drpt.journal import Journal
+from drpt.modules.checkpoint_files import BEST, CHECKPOINT_RUN, LAST, step_file
 from drpt.modules.evaluation import Evaluation
-from drpt.modules.update_watch import num_non_finite
+from drpt.storage import StorageError
 
-LAST = "last.ckpt"
-BEST = "best.ckpt"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be read, or holds other parameters than those that are trained here."""
+_log = logging.getLogger(__name__)
 
 
 class Checkpoints(Callback):
     """Writes ``last.ckpt`` every few steps and ``best.ckpt`` where the loss on held-out target examples is lowest.
 
-    A file is written beside its place and renamed, so what is there is whole; weights that are NaN or infinite are not written.
-    The steps after which the lowest loss was reached travel in the checkpoint.
+    A file is written beside its place and renamed, so that what is there is whole; the last one before stays as
+    ``previous.ckpt``. Weights that are NaN or infinite are not written. A run that is interrupted writes the state after its
+    latest step, wherever it is. What travels in a checkpoint besides the trainer's state: the step after which the lowest
+    loss was reached, what the run's journals held, and the fingerprints of its data.
 
     Args:
         folder: Made when first needed.
-        evaluation: Its callback must come earlier in the trainer's list.
+        evaluation: Its callback must come earlier in the trainer's list, as must the module's `StepEnd`.
+        journals: Files of the run's folder that grow.
+        data: Fingerprints of what the run is made from, by name.
         every_steps: Optimizer steps between two.
         keep_steps: After these steps the trained parameters are kept for good, in files of their own.
     """
 
-    def __init__(self, folder: Path, evaluation: Evaluation, *, every_steps: int, keep_steps: Sequence[int]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        evaluation: Evaluation,
+        *,
+        journals: Sequence[Journal],
+        data: Mapping[str, str | None],
+        every_steps: int,
+        keep_steps: Sequence[int],
+    ) -> None:
         self._folder = folder
         self._evaluation = evaluation
+        self._journals = journals
+        self._data = data
         self._every_steps = every_steps
-        self._keep_steps = frozenset(keep_steps)
+        self._keep_steps = set(keep_steps)  # still to come
+        self._is_restored = False  # all of the trainer's state is there: it can be written
+        self._on_disk: tuple[int, int | None] | None = None  # steps taken and evaluated of what is in the last one
         self.best_loss = math.inf
         self.best_step: int | None = None
         self.best_samples: list[dict[str, str | bool]] = []  # answers of the best model
 
+    @property
+    def step_on_disk(self) -> int:
+        """Where a resume goes on: steps of the last checkpoint, 0 without one."""
+        return 0 if self._on_disk is None else self._on_disk[0]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The untrained model may turn out to be the best."""
-        if trainer.global_step == 0:
-            self._keep_best(trainer)
+        """The untrained model may turn out to be the best; a resumed run may have been stopped before it saved what was due."""
+        self._is_restored = True
+        self._save_due(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-        """Save what is due; the best first, so that the last knows of it."""
-        self._keep_best(trainer)
-        if trainer.global_step in self._keep_steps:
-            self._save(trainer, step_file(trainer.global_step), weights_only=True)
-        if trainer.global_step % self._every_steps == 0:
-            self._save(trainer, LAST)
+        """Save what is due."""
+        self._save_due(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The final state is always kept."""
-        self._save(trainer, LAST)
+        self._save_last(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that changed nothing has failed; also where it is resumed and has no step left to take."""
+        self._save_due(trainer)
         pl_module.require_change()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save the state after the latest step where the run was told to stop; errors leave the checkpoints as they are."""
+        if isinstance(exception, Exception) and told() is None:
+            return
+        acknowledge()
+        try:
+            self.rescue(trainer)
+        except (StorageError, NonFiniteError) as error:
+            _log.warning("no checkpoint could be written: %s", error)
+
+    def rescue(self, trainer: Trainer) -> None:
+        """Save the state after the latest step, unless it is on the disk; nothing where a step was left half done.
+
+        Args:
+            trainer: Stopped, or in the middle of a computation that changes neither weights nor counters.
+
+        Raises:
+            StorageError: It cannot be written.
+            NonFiniteError: Weights are NaN or infinite.
+        """
+        if self._is_restored and not is_protected() and trainer.global_step:
+            self._save_last(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """What the run's files held when this state was reached."""
+        checkpoint[CHECKPOINT_RUN] = {
+            "journals": {journal.path.name: journal.state() for journal in self._journals},
+            "data": dict(self._data),
+        }
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: Mapping[str, Any]) -> None:
+        """Know what is on the disk."""
+        state = checkpoint["callbacks"].get(self._evaluation.state_key, {})
+        self._on_disk = checkpoint["global_step"], state.get("step")
 
     def state_dict(self) -> dict[str, Any]:
         """Which step was best, and what its model answered."""
@@ -74,78 +124,38 @@ class Checkpoints(Callback):
         self.best_loss, self.best_step = state_dict["best_loss"], state_dict["best_step"]
         self.best_samples = state_dict["best_samples"]
 
-    def _keep_best(self, trainer: Trainer) -> None:
+    def _save_due(self, trainer: Trainer) -> None:
+        """The best first, so that the last knows of it."""
+        step = trainer.global_step
         loss = self._evaluation.stopping_loss
         if loss is not None and loss < self.best_loss:
-            self.best_loss, self.best_step = loss, trainer.global_step
-            self.best_samples = self._evaluation.samples
+            with protected():
+                self._save_best(trainer, loss)
+        if step in self._keep_steps:
+            with protected():
+                self._save(trainer, step_file(step), weights_only=True)
+                self._keep_steps.remove(step)
+        if step and step % self._every_steps == 0:
+            self._save_last(trainer)
+
+    def _save_best(self, trainer: Trainer, loss: float) -> None:
+        before = self.best_loss, self.best_step, self.best_samples
+        self.best_loss, self.best_step, self.best_samples = loss, trainer.global_step, self._evaluation.samples
+        try:
             self._save(trainer, BEST)
+        except BaseException:
+            self.best_loss, self.best_step, self.best_samples = before
+            raise
+
+    def _save_last(self, trainer: Trainer) -> None:
+        now = trainer.global_step, self._evaluation.evaluated_step
+        if self._on_disk != now:
+            with protected():
+                self._save(trainer, LAST)
+                self._on_disk = now
 
     def _save(self, trainer: Trainer, name: str, *, weights_only: bool = False) -> None:
         trainer.lightning_module.require_finite_weights(trainer.global_step)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        half = self._folder / f".{name}.part"
-        trainer.save_checkpoint(half, weights_only=weights_only)
-        os.replace(half, self._folder / name)
-
-
-def step_file(step: int) -> str:
-    """Name of the checkpoint that keeps the trained parameters after a step."""
-    return f"step-{step}.ckpt"
-
-
-def drop_optimizer_state(folder: Path) -> None:
-    """Make the checkpoints of a finished run a third as large: what is left are the trained parameters and the counters.
-
-    Args:
-        folder: With ``last.ckpt`` and perhaps ``best.ckpt``.
-    """
-    for path in (folder / LAST, folder / BEST):
-        if path.exists():
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            slim = {
-                key: value for key, value in checkpoint.items() if key not in {"optimizer_states", "lr_schedulers", "rollouts"}
-            }
-            half = path.with_name(f".{path.name}.part")
-            torch.save(slim, half)
-            os.replace(half, path)
-
-
-def load_trained(model: nn.Module, path: Path) -> int:
-    """Put a checkpoint's trained parameters into a model.
-
-    Args:
-        model: As it was when training began, with the same parameters trainable; all of them are replaced.
-        path: ``last.ckpt`` or ``best.ckpt``.
-
-    Returns:
-        Optimizer steps that had been taken.
-
-    Raises:
-        CheckpointError: The file is missing or broken, its parameters are not exactly the trainable ones, or some are NaN or
-            infinite.
-    """
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        state = {name.removeprefix("model."): value for name, value in checkpoint["state_dict"].items()}
-        step = int(checkpoint["global_step"])
-    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{path}: cannot be read ({reason}).") from error
-    trained = {name: parameter.shape for name, parameter in model.named_parameters() if parameter.requires_grad}
-    wrong = [
-        name for name in {*trained, *state} if name not in trained or name not in state or state[name].shape != trained[name]
-    ]
-    if wrong:
-        raise CheckpointError(
-            f"{path}: {len(wrong)} of its parameters are not those that the configuration trains, {min(wrong)} first. It "
-            "belongs to another model, or to another finetune.* setting."
-        )
-    bad = [name for name, value in state.items() if num_non_finite(value)]
-    if bad:
-        raise CheckpointError(
-            f"{path}: {len(bad)} of its parameters have NaN or infinite entries, {min(bad)} first. The run that wrote it "
-            "diverged; train again with a lower optimizer.lr."
-        )
-    model.load_state_dict(state, strict=False)
-    return step
+        for journal in self._journals:
+            journal.sync()  # before anything says that they hold so much
+        trainer.save_checkpoint(self._folder / name, weights_only=weights_only)

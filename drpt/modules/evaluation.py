@@ -13,20 +13,27 @@ from drpt.data.module import PostTrainingData
 from drpt.errors import NonFiniteError
 from drpt.evaluation.held_out import answer_greedily, measure_accuracy, measure_loss
 from drpt.evaluation.spec import EvaluationSpec
+from drpt.interruption import protected
 from drpt.memory import release_memory
 
 
 class Evaluation(Callback):
     """Logs what `measure` finds; what was found last is there for the progress bar and for checkpoints.
 
+    A checkpoint knows after which step was measured last: where a run was stopped between a step and its evaluation, that is
+    made up for.
+
     Args:
         spec: The `evaluation` config group.
         num_steps: Optimizer steps of the whole run.
+        resume_step: Steps taken before, of a run that goes on.
     """
 
-    def __init__(self, spec: EvaluationSpec, *, num_steps: int) -> None:
+    def __init__(self, spec: EvaluationSpec, *, num_steps: int, resume_step: int = 0) -> None:
         self._every_steps = spec.every_steps
         self._num_steps = num_steps
+        self._resume_step = resume_step
+        self.evaluated_step: int | None = None  # the latest
         self.samples: list[dict[str, Any]] = []  # the latest answers: prompt, expected, answer, is_correct, …
         self.latest: dict[str, float] = {}
 
@@ -46,29 +53,49 @@ class Evaluation(Callback):
         """What the best checkpoint has least of, on target examples kept out of training; None where none are."""
         return self.latest.get("stopping/loss/mean")
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure what is due after the last step; a trainer without a step left to take calls nothing later.
+
+        The weights are those of the checkpoint already, the trainer's counters are not.
+        """
+        if self._resume_step and self.evaluated_step is None:  # a checkpoint that does not know was written afterwards
+            self.evaluated_step = self._resume_step
+        if self._resume_step == self._num_steps:
+            self._measure_due(trainer, pl_module, self._num_steps)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the model as it was given; a resumed run has done so before."""
-        if trainer.global_step == 0:
-            self._measure(trainer, pl_module)
+        """Measure the model as it was given, or what an interruption left out."""
+        self._measure_due(trainer, pl_module, trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Measure every few steps and after the last."""
-        step = trainer.global_step
-        if step % self._every_steps == 0 or step == self._num_steps:
-            self._measure(trainer, pl_module)
+        self._measure_due(trainer, pl_module, trainer.global_step)
 
-    def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """What was found last, and when."""
+        return {"step": self.evaluated_step, "latest": self.latest, "samples": self.samples}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.evaluated_step, self.latest = state_dict["step"], state_dict["latest"]
+        self.samples = state_dict["samples"]
+
+    def _measure_due(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
+        is_due = step % self._every_steps == 0 or step == self._num_steps
+        if not is_due or step == self.evaluated_step:
+            return
         start = time.perf_counter()
         try:
             metrics = self.measure(pl_module)
             _require_finite(metrics)
         except NonFiniteError as error:
-            raise type(error)(f"evaluation after step {trainer.global_step}: {error}") from error
+            raise type(error)(f"evaluation after step {step}: {error}") from error
         metrics["evaluation/seconds/value"] = time.perf_counter() - start
-        self.latest = metrics
         release_memory()  # what generation needed is not to be counted as the next steps' memory
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=trainer.global_step)
+        with protected():  # figures are written and known as written, or neither
+            for logger in trainer.loggers:
+                logger.log_metrics(metrics, step=step)
+            self.latest, self.evaluated_step = metrics, step
 
 
 def _require_finite(metrics: Mapping[str, float]) -> None:
@@ -92,6 +119,7 @@ class HeldOutEvaluation(Evaluation):
         is_correct: The source's verifier.
         spec: The `evaluation` config group.
         num_steps: Optimizer steps of the whole run.
+        resume_step: See `Evaluation`.
     """
 
     def __init__(
@@ -102,8 +130,9 @@ class HeldOutEvaluation(Evaluation):
         spec: EvaluationSpec,
         *,
         num_steps: int,
+        resume_step: int = 0,
     ) -> None:
-        super().__init__(spec, num_steps=num_steps)
+        super().__init__(spec, num_steps=num_steps, resume_step=resume_step)
         self._data = data
         self._tokenizer = tokenizer
         self._is_correct = is_correct

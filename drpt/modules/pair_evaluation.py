@@ -23,10 +23,11 @@ class PairEvaluation(Evaluation):
         pairs: Of every pool.
         spec: The `evaluation` config group.
         num_steps: Optimizer steps of the whole run.
+        resume_step: See `Evaluation`.
     """
 
-    def __init__(self, pairs: EncodedPairs, spec: EvaluationSpec, *, num_steps: int) -> None:
-        super().__init__(spec, num_steps=num_steps)
+    def __init__(self, pairs: EncodedPairs, spec: EvaluationSpec, *, num_steps: int, resume_step: int = 0) -> None:
+        super().__init__(spec, num_steps=num_steps, resume_step=resume_step)
         self._pairs = pairs
 
     def measure(self, module: LightningModule) -> dict[str, float]:

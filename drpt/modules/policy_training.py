@@ -145,36 +145,43 @@ class PolicyTraining(RegularizedTraining):
         """Whether the rest of a phase is left out after a step, of whose responses these are the figures before its update."""
         return False
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the phase in progress, too: its responses come from weights that are gone."""
-        super().on_save_checkpoint(checkpoint)
+    def state_between_steps(self) -> dict[str, Any]:
+        """The phase in progress, too: its responses come from weights that are gone."""
         target_grad = None
         if self._target_grad is not None and self._place % self.loss.target_refresh_steps:
             target_grad = self._target_grad.state_dict()
-        checkpoint["rollouts"] = {
-            "phase": self._phase,
-            "place": self._place,
-            "first_step": self._first_step,
-            "batches": self._batches,
-            "general": self._general.state_dict(),
-            "target": self._target.state_dict(),
-            "target_grad": target_grad,
-            "appraisal": self.worker.appraisal.state_dict(),
+        return super().state_between_steps() | {
+            "rollouts": {
+                "phase": self._phase,
+                "place": self._place,
+                "first_step": self._first_step,
+                "batches": self._batches,
+                "general": self._general,  # made plain when a checkpoint is written
+                "target": self._target,
+                "target_grad": target_grad,
+                "appraisal": self.worker.appraisal.state_dict(),
+            }
         }
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the phase in progress, in plain values."""
+        super().on_save_checkpoint(checkpoint)
+        state = checkpoint["rollouts"]
+        checkpoint["rollouts"] = state | {name: state[name].state_dict() for name in ("general", "target")}
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on in the middle of a phase.
+        """Go on in the middle of a phase; the checkpoint of a finished run has none.
 
         Raises:
             ValueError: Trained parameters are missing from the checkpoint.
         """
+        if state := checkpoint.get("rollouts"):
+            self._phase, self._place, self._first_step = state["phase"], state["place"], state["first_step"]
+            self._batches = state["batches"]
+            self._general, self._target = Experience(**state["general"]), Experience(**state["target"])
+            self._target_grad = None if state["target_grad"] is None else TargetGradient(state["target_grad"])
+            self.worker.appraisal.load_state_dict(state["appraisal"])
         super().on_load_checkpoint(checkpoint)
-        state = checkpoint["rollouts"]
-        self._phase, self._place, self._first_step = state["phase"], state["place"], state["first_step"]
-        self._batches = state["batches"]
-        self._general, self._target = Experience(**state["general"]), Experience(**state["target"])
-        self._target_grad = None if state["target_grad"] is None else TargetGradient(state["target_grad"])
-        self.worker.appraisal.load_state_dict(state["appraisal"])
 
     def _next_phase(self, step: int) -> dict[str, float]:
         """Phases until one leaves something to train on."""

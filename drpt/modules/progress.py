@@ -38,7 +38,7 @@ class TrainingProgress(Callback):
         *,
         num_steps: int,
         console: Console | None = None,
-        after_step: Callable[[int, int], str | None] = lambda done, total: None,
+        after_step: Callable[[int, int], str | None] | None = None,
     ) -> None:
         self._description = description
         self._evaluation = evaluation
@@ -75,7 +75,8 @@ class TrainingProgress(Callback):
         """Move the bar."""
         if trainer.global_step > self._told:
             self._told = trainer.global_step
-            line = self._after_step(self._told - self._first_step, self._num_steps - self._first_step)
+            done, total = self._told - self._first_step, self._num_steps - self._first_step
+            line = None if self._after_step is None else self._after_step(done, total)
             if line is not None:
                 self._console.print(line, highlight=False)
         if self._progress is not None and self._task is not None:

@@ -15,6 +15,7 @@ from drpt.capture.sketch_spec import SketchSpec
 from drpt.errors import NonFiniteLossError, NonFiniteWeightsError, UpdateMismatchError
 from drpt.evaluation.cost import CostMeter
 from drpt.geometry.regularizer import Regularizer
+from drpt.interruption import begin_protected, end_protected
 from drpt.memory import release_memory
 from drpt.modules.spec import TrainerSpec
 from drpt.modules.update_watch import UpdateWatch, num_non_finite
@@ -67,6 +68,8 @@ class RegularizedTraining(LightningModule):
         self.optimizer_spec = optimizer
         self.trainer_spec = trainer
         self.seed = seed
+        self._is_stepping = False  # between the update and the end of the step
+        self._after_step: dict[str, Any] | None = None  # see `end_step`
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over the trained parameters; the schedule is stepped by `take_step`."""
@@ -110,6 +113,8 @@ class RegularizedTraining(LightningModule):
     def take_step(self, reports: Sequence[StepReport], step: int) -> dict[str, float]:
         """Look at the update that is in ``.grad``, cut its norm if asked to, and let the optimizer take it.
 
+        From the update to `end_step` nothing is interrupted: weights and counters are not of one step.
+
         Args:
             reports: One a choice of the step.
             step: From 0.
@@ -134,10 +139,32 @@ class RegularizedTraining(LightningModule):
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         metrics["train/update_norm/mean"] = norm.regularized
         metrics["train/learning_rate/value"] = float(schedule.get_last_lr()[0])
+        self._is_stepping = True
+        begin_protected()
         metrics |= self.watch.count(norm, metrics)
         optimizer.step()
         schedule.step()
         return metrics
+
+    def end_step(self) -> None:
+        """Remember what the next step changes before its update, so that a checkpoint of this one can be written meanwhile.
+
+        Weights and the optimizer's state stay as they are until then, and are not copied.
+
+        Raises:
+            Interrupted: The run was told to stop during the update.
+        """
+        if self._is_stepping:
+            self._after_step = {"fit_loop": self.trainer.fit_loop.state_dict(), **self.state_between_steps()}
+            self._is_stepping = False
+            end_protected()
+
+    def state_between_steps(self) -> dict[str, Any]:
+        """What a step changes before its update: for a checkpoint, but that it may hold objects that are never changed."""
+        state: dict[str, Any] = {"updates": self.watch.state_dict()}
+        if self.regularizer.auto is not None:
+            state["auto_strength"] = self.regularizer.auto.state_dict()
+        return state
 
     def require_finite_weights(self, step: int) -> None:
         """Refuse to write down or to end with what is no number.
@@ -184,12 +211,13 @@ class RegularizedTraining(LightningModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the trained parameters, the rest being the model that the configuration names, and automatic strengths."""
+        """Keep the trained parameters, the rest being the model that the configuration names, and the latest step's end."""
         trained = {f"model.{name}" for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
-        checkpoint["updates"] = self.watch.state_dict()
-        if self.regularizer.auto is not None:
-            checkpoint["auto_strength"] = self.regularizer.auto.state_dict()
+        state = dict(self.state_between_steps() if self._after_step is None else self._after_step)
+        if (fit_loop := state.pop("fit_loop", None)) is not None:
+            checkpoint["loops"]["fit_loop"] = fit_loop
+        checkpoint.update(state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of other parameters, or of what is no number.
@@ -215,3 +243,4 @@ class RegularizedTraining(LightningModule):
             self.watch.load_state_dict(checkpoint["updates"])
         if self.regularizer.auto is not None:
             self.regularizer.auto.load_state_dict(checkpoint["auto_strength"])
+        self._after_step = {"fit_loop": checkpoint["loops"]["fit_loop"], **self.state_between_steps()}

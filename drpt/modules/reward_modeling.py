@@ -15,7 +15,7 @@ from drpt.data.prompts import StepNumbers
 from drpt.geometry.products import GeneralRows
 from drpt.geometry.regularizer import Regularizer
 from drpt.models.reward_model import RewardModel, save_reward_model
-from drpt.modules.checkpoints import BEST, load_trained
+from drpt.modules.checkpoint_files import BEST, load_trained
 from drpt.modules.regularized import RegularizedTraining
 from drpt.modules.spec import TrainerSpec
 from drpt.objectives.preference import bradley_terry_losses

@@ -25,10 +25,11 @@ class RolloutEvaluation(Evaluation):
         worker: Asks the engine.
         spec: The `evaluation` config group.
         num_steps: Optimizer steps of the whole run.
+        resume_step: See `Evaluation`.
     """
 
-    def __init__(self, worker: RolloutWorker, spec: EvaluationSpec, *, num_steps: int) -> None:
-        super().__init__(spec, num_steps=num_steps)
+    def __init__(self, worker: RolloutWorker, spec: EvaluationSpec, *, num_steps: int, resume_step: int = 0) -> None:
+        super().__init__(spec, num_steps=num_steps, resume_step=resume_step)
         assert spec.pass_k is not None
         self._worker = worker
         self._num_responses = spec.pass_k

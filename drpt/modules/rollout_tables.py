@@ -1,12 +1,12 @@
 """What was said in every rollout phase, and what the verifiers made of it, in a file of the run's folder."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from drpt.files import read_json_lines, write_atomically
+from drpt.files import read_json_lines
+from drpt.journal import Journal, State
 
 ROLLOUTS_FILE = "rollouts.jsonl"
 SAMPLES_A_PHASE = 8
@@ -15,16 +15,22 @@ SAMPLES_A_PHASE = 8
 class RolloutTables(Callback):
     """Appends a line a phase: its step, the outcomes of each term of the reward, and a few responses.
 
+    It must come before the module's `StepEnd`, so that a step's line is there when a checkpoint of the step is written.
+
     Args:
         folder: The run's.
         resume_step: Lines of later steps are from work that was lost with an interruption; they are removed.
+        state: What the file held when the checkpoint was written that the run goes on from; None for one that does not know.
     """
 
-    def __init__(self, folder: Path, *, resume_step: int) -> None:
-        self._path = folder / ROLLOUTS_FILE
-        lines = read_rollouts(self._path) if resume_step else []
-        kept = [line for line in lines if line["step"] <= resume_step]
-        write_atomically(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+    def __init__(self, folder: Path, *, resume_step: int, state: State | None = None) -> None:
+        path = folder / ROLLOUTS_FILE
+        if state is None:
+            lines = read_rollouts(path) if resume_step else []
+            self.journal = Journal.of(path, [line for line in lines if line["step"] <= resume_step])
+        else:
+            self.journal = Journal(path, state)
+        kept = read_rollouts(path)
         self._last = kept[-1]["phase"] if kept else -1
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
@@ -32,15 +38,14 @@ class RolloutTables(Callback):
         phase = pl_module.latest
         if phase is None or phase.number <= self._last:
             return
-        self._last = phase.number
         line = {
             "step": trainer.global_step,
             "phase": phase.number,
             "outcomes": phase.outcomes,
             "samples": phase.samples[:SAMPLES_A_PHASE],
         }
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        self.journal.append([line])
+        self._last = phase.number
 
 
 def read_rollouts(path: Path) -> list[dict[str, Any]]:

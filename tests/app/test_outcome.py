@@ -13,7 +13,7 @@ from drpt.evaluation.answer_logits import answer_logits, answers_of, cut_into_ch
 from drpt.models.load import apply_finetune
 from drpt.models.spec import FinetuneSpec
 from drpt.models.tiny import byte_tokenizer, tiny_model
-from drpt.modules.checkpoints import CheckpointError, load_trained
+from drpt.modules.checkpoint_files import CheckpointError, load_trained
 from tests.app.conftest import TINY
 from tests.reference import outcome as reference
 

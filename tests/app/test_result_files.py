@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from drpt.app.result_files import write_results
-from drpt.write_faults import os_fault, place_fault, write_fault
+from drpt.storage import StorageError, explain_failure, explain_os_error, require_place
 
 
 def _fails(number):
@@ -29,11 +29,10 @@ def test_what_can_be_written_is_and_the_rest_is_named(tmp_path, capsys):
     assert write_results(files, Console(width=40)) == 1
     out, err = capsys.readouterr()
     assert out == f"a.json: {tmp_path / 'a.json'}\ne.png: {tmp_path / 'new' / 'e.png'}\n"
-    assert err.splitlines() == [
-        f"{tmp_path / 'b.json'} cannot be written: it is a folder where a file should be; move it away",
-        f"{taken / 'c.json'} cannot be written: {taken} is a file where a folder should be; move it away",
-        f"{tmp_path / 'd.json'} cannot be written (No space left on device): make room on that disk",
-    ]
+    folder, file, disk = err.splitlines()
+    assert folder.startswith(f"{tmp_path / 'b.json'}: a folder stands where a file should be. Move it away")
+    assert file.startswith(f"{taken}: a file stands where a folder should be. Move it away")
+    assert disk.startswith(f"{tmp_path / 'd.json'}: the disk or your quota is full")
     assert (tmp_path / "new" / "e.png").read_bytes() == b"e"
     assert write_results({tmp_path / "a.json": lambda: "again"}, Console()) == 0
 
@@ -41,34 +40,37 @@ def test_what_can_be_written_is_and_the_rest_is_named(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [
-        (errno.EDQUOT, "make room on that disk"),
-        (errno.EACCES, "make the folder writable, or copy it to a place that is"),
-        (errno.EROFS, "make the folder writable, or copy it to a place that is"),
-        (errno.ENAMETOOLONG, "take a shorter name"),
-        (errno.EIO, "see to the disk"),
+        (errno.EDQUOT, "Make room"),
+        (errno.EACCES, "Give yourself the right to write to"),
+        (errno.EROFS, "Give yourself the right to write to"),
+        (errno.EFBIG, "Raise the limit"),
+        (errno.EIO, "Mend that"),
     ],
 )
 def test_every_fault_has_a_remedy(tmp_path, number, remedy):
     error = OSError(number, os.strerror(number), str(tmp_path / "x"))
-    assert write_fault(error, tmp_path / "x") == f"{tmp_path / 'x'} cannot be written ({os.strerror(number)}): {remedy}"
-    assert os_fault(error) == write_fault(error, tmp_path / "x")
+    said = explain_failure(tmp_path / "x", error)
+    assert said.startswith(str(tmp_path / "x"))
+    assert remedy in said
+    assert explain_os_error(error) == said
 
 
 def test_faults_of_reading_are_no_faults_of_writing(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         (tmp_path / "none").read_text()
-    assert os_fault(caught.value) == f"{tmp_path / 'none'} is not there"
-    assert os_fault(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) == (
-        "the output cannot be written (No space left on device): see where it goes to"
+    assert explain_os_error(caught.value) == f"{tmp_path / 'none'} is not there."
+    assert explain_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) == (
+        "the output cannot be written (no space left on device): see where it goes to."
     )
 
 
 def test_a_place_is_looked_at_without_being_made(tmp_path, monkeypatch):
-    assert place_fault(tmp_path / "a" / "b") is None
+    require_place(tmp_path / "a" / "b")
     assert not (tmp_path / "a").exists()
     (tmp_path / "taken").write_text("a file")
     for place in (tmp_path / "taken", tmp_path / "taken" / "b"):
-        fault = f"{place} cannot be made: {tmp_path / 'taken'} is a file where a folder should be; move it away"
-        assert place_fault(place) == fault
+        with pytest.raises(StorageError, match=r"taken: a file stands where a folder should be\. Move it away"):
+            require_place(place)
     monkeypatch.setattr(os, "access", lambda *_: False)  # a superuser may write everywhere
-    assert "cannot be written (Permission denied): make the folder writable" in place_fault(tmp_path / "a")
+    with pytest.raises(StorageError, match="Give yourself the right to write to"):
+        require_place(tmp_path / "a")
