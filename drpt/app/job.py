@@ -20,7 +20,7 @@ from drpt.app.run_data import DrawnBefore, check_data_are_the_same, describe_dat
 from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.files import StorageError, explain_failure, remove_parts, require_folder, write_atomically
-from drpt.interruption import Interrupted, acknowledge, farewell, is_listening, listening, told
+from drpt.interruption import Interrupted, acknowledge, farewell, is_listening, is_stopping, listening, told
 from drpt.rollouts.errors import RolloutError
 
 _log = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ def _run_job(config: DictConfig) -> str:
     except Timeout:
         _log.warning("%s: another process is at work here; skipped", folder)
     except Exception as error:  # whatever it is, the other jobs of a sweep must not be lost with this one
+        if is_stopping():
+            raise  # somebody else's exception, out of a signal
         if isinstance(error, OSError) and error.errno is not None and isinstance(error.filename, str):
             error = StorageError(explain_failure(Path(error.filename), error))
         _note_failure(folder, error)
@@ -105,6 +107,8 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
     if is_finished(folder):
         check_finished(folder, spec, DrawnBefore())
         _log.info("%s is finished already; skipped", folder)
+        if (folder / CHECKPOINTS / "previous.ckpt").exists():  # its last cleaning-up was interrupted, or the disk was full
+            _clean_up(folder)
         return "finished"
     require_folder(folder / CHECKPOINTS)
     for place in (folder, folder / CHECKPOINTS):
@@ -125,22 +129,30 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
             write_atomically(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(sys.argv), indent=1))
             outcome = train(spec, {str(key): value for key, value in plain.items()}, source, data, folder, number)
     except BaseException as error:
-        stop = told() if isinstance(error, Exception) else error
-        if stop is None:
+        if isinstance(error, Exception) and not is_stopping():
             raise
         acknowledge()
-        _note_interruption(folder, started, stop)
-        if stop is error:
-            raise
-        raise stop from error
+        # What failed after a signal has failed of it: an engine that heard it, too, for example.
+        stop = told() if isinstance(error, Exception) else None
+        _note_interruption(folder, started, stop or error)
+        if stop is not None:
+            raise stop from error
+        raise
     _write_summary(folder, started | outcome | {"status": "finished"})
+    _clean_up(folder)
+    return "finished"
+
+
+def _clean_up(folder: Path) -> None:
+    """Leave of a finished run's checkpoints what is of use; what fails about that is a warning."""
     from drpt.modules.checkpoint_files import drop_optimizer_state
 
     try:
         drop_optimizer_state(folder / CHECKPOINTS)  # nothing will be resumed
+        for place in (folder, folder / CHECKPOINTS):
+            remove_parts(place, is_ours=True)
     except (StorageError, OSError, RuntimeError) as error:
         _log.warning("%s is finished; its checkpoints keep the optimizer's state: %s", folder.name, error)
-    return "finished"
 
 
 def check_finished(folder: Path, spec: RunSpec, drawn: DrawnBefore) -> None:
