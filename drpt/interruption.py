@@ -63,6 +63,7 @@ class _Listener:
         self._lock = threading.RLock()  # held by the main thread within `protected`, by the watch while it saves
         self._depth = 0
         self._received: int | None = None
+        self._is_stopped_by_others = False
         self._is_acknowledged = False
         self._deferred: list[Callable[[], Any]] = []
         self._before: dict[int, Any] = {}  # Any: what signal.getsignal returns
@@ -77,6 +78,10 @@ class _Listener:
     @property
     def received(self) -> int | None:
         return self._received
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._received is not None or self._is_stopped_by_others
 
     def open(self) -> None:
         # Python writes the number of every signal there at once, whatever the main thread is doing.
@@ -136,11 +141,18 @@ class _Listener:
             raise Interrupted(number)
 
     def _later(self, handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            try:
+                handler(number, frame)
+            except BaseException:
+                self._is_stopped_by_others = True
+                raise
+
         def handle(number: int, frame: FrameType | None) -> None:
             if self._depth:
-                self._deferred.append(lambda: handler(number, frame))
+                self._deferred.append(lambda: pass_on(number, frame))
             else:
-                handler(number, frame)
+                pass_on(number, frame)
 
         return handle
 
@@ -264,6 +276,12 @@ def told() -> Interrupted | None:
     """The signal that came, also where its exception was lost on the way, or something else failed meanwhile; or None."""
     listener = _of_this_thread()
     return None if listener is None or listener.received is None else Interrupted(listener.received)
+
+
+def is_stopping() -> bool:
+    """Whether a signal came that ends the process: ours, or one whose listener raised an exception of whatever kind."""
+    listener = _of_this_thread()
+    return listener is not None and listener.is_stopping
 
 
 def is_listening() -> bool:

@@ -107,6 +107,22 @@ def test_others_who_listen_are_heard_after_what_is_protected():
         assert told() is None
 
 
+@pytest.mark.parametrize("error", [SystemExit(-1), RuntimeError("timed out too often")])
+def test_what_others_raise_counts_as_stopping(error):
+    """submitit's way to requeue a job, or to give it up."""
+
+    def handle(number, frame):
+        raise error
+
+    signal.signal(signal.SIGUSR2, handle)
+    with listening():
+        assert not interruption.is_stopping()
+        with pytest.raises(type(error)):
+            send(signal.SIGUSR2)
+        assert interruption.is_stopping()
+        assert told() is None
+
+
 def test_who_ignores_the_keyboard_goes_on_ignoring_it():
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a job in a shell's background
     with listening():

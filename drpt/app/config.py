@@ -90,7 +90,7 @@ def resolve_option(config: DictConfig, option: str, faults: dict[str, str]) -> t
     return value is not _FAULTY, value
 
 
-def _value_of(parent: Any, key: str | int, option: str, faults: dict[str, str]) -> Any:  # Any: a container and a value of it
+def _value_of(parent: Any, key: Any, option: str, faults: dict[str, str]) -> Any:  # Any: a container, and its keys and values
     node = parent._get_node(key)
     if not isinstance(node, Container) and not node._is_interpolation():
         return node._value()
@@ -102,7 +102,8 @@ def _value_of(parent: Any, key: str | int, option: str, faults: dict[str, str]) 
     if isinstance(value, ListConfig):
         return [_value_of(value, place, f"{option}.{place}", faults) for place in range(len(value))]
     if isinstance(value, DictConfig):
-        inner = {str(name): _value_of(value, str(name), f"{option}.{name}", faults) for name in value}
+        names = {str(name): name for name in value}
+        inner = {name: _value_of(value, key, f"{option}.{name}", faults) for name, key in names.items()}
         return {name: found for name, found in inner.items() if found is not _FAULTY}
     return value
 

@@ -22,7 +22,7 @@ from drpt.app.run_data import DrawnBefore, check_data_are_the_same, describe_dat
 from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.files import remove_parts, write_atomically
-from drpt.interruption import Interrupted, acknowledge, farewell, is_listening, listening, told
+from drpt.interruption import Interrupted, acknowledge, farewell, is_listening, is_stopping, listening, told
 from drpt.rollouts.errors import RolloutError
 from drpt.storage import StorageError, explain_failure, explain_os_error, require_folder
 
@@ -70,6 +70,8 @@ def _run_job(config: DictConfig) -> str:
     except Timeout:
         _log.warning("%s: another process is at work here; skipped", folder)
     except Exception as error:  # whatever it is, the other jobs of a sweep must not be lost with this one
+        if is_stopping():
+            raise  # somebody else's exception, out of a signal
         if isinstance(error, OSError) and error.errno is not None and isinstance(error.filename, str):
             error = StorageError(explain_os_error(error))
         _note_failure(folder, error)
@@ -110,6 +112,8 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
         check_finished(folder, spec, DrawnBefore())
         _mend_config(folder, config)
         _log.info("%s is finished already; skipped", folder)
+        if _is_uncleaned(folder):
+            _clean_up(folder)
         return "finished"
     require_folder(folder / CHECKPOINTS)
     for place in (folder, folder / CHECKPOINTS):
@@ -130,22 +134,30 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
             write_atomically(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(sys.argv), indent=1))
             outcome = train(spec, {str(key): value for key, value in plain.items()}, source, data, folder, number)
     except BaseException as error:
-        stop = told() if isinstance(error, Exception) else error
-        if stop is None:
+        if isinstance(error, Exception) and not is_stopping():
             raise
         acknowledge()
-        _note_interruption(folder, started, stop)
-        if stop is error:
-            raise
-        raise stop from error
+        # What failed after a signal has failed of it: an engine that heard it, too, for example.
+        stop = told() if isinstance(error, Exception) else None
+        _note_interruption(folder, started, stop or error)
+        if stop is not None:
+            raise stop from error
+        raise
     _write_summary(folder, started | outcome | {"status": "finished"})
+    _clean_up(folder)
+    return "finished"
+
+
+def _clean_up(folder: Path) -> None:
+    """Leave of a finished run's checkpoints what is of use; what fails about that is a warning."""
     from drpt.modules.checkpoint_files import drop_optimizer_state
 
     try:
         drop_optimizer_state(folder / CHECKPOINTS)  # nothing will be resumed
+        for place in (folder, folder / CHECKPOINTS):
+            remove_parts(place, is_ours=True)
     except (StorageError, OSError, RuntimeError) as error:
         _log.warning("%s is finished; its checkpoints keep the optimizer's state: %s", folder.name, error)
-    return "finished"
 
 
 def check_finished(folder: Path, spec: RunSpec, drawn: DrawnBefore) -> None:
@@ -174,11 +186,27 @@ def check_finished(folder: Path, spec: RunSpec, drawn: DrawnBefore) -> None:
             )
 
 
-def _mend_config(folder: Path, config: DictConfig) -> None:
-    """Write a finished run's configuration again, should its file be damaged: the folder's name says that it is this one."""
+def needs_nothing(folder: Path) -> bool:
+    """Whether a run is finished, and its folder whole and cleaned up: its job need not be met again."""
+    return is_finished(folder) and _has_config(folder) and not _is_uncleaned(folder)
+
+
+def _has_config(folder: Path) -> bool:
     try:
         checked_config(read_yaml(folder / CONFIG_FILE))
     except (OSError, ValueError, YAMLError, RecursionError):
+        return False
+    return True
+
+
+def _is_uncleaned(folder: Path) -> bool:
+    """The last cleaning-up was interrupted, or the disk was full."""
+    return (folder / CHECKPOINTS / "previous.ckpt").exists()
+
+
+def _mend_config(folder: Path, config: DictConfig) -> None:
+    """Write a finished run's configuration again, should its file be damaged: the folder's name says that it is this one."""
+    if not _has_config(folder):
         write_atomically(folder / CONFIG_FILE, OmegaConf.to_yaml(config, resolve=True))
         _log.warning("%s was damaged, and has been written anew", folder / CONFIG_FILE)
 

@@ -16,7 +16,7 @@ from drpt.app.command import base_words, read_command
 from drpt.app.compose import compose
 from drpt.app.errors import ConfigError
 from drpt.app.hydra_run import ask, run_jobs, run_one
-from drpt.app.job import check_finished, is_finished
+from drpt.app.job import check_finished, is_finished, needs_nothing
 from drpt.app.prepare import MULTIRUN, QUESTIONS, prepare
 from drpt.app.run_data import DataChangedError, DrawnBefore
 from drpt.app.schema import RunSpec
@@ -64,7 +64,7 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
     with _resumable(folder):
         if not prepared.is_sweep:
             run_one([said.spelled.text for said in command])
-        elif jobs := [plan.words[name] for name in plan.names if name not in finished]:
+        elif jobs := [plan.words[name] for name in plan.names if name not in finished or not needs_nothing(folder / name)]:
             first = next(iter(plan.specs.values()))
             own = [word("runs_folder", first.runs_folder), word("sweep", first.sweep)]
             run_jobs([*base_words(command), *own], jobs, num_finished=len(finished))

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from drpt.errors import NonFiniteError
-from drpt.interruption import acknowledge, is_protected, protected, told
+from drpt.interruption import acknowledge, is_protected, is_stopping, protected
 from drpt.journal import Journal
 from drpt.modules.checkpoint_files import BEST, CHECKPOINT_RUN, LAST, step_file
 from drpt.modules.evaluation import Evaluation
@@ -82,7 +82,7 @@ class Checkpoints(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save the state after the latest step where the run was told to stop; errors leave the checkpoints as they are."""
-        if isinstance(exception, Exception) and told() is None:
+        if isinstance(exception, Exception) and not is_stopping():
             return
         acknowledge()
         try:
