@@ -33,6 +33,13 @@ def write_fault(error: OSError, path: Path) -> str:
     return f"{path} cannot be written ({reason}): see to the disk"
 
 
+def os_error_of(error: BaseException) -> OSError | None:
+    """The operating system's error that another one is, or was raised from; None where there is none."""
+    if isinstance(error, OSError):
+        return error
+    return error.__cause__ if isinstance(error.__cause__, OSError) else None
+
+
 def place_fault(folder: Path) -> str | None:
     """Whether files can be made in a folder, as far as can be told without making one.
 

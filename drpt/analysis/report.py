@@ -16,7 +16,7 @@ from drpt.analysis.table import ZERO_SHOT, Row, row_notes, tabulate
 from drpt.analysis.table_formats import as_csv
 from drpt.analysis.yardsticks import yardstick_of
 from drpt.files import write_atomically
-from drpt.write_faults import write_fault
+from drpt.write_faults import os_error_of, write_fault
 
 _log = logging.getLogger(__name__)
 
@@ -72,9 +72,9 @@ def _fault_of(path: Path, make: Callable[[], str | bytes]) -> str | None:
     """Write one file; why that was not possible, or None."""
     try:
         write_atomically(path, make())
-    except OSError as error:
-        return write_fault(error, path)
     except Exception as error:  # hours of training are not to end with the traceback of a picture
+        if (cause := os_error_of(error)) is not None:
+            return write_fault(cause, path)
         _log.debug("%s", path, exc_info=True)
         return f"{path} could not be made ({type(error).__name__}: {error}); this is a fault of drpt's: please report it"
     return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from drpt.files import write_atomically
-from drpt.write_faults import write_fault
+from drpt.write_faults import os_error_of, write_fault
 
 
 def write_results(files: Mapping[Path, Callable[[], str | bytes]], console: Console) -> int:
@@ -18,13 +18,19 @@ def write_results(files: Mapping[Path, Callable[[], str | bytes]], console: Cons
 
     Returns:
         0; 1 when a file could not be written.
+
+    Raises:
+        ValueError: Contents could not be made, for another reason than the disk.
+        OSError: Never; whatever the disk refuses is told.
     """
     status = 0
     for path, make in files.items():
         try:
             write_atomically(path, make())
             console.print(f"{path.name}: {path}", markup=False, soft_wrap=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            if (cause := os_error_of(error)) is None:
+                raise
             status = 1
-            Console(stderr=True, highlight=False).print(write_fault(error, path), style="yellow", markup=False, soft_wrap=True)
+            Console(stderr=True, highlight=False).print(write_fault(cause, path), style="yellow", markup=False, soft_wrap=True)
     return status
