@@ -12,7 +12,7 @@ from drpt.analysis.report import write_report
 from drpt.analysis.run import Run
 from drpt.analysis.sweep import read_sweep
 from drpt.analysis.sweep_words import lines_below
-from drpt.analysis.table import as_markdown
+from drpt.analysis.table_formats import as_markdown
 from drpt.files import write_atomically
 
 _MARKS = ("<!-- results: written by experiments.sweep_record -->", "<!-- end of results -->")

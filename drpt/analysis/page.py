@@ -12,7 +12,8 @@ from drpt.analysis.page_settings import common_settings, left_out
 from drpt.analysis.run import SAMPLES_FILE, Run
 from drpt.analysis.sweep import Sweep
 from drpt.analysis.sweep_words import counts_of, unfinished_lines, ways_out
-from drpt.analysis.table import ZERO_SHOT, Row, best_labels, by_task, columns_of, show_cell
+from drpt.analysis.table import ZERO_SHOT, Row, by_task, columns_of
+from drpt.analysis.table_formats import best_labels, show_cell
 from drpt.analysis.verdicts import verdict_table
 from drpt.analysis.yardsticks import yardstick_of
 

@@ -11,8 +11,9 @@ from drpt.analysis.chart import draw_chart
 from drpt.analysis.page import build_page
 from drpt.analysis.run import COMMANDS_FILE, ResultsError
 from drpt.analysis.sweep import Sweep, read_sweep
-from drpt.analysis.sweep_words import fault_lines, lines_below, states_of
-from drpt.analysis.table import ZERO_SHOT, Row, as_csv, row_notes, tabulate
+from drpt.analysis.sweep_words import fault_lines, none_finished, states_of
+from drpt.analysis.table import ZERO_SHOT, Row, row_notes, tabulate
+from drpt.analysis.table_formats import as_csv
 from drpt.analysis.yardsticks import yardstick_of
 from drpt.files import write_atomically
 from drpt.storage import StorageError, explain_failure
@@ -54,7 +55,7 @@ def write_report(folder: Path) -> Report:
     sweep = read_sweep(folder)
     rows = tabulate(sweep)
     if not rows:
-        raise ResultsError("\n".join([f"{folder}: none of its {len(sweep.jobs)} runs is finished yet.", *lines_below(sweep)]))
+        raise ResultsError(none_finished(sweep))
     title = f"{_title(sweep.name, rows)}\n{states_of(sweep)}"
     table, chart, page = (folder / name for name in ("table.csv", "chart.png", "report.html"))
     notes = [*row_notes(rows), *fault_lines(sweep)]

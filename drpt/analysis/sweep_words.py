@@ -67,6 +67,12 @@ def ways_out(sweep: Sweep) -> list[str]:
     return ways
 
 
+def none_finished(sweep: Sweep) -> str:
+    """Why there is nothing to show, for a sweep none of whose jobs is finished; several lines."""
+    states = ", ".join(dict.fromkeys(str(job.state) for job in sweep.jobs))
+    return "\n".join([f"{sweep.folder}: none of its {len(sweep.jobs)} runs is finished yet ({states}).", *lines_below(sweep)])
+
+
 def lines_below(sweep: Sweep, notes: Sequence[str] = ()) -> list[str]:
     """All that stands below a table.
 

@@ -246,7 +246,8 @@ def _conclude(folder: Path) -> int:
 def _table(options: argparse.Namespace) -> int:
     from drpt.analysis.sweep import read_sweep
     from drpt.analysis.sweep_words import lines_below
-    from drpt.analysis.table import as_csv, as_latex, as_markdown, as_text, row_notes, tabulate
+    from drpt.analysis.table import row_notes, tabulate
+    from drpt.analysis.table_formats import as_csv, as_latex, as_markdown, as_text
 
     sweep = read_sweep(_folder_of(options))
     rows = tabulate(sweep)
@@ -279,7 +280,7 @@ def _report(options: argparse.Namespace) -> int:
 def _show_report(folder: Path) -> "tuple[Sweep, bool]":
     """Write and print; also whether all files could be written."""
     from drpt.analysis.report import write_report
-    from drpt.analysis.table import as_text
+    from drpt.analysis.table_formats import as_text
 
     report = write_report(folder)
     console = _stdout()

@@ -19,7 +19,7 @@ from drpt.analysis.outcome_chart import draw_outcomes
 from drpt.analysis.outcome_table import OutcomePoint, as_text, ranked, zero_shot_point
 from drpt.analysis.run import ResultsError
 from drpt.analysis.sweep import read_sweep
-from drpt.analysis.sweep_words import lines_below, states_of
+from drpt.analysis.sweep_words import lines_below, none_finished, states_of
 from drpt.analysis.table import ZERO_SHOT, Row, row_notes, tabulate
 from drpt.app.replicates import Replicate, Replicates, find_replicates
 from drpt.app.result_files import write_results
@@ -54,7 +54,7 @@ def run_outcome(folder: Path, *, logits_mib: int, console: Console) -> int:
     sweep = read_sweep(folder)
     rows = tabulate(sweep)
     if not rows:
-        raise ResultsError("\n".join([f"{folder}: none of its {len(sweep.jobs)} runs is finished yet.", *lines_below(sweep)]))
+        raise ResultsError(none_finished(sweep))
     groups, single = find_replicates(rows, folder)
     keep_freed_memory()
     measured = _measure_all(groups, logits_mib=logits_mib)

@@ -18,6 +18,10 @@ def write_results(files: Mapping[Path, Callable[[], str | bytes]], console: Cons
 
     Returns:
         0; 1 when a file could not be written.
+
+    Raises:
+        ValueError: Contents could not be made, for another reason than the disk.
+        OSError: Never; whatever the disk refuses is told.
     """
     status = 0
     for path, make in files.items():

@@ -14,7 +14,8 @@ from drpt.analysis.report import write_report
 from drpt.analysis.run import ResultsError
 from drpt.analysis.sweep import State, newest_sweep, read_sweep
 from drpt.analysis.sweep_words import counts_of, lines_below, unfinished_lines
-from drpt.analysis.table import ZERO_SHOT, as_csv, as_latex, as_markdown, as_text, tabulate
+from drpt.analysis.table import ZERO_SHOT, tabulate
+from drpt.analysis.table_formats import as_csv, as_latex, as_markdown, as_text
 from tests.analysis.rlvr_runs import make_rlvr_sweep
 from tests.analysis.test_table import make_run
 
@@ -347,7 +348,7 @@ def test_a_sweep_none_of_whose_jobs_began_has_them_missing(tmp_path):
     found = read_sweep(tmp_path / "new")
     assert counts_of(found) == "new: 0 of 2 jobs finished; 2 missing"
     assert tabulate(found) == []
-    with pytest.raises(ResultsError, match=r"none of its 2 runs is finished yet\.\nnew: 0 of 2 jobs finished"):
+    with pytest.raises(ResultsError, match=r"none of its 2 runs is finished yet \(missing\)\.\nnew: 0 of 2 jobs finished"):
         write_report(tmp_path / "new")
     assert newest_sweep(tmp_path).name == "new"
 

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from drpt.analysis.sweep import read_sweep
-from drpt.analysis.table import ZERO_SHOT, as_csv, row_notes, tabulate
+from drpt.analysis.table import ZERO_SHOT, row_notes, tabulate
+from drpt.analysis.table_formats import as_csv
 from tests.analysis.test_table import make_run
 
 

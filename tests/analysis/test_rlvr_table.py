@@ -11,7 +11,8 @@ from rich.console import Console
 
 from drpt.analysis.run import summarize
 from drpt.analysis.sweep import read_sweep
-from drpt.analysis.table import as_csv, as_latex, as_markdown, as_text, best_labels, columns_of, tabulate
+from drpt.analysis.table import columns_of, tabulate
+from drpt.analysis.table_formats import as_csv, as_latex, as_markdown, as_text, best_labels
 from drpt.analysis.yardsticks import RLVR
 from drpt.app.replicates import ReplicatesError, find_replicates
 from tests.analysis.rlvr_runs import make_rlvr_run, make_rlvr_sweep

@@ -11,7 +11,8 @@ import yaml
 from drpt.analysis.report import write_report
 from drpt.analysis.run import ResultsError, summarize
 from drpt.analysis.sweep import newest_sweep, read_sweep
-from drpt.analysis.table import ZERO_SHOT, as_csv, as_latex, as_markdown, estimate, tabulate
+from drpt.analysis.table import ZERO_SHOT, estimate, tabulate
+from drpt.analysis.table_formats import as_csv, as_latex, as_markdown
 
 
 def make_run(folder, name, seed, loss, *, strength=None, partition="layer", status="finished"):

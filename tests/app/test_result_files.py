@@ -10,7 +10,10 @@ from drpt.storage import StorageError, explain_failure, explain_os_error, requir
 
 def _fails(number):
     def make():
-        raise OSError(number, os.strerror(number))
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as error:
+            raise ValueError("as whoever writes may say it") from error
 
     return make
 
@@ -35,6 +38,8 @@ def test_what_can_be_written_is_and_the_rest_is_named(tmp_path, capsys):
     assert disk.startswith(f"{tmp_path / 'd.json'}: the disk or your quota is full")
     assert (tmp_path / "new" / "e.png").read_bytes() == b"e"
     assert write_results({tmp_path / "a.json": lambda: "again"}, Console()) == 0
+    with pytest.raises(ZeroDivisionError):
+        write_results({tmp_path / "a.json": lambda: str(1 / 0)}, Console())
 
 
 @pytest.mark.parametrize(
