@@ -191,5 +191,5 @@ class _Planner:
                 self._built[key] = ConfigError(str(error))
             else:
                 self._built[key] = None
-        if (error := self._built[key]) is not None:
-            raise error
+        if (fault := self._built[key]) is not None:
+            raise fault

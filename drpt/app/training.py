@@ -110,7 +110,7 @@ def _fit(
         f"{spec.regularizer.label} seed={spec.seed}{place}",
         evaluation,
         num_steps=num_steps,
-        **({} if clock is None else {"after_step": clock.after_step}),
+        after_step=None if clock is None else clock.after_step,
     )
     metrics_logger = RunFolderLogger(folder, resume_step=resume_step)
     wandb_logger = start_tracking(spec, config, folder, is_resumed=resume_step > 0)
