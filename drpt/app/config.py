@@ -102,7 +102,7 @@ def _value_of(parent: Any, key: Any, option: str, faults: dict[str, str]) -> Any
     if isinstance(value, ListConfig):
         return [_value_of(value, place, f"{option}.{place}", faults) for place in range(len(value))]
     if isinstance(value, DictConfig):
-        inner = {str(name): _value_of(value, name, f"{option}.{name!s}", faults) for name in value}
+        inner = {str(name): _value_of(value, name, ".".join([option, str(name)]), faults) for name in value}
         return {name: found for name, found in inner.items() if found is not _FAULTY}
     return value
 
