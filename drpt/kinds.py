@@ -4,6 +4,7 @@ import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -42,6 +43,7 @@ class Kind:
         return any(_is_of(value, member) for member in self.members)
 
 
+@cache
 def kind_of(annotation: Any) -> Kind:  # Any: an annotation
     """The kind that an annotation states.
 

@@ -120,13 +120,12 @@ def apply(said: Said, config: DictConfig) -> None:
 
 def plain(config: DictConfig) -> dict[str, Any]:  # Any: a configuration's values
     """A configuration in plain values, interpolations as they are, without Hydra's own node."""
-    return {
-        str(key): OmegaConf.to_container(node, resolve=False) if isinstance(node, Container) else node._value()
-        for key in config
-        if key != "hydra"
-        for node in [config._get_node(key)]
-        if isinstance(node, Node)
-    }
+    values: dict[str, Any] = {}
+    for key in config:
+        node = config._get_node(key)
+        if key != "hydra" and isinstance(node, Node):
+            values[str(key)] = OmegaConf.to_container(node, resolve=False) if isinstance(node, Container) else node._value()
+    return values
 
 
 def _is_in_null(option: str, config: DictConfig) -> bool:

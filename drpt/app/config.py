@@ -102,8 +102,7 @@ def _value_of(parent: Any, key: Any, option: str, faults: dict[str, str]) -> Any
     if isinstance(value, ListConfig):
         return [_value_of(value, place, f"{option}.{place}", faults) for place in range(len(value))]
     if isinstance(value, DictConfig):
-        names = {str(name): name for name in value}
-        inner = {name: _value_of(value, key, f"{option}.{name}", faults) for name, key in names.items()}
+        inner = {str(name): _value_of(value, name, ".".join([option, str(name)]), faults) for name in value}
         return {name: found for name, found in inner.items() if found is not _FAULTY}
     return value
 

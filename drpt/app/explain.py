@@ -8,7 +8,7 @@ from rich.table import Table
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.schema import RunSpec
-from drpt.geometry.catalogue import AUTO, SCORES, SETS, Partition, ProductsMethod, Scope, SetEntry
+from drpt.geometry.catalogue import AUTO, SCORES, SETS, Partition, Pool, ProductsMethod, Scope, SetEntry
 from drpt.geometry.spec import PHASE, RegularizerSpec
 
 _PARTITIONS = {
@@ -49,14 +49,17 @@ def explain_regularizer(overrides: Sequence[str], console: Console) -> int:
 
 def _checked(overrides: Sequence[str]) -> RunSpec:
     config = compose_run([*overrides, "sweep=explain"])
-    if config.regularizer.pool == PHASE and not any(word.startswith("task=") for word in overrides):
-        # A choice a rollout phase goes with tasks that have such; which of them does not matter here.
-        config = compose_run(["task=rlvr", *overrides, "sweep=explain"])
     is_auto = AUTO in {config.regularizer.strength, config.regularizer.relaxation}
     if is_auto and not any(word.startswith("data.target_rows=") for word in overrides):
         # So that automatic strengths, which look at a spread, can be asked about without saying so.
         config.data.target_rows = max(2, config.data.target_rows)
-    return check_config(config)
+    if config.regularizer.pool != PHASE or any(word.startswith("task=") for word in overrides):
+        return check_config(config)
+    # A choice a rollout phase can be asked about without naming a task that has such; it costs what one a step does.
+    config.regularizer.pool = Pool.STEP.value
+    run = check_config(config)
+    run.regularizer.pool = PHASE
+    return run
 
 
 def _print_all(console: Console) -> None:

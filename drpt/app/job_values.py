@@ -1,6 +1,7 @@
 """The configurations of a sweep's jobs in plain values, without composing each: what they have in common is composed once."""
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +59,8 @@ class _Base:
     config: DictConfig
     values: dict[str, Any]  # resolved
     faults: list[str]
-    references: list[str]  # options that refer to others
+    references: dict[str, str]  # what options hold that refer to others
+    lost: dict[str, str]  # lines on references that lead nowhere, by option; a value in place may be what they refer to
     set_to: dict[str, Said] = field(default_factory=dict)  # what is in place, by option
 
     def with_values(self, words: Sequence[Said]) -> tuple[dict[str, Any], list[str]]:
@@ -66,7 +68,7 @@ class _Base:
         if sections:  # a section cannot be taken back once something is in its place
             return _whole(self.config, words, self.faults)
         faults = list(self.faults)
-        options = list(self.references)
+        options = self._affected([word.typed.key for word in words])
         for word in words:
             option = word.typed.key
             if self.set_to.get(option) is not word:
@@ -82,17 +84,31 @@ class _Base:
             is_found, value = resolve_option(self.config, option, lost)
             if is_found:
                 put(values, option, value)
+        lost |= {option: fault for option, fault in self.lost.items() if option not in options}
         return values, [*faults, *lost.values()]
+
+    def _affected(self, changed: Sequence[str]) -> list[str]:
+        """Options that may have another value once others have: those that refer to them, or to what is not known."""
+        found: dict[str, None] = {}
+        while True:
+            before = len(found)
+            for option, text in self.references.items():
+                targets = _targets(option, text)
+                if targets is None or any(_is_about(one, target) for one in (*changed, *found) for target in targets):
+                    found[option] = None
+            if len(found) == before:
+                return list(found)
 
 
 def _base(words: Sequence[Said]) -> _Base:
     composition = compose(words)
-    values, _ = resolve(composition.config)
+    values, lost = resolve(composition.config)
     return _Base(
         config=composition.config,
         values=values,
-        faults=list(composition.faults),  # those of references come with each job: its values may be what they refer to
+        faults=list(composition.faults),
         references=_references(plain(composition.config)),
+        lost=lost,
     )
 
 
@@ -122,14 +138,33 @@ def _node(config: DictConfig, option: str) -> object:
     return node
 
 
-def _references(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Options that hold ``${…}``, by themselves or in a list."""
-    found = []
+def _targets(option: str, text: str) -> list[str] | None:
+    """The options that a text refers to; None where that cannot be read off it."""
+    section = option.rpartition(".")[0]
+    targets = []
+    for inner in re.findall(r"\$\{([^{}]*)\}", text):
+        if inner.startswith("drpt_of_new_adapter:"):
+            targets += [f"{section}.adapter", f"{section}.adapter_use"]
+        elif re.fullmatch(r"\w+(\.\w+)*", inner):
+            targets.append(inner)
+        else:
+            return None
+    return targets if text.count("${") == len(re.findall(r"\$\{[^{}]*\}", text)) else None
+
+
+def _is_about(option: str, other: str) -> bool:
+    """Whether two options are the same, or one is within the other."""
+    return f"{option}.".startswith(f"{other}.") or f"{other}.".startswith(f"{option}.")
+
+
+def _references(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """What options hold that have ``${…}`` in them, by themselves or in a list."""
+    found: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found += _references(value, f"{prefix}{key}.")
+            found |= _references(value, f"{prefix}{key}.")
         elif "${" in str(value):
-            found.append(f"{prefix}{key}")
+            found[f"{prefix}{key}"] = str(value)
     return found
 
 

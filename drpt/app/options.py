@@ -147,6 +147,7 @@ def annotations_of(schema: type) -> Mapping[str, Any]:  # Any: annotations have 
     return typing.get_type_hints(schema)
 
 
+@cache
 def sections_of(annotation: Any) -> list[type]:  # Any: an annotation
     """The dataclasses that a section may be; none for an annotation of another kind."""
     parts = [annotation, *typing.get_args(annotation)]
@@ -167,6 +168,8 @@ def schema_of(annotation: Any, value: object) -> type | None:  # Any: an annotat
     schemas = sections_of(annotation)
     if not schemas or not isinstance(value, Mapping):
         return None
+    if len(schemas) == 1:
+        return schemas[0]
     return max(schemas, key=lambda schema: len(set(value) & set(annotations_of(schema))))
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 _T = TypeVar("_T")
+_MANY = 30  # jobs, of which it is worth showing
 _PATIENCE_SECONDS = 2.0  # before anything is shown, and between two lines
 
 
@@ -23,6 +24,9 @@ def watched(jobs: Iterable[_T], total: int, *, console: Console, now: Callable[[
     Yields:
         The jobs.
     """
+    if total < _MANY:
+        yield from jobs
+        return
     if console.is_terminal:
         yield from _with_bar(jobs, total, console)
         return

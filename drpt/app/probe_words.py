@@ -62,7 +62,7 @@ def read_probe_words(overrides: Sequence[str]) -> ProbeSubject:
         raise ResultsError(f"checkpoint={checkpoint} must be first, last, best or the number of a step.")
     run = Path(own["run"]).expanduser()
     if not run.is_dir():
-        raise ResultsError(f"run={own['run']}: no such folder. Give the folder of one run, runs/SWEEP/JOB.")
+        raise ResultsError(f"run={own['run']}: no such folder; give the folder of one run, runs/SWEEP/JOB.")
     config = read_config(run)
     config["sweep"] = "probe"
     values, _ = resolve(composed)

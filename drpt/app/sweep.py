@@ -148,6 +148,8 @@ class _Planner:
         """
         first = [axis.values[0] for axis in self._axes]
         swept = [place for place, axis in enumerate(self._axes) if axis.is_swept]
+        if len(swept) < 2:  # there are no combinations
+            return
         for place in sorted(swept, key=lambda place: not self._axes[place].said.is_group):  # choices decide what else fits
             values = self._axes[place].values
             fit = [value for value in values if self.look((*first[:place], value, *first[place + 1 :])) is not None]
@@ -191,5 +193,5 @@ class _Planner:
                 self._built[key] = ConfigError(str(error))
             else:
                 self._built[key] = None
-        if (found := self._built[key]) is not None:
-            raise found
+        if (fault := self._built[key]) is not None:
+            raise fault

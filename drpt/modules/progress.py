@@ -75,10 +75,10 @@ class TrainingProgress(Callback):
         """Move the bar."""
         if trainer.global_step > self._told:
             self._told = trainer.global_step
-            done, total = self._told - self._first_step, self._num_steps - self._first_step
-            line = None if self._after_step is None else self._after_step(done, total)
-            if line is not None:
-                self._console.print(line, highlight=False)
+            if self._after_step is not None:
+                line = self._after_step(self._told - self._first_step, self._num_steps - self._first_step)
+                if line is not None:
+                    self._console.print(line, highlight=False, soft_wrap=True)
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=trainer.global_step, figures=self._figures(trainer))
         elif self._evaluation.latest is not self._shown:

@@ -10,8 +10,9 @@ from tests.app.conftest import TINY
 
 # The smallest runs: two steps of each task on the tiny model.
 COMMON = (
-    *("logger=off", "trainer.max_steps=2", "trainer.checkpoint_every_steps=2", "evaluation.every_steps=2", "data.num_eval=4"),
+    *("logger=off", "trainer.max_steps=2", "trainer.checkpoint_every_steps=2", "evaluation.every_steps=2", "data.num_eval=2"),
     *("evaluation.max_new_tokens=2", "evaluation.batch_rows=4", "data.num_target=4", "sweep=s"),
+    "trainer.check_capture=false",
 )
 SUMS = tuple(word for word in TINY if word.startswith(("data.source", "+data.source")))
 DRAWN = (
@@ -26,7 +27,7 @@ BASES = {
         "data.num_general=12",
         "data.general_rows=4",
         "data.target_rows=2",
-        "evaluation.num_generate=2",
+        "evaluation.num_generate=0",
     ),
     "reward": ("task=reward", "data.general_rows=4", "data.target_rows=2", "data.num_general=12"),
     "rlvr": (
@@ -51,7 +52,7 @@ TRAINING = {
         ),
         *("optimizer.betas=[0.8,0.95]", "optimizer.weight_decay=0.1", "optimizer.warmup_share=0.5", "trainer.keep_steps=[1]"),
         *("trainer.score_check_steps=null", "data.split_seed=3", "regularizer.products=sketch", "regularizer.products=direct"),
-        *("trainer.check_capture=false", "regularizer.partition=block", "logger.project=1e3", "data.num_target=8"),
+        *("trainer.check_capture=true", "regularizer.partition=block", "logger.project=1e3", "data.num_target=8"),
     ),
     "sft": (
         *(
@@ -65,7 +66,7 @@ TRAINING = {
             "regularizer.base_weights=example",
             "data.packing=true",
             "model.gradient_checkpointing=true",
-            "evaluation.num_generate=0",
+            "evaluation.num_generate=2",
         ),
         *("trainer.retain_mib=0", "data.max_length=128", "finetune.target_modules=[q_proj]", "regularizer.scope=paper"),
     ),

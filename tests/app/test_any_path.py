@@ -14,10 +14,28 @@ from tests.app.conftest import TINY
 
 SHORT = (*TINY, "trainer.max_steps=1", "evaluation.every_steps=1", "evaluation.num_generate=0", "data.num_eval=2")
 # Folders that a sweep may be moved into or renamed to.
-NAMES = [
-    *("größe", "文", "a,b", "a(b)", "[a]", "{a}", "a=b", "it's", 'a"b', "a#b", "a&b;c", "~a", "a b", " a ", "-a", "%d", "a\\b"),
-    *("${seed}", "\\${seed}", "1e3", "true", "null", "1_000", "0x10", "nan", "a:b", "a@b", "*?", "$HOME", "!a", "a\nb"),
-    "größe, (1) [x] {y}=' \" # & ; ~ ${seed} \\",
+ALL_AT_ONCE = "größe, (1) [x] {y}=' \" # & ; ~ ${seed} \\"
+NAMES = [ALL_AT_ONCE, "${seed}", "1e3", "true", "null", "~a", " a ", "-a", "a,b", "%d", "a\nb"]
+MORE_NAMES = [
+    *(
+        "größe",
+        "文",
+        "a(b)",
+        "[a]",
+        "{a}",
+        "a=b",
+        "it's",
+        'a"b',
+        "a#b",
+        "a&b;c",
+        "a b",
+        "a\\b",
+        "\\${seed}",
+        "1_000",
+        "0x10",
+        "nan",
+    ),
+    *("a:b", "a@b", "*?", "$HOME", "!a", "2026_11_27", "1.10", "..a", "a.", "<a>", "a|b", "`a`", "a\tb", "😀"),
 ]
 
 
@@ -42,7 +60,7 @@ def jobs(folder):
     return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("*/summary.json")}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.long) for name in MORE_NAMES)])
 def test_a_sweep_is_found_again_under_every_name(finished, tmp_path, monkeypatch, caplog, name):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / name / name  # moved and renamed
@@ -55,7 +73,7 @@ def test_a_sweep_is_found_again_under_every_name(finished, tmp_path, monkeypatch
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # of a chart's title: not every font has every letter
-@pytest.mark.parametrize("name", [NAMES[-1], "1e3", "~"])
+@pytest.mark.parametrize("name", [ALL_AT_ONCE, "1e3", pytest.param("~", marks=pytest.mark.long)])
 def test_an_interrupted_run_goes_on_under_every_name(finished, drpt, tmp_path, name):
     folder = tmp_path / name / name
     shutil.copytree(finished, folder)

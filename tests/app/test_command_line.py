@@ -36,7 +36,7 @@ def test_every_command_has_a_help(drpt, command):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["probe", "run=nosuch"], "run=nosuch: no such folder. Give the folder of one run, runs/SWEEP/JOB."),
+        (["probe", "run=nosuch"], "run=nosuch: no such folder; give the folder of one run, runs/SWEEP/JOB."),
         (["probe", "run=."], "no readable config.yaml there; give the folder of one run."),
         (["probe", "checkpoint=last"], "checkpoint=last: of which run? Add run=FOLDER."),
         (
