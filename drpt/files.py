@@ -215,17 +215,22 @@ def explain_failure(path: Path, error: OSError) -> str:
 
 
 def require_folder(path: Path) -> None:
-    """Refuse a place where a folder is to be, and something else is.
+    """Refuse a place where a folder is to be written to, and cannot be.
 
     Args:
         path: Folder's path; need not exist.
 
     Raises:
-        StorageError: It, or a folder above it, is a file.
+        StorageError: It, or a folder above it, is a file, or the first of them that exists may not be written to.
     """
     blocking = _in_the_way(path)
     if blocking.exists() and not blocking.is_dir():
         raise StorageError(explain_failure(path, NotADirectoryError(errno.ENOTDIR, "Not a directory")))
+    existing = _existing(path / "file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        is_fixed = bool(os.statvfs(existing).f_flag & os.ST_RDONLY)
+        number = errno.EROFS if is_fixed else errno.EACCES
+        raise StorageError(explain_failure(path, OSError(number, os.strerror(number))))
 
 
 def _reason(error: OSError) -> str:
