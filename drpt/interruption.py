@@ -11,6 +11,7 @@ Signals that somebody else listens to (submitit's, on a cluster) go on to them, 
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from typing import Any
 PATIENCE_SECONDS = 24.0  # from the signal to the emergency exit: clusters and containers kill after 30
 _LAST_SECONDS = 4.0  # for what the emergency exit writes
 _SAME_PRESS_SECONDS = 0.4  # wrappers such as `uv run` send Ctrl-C again that the terminal sends to all
+_AGAIN_SECONDS = 0.02  # until a destructor that has swallowed the exception is through
 _OURS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 _OTHERS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2", "SIGCONT") if hasattr(signal, name))
 
@@ -60,6 +62,7 @@ class _Listener:
         self._ends_process = ends_process
         self._is_ours: set[int] = set()
         self._wakeup_before = -1
+        self._unraisable_before = sys.unraisablehook
         self._lock = threading.RLock()  # held by the main thread within `protected`, by the watch while it saves
         self._depth = 0
         self._received: int | None = None
@@ -98,9 +101,12 @@ class _Listener:
             self._before[number] = handler
             signal.signal(number, new)
         self._is_ours = {number for number in _OURS if signal.getsignal(number) == self._handle}
+        self._unraisable_before = sys.unraisablehook
+        sys.unraisablehook = self._swallowed
         threading.Thread(target=self._watch, name="interruptions", daemon=True).start()
 
     def close(self) -> None:
+        sys.unraisablehook = self._unraisable_before
         signal.set_wakeup_fd(self._wakeup_before)
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -139,6 +145,14 @@ class _Listener:
         self._received = number
         if self._depth == 0:
             raise Interrupted(number)
+
+    def _swallowed(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Python drops what is raised in a destructor: then the signal is given again."""
+        if not isinstance(unraisable.exc_value, Interrupted):
+            self._unraisable_before(unraisable)
+        elif self._received is not None and not self._is_acknowledged:
+            number, self._received = self._received, None
+            threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
 
     def _later(self, handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
         def pass_on(number: int, frame: FrameType | None) -> None:

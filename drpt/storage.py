@@ -77,17 +77,22 @@ def explain_failure(path: Path, error: OSError) -> str:
 
 
 def require_folder(path: Path) -> None:
-    """Refuse a place where a folder is to be, and something else is.
+    """Refuse a place where a folder is to be written to, and cannot be, as far as can be told without making it.
 
     Args:
         path: Folder's path; need not exist.
 
     Raises:
-        StorageError: It, or a folder above it, is a file.
+        StorageError: It, or a folder above it, is a file, or the first of them that exists may not be written to.
     """
     blocking = _in_the_way(path)
     if blocking.exists() and not blocking.is_dir():
         raise StorageError(explain_failure(path, NotADirectoryError(errno.ENOTDIR, "Not a directory")))
+    existing = _existing(path / "file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        is_fixed = bool(os.statvfs(existing).f_flag & os.ST_RDONLY)
+        number = errno.EROFS if is_fixed else errno.EACCES
+        raise StorageError(explain_failure(path, OSError(number, os.strerror(number))))
 
 
 def explain_os_error(error: OSError) -> str:
@@ -103,21 +108,6 @@ def explain_os_error(error: OSError) -> str:
         return f"the output cannot be written ({_reason(error)}): see where it goes to."
     path = Path(os.fsdecode(error.filename))
     return f"{path} is not there." if error.errno == errno.ENOENT else explain_failure(path, error)
-
-
-def require_place(folder: Path) -> None:
-    """Refuse a folder that files cannot be made in, as far as can be told without making one.
-
-    Args:
-        folder: Folder's path; need not exist.
-
-    Raises:
-        StorageError: It, or a folder above it, is a file, or may not be written to.
-    """
-    require_folder(folder)
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise StorageError(explain_failure(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
 
 
 def _reason(error: OSError) -> str:

@@ -39,6 +39,11 @@ def test_a_signal_is_an_exception(number):
     assert str(caught.value) == number.name
 
 
+def _drop(objects):
+    objects.clear()
+    time.sleep(5)
+
+
 def test_handlers_are_put_back():
     before = [signal.getsignal(number) for number in SIGNALS]
     with listening(), listening():
@@ -71,6 +76,19 @@ def test_an_exception_that_was_swallowed_comes_again():
         interruption.begin_protected()
         with pytest.raises(Interrupted):
             interruption.end_protected()
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_that_a_destructor_swallows_comes_again(capfd):
+    class Slow:
+        def __del__(self):
+            send(signal.SIGTERM)
+
+    with listening():
+        with pytest.raises(Interrupted):
+            _drop(slow := [Slow()])
+        assert slow == []
+    assert capfd.readouterr().err == ""
 
 
 def test_one_that_has_arrived_does_not_come_again():

@@ -60,6 +60,9 @@ def _run_job(config: DictConfig) -> str:
     is_sweep = hydra.mode is RunMode.MULTIRUN
     folder = job_folder(config).absolute()
     number = f" #{hydra.job.num}" if is_sweep else ""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):  # Hydra's, in the run's folder: on a full disk the terminal has it all
+            handler.handleError = lambda record: None  # type: ignore[method-assign]
     try:
         spec = check_config(drop_unused_strength(config) if is_sweep else config)
         lock = _lock(folder)
@@ -115,7 +118,6 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
         if _is_uncleaned(folder):
             _clean_up(folder)
         return "finished"
-    require_folder(folder / CHECKPOINTS)
     for place in (folder, folder / CHECKPOINTS):
         remove_parts(place, is_ours=True)
     plain = OmegaConf.to_container(config, resolve=True)
@@ -124,6 +126,7 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
     label = spec.regularizer.label
     started = {"status": "running", "label": label, "started": datetime.now(UTC).isoformat(timespec="seconds")}
     _write_summary(folder, started)
+    require_folder(folder / CHECKPOINTS)  # or the first checkpoint would find out
     try:
         with farewell(say=lambda: _note_interruption(folder, started, told())):
             source = build_plugins(spec)

@@ -34,7 +34,7 @@ from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Partition
 from drpt.geometry.regularizer import build_regularizer
 from drpt.geometry.spec import RegularizerSpec
 from drpt.memory import keep_freed_memory, release_memory
-from drpt.storage import require_place
+from drpt.storage import require_folder
 
 
 def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console) -> int:
@@ -59,7 +59,7 @@ def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console
     if run is not None:  # which examples training saw is drawn again
         check_data_are_the_same(run, DrawnBefore().fingerprints(read_spec(run)))
     folder = options.out or Path(options.runs) / f"probe-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    require_place(folder)  # before minutes of work
+    require_folder(folder)  # before minutes of work
     sizes = options.rows or [(spec.data.general_rows, spec.data.target_rows)]
     plan = _Plan(options=options, base_weights=spec.regularizer.base_weights, own=own, seed=options.seed)
     plan.check(sizes)

@@ -5,9 +5,11 @@ import os
 import signal
 import sys
 import time
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.app.preload"])
 
@@ -58,7 +60,8 @@ def begin(folder, *words, prepare=None):
     log = folder / f"log-{time.monotonic_ns()}.txt"
     log.touch()
     process = _CONTEXT.Process(target=_child, args=(str(folder), words, str(log), prepare))
-    process.start()
+    with chdir(ROOT):  # where the process to fork from finds its imports when it starts
+        process.start()
     return Command(process, log)
 
 

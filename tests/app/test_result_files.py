@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from drpt.app.result_files import write_results
-from drpt.storage import StorageError, explain_failure, explain_os_error, require_place
+from drpt.storage import StorageError, explain_failure, explain_os_error, require_folder
 
 
 def _fails(number):
@@ -70,12 +70,12 @@ def test_faults_of_reading_are_no_faults_of_writing(tmp_path):
 
 
 def test_a_place_is_looked_at_without_being_made(tmp_path, monkeypatch):
-    require_place(tmp_path / "a" / "b")
+    require_folder(tmp_path / "a" / "b")
     assert not (tmp_path / "a").exists()
     (tmp_path / "taken").write_text("a file")
     for place in (tmp_path / "taken", tmp_path / "taken" / "b"):
         with pytest.raises(StorageError, match=r"taken: a file stands where a folder should be\. Move it away"):
-            require_place(place)
+            require_folder(place)
     monkeypatch.setattr(os, "access", lambda *_: False)  # a superuser may write everywhere
     with pytest.raises(StorageError, match="Give yourself the right to write to"):
-        require_place(tmp_path / "a")
+        require_folder(tmp_path / "a")
