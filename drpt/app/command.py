@@ -58,7 +58,8 @@ def read_command(texts: Sequence[str], *, is_sweep: bool) -> tuple[Said, ...]:
         is_sweep: Whether a word may have several values.
 
     Returns:
-        The words in their order; those that choose nothing where nothing is needed (``reward=null``) are left out.
+        The words in their order; of two choices of a group the later counts, and those that choose nothing where nothing is
+        needed (``reward=null``) are left out.
 
     Raises:
         ConfigError: A word is none, chooses what does not exist, takes away what is needed, or does not follow the grammar;
@@ -80,8 +81,9 @@ def read_command(texts: Sequence[str], *, is_sweep: bool) -> tuple[Said, ...]:
                 said[number] = _read_base(word, table, is_sweep=is_sweep)
             except ConfigError as error:
                 faults.append(str(error))
+    latest = {one.typed.key: number for number, one in said.items() if one.is_group}  # of two choices, the later counts
+    said = {number: one for number, one in said.items() if not one.is_group or latest[one.typed.key] == number}
     base = list(said.values())
-    faults += _faults_of_twins(base)
     faults += [] if faults else _faults_of_nulls(base, table)
     configs = [] if faults else _configs(base, words)
     for number, word in enumerate(words):
@@ -143,14 +145,6 @@ def _read(word: Word, kind: Kind, *, is_sweep: bool) -> Said:
     if override.is_sweep_override() and not is_sweep:
         raise ConfigError(f"{word.shown} gives several values: drpt train -m makes a sweep of them.")
     return Said(typed=word, spelled=whole, override=override, kind=kind)
-
-
-def _faults_of_twins(base: Sequence[Said]) -> list[str]:
-    groups: dict[str, list[Word]] = {}
-    for one in base:
-        if one.is_group:
-            groups.setdefault(one.typed.key, []).append(one.typed)
-    return [f"{' and '.join(word.shown for word in words)}: give one of them." for words in groups.values() if len(words) > 1]
 
 
 def _faults_of_nulls(base: Sequence[Said], table: Mapping[str, Sequence[str]]) -> list[str]:

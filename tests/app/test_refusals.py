@@ -75,13 +75,17 @@ def test_what_is_no_choice_of_a_group_is_refused_with_the_choices(group, value):
         (["~regularizer"], '"~regularizer": every run needs one. Choices: agem, '),
         (["task=null"], "task=null: every run needs one. Choices: reward, "),
         (["+model=tiny"], "+model=tiny: model is a group; write it without the plus."),
-        (["regularizer=full", "regularizer=mix"], "regularizer=full and regularizer=mix: give one of them."),
         (["full"], "full: write option=value, such as finetune=full or regularizer=full."),
         (["rollout.num_prompts=2"], "rollout.num_prompts: rollout is null here; task=rlhf or task=rlvr brings it."),
     ],
 )
 def test_what_is_needed_cannot_be_taken_away(words, message):
     assert refusal(*words).startswith(message)
+
+
+def test_of_two_words_for_one_option_the_later_counts():
+    found = check_config(compose_run(["sweep=x", "regularizer=full", "seed=1", "regularizer=mix", "seed=2"]))
+    assert (found.regularizer.name, found.seed) == ("mix", 2)
 
 
 @pytest.mark.parametrize("words", [["reward=null"], ["~rollout"], ["experiment=null"], ["algorithm=null", "reward=null"]])
