@@ -225,7 +225,7 @@ BAD = {
     "regularizer.base_weights=example": "algorithm.normalisation",
     "algorithm.advantage=best": "Choices: std, mean, rloo",
     "reward.terms.letters._target_=drpt.rewards.nothing.Nothing": "cannot be imported",
-    "~algorithm": "needs the group algorithm",
+    "~algorithm": "task=rlvr needs one",
 }
 
 
