@@ -80,8 +80,8 @@ def read_command(texts: Sequence[str], *, is_sweep: bool) -> tuple[Said, ...]:
                 said[number] = _read_base(word, table, is_sweep=is_sweep)
             except ConfigError as error:
                 faults.append(str(error))
+    said = _last_choices(said)
     base = list(said.values())
-    faults += _faults_of_twins(base)
     faults += [] if faults else _faults_of_nulls(base, table)
     configs = [] if faults else _configs(base, words)
     for number, word in enumerate(words):
@@ -145,12 +145,10 @@ def _read(word: Word, kind: Kind, *, is_sweep: bool) -> Said:
     return Said(typed=word, spelled=whole, override=override, kind=kind)
 
 
-def _faults_of_twins(base: Sequence[Said]) -> list[str]:
-    groups: dict[str, list[Word]] = {}
-    for one in base:
-        if one.is_group:
-            groups.setdefault(one.typed.key, []).append(one.typed)
-    return [f"{' and '.join(word.shown for word in words)}: give one of them." for words in groups.values() if len(words) > 1]
+def _last_choices(said: Mapping[int, Said]) -> dict[int, Said]:
+    """Of several choices in one group, the last counts, as of several values of one option."""
+    last = {one.typed.key: number for number, one in said.items() if one.is_group}
+    return {number: one for number, one in said.items() if not one.is_group or last[one.typed.key] == number}
 
 
 def _faults_of_nulls(base: Sequence[Said], table: Mapping[str, Sequence[str]]) -> list[str]:

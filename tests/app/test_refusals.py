@@ -41,6 +41,15 @@ def test_unknown_keys_of_a_section_of_an_algorithm_are_refused():
     assert refusal("task=rlvr", "+algorithm.decay=1").startswith("In algorithm there is no 'decay'.")
 
 
+def test_of_several_words_about_one_thing_the_last_counts():
+    words = ["sweep=x", "regularizer=fulll", "seed=1"]
+    assert "regularizer='fulll' is not known" in refusal(*words, "regularizer=mix")
+    spec = check_config(
+        compose_run(["sweep=x", "regularizer=full", "seed=1", "regularizer=mix", "reward=math", "~reward", "seed=2"])
+    )
+    assert (spec.regularizer.name, spec.seed, spec.reward) == ("mix", 2, None)
+
+
 def test_new_keys_are_added_where_any_may_be():
     word = "data.source.target_options.min_terms=2"
     assert f"a new key is added with a plus, +{word}" in refusal(word)
@@ -75,7 +84,6 @@ def test_what_is_no_choice_of_a_group_is_refused_with_the_choices(group, value):
         (["~regularizer"], '"~regularizer": every run needs one. Choices: agem, '),
         (["task=null"], "task=null: every run needs one. Choices: reward, "),
         (["+model=tiny"], "+model=tiny: model is a group; write it without the plus."),
-        (["regularizer=full", "regularizer=mix"], "regularizer=full and regularizer=mix: give one of them."),
         (["full"], "full: write option=value, such as finetune=full or regularizer=full."),
         (["rollout.num_prompts=2"], "rollout.num_prompts: rollout is null here; task=rlhf or task=rlvr brings it."),
     ],
