@@ -81,8 +81,7 @@ def read_command(texts: Sequence[str], *, is_sweep: bool) -> tuple[Said, ...]:
                 said[number] = _read_base(word, table, is_sweep=is_sweep)
             except ConfigError as error:
                 faults.append(str(error))
-    latest = {one.typed.key: number for number, one in said.items() if one.is_group}  # of two choices, the later counts
-    said = {number: one for number, one in said.items() if not one.is_group or latest[one.typed.key] == number}
+    said = _last_choices(said)
     base = list(said.values())
     faults += [] if faults else _faults_of_nulls(base, table)
     configs = [] if faults else _configs(base, words)
@@ -145,6 +144,12 @@ def _read(word: Word, kind: Kind, *, is_sweep: bool) -> Said:
     if override.is_sweep_override() and not is_sweep:
         raise ConfigError(f"{word.shown} gives several values: drpt train -m makes a sweep of them.")
     return Said(typed=word, spelled=whole, override=override, kind=kind)
+
+
+def _last_choices(said: Mapping[int, Said]) -> dict[int, Said]:
+    """Of several choices in one group, the last counts, as of several values of one option."""
+    last = {one.typed.key: number for number, one in said.items() if one.is_group}
+    return {number: one for number, one in said.items() if not one.is_group or last[one.typed.key] == number}
 
 
 def _faults_of_nulls(base: Sequence[Said], table: Mapping[str, Sequence[str]]) -> list[str]:

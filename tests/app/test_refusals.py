@@ -41,6 +41,15 @@ def test_unknown_keys_of_a_section_of_an_algorithm_are_refused():
     assert refusal("task=rlvr", "+algorithm.decay=1").startswith("In algorithm there is no 'decay'.")
 
 
+def test_of_several_words_about_one_thing_the_last_counts():
+    words = ["sweep=x", "regularizer=fulll", "seed=1"]
+    assert "regularizer='fulll' is not known" in refusal(*words, "regularizer=mix")
+    spec = check_config(
+        compose_run(["sweep=x", "regularizer=full", "seed=1", "regularizer=mix", "reward=math", "~reward", "seed=2"])
+    )
+    assert (spec.regularizer.name, spec.seed, spec.reward) == ("mix", 2, None)
+
+
 def test_new_keys_are_added_where_any_may_be():
     word = "data.source.target_options.min_terms=2"
     assert f"a new key is added with a plus, +{word}" in refusal(word)

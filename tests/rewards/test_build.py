@@ -118,7 +118,7 @@ EXACT = "drpt.rewards.exact.ExactReward"
             {"_target_": EXACT, "ignore_cas": True},
             r"reward\.terms\.own\.ignore_cas is not known\. Did you mean 'ignore_case'\?",
         ),
-        ({"_target_": EXACT}, r"reward\.terms\.own: .*ignore_case"),
+        ({"_target_": EXACT}, r"^reward\.terms\.own\.ignore_case is needed: add \+reward\.terms\.own\.ignore_case=…$"),
         ({"_target_": "drpt.rewards.format.FinishedReward", "x": 1}, r"reward\.terms\.own\.x is not known\. It takes none"),
         (
             {"_target_": "drpt.rewards.format.FormatReward", "pattern": "("},
@@ -148,7 +148,7 @@ def test_a_term_that_cannot_be_built_is_named(term, message):
         ({}, "reward.terms={}: a reward needs at least one term"),
         ({"own": {"weight": 1.0}}, "reward.terms.own._target_ is needed"),
         ({"own": {"_target_": EXACT}}, "reward.terms.own.weight is needed"),
-        ({"own": {"_target_": EXACT, "weight": float("nan")}}, "reward.terms.own.weight=nan must lie in [-1e+06, 1e+06]"),
+        ({"own": {"_target_": EXACT, "weight": float("nan")}}, "reward.terms.own.weight=nan must be finite"),
         ({"own": {"_target_": EXACT, "weight": "much"}}, "reward.terms.own.weight='much' must be a number"),
         ({"own": {"_target_": EXACT, "weight": None}}, "reward.terms.own.weight=None must be a number"),
         ({"own": {"_target_": EXACT, "weight": True}}, "reward.terms.own.weight=True must be a number"),
