@@ -66,7 +66,7 @@ PLACES = {
     "reward": {"in a step": ("drpt.modules.reward_modeling:bradley_terry_losses", 20, None)},
     "rlvr": {"in a rollout": ("drpt.modules.rollout_phase:RolloutWorker.run_phase", 2, 3)},
 }
-QUICK = {("sft", "in an evaluation"), ("sft", "in an update"), ("rlhf", "in a rollout")}
+QUICK = {("sft", "in an evaluation"), ("rlhf", "in a rollout")}
 CASES = [
     pytest.param(task, *case, id=f"{task}, {name}", marks=[] if (task, name) in QUICK else [pytest.mark.long])
     for task, places in PLACES.items()
@@ -99,3 +99,50 @@ def test_a_run_that_is_told_to_stop_goes_on_where_it_was(task, function, call, s
     if step:
         assert f"goes on after step {step}\n" in text
     peaceful(task)[0].assert_equal(result_of(tmp_path))
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """Listens as submitit does in a process of a cluster's job: SIGUSR2 ends it to be started again, SIGTERM is passed over."""
+
+    inner: SignalAt
+
+    def __call__(self):
+        def leave(number, frame):
+            sys.exit(144)
+
+        signal.signal(signal.SIGUSR2, leave)
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.stderr.write("Bypassing SIGTERM\n"))
+        self.inner()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("place", "call", "step"),
+    [("torch.optim:AdamW.step", 5, 5), ("drpt.modules.evaluation:HeldOutEvaluation.measure", 2, 4)],
+)
+def test_a_job_that_a_cluster_requeues_goes_on(place, call, step, tmp_path):
+    words = ("train", *TASKS["sft"], *COMMON)
+    both = SignalAt(place, call - 1, signal.SIGTERM), SignalAt(place, call, signal.SIGUSR2)
+    status, text = processes.run(tmp_path, *words, prepare=Requeued(both[1]))
+    assert status == 144, text
+    assert f"after step {step}" in text
+    assert summary_of(tmp_path)["status"] == "interrupted"
+    status, text = processes.run(tmp_path, *words, prepare=Requeued(both[0]))
+    assert status == 0, text
+    assert f"goes on after step {step}\n" in text
+    peaceful("sft")[0].assert_equal(result_of(tmp_path))
+
+
+@pytest.mark.long
+def test_the_other_jobs_of_a_sweep_are_not_started(tmp_path):
+    words = ("train", "-m", *TASKS["sft"], *COMMON, "seed=0,1,2", "trainer.max_steps=4")
+    first = SignalAt("torch.optim:AdamW.step", 6)
+    status, text = processes.run(tmp_path, *words, prepare=first)
+    assert status == 143, text
+    statuses = [json.loads(path.read_text())["status"] for path in sorted(tmp_path.glob(f"runs/{SWEEP}/*/summary.json"))]
+    assert sorted(statuses) == ["finished", "interrupted"]
+    status, text = processes.run(tmp_path, "resume", f"runs/{SWEEP}")
+    assert status == 0, text
+    assert len(list(tmp_path.glob(f"runs/{SWEEP}/*/summary.json"))) == 3
+    assert "goes on after step 2\n" in text

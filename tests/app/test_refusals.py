@@ -92,11 +92,6 @@ def test_what_is_needed_cannot_be_taken_away(words, message):
     assert refusal(*words).startswith(message)
 
 
-def test_of_two_words_for_one_option_the_later_counts():
-    found = check_config(compose_run(["sweep=x", "regularizer=full", "seed=1", "regularizer=mix", "seed=2"]))
-    assert (found.regularizer.name, found.seed) == ("mix", 2)
-
-
 @pytest.mark.parametrize("words", [["reward=null"], ["~rollout"], ["experiment=null"], ["algorithm=null", "reward=null"]])
 def test_nothing_can_be_chosen_where_nothing_is_needed(words):
     assert check_config(compose_run(["sweep=x", *words])) == check_config(compose_run(["sweep=x"]))

@@ -64,7 +64,9 @@ def test_a_file_where_a_folder_should_be(drpt):
     assert f"{folder.name}: a file stands where a folder should be" in told(text)
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "config.yaml", "summary.json"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) for name in ("config.yaml", "summary.json")] + ["metrics.jsonl"]
+)
 def test_a_folder_where_a_file_should_be(drpt, name):
     status, text = drpt("train", *WORDS, "trainer.max_steps=1")
     assert status == 0, text
@@ -115,6 +117,7 @@ class Limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.num_bytes, resource.RLIM_INFINITY))
 
 
+@pytest.mark.long
 def test_files_that_may_not_be_large_enough(tmp_path, drpt):
     """The limit is met by the second checkpoint's metrics or by a checkpoint; then it is lifted."""
     status, text = processes.run(tmp_path, "train", *WORDS, prepare=Limit(60_000))
@@ -152,7 +155,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", place], check=True)
 
 
-@pytest.mark.parametrize("when", ["before", "later"])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.long), "later"])
 def test_a_full_disk(small_disk, tmp_path, drpt, when):
     filler = small_disk / "filler"
     if when == "later":  # room for the first checkpoint, and not for a second
@@ -180,6 +183,7 @@ def only_run_of(place):
     return folder
 
 
+@pytest.mark.long
 def test_a_disk_that_may_not_be_written(small_disk, tmp_path):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     status, text = processes.run(tmp_path, "train", *WORDS, f"runs_folder={small_disk}/runs")
