@@ -8,16 +8,8 @@ import time
 
 import pytest
 
-from drpt.files import (
-    StorageError,
-    append_line,
-    explain_failure,
-    read_json_lines,
-    remove_parts,
-    require_folder,
-    storing,
-    write_atomically,
-)
+from drpt.files import append_line, read_json_lines, remove_parts, write_atomically
+from drpt.storage import StorageError, explain_failure, require_folder, storing
 
 
 def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):

@@ -10,10 +10,7 @@ from drpt.storage import StorageError, explain_failure, explain_os_error, requir
 
 def _fails(number):
     def make():
-        try:
-            raise OSError(number, os.strerror(number))
-        except OSError as error:
-            raise ValueError("as whoever writes may say it") from error
+        raise OSError(number, os.strerror(number))
 
     return make
 
