@@ -12,6 +12,7 @@ from drpt import run_identity
 from drpt.app.compose import compose_run
 from drpt.app.config import ALGORITHMS, plain_config
 from drpt.app.schema import RunSpec
+from drpt.app.tracking import group_name
 from drpt.run_identity import NO_RESULT, REPLICATE, RESULT, identity_of, job_name, settings_of
 
 TASKS = ("sft", "reward", "rlvr", "rlhf")
@@ -92,6 +93,13 @@ def test_a_replicate_is_a_seed(by_task):
         other = config | {"seed": 7}
         assert settings_of(other) == settings_of(config)
         assert job_name(other) != job_name(config)
+
+
+def test_a_dashboard_groups_as_a_table_does(by_task):
+    for config in by_task.values():
+        of_same = [config, config | {"seed": 7}, changed(config, "trainer.keep_steps"), changed(config, "logger.project")]
+        assert len({group_name("mix", other) for other in of_same}) == 1
+        assert group_name("mix", changed(config, "optimizer.lr")) != group_name("mix", config)
 
 
 def test_names_are_those_of_earlier_versions():

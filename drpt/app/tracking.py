@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import Logger
 
 from drpt.app.schema import RunSpec
 from drpt.files import write_atomically
+from drpt.run_identity import point_of
 
 if TYPE_CHECKING:
     import wandb
@@ -133,9 +134,9 @@ def start_tracking(
 ) -> WandbMirror | None:
     """A Lightning logger around a started W&B run, or None when tracking is off.
 
-    The run's group is the regularizer with its dials, so that seeds of one point are averaged; its name adds the seed; tags
-    name sweep, task, model, data, set and partition; the whole configuration is there to filter and group by, and
-    ``regularizer.strength`` can be put on an axis.
+    The run's group is its point (see `group_name`), so that seeds of one point are averaged, and nothing else; its name is the
+    regularizer with its dials and the seed; tags name sweep, task, model, data, set and partition; the whole configuration is
+    there to filter and group by, and ``regularizer.strength`` can be put on an axis.
 
     Args:
         spec: The run's configuration.
@@ -175,10 +176,10 @@ def start_tracking(
             resume="allow" if online else None,
             mode="online" if online else "offline",
             name=f"{regularizer.label} seed={spec.seed}",
-            group=regularizer.label,
+            group=group_name(regularizer.label, config),
             job_type=spec.task.name,
             tags=[f"{name}:{value}"[:_LONGEST_TAG] for name, value in tags.items()],
-            config=config | {"regularizer_label": regularizer.label},
+            config=config | {"regularizer_label": regularizer.label, "point": point_of(config)},
             settings=wandb.Settings(silent=True, init_timeout=_INIT_SECONDS),
         )
 
@@ -196,6 +197,19 @@ def start_tracking(
     mirror.replay(lines)
     _remove_pieces(folder, run_id, Path(run.dir).parent)
     return mirror
+
+
+def group_name(label: str, config: Mapping[str, Any]) -> str:
+    """The group of a W&B run: that of the runs which differ from it in the seed alone, as in tables.
+
+    Args:
+        label: The regularizer with its dials.
+        config: The run's configuration in plain values.
+
+    Returns:
+        The label, and the beginning of `drpt.run_identity.point_of`, which tells points of one label apart.
+    """
+    return f"{label} {point_of(config)[:6]}"
 
 
 def _id_of(folder: Path) -> str:
