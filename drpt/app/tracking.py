@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ _ID_FILE = "wandb_id.txt"
 _ID = re.compile(r"[0-9a-z]{8,64}")
 _LONGEST_TAG = 64
 _INIT_SECONDS = 30.0  # a server that has not answered by then is out of reach
+_TRIES = 20  # a second each, to have the id of a run again that could not be started online
 _STEP = "trainer/global_step"  # the x-axis
 
 
@@ -189,8 +191,7 @@ def start_tracking(
         if spec.logger.mode != "auto" or not is_online:
             raise
         _log.warning("W&B cannot be reached (%s); this run is kept offline: send it later with `wandb sync`", error)
-        wandb.teardown()  # the attempt holds the id
-        run = start(online=False)
+        run = _once_the_attempt_has_ended(lambda: start(online=False))
     run.define_metric(_STEP)
     run.define_metric("*", step_metric=_STEP, step_sync=True)
     mirror = WandbMirror(run)
@@ -210,6 +211,22 @@ def group_name(label: str, config: Mapping[str, Any]) -> str:
         The label, and the beginning of `drpt.run_identity.point_of`, which tells points of one label apart.
     """
     return f"{label} {point_of(config)[:6]}"
+
+
+def _once_the_attempt_has_ended(start: "Callable[[], wandb.Run]") -> "wandb.Run":
+    """The attempt to go online holds the run's id until W&B's own process has ended, which on a busy machine takes a while."""
+    import wandb
+
+    for _ in range(_TRIES):
+        wandb.teardown()
+        try:
+            return start()
+        except Exception as error:  # W&B's own kinds differ
+            if "in use" not in str(error):
+                raise
+            time.sleep(1.0)
+    wandb.teardown()
+    return start()
 
 
 def _id_of(folder: Path) -> str:
