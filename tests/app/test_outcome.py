@@ -143,7 +143,7 @@ def test_a_loss_that_is_not_the_recorded_one_is_said(drpt, sweep):
     assert f"{folder.name}: held-out loss" in outcome(drpt)
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
+@pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-true", marks=pytest.mark.long)])
 def test_full_finetuning_with_tied_weights(drpt, precision):
     words = [
         "finetune=full",

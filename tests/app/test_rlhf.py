@@ -157,10 +157,8 @@ KILLED = {
 }
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [pytest.param(extra, id=name, marks=[pytest.mark.long] if "phase" in name else []) for name, extra in KILLED.items()],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("extra", KILLED.values(), ids=KILLED.keys())
 def test_a_killed_run_goes_on_in_the_middle_of_a_phase(tmp_path, drpt, extra):
     words = (*SLOW, "trainer.max_steps=8", *extra, "sweep=long")
     broken = tmp_path / "broken"

@@ -155,6 +155,7 @@ def test_word_problems_of_a_table_are_rewarded_as_mathematics(drpt, tmp_path, mo
     assert all(sample["expected"].split("#### ")[1].isdigit() for sample in json.loads((folder / "samples.json").read_text()))
 
 
+@pytest.mark.long
 def test_the_same_run_gives_the_same_figures(drpt):
     for sweep in ("once", "twice"):
         status, text = drpt("train", *TINY, f"sweep={sweep}")

@@ -187,9 +187,8 @@ def wait_for_step(process, folder, step):
     raise AssertionError("never got there")
 
 
-@pytest.mark.parametrize(
-    ("signal_", "words"), [(signal.SIGKILL, AUTO), pytest.param(signal.SIGINT, (), marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("signal_", "words"), [(signal.SIGKILL, AUTO), (signal.SIGINT, ())])
 def test_an_interrupted_run_goes_on_as_if_it_had_never_stopped(tmp_path, drpt, signal_, words):
     """Killed after step 14, with checkpoints at 12 and before: steps 13 and 14 are done again, with dropout and all."""
     broken = tmp_path / "broken"
