@@ -95,6 +95,19 @@ def require_folder(path: Path) -> None:
         raise StorageError(explain_failure(path, OSError(number, os.strerror(number))))
 
 
+def require_file(path: Path) -> None:
+    """Refuse a place where a file is to be written, and a folder stands.
+
+    Args:
+        path: File's path; need not exist.
+
+    Raises:
+        StorageError: It is a folder.
+    """
+    if path.is_dir():
+        raise StorageError(explain_failure(path, IsADirectoryError(errno.EISDIR, "Is a directory")))
+
+
 def explain_os_error(error: OSError) -> str:
     """What any error of the operating system means, in a line: of the path that it names, if it names one.
 

@@ -24,9 +24,10 @@ from drpt.app.sweep import SweepPlan
 from drpt.app.words import word
 from drpt.files import append_line, remove_parts
 from drpt.interruption import Interrupted
-from drpt.storage import require_folder
+from drpt.storage import require_file, require_folder
 
 _log = logging.getLogger(__name__)
+_HYDRAS_LOG = "train.log"  # see conf/train.yaml
 
 
 def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
@@ -55,7 +56,8 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
             ask(["-m", *(said.spelled.text for said in command)])
         return folder
     for name in plan.names:
-        require_folder(folder / name)  # Hydra makes them, and stumbles
+        require_folder(folder / name)  # Hydra makes them, and stumbles, as over its own file in there
+        require_file(folder / name / _HYDRAS_LOG)
     finished = {name: spec for name, spec in plan.specs.items() if is_finished(folder / name)}
     if prepared.is_sweep:
         _say(console, plan, num_finished=len(finished))

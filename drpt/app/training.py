@@ -159,6 +159,8 @@ def _fit(assembly: Assembly, parts: Parts, data: RunData, config: dict[str, Any]
             use_distributed_sampler=False,
             log_every_n_steps=1,
         )
+        # Lightning's listener would end the run after its last step, also where somebody passes SIGTERM over.
+        trainer._signal_connector.register_signal_handlers = lambda: None
         with farewell(save=lambda: keeper.rescue(trainer), say=lambda: None):
             _run(trainer, assembly, checkpoint)
         selected_step = num_steps if keeper.best_step is None else keeper.best_step

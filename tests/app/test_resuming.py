@@ -125,3 +125,15 @@ def test_samples_survive_a_kill_after_the_last_step(tmp_path, drpt):
     assert status == 0, text
     assert len(json.loads((folder / "samples.json").read_text())) == 4
     assert losses(folder) == measured
+
+
+def test_a_folder_in_the_logs_place_is_named(drpt):
+    words = (*WORDS, "trainer.max_steps=1", "evaluation.num_generate=0")
+    status, text = drpt("train", *words)
+    assert status == 0, text
+    log = only_run("again") / "train.log"
+    log.unlink()
+    log.mkdir()
+    status, text = drpt("train", *words)
+    assert status == 2
+    assert "train.log: a folder stands where a file should be" in text
