@@ -4,6 +4,7 @@ import pytest
 
 from drpt.files import write_atomically
 from drpt.metrics import read_metrics
+from drpt.storage import StorageError
 
 
 def test_a_line_cut_by_an_interruption_is_left_out(tmp_path):
@@ -25,6 +26,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match="disk full"):
         write_atomically(path, "new")
     assert path.read_text() == "old"

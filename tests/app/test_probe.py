@@ -188,7 +188,7 @@ def test_exact_probe_is_near_the_sketched_one(drpt):
     [
         (("--draws", "15"), "15 must be even"),
         (("data.num_targt=3",), "Did you mean 'num_target'"),
-        (("run=nowhere",), "run=nowhere: no such folder. Give the folder of one run"),
+        (("run=nowhere",), "run=nowhere: no such folder; give the folder of one run"),
         (("checkpoint=last",), "of which run? Add run=FOLDER"),
         (("run=.", "checkpoint=lst"), "must be first, last, best or the number of a step"),
         (("run=",), "run=: give run= once, with a value"),

@@ -84,15 +84,14 @@ def test_a_trained_run_whose_cleaning_up_fails_is_finished(drpt, monkeypatch):
     def fail(*_, **__):
         raise StorageError("last.ckpt: the disk or your quota is full")
 
-    monkeypatch.setattr(checkpoint_files, "drop_optimizer_state", fail)
-    status, text = drpt("train", *WORDS, "trainer.max_steps=4")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_files, "drop_optimizer_state", fail)
+        status, text = drpt("train", *WORDS, "trainer.max_steps=4")
     assert status == 0, text
     assert "is finished; its checkpoints keep the optimizer's state: last.ckpt: the disk" in told(text)
     folder = only_run("full")
     assert summary_of(".")["status"] == "finished"
     assert (folder / "checkpoints" / "previous.ckpt").exists()
-    monkeypatch.undo()
-    os.chdir(folder.parent.parent.parent)
     status, text = drpt("train", *WORDS, "trainer.max_steps=4")
     assert "finished already" in text
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.ckpt"}, "what was left over is done"

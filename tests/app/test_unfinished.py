@@ -181,7 +181,7 @@ def test_outcomes_say_what_is_missing_and_are_shown_where_they_cannot_be_written
     assert status == 1
     for word in (f"four: 3 of 4 jobs finished; {count}", *words, "left out, with one finished run: full"):
         assert word in out
-    assert err.strip().endswith("runs/four/outcome.png cannot be written: it is a folder where a file should be; move it away")
+    assert "runs/four/outcome.png: a folder stands where a file should be. Move it away" in err
     record = json.loads((sweep / "outcome.json").read_text())
     assert sorted(record["jobs"].values()) == ["failed", *["finished"] * 3]
 

@@ -13,7 +13,7 @@ OPTIONS = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
 def spec(**changes):
     defaults = {
         "name": "test",
-        "source": None,
+        "source": {"_target_": "none"},
         "num_target": 16,
         "num_general": 60,
         "num_eval": 40,

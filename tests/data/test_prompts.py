@@ -31,7 +31,7 @@ PROMPT_TOKENS = len(encode_chat(TOKENIZER, example(0).messages)[2])
 def prompts(drawn=None, *, max_length=PROMPT_TOKENS + 8, max_new_tokens=8, num_prompts=3, target_rows=2, seed=0):
     spec = DataSpec(
         name="test",
-        source=None,
+        source={"_target_": "none"},
         num_target=4,
         num_general=None,
         num_eval=3,
@@ -137,7 +137,7 @@ def test_a_template_that_refuses_an_example_names_it():
     drawn = pools(general=[Example(messages=messages, source="a.jsonl:7")] * 3)
     spec = DataSpec(
         name="test",
-        source=None,
+        source={"_target_": "none"},
         num_target=4,
         num_general=None,
         num_eval=3,
