@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from hydra import main as hydra_main
 from hydra import version
 from hydra._internal.callbacks import Callbacks
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
@@ -19,6 +18,7 @@ from drpt.app.job import run_job
 from drpt.app.paths import config_folder
 from drpt.app.sweep_clock import SweepClock
 
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 _NAME = "train"  # of conf/train.yaml, and of a run in Hydra's logs
 
 
@@ -54,7 +54,7 @@ def run_jobs(words: Sequence[str], jobs: Sequence[Sequence[str]], *, num_finishe
             hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
             task_function=run_job,
         )
-        if isinstance(launcher, BasicLauncher):
+        if config.hydra.launcher["_target_"] == BASIC_LAUNCHER:  # not by its class, which Hydra's search for plugins loads anew
             clock = SweepClock(len(jobs), num_finished=num_finished)
             for number, job in enumerate(jobs):
                 with clock.job(number):

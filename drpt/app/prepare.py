@@ -16,6 +16,7 @@ from drpt.app.compose import check_composition, compose
 from drpt.app.config import plain_config, resolve
 from drpt.app.errors import ConfigError
 from drpt.app.groups import compose_groups
+from drpt.app.hydra_run import BASIC_LAUNCHER
 from drpt.app.machine import check_accelerator
 from drpt.app.planning_progress import watched
 from drpt.app.schema import RunSpec
@@ -25,8 +26,7 @@ from drpt.run_identity import job_name, point_of
 MULTIRUN = {"-m", "--multirun"}
 # Hydra's options that ask about the configuration and train nothing.
 QUESTIONS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
-_PLUGINS = "hydra._internal.core_plugins"
-_BASIC_SWEEPER, _BASIC_LAUNCHER = f"{_PLUGINS}.basic_sweeper.BasicSweeper", f"{_PLUGINS}.basic_launcher.BasicLauncher"
+_BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +140,6 @@ def _check_alone() -> None:
 
 
 def _check_machine(base: DictConfig, specs: Iterable[RunSpec]) -> None:
-    if base.hydra.launcher["_target_"] == _BASIC_LAUNCHER:  # else it may be another machine that runs them
+    if base.hydra.launcher["_target_"] == BASIC_LAUNCHER:  # else it may be another machine that runs them
         for spec in specs:
             check_accelerator(spec)
