@@ -31,7 +31,7 @@ _ID_FILE = "wandb_id.txt"
 _ID = re.compile(r"[0-9a-z]{8,64}")
 _LONGEST_TAG = 64
 _INIT_SECONDS = 30.0  # a server that has not answered by then is out of reach
-_TRIES = 20  # a second each, to have the id of a run again that could not be started online
+_TRIES = 10  # a second each, to have the id of a run again that could not be started online
 _STEP = "trainer/global_step"  # the x-axis
 
 
@@ -191,7 +191,16 @@ def start_tracking(
         if spec.logger.mode != "auto" or not is_online:
             raise
         _log.warning("W&B cannot be reached (%s); this run is kept offline: send it later with `wandb sync`", error)
-        run = _once_the_attempt_has_ended(lambda: start(online=False))
+        try:
+            run = _once_the_attempt_has_ended(lambda: start(online=False))
+        except Exception as held:  # W&B's own kinds differ
+            if not _is_held(held):
+                raise
+            _log.warning("W&B's own process still holds the run's id; this piece of it is kept as a run of its own")
+            _remove_pieces(folder, run_id, None)
+            run_id = uuid4().hex[:12]
+            write_atomically(folder / _ID_FILE, run_id)
+            run = start(online=False)
     run.define_metric(_STEP)
     run.define_metric("*", step_metric=_STEP, step_sync=True)
     mirror = WandbMirror(run)
@@ -222,11 +231,15 @@ def _once_the_attempt_has_ended(start: "Callable[[], wandb.Run]") -> "wandb.Run"
         try:
             return start()
         except Exception as error:  # W&B's own kinds differ
-            if "in use" not in str(error):
+            if not _is_held(error):
                 raise
             time.sleep(1.0)
     wandb.teardown()
     return start()
+
+
+def _is_held(error: Exception) -> bool:
+    return "in use" in str(error)
 
 
 def _id_of(folder: Path) -> str:
@@ -244,10 +257,10 @@ def _id_of(folder: Path) -> str:
     return run_id
 
 
-def _remove_pieces(folder: Path, run_id: str, own: Path) -> None:
+def _remove_pieces(folder: Path, run_id: str, own: Path | None) -> None:
     """Remove what earlier attempts have left to be sent: the new file, or the server, has all of it."""
     for piece in (folder / "wandb").glob(f"offline-run-*-{run_id}"):
-        if piece.resolve() != own.resolve():
+        if own is None or piece.resolve() != own.resolve():
             shutil.rmtree(piece, ignore_errors=True)
 
 
