@@ -121,7 +121,7 @@ def checked_config(config: object) -> dict[str, Any]:
         config: As read.
 
     Returns:
-        The same.
+        The configuration, unchanged.
 
     Raises:
         FileFaultError: A section, the seed or a name is missing or of another kind, or nothing is known of the task.
@@ -152,7 +152,7 @@ def checked_summary(summary: object) -> dict[str, Any]:
         summary: As read.
 
     Returns:
-        The same.
+        The summary, unchanged.
 
     Raises:
         FileFaultError: Something is missing or of another kind.
@@ -179,7 +179,7 @@ def checked_mapping(value: object) -> dict[str, Any]:
         value: As read.
 
     Returns:
-        The same.
+        The mapping, unchanged.
 
     Raises:
         FileFaultError: It is something else.
@@ -194,7 +194,7 @@ def checked_metrics(lines: Sequence[object]) -> list[dict[str, Any]]:
         lines: As read.
 
     Returns:
-        The same.
+        The lines of metrics, unchanged.
 
     Raises:
         FileFaultError: A line is something else.
@@ -210,7 +210,7 @@ def checked_samples(samples: object) -> list[dict[str, Any]]:
         samples: As read.
 
     Returns:
-        The same.
+        The samples, unchanged.
 
     Raises:
         FileFaultError: It is no list, or an entry is something else.
@@ -234,7 +234,7 @@ def checked_outcomes(outcomes: object) -> list[dict[str, Any]]:
         outcomes: As read.
 
     Returns:
-        The same.
+        The outcomes, unchanged.
 
     Raises:
         FileFaultError: It is no list, or an entry is something else.

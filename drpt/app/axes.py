@@ -118,7 +118,7 @@ def job_words(values: Sequence[Said]) -> tuple[str, ...]:
     """The words of one job.
 
     Args:
-        values: One of each axis.
+        values: The job's words: one value of each axis, in the axes' order.
 
     Returns:
         Words in Hydra's grammar.

@@ -54,7 +54,7 @@ def compose(command: Sequence[Said]) -> Composition:
     """Compose the configuration of a command.
 
     Args:
-        command: Of one value a word.
+        command: Words of one run: each gives its option a single value.
 
     Returns:
         The configuration and the faults of its words.
@@ -104,7 +104,7 @@ def apply(said: Said, config: DictConfig) -> None:
     """Set what a word says.
 
     Args:
-        said: Of one value, not about a group.
+        said: Word that gives a single value to an option; not a choice in a group.
         config: Changed in place; as it was where the word is refused.
 
     Raises:

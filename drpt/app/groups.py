@@ -92,7 +92,7 @@ def globbed(word: Word, pattern: Glob, names: Sequence[str]) -> tuple[list[str],
 
     Args:
         word: As typed.
-        pattern: Of the names.
+        pattern: Pattern that the names must fit.
         names: The choices that exist.
 
     Returns:

@@ -24,7 +24,7 @@ class JobValues:
     in place, one after another, and only they and what refers to something else is read again.
 
     Args:
-        axes: Of the sweep.
+        axes: Options of the sweep, each with its values.
     """
 
     def __init__(self, axes: Sequence[Axis]) -> None:
@@ -36,7 +36,7 @@ class JobValues:
         """A job's configuration.
 
         Args:
-            job: One value of each axis, in the axes' order.
+            job: The job's words: one value of each axis, in the axes' order.
 
         Returns:
             Plain values, interpolations resolved, that the next call may share parts with; and a line for each fault.

@@ -102,7 +102,7 @@ class _Planner:
     """Looks at jobs and remembers what is wrong.
 
     Args:
-        axes: Of the sweep.
+        axes: Options of the sweep, each with its values.
     """
 
     def __init__(self, axes: Sequence[Axis]) -> None:
@@ -116,7 +116,7 @@ class _Planner:
         """Check a job.
 
         Args:
-            job: One value of each axis.
+            job: The job's words: one value of each axis, in the axes' order.
 
         Returns:
             Its name, its point and its specification; None where it is left out, or faulty, which is remembered.
