@@ -4,9 +4,10 @@ import json
 import os
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from drpt.storage import storing
 
@@ -26,14 +27,33 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Raises:
         StorageError: It cannot be written; what was there before is still there.
     """
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path, *, before: Callable[[], None] = lambda: None) -> Iterator[BinaryIO]:
+    """Write a file beside its place, bring it to the disk, and rename it.
+
+    Args:
+        path: Destination; its folder is made if needed.
+        before: Called when the new file is on the disk and has not its name yet.
+
+    Yields:
+        The file beside, open to be written.
+
+    Raises:
+        StorageError: It cannot be written; what was there before is still there.
+    """
     half = path.with_name(f".{path.name}.{_host()}.{os.getpid()}{PART}")
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with half.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
+            before()
             os.replace(half, path)
         except BaseException:
             with suppress(OSError):

@@ -17,7 +17,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
-from drpt.files import PART, sync_folder
+from drpt.files import PART, replacing, sync_folder
 from drpt.journal import State, fault
 from drpt.modules.update_watch import num_non_finite
 from drpt.storage import storing
@@ -82,22 +82,13 @@ def save_durably(content: Mapping[str, Any], path: Path, *, keeps_previous: bool
     Raises:
         StorageError: It cannot be written; an older one is as it was.
     """
-    half = path.with_name(f".{path.name}{PART}")
-    with storing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with half.open("wb") as file:
-                torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            if keeps_previous and path.exists():
-                _keep(path, path.with_name(PREVIOUS))
-            os.replace(half, path)
-        except BaseException:
-            with suppress(OSError):
-                half.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+
+    def keep() -> None:
+        if keeps_previous and path.exists():
+            _keep(path, path.with_name(PREVIOUS))
+
+    with replacing(path, before=keep) as file:
+        torch.save(content, file)
 
 
 def _keep(path: Path, other: Path) -> None:
