@@ -24,3 +24,17 @@ transformers_logging.add_handler(logging.lastResort)
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_this_test_alone():
+    """A command run in this process gives the root logger handlers; their streams are closed when its test ends.
+
+    Under CI (the variable) transformers sends its words to the root logger, too.
+    """
+    before = logging.root.handlers[:]
+    yield
+    for handler in logging.root.handlers[:]:
+        if handler not in before:
+            logging.root.removeHandler(handler)
+            handler.close()
