@@ -13,16 +13,17 @@ from drpt.data.fingerprint import source_fingerprint
 from drpt.data.pools import Pools, draw_pools
 from drpt.data.source import Source
 from drpt.files import write_atomically
-from drpt.models.fingerprint import files_fingerprint, model_fingerprints, paths_fingerprint
+from drpt.models.fingerprint import files_fingerprint, model_fingerprints, named_model_fingerprint, paths_fingerprint
 
 # Entries of data.json, and what is said of one that differs.
 _SAID = {
-    "fingerprint": "its examples are others (data.source)",
-    "source": "the data that it draws from are others (data.source)",
-    "tokenizer": "the tokenizer or the chat template is another (model.name)",
-    "model": "the model's weights or configuration are others (model.name)",
-    "adapter": "the adapter is another (finetune.adapter)",
-    "reward": "files that the reward or a judge is made of are others (reward.*)",
+    "fingerprint": "its examples differ (data.source)",
+    "source": "the data that it draws from differ (data.source)",
+    "tokenizer": "the tokenizer or the chat template differs (model.name)",
+    "model": "the model's weights or configuration differ (model.name)",
+    "adapter": "the adapter differs (finetune.adapter)",
+    "reward": "files that the reward or a judge is made of differ (reward.*)",
+    "reward_models": "models that the reward or a judge is made of differ (reward.*)",
 }
 
 
@@ -93,7 +94,8 @@ class DrawnBefore:
 
 def _of_files(spec: RunSpec) -> dict[str, str | None]:
     reward = [] if spec.reward is None else [spec.reward.terms, spec.reward.judges]
-    return model_fingerprints(spec.model, spec.finetune) | {"reward": _of_named_files(reward)}
+    prints = {"reward": _of_named_files(reward), "reward_models": _of_named_models(reward)}
+    return model_fingerprints(spec.model, spec.finetune) | prints
 
 
 def check_data_are_the_same(folder: Path, found: Mapping[str, str | None], recorded: Mapping[str, Any] | None = None) -> None:
@@ -135,6 +137,23 @@ def _of_named_files(node: object) -> str | None:
     """A checksum of the files and folders that a part of a configuration names; None where it names none."""
     prints = [_of_path(path) for path in _paths(node)]
     return "-".join(filter(None, prints)) or None
+
+
+def _of_named_models(node: object) -> str | None:
+    """A checksum of the models that a part of a configuration names by ``model``, beside ``revision``; None for none."""
+    prints = [print_ for model, revision in _models(node) if (print_ := named_model_fingerprint(model, revision)) is not None]
+    return "-".join(prints) or None
+
+
+def _models(node: object) -> Iterator[tuple[str, str | None]]:
+    if isinstance(node, Mapping):
+        if isinstance(node.get("model"), str):
+            yield node["model"], node.get("revision")
+        for value in node.values():
+            yield from _models(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _models(value)
 
 
 def _of_path(path: Path) -> str | None:
