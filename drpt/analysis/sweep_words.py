@@ -56,6 +56,9 @@ def ways_out(sweep: Sweep) -> list[str]:
     is_run = [job.name for job in sweep.jobs] == [sweep.name]
     folder = sweep.folder.parent if is_run and not (sweep.folder / sweep.name).exists() else sweep.folder
     command = f"`drpt resume {shlex.quote(str(folder))}`"
+    if is_run and not sweep.is_resumable:
+        way = "This is one run without its sweep: `drpt resume` goes on with it in the folder of its sweep."
+        return [way] if sweep.unfinished else []
     if not sweep.is_resumable:
         command = f"the sweep's own command, repeated with sweep={sweep.name}, since none is recorded here,"
     ways = []

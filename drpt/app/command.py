@@ -122,7 +122,7 @@ def _read_base(word: Word, table: Mapping[str, Sequence[str]], *, is_sweep: bool
                 f"{word.shown}: runs_folder=… and sweep=… say where results go, and -m that there are several jobs."
             )
         if word.key == "hydra":
-            raise ConfigError(f"{word.shown}: hydra is a section; its options have names of their own, hydra.….")
+            raise ConfigError(f"{word.shown}: hydra is a section: set one of its options instead.")
         if word.key.startswith("hydra.") and is_unknown_to_hydra(word.key):
             raise ConfigError(f"{word.shown}: Hydra has no such option.")
         return _read(word, Kind(), is_sweep=is_sweep)
