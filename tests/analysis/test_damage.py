@@ -368,15 +368,29 @@ def test_many_jobs_are_named_up_to_a_dozen(sweep):
     assert not any("\n" in line for line in lines)
 
 
-@pytest.mark.parametrize(
-    "record", ['{"folder": "/", "words": []}\n', '{"fold', "[]\n", '{"jobs": {"a": 1}}\n', '{"jobs": ["a"]}\n', ""]
-)
-def test_a_record_without_jobs_leaves_missing_ones_unknown(sweep, record):
-    (sweep / "commands.jsonl").write_text(record)
+def test_a_record_of_an_earlier_version_leaves_missing_jobs_unknown(sweep):
+    (sweep / "commands.jsonl").write_text('{"folder": "/", "words": []}\n')
     shutil.rmtree(sweep / DAMAGED)
     assert counts_of(read_sweep(sweep)) == "rl: 3 jobs finished; how many there should be is not recorded"
+    assert read_sweep(sweep).is_complete
     _say(sweep / "full-None-0", status="failed", error="no")
     assert "Jobs that never began are not known" in lines_below(read_sweep(sweep))[-1]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"fold', "[]", '{"words": [], "jobs": {"a": 1}}', '{"words": [], "jobs": ["a"]}', "\0\0", ""]
+)
+def test_a_damaged_record_is_named_and_its_whole_lines_count(sweep, line):
+    path = sweep / "commands.jsonl"
+    record = path.read_text() if line else ""
+    path.write_text(f"{line}\n{record}" if line else "")
+    shutil.rmtree(sweep / DAMAGED)
+    found = read_sweep(sweep)
+    assert not found.is_complete
+    lines = "\n".join(lines_below(found))
+    assert f"{path} is {'damaged: 1 of its 2 lines' if line else 'empty'}; jobs that never began may not be known." in lines
+    assert ("3 of 4 jobs finished; 1 missing" if line else "3 jobs finished; how many there should be cannot be read") in lines
+    assert "earlier version" not in lines
 
 
 def test_a_sweep_none_of_whose_jobs_began_has_them_missing(tmp_path):
