@@ -139,6 +139,7 @@ def test_what_a_scorer_gives_to_nonsense_is_nothing(term, family, text, outcomes
     assert verdict.outcome in outcomes
 
 
+@pytest.mark.long  # starts reasoning-gym three times
 def test_a_scorer_that_takes_too_long_costs_one_answer(monkeypatch):
     term = ReasoningReward(partial=True, extract="whole")
     term._scores = ReasoningScores(0.5)
