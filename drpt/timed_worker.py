@@ -71,9 +71,11 @@ class TimedWorker:
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             self._end()
             self._owner = os.getpid()
-            # No thread pools and no device for a process that compares fractions.
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-            command = [sys.executable, "-m", self._module, str(_START_SECONDS + 2 * self._timeout_seconds)]
+            # No thread pools and no device for a process that compares fractions; the same modules as here, wherever it starts,
+            # and none that happen to lie in the current folder (-P).
+            path = os.pathsep.join(place or os.getcwd() for place in sys.path)
+            environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
+            command = [sys.executable, "-P", "-m", self._module, str(_START_SECONDS + 2 * self._timeout_seconds)]
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,

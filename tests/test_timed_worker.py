@@ -37,6 +37,12 @@ def test_questions_are_answered_by_one_process(worker):
     assert worker.process_id == pid
 
 
+def test_it_has_the_modules_of_whoever_asks(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    assert TimedWorker(MODULE, 20.0).ask({"say": 1}) == 1
+
+
 def test_what_a_handler_prints_is_no_answer(worker):
     assert worker.ask({"say": 1, "print": '"no"'}) == 1
     assert worker.ask({"say": 2}) == 2
@@ -115,5 +121,5 @@ def test_what_kills_the_process_every_time_is_a_crash(worker):
 
 def test_one_that_does_not_start_says_how_to_see_why(monkeypatch):
     monkeypatch.setattr(timed_worker.sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match=r"does not start: try `/bin/false -m tests\.slow_answers"):
+    with pytest.raises(RuntimeError, match=r"does not start: try `/bin/false -P -m tests\.slow_answers"):
         TimedWorker(MODULE, 1.0).ask({})

@@ -1,6 +1,5 @@
 """Mathematical answers: worked values, what has no time limit of its own, and texts that are anything."""
 
-import gc
 import os
 import signal
 import threading
@@ -113,16 +112,6 @@ def test_what_takes_too_long_is_counted_apart_and_the_next_is_judged():
         assert not is_alive(pids[-1])
         assert outcomes(brief, answer("8"), answer("7")) == ["correct", "wrong"]
     assert len({*pids, brief._judge.worker.process_id}) == 3
-
-
-def test_no_process_is_left_behind():
-    brief = MathReward(requires_box=False, timeout_seconds=0.5, unreadable="error")
-    outcomes(brief, answer("8"), answer(ENDLESS[0]), answer("8"))
-    pid = brief._judge.worker.process_id
-    assert is_alive(pid)
-    del brief
-    gc.collect()
-    assert not is_alive(pid)
 
 
 def test_a_killed_judge_is_started_anew(term):

@@ -25,6 +25,10 @@ _MAX_CHARACTERS = 5_000
 _MAX_ITEMS = 200
 
 
+class _UnreadableError(ValueError):
+    """A part of several is no value."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
     """A rational number, exact."""
@@ -83,6 +87,7 @@ class Formula:
 
 Value = Number | Several | Equation | InBase | Words | Formula
 
+_BRACKET = re.compile(r"\\?[{}]|[()\[\]]")
 _THOUSANDS = re.compile(r"(?<![\d.,a-zA-Z])([1-9]\d{0,2}(?:,\d{3})+)(?!\d)(?!,\d)")
 _DECIMAL = re.compile(r"[-+]?(\d*)\.(\d+)")
 _IN_BASE = re.compile(r"(-?[0-9A-Fa-f]+)\s*_\s*(?:\{\s*)?(?:\\text\{\s*)?(\d{1,2}|two|three|five|eight|ten|sixteen)(?:\s*\})*")
@@ -123,7 +128,7 @@ def read(text: str, *, is_marked: bool) -> Value | None:
         return None
     try:
         return _read(normal(text), is_marked)
-    except TooLargeError:
+    except (TooLargeError, _UnreadableError):
         return None
 
 
@@ -151,36 +156,44 @@ def _read(text: str, is_marked: bool) -> Value | None:
 
 
 def _several(text: str, is_marked: bool) -> Value | None:
+    if re.search(r"\\(?:cup|cap|setminus)(?![a-zA-Z])", text):
+        return None
     if "\\pm" in text and not re.search(r"[,;]", text):
         signs = [re.sub(r"\\pm(?![a-zA-Z])", sign, text) for sign in "+-"]
         return _items("", [re.sub(r"^\s*\+", "", one) for one in signs], text, is_marked)
-    if text.startswith("\\{") and text.endswith("\\}"):
-        inner = text[2:-2].strip()
-        return _items("{}", _parts(inner, is_within=True) if inner else [], text, is_marked)
-    if text[0] in "([" and text[-1] in ")]" and _closes_at_end(text):
-        parts = _parts(text[1:-1], is_within=True)
-        if len(parts) > 1 or text[0] + text[-1] == "[]":
-            return _items(text[0] + text[-1], parts, text, is_marked)
-    if re.search(r"\\(?:cup|cap|setminus)(?![a-zA-Z])", text):
-        return None
+    is_set = text.startswith("\\{") and text.endswith("\\}")
+    if (is_set or (text[0] in "([" and text[-1] in ")]")) and _closes_at_end(text):
+        kind, inner = ("{}", text[2:-2].strip()) if is_set else (text[0] + text[-1], text[1:-1])
+        parts = _parts(inner, is_within=True) if inner.strip() else []
+        if len(parts) == 1 and kind != "()":
+            item = _read(parts[0].strip(), is_marked)
+            return None if item is None else Several(kind=kind, items=(item,), source=text)
+        if len(parts) != 1:
+            return _items(kind, parts, text, is_marked)
     parts = _parts(text, is_within=False)
     return _items("", parts, text, is_marked) if len(parts) > 1 else None
 
 
-def _items(kind: str, parts: list[str], source: str, is_marked: bool) -> Several | None:
+def _items(kind: str, parts: list[str], source: str, is_marked: bool) -> Several:
+    """Values of the parts; one that cannot be read makes the whole unreadable, and sympy is not to guess at it."""
     if len(parts) > _MAX_ITEMS:
-        return None
-    items = [_read(part.strip(), is_marked) for part in parts]
-    found = [item for item in items if item is not None]
-    return Several(kind=kind, items=tuple(found), source=source) if len(found) == len(items) else None
+        raise _UnreadableError(f"{len(parts)} items")
+    items = []
+    for part in parts:
+        item = _read(part.strip(), is_marked)
+        if item is None:
+            raise _UnreadableError(part)
+        items.append(item)
+    return Several(kind=kind, items=tuple(items), source=source)
 
 
 def _closes_at_end(text: str) -> bool:
+    """Whether the bracket at the beginning is closed by the one at the end."""
     depth = 0
-    for place, sign in enumerate(text):
-        depth += (sign in "([") - (sign in ")]")
+    for bracket in _BRACKET.finditer(text):
+        depth += 1 if bracket[0][-1] in "([{" else -1
         if depth == 0:
-            return place == len(text) - 1
+            return bracket.end() == len(text)
     return False
 
 
