@@ -70,7 +70,7 @@ NO_RESULT: Mapping[str, str] = {
     "rollout.weights_folder": "how the engine is reached",
 }
 
-# Keys that came into being after the first runs, with the value under which a run is what it was without them.
+# Keys that were added later. At the value given here, a run equals one made before the key existed.
 _LATER: Mapping[str, object] = {
     "finetune.adapter": None,
     "finetune.adapter_use": None,

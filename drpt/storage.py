@@ -29,7 +29,7 @@ def storing(path: Path) -> Iterator[None]:
 
     Raises:
         StorageError: The disk is full, the place may not be written to, or something else stands there.
-        RuntimeError: Raised inside, and nothing of torch's writer.
+        RuntimeError: Raised in the body by anything but torch's writer.
     """
     failure = None
     try:

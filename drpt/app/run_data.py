@@ -13,18 +13,19 @@ from drpt.data.fingerprint import source_fingerprint
 from drpt.data.pools import Pools, draw_pools
 from drpt.data.source import Source
 from drpt.files import write_atomically
-from drpt.models.fingerprint import files_fingerprint, model_fingerprints, paths_fingerprint
+from drpt.models.fingerprint import files_fingerprint, model_fingerprints, named_model_fingerprint, paths_fingerprint
 from drpt.rewards.build import build_reference_checks
-from drpt.rewards.references import ReadableSource, require_readable
+from drpt.rewards.references import ChecksReferences, ReadableSource, require_readable
 
 # Entries of data.json, and what is said of one that differs.
 _SAID = {
-    "fingerprint": "its examples are others (data.source)",
-    "source": "the data that it draws from are others (data.source)",
-    "tokenizer": "the tokenizer or the chat template is another (model.name)",
-    "model": "the model's weights or configuration are others (model.name)",
-    "adapter": "the adapter is another (finetune.adapter)",
-    "reward": "files that the reward or a judge is made of are others (reward.*)",
+    "fingerprint": "its examples differ (data.source)",
+    "source": "the data that it draws from differ (data.source)",
+    "tokenizer": "the tokenizer or the chat template differs (model.name)",
+    "model": "the model's weights or configuration differ (model.name)",
+    "adapter": "the adapter differs (finetune.adapter)",
+    "reward": "files that the reward or a judge is made of differ (reward.*)",
+    "reward_models": "models that the reward or a judge is made of differ (reward.*)",
 }
 
 
@@ -57,19 +58,23 @@ def describe_data(spec: RunSpec, source: Source) -> RunData:
     Raises:
         ValueError: The source has too few examples, or the reward cannot read a reference.
     """
-    pools = _draw(spec, source)
+    checks = _reference_checks(spec)
+    pools = _draw(spec, source, checks)
+    for option, term in checks.items():
+        if term.unreadable == "error":
+            require_readable(option, term, [*pools.target, *pools.stopping, *pools.evaluation, *pools.general])
     texts = {"fingerprint": pools.fingerprint, "source": source_fingerprint(source)}
     return RunData(pools=pools, fingerprints=texts | _of_files(spec))
 
 
-def _draw(spec: RunSpec, source: Source) -> Pools:
-    """Draw the pools; references are judged against themselves, and left out or refused where no answer can equal them."""
-    checks = {} if spec.reward is None else build_reference_checks(spec.reward)
+def _reference_checks(spec: RunSpec) -> dict[str, ChecksReferences]:
+    return {} if spec.reward is None else build_reference_checks(spec.reward)
+
+
+def _draw(spec: RunSpec, source: Source, checks: Mapping[str, ChecksReferences]) -> Pools:
+    """Draw the pools, without the examples whose reference no answer can equal where these are to be left out."""
     readable = ReadableSource(source, [term for term in checks.values() if term.unreadable == "drop"])
     pools = draw_pools(readable, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
-    for option, term in checks.items():
-        if term.unreadable == "error":
-            require_readable(option, term, [*pools.target, *pools.stopping, *pools.evaluation, *pools.general])
     return replace(pools, counts=pools.counts | readable.counts)
 
 
@@ -100,13 +105,14 @@ class DrawnBefore:
         reward = None if spec.reward is None else asdict(spec.reward)
         draw = json.dumps([asdict(spec.data), spec.seed, spec.regularizer.stopping_share, reward], sort_keys=True)
         if draw not in self._drawn:
-            self._drawn[draw] = _draw(spec, source).fingerprint
+            self._drawn[draw] = _draw(spec, source, _reference_checks(spec)).fingerprint
         return {"fingerprint": self._drawn[draw], "source": print_of_source} | _of_files(spec)
 
 
 def _of_files(spec: RunSpec) -> dict[str, str | None]:
     reward = [] if spec.reward is None else [spec.reward.terms, spec.reward.judges]
-    return model_fingerprints(spec.model, spec.finetune) | {"reward": _of_named_files(reward)}
+    prints = {"reward": _of_named_files(reward), "reward_models": _of_named_models(reward)}
+    return model_fingerprints(spec.model, spec.finetune) | prints
 
 
 def check_data_are_the_same(folder: Path, found: Mapping[str, str | None], recorded: Mapping[str, Any] | None = None) -> None:
@@ -148,6 +154,23 @@ def _of_named_files(node: object) -> str | None:
     """A checksum of the files and folders that a part of a configuration names; None where it names none."""
     prints = [_of_path(path) for path in _paths(node)]
     return "-".join(filter(None, prints)) or None
+
+
+def _of_named_models(node: object) -> str | None:
+    """A checksum of the models that a part of a configuration names by ``model``, beside ``revision``; None for none."""
+    prints = [print_ for model, revision in _models(node) if (print_ := named_model_fingerprint(model, revision)) is not None]
+    return "-".join(prints) or None
+
+
+def _models(node: object) -> Iterator[tuple[str, str | None]]:
+    if isinstance(node, Mapping):
+        if isinstance(node.get("model"), str):
+            yield node["model"], node.get("revision")
+        for value in node.values():
+            yield from _models(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _models(value)
 
 
 def _of_path(path: Path) -> str | None:

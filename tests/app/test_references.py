@@ -68,6 +68,12 @@ def test_unreadable_references_are_left_out_and_counted():
     assert DrawnBefore().fingerprints(spec)["fingerprint"] == found.fingerprints["fingerprint"]
 
 
+def test_a_finished_run_is_met_again_whatever_its_references():
+    write("general.jsonl", ["Friday", *GOOD[:5]])
+    spec = check_config(compose_run(words()))
+    assert DrawnBefore().fingerprints(spec)["fingerprint"]
+
+
 def test_a_pool_that_becomes_too_small_is_said():
     write("target.jsonl", ["Friday"] * 2 + GOOD[:5])
     with pytest.raises(ValueError, match=r"data\.num_(target|eval)=3: .*distinct target examples"):
