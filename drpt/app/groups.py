@@ -135,9 +135,6 @@ def _composed(words: tuple[str, ...], folder: Path) -> DictConfig:
         raise ConfigError(explain_composition(error)) from error
     except (HydraException, OmegaConfBaseException, AssertionError, ValueError, TypeError, AttributeError, KeyError) as error:
         own = [in_shell(word) for word in words if word.lstrip("+~").startswith("hydra")]
-        said = (
-            f"Hydra cannot use {' '.join(own)} ({explain_composition(error).splitlines()[0]})."
-            if own
-            else explain_composition(error)
-        )
+        fits = "its value is of another kind than that option of Hydra's takes"
+        said = f"Hydra cannot use {' '.join(own)}: {fits}." if own else explain_composition(error)
         raise ConfigError(said) from error
