@@ -76,6 +76,7 @@ _LATER: Mapping[str, object] = {
     "finetune.adapter_use": None,
     "data.source.needs_response": True,
     "reward.judges": {},
+    "reward.terms.correct.unreadable": "error",
 }
 # Keys that were part of folders' names before they were found to change nothing, with the default that they had then.
 _ONCE_IN_NAMES: Mapping[str, object] = {"trainer.checkpoint_every_steps": 50, "trainer.keep_steps": []}

@@ -27,6 +27,7 @@ from drpt.analysis.run import (
 from drpt.analysis.run_files import check_unchanged, checked_config, checked_mapping, checksums_of, read_yaml
 from drpt.app.build_plugins import build_plugins
 from drpt.app.config import check_config, drop_unused_strength, job_folder
+from drpt.app.rollout_rules import rollout_warnings
 from drpt.app.run_data import DataChangedError, DrawnBefore, check_data_are_the_same, describe_data, read_record
 from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
@@ -139,6 +140,8 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
     require_folder(folder / CHECKPOINTS)  # or the first checkpoint would find out
     try:
         with farewell(say=lambda: _note_interruption(folder, started, told())):
+            for warning in rollout_warnings(spec):
+                _log.warning("%s", warning)
             source = build_plugins(spec)
             data = describe_data(spec, source)
             from drpt.app.environment import describe_environment

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from drpt.data.pools import Pools, draw_pools
 from drpt.data.source import Source
 from drpt.files import write_atomically
 from drpt.models.fingerprint import files_fingerprint, model_fingerprints, named_model_fingerprint, paths_fingerprint
+from drpt.rewards.build import build_reference_checks
+from drpt.rewards.references import ChecksReferences, ReadableSource, require_readable
 
 # Entries of data.json, and what is said of one that differs.
 _SAID = {
@@ -54,11 +56,26 @@ def describe_data(spec: RunSpec, source: Source) -> RunData:
         The examples, and the fingerprints.
 
     Raises:
-        ValueError: The source has too few examples.
+        ValueError: The source has too few examples, or the reward cannot read a reference.
     """
-    pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+    checks = _reference_checks(spec)
+    pools = _draw(spec, source, checks)
+    for option, term in checks.items():
+        if term.unreadable == "error":
+            require_readable(option, term, [*pools.target, *pools.stopping, *pools.evaluation, *pools.general])
     texts = {"fingerprint": pools.fingerprint, "source": source_fingerprint(source)}
     return RunData(pools=pools, fingerprints=texts | _of_files(spec))
+
+
+def _reference_checks(spec: RunSpec) -> dict[str, ChecksReferences]:
+    return {} if spec.reward is None else build_reference_checks(spec.reward)
+
+
+def _draw(spec: RunSpec, source: Source, checks: Mapping[str, ChecksReferences]) -> Pools:
+    """Draw the pools, without the examples whose reference no answer can equal where these are to be left out."""
+    readable = ReadableSource(source, [term for term in checks.values() if term.unreadable == "drop"])
+    pools = draw_pools(readable, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+    return replace(pools, counts=pools.counts | readable.counts)
 
 
 class DrawnBefore:
@@ -85,10 +102,10 @@ class DrawnBefore:
             built = build_source(spec.data.source)
             self._sources[key] = built, source_fingerprint(built)
         source, print_of_source = self._sources[key]
-        share = spec.regularizer.stopping_share
-        draw = json.dumps([asdict(spec.data), spec.seed, share], sort_keys=True)
+        reward = None if spec.reward is None else asdict(spec.reward)
+        draw = json.dumps([asdict(spec.data), spec.seed, spec.regularizer.stopping_share, reward], sort_keys=True)
         if draw not in self._drawn:
-            self._drawn[draw] = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share).fingerprint
+            self._drawn[draw] = _draw(spec, source, _reference_checks(spec)).fingerprint
         return {"fingerprint": self._drawn[draw], "source": print_of_source} | _of_files(spec)
 
 
