@@ -48,7 +48,7 @@ def test_one_seed_thrice_is_one_seed(tmp_path, key, values):
     assert row.primary.mean == 1.0, "the one that began first counts"
     (note,) = row_notes([row])
     assert "full-1, full-2" in note
-    assert "seed" in note
+    assert "Seed 0 is represented by the run that began first" in note
 
 
 @pytest.mark.parametrize(("key", "values"), OF_NO_RESULT, ids=[key for key, _ in OF_NO_RESULT])
