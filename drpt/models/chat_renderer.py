@@ -11,6 +11,8 @@ from typing import Any
 Turn = Mapping[str, Any]
 
 _MARKER = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+# Stands for a text whose place is looked for: letters and digits, which no template changes.
+PROBE = "Qz7answer7zQ"
 # By which names templates read the assistant's thoughts, the usual one first.
 _THOUGHTS = ("reasoning_content", "thinking", "reasoning")
 
@@ -55,7 +57,9 @@ class ChatRenderer:
 
     def __init__(self, tokenizer: Any, style: ChatStyle) -> None:  # Any: transformers has no types
         self.tokenizer = tokenizer
-        self._templates: dict[bool, str] = {}  # a tokenizer may have one for conversations with tools
+        # By whether there are tools: a tokenizer may have a template of its own for them.
+        self._templates: dict[bool, str] = {}
+        self._wants_parts: dict[bool, bool] = {}
         self._given: dict[str, Any] = dict(style.options)
         if style.date is not None:
             self._given["strftime_now"] = style.date.strftime
@@ -110,6 +114,20 @@ class ChatRenderer:
             if re.search(rf"(\.|\[\s*['\"]|get\(\s*['\"]|['\"]){key}\b", text):
                 return key
         return _THOUGHTS[0]
+
+    def wants_parts(self, tools: Sequence[Turn]) -> bool:
+        """Whether the template writes a content as a list of parts alone (``[{"type": "text", …}]``), not as a text."""
+        if bool(tools) not in self._wants_parts:
+            parts = [{"type": "text", "text": PROBE}]
+            is_written = [self._writes({"role": "user", "content": content}, tools) for content in (PROBE, parts)]
+            self._wants_parts[bool(tools)] = is_written == [False, True]
+        return self._wants_parts[bool(tools)]
+
+    def _writes(self, turn: Turn, tools: Sequence[Turn]) -> bool:
+        try:
+            return PROBE in self.render([turn], tools, is_prompt=True)
+        except Exception:  # of whatever the template does not take
+            return False
 
     def render(self, turns: Sequence[Turn], tools: Sequence[Turn], *, is_prompt: bool) -> str:
         """The text of a conversation.
