@@ -66,7 +66,7 @@ def _prompt(talk: Conversation, place: int) -> str:
 
 
 def _compare(talk: Conversation, last: int, found: AssistantTurns) -> None:
-    is_there = talk.messages[last].is_learned and len(found.text) > len(found.prompt)
+    is_there = talk.messages[last].is_learned and found.text != found.prompt
     place = place_last(talk, last, found.text, found.prompt) if is_there else None
     found.end = generation_prompt(talk)[1] if place is None else place.end
     found.ending = "" if place is None else found.text[place.own_stop : place.stop].strip()

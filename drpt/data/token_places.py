@@ -1,11 +1,13 @@
 """Tokens of a text and the places where they stand in it, and from places that are learned to a mask over tokens."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from drpt.models.chat_renderer import ChatTemplateError
 
 Place = tuple[int, int]  # characters [start, stop)
+_BYTE = re.compile(r"<0x([0-7][0-9A-F])>")  # a token for a character that the vocabulary lacks; above, parts of one
 
 
 def tokens_of(tokenizer: Any, text: str) -> tuple[list[int], list[Place]]:  # Any: transformers has no types
@@ -16,8 +18,8 @@ def tokens_of(tokenizer: Any, text: str) -> tuple[list[int], list[Place]]:  # An
         text: With the template's special tokens in it.
 
     Returns:
-        Token ids, and the place of each. White space between two tokens belongs to the later one. Tokens that stand for parts
-        of one character have its place; one that stands for no character has an empty place.
+        Token ids, and the place of each. Tokens that stand for parts of one character have its place; one that stands for no
+        character has an empty place.
 
     Raises:
         ChatTemplateError: A tokenizer without places of its own makes tokens that are not found in the text.
@@ -35,8 +37,8 @@ def tokens_of(tokenizer: Any, text: str) -> tuple[list[int], list[Place]]:  # An
     )
     places, done = [], 0
     for start, stop in encoded["offset_mapping"]:
-        # Some tokenizers leave the space before a word out of its place, and give a lone space none.
-        places.append((min(start, done) if text[done:start].isspace() else start, stop))
+        # Some tokenizers leave spaces out of places, so that a lone space has none.
+        places.append((done if start == stop and text[done:start].isspace() else start, stop))
         done = max(done, stop)
     return encoded["input_ids"], places
 
@@ -116,13 +118,14 @@ def _search(tokenizer: Any, text: str, ids: Sequence[int]) -> list[Place]:
     places: list[Place] = []
     done, waiting = 0, 0
     for number, token in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True):
-        shown = added.get(number) or tokenizer.convert_tokens_to_string([token]).strip()
+        byte = _BYTE.fullmatch(token)
+        surface = added.get(number) or (chr(int(byte[1], 16)) if byte else tokenizer.convert_tokens_to_string([token]))
+        shown = surface if surface and text.startswith(surface, done) else surface.strip()
         found = text.find(shown, done) if shown and "\N{REPLACEMENT CHARACTER}" not in shown else -1
-        gap = text[done:found] if found >= 0 else ""
-        if found < 0 or (not waiting and gap.strip()):
+        if found < 0 or (not waiting and text[done:found].strip()):
             waiting += 1
             continue
         places += [(done, found)] * waiting
-        places.append((done if not waiting else found, found + len(shown)))
+        places.append((found, found + len(shown)))
         done, waiting = found + len(shown), 0
     return places + [(done, len(text))] * waiting
