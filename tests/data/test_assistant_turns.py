@@ -143,7 +143,7 @@ class TestThoughts:
     @pytest.mark.parametrize("template", [CHATML, GEMMA, MARKED])
     def test_a_thought_that_is_not_written_is_noted(self, tokenizer, template):
         row = encode(tokenizer, template, USER, Message(role="assistant", content="Hello!", reasoning_content="A greeting."))
-        assert [text.strip() for text in learned(tokenizer, row)][0].startswith("Hello!<|")
+        assert learned(tokenizer, row)[0].startswith("Hello!<|")
         assert "thoughts_lost" in row.notes
 
     def test_a_template_may_read_thoughts_under_another_name(self, tokenizer):
@@ -180,7 +180,7 @@ class TestCalls:
         row = encode(tokenizer, template.replace("call['function']['name']", "''"), USER, call)
         assert isinstance(row, LeftOut)
         assert row.reason == "tool_calls"
-        row = encode(tokenizer, template.replace("call['function']['name']", "''"), USER, call, RESULT, HELLO)
+        row = encode(tokenizer, template, USER, call, RESULT, HELLO)
         assert [text.strip() for text in learned(tokenizer, row)] == ["Hello!<|im_end|>"]
         assert "tool_calls_lost" in row.notes
 
@@ -257,7 +257,7 @@ class TestRefusals:
             (CHATML.replace("m['content']", "m['content'] if m['role'] == 'user' else ''"), "writes an assistant turn 0 times"),
             (CHATML.replace("m['content']", "'> ' + m['content'] + m['content']"), "writes an assistant turn 2 times"),
             (
-                "{% if messages[-1]['role'] == 'assistant' %}{{ messages[-1]['content'] | length }}{% else %}{{ 'none' }}{% endif %}"
+                "{{ messages[-1]['content'] | length if messages[-1]['role'] == 'assistant' else 'none' }}"
                 + CHATML.replace("m['content']", "m['content'] | upper"),
                 "changes the turns before an answer|0 times",
             ),
