@@ -1,6 +1,7 @@
 """Tokens of a text and the places where they stand in it, and from places that are learned to a mask over tokens."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,11 +36,9 @@ def tokens_of(tokenizer: Any, text: str) -> tuple[list[int], list[Place]]:  # An
         return_token_type_ids=False,
         verbose=False,
     )
-    places, done = [], 0
-    for start, stop in encoded["offset_mapping"]:
-        # Some tokenizers leave spaces out of places, so that a lone space has none.
-        places.append((done if start == stop and text[done:start].isspace() else start, stop))
-        done = max(done, stop)
+    places: list[Place] = encoded["offset_mapping"]
+    if any(start == stop for start, stop in places):
+        places = _with_lone_spaces(text, places)
     return encoded["input_ids"], places
 
 
@@ -62,14 +61,14 @@ def mask_of(places: Sequence[Place], learned: Sequence[Place]) -> list[bool]:
     Returns:
         One truth value a token.
     """
-    mask, number = [], 0
-    for start, stop in places:
-        while number < len(learned) and learned[number][1] <= start:
-            number += 1
-        mask.append(number < len(learned) and start < stop and learned[number][0] < stop)
-    for i in range(len(mask) - 2, -1, -1):
-        if places[i][0] == places[i][1]:
-            mask[i] = mask[i + 1]
+    starts, stops = [place[0] for place in places], [place[1] for place in places]
+    mask = [False] * len(places)
+    for begin, end in learned:
+        first = bisect_right(stops, begin)
+        past = bisect_left(starts, end, lo=first)
+        while 0 < first < past and places[first - 1] == (begin, begin):
+            first -= 1
+        mask[first:past] = [True] * (past - first)
     return mask
 
 
@@ -110,6 +109,15 @@ def _decode(tokenizer: Any, ids: Sequence[int]) -> str:
 
 def _squeeze(text: str) -> str:
     return "".join(text.split())
+
+
+def _with_lone_spaces(text: str, places: Sequence[Place]) -> list[Place]:
+    """Some tokenizers leave spaces out of places, so that a lone space has none: it gets the one before where it stands."""
+    found, done = [], 0
+    for start, stop in places:
+        found.append((done if start == stop and text[done:start].isspace() else start, stop))
+        done = max(done, stop)
+    return found
 
 
 def _search(tokenizer: Any, text: str, ids: Sequence[int]) -> list[Place]:

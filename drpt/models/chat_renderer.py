@@ -93,6 +93,10 @@ class ChatRenderer:
         found = [match for match in self._ends.finditer(text) if match.end() == len(text)]
         return found[0].group() if found else ""
 
+    def last_start(self, text: str) -> int:
+        """Where the last special token of a text begins; -1 where it has none."""
+        return max((match.start() for match in self._ends.finditer(text)), default=-1)
+
     def template(self, tools: Sequence[Turn]) -> str:
         """The Jinja text that is used for conversations with these tools."""
         if bool(tools) not in self._templates:
