@@ -90,6 +90,21 @@ class Conversation:
             )
         return parts[0], parts[1]
 
+    def writes_thoughts(self, place: int) -> bool:
+        """Whether the template writes what the assistant thought in a turn, apart from the content or within it; if anything."""
+        message = self.messages[place]
+        inside, marker, rest = message.content.partition("</think>")
+        opened, tag, thought = inside.rpartition("<think>")
+        others = []
+        if (message.reasoning_content or "").strip():
+            others.append(replace(message, reasoning_content=PROBE))
+        if marker and thought.strip():
+            others.append(replace(message, content=f"{opened}{tag}{PROBE}{marker}{rest}"))
+        turns = self._turns
+        return all(
+            PROBE in self._render([*turns[:place], self._turn(other), *turns[place + 1 :]], is_prompt=False) for other in others
+        )
+
     def writes_calls(self, place: int) -> bool:
         """Whether the template writes the tool calls of a turn: each function's name, and another text than without them."""
         text = self.text(place + 1)

@@ -13,6 +13,8 @@ Turn = Mapping[str, Any]
 _MARKER = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 # Stands for a text whose place is looked for: letters and digits, which no template changes.
 PROBE = "Qz7answer7zQ"
+# For measuring lengths of conversations that do not depend on the day: a date that is long in words and numbers.
+SOME_DAY = datetime(2027, 9, 29, 22, 48)  # a Wednesday in September
 # By which names templates read the assistant's thoughts, the usual one first.
 _THOUGHTS = ("reasoning_content", "thinking", "reasoning")
 

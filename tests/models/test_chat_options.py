@@ -24,9 +24,7 @@ def test_options_are_a_mapping():
 
 def test_an_option_that_the_template_does_not_ask_for_is_refused():
     tokenizer = byte_tokenizer()
-    with pytest.raises(
-        ValueError, match=r"model\.chat_template_kwargs\.enable_thinking: the chat template does not ask"
-    ):
+    with pytest.raises(ValueError, match=r"model\.chat_template_kwargs\.enable_thinking: the chat template does not ask"):
         check_options(tokenizer, {"enable_thinking": False})
     tokenizer.chat_template = QWEN3
     check_options(tokenizer, {"enable_thinking": False})
