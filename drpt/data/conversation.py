@@ -91,7 +91,7 @@ class Conversation:
         return parts[0], parts[1]
 
     def writes_thoughts(self, place: int) -> bool:
-        """Whether the template writes what the assistant thought in a turn, apart from the content or within it; if anything."""
+        """Whether the template writes the thoughts of a turn, which stand apart from the content or within it."""
         message = self.messages[place]
         inside, marker, rest = message.content.partition("</think>")
         opened, tag, thought = inside.rpartition("<think>")
