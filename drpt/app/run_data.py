@@ -14,17 +14,20 @@ from drpt.data.fingerprint import source_fingerprint
 from drpt.data.pools import Pools, draw_pools
 from drpt.data.source import Source
 from drpt.files import write_atomically
-from drpt.models.fingerprint import files_fingerprint, model_fingerprints, paths_fingerprint
+from drpt.models.fingerprint import files_fingerprint, model_fingerprints, named_model_fingerprint, paths_fingerprint
+from drpt.rewards.build import build_reference_checks
+from drpt.rewards.references import ChecksReferences, ReadableSource, require_readable
 
 DATE = "date"  # entry of data.json
 # Entries of data.json, and what is said of one that differs.
 _SAID = {
-    "fingerprint": "its examples are others (data.source)",
-    "source": "the data that it draws from are others (data.source)",
-    "tokenizer": "the tokenizer or the chat template is another (model.name)",
-    "model": "the model's weights or configuration are others (model.name)",
-    "adapter": "the adapter is another (finetune.adapter)",
-    "reward": "files that the reward or a judge is made of are others (reward.*)",
+    "fingerprint": "its examples differ (data.source)",
+    "source": "the data that it draws from differ (data.source)",
+    "tokenizer": "the tokenizer or the chat template differs (model.name)",
+    "model": "the model's weights or configuration differ (model.name)",
+    "adapter": "the adapter differs (finetune.adapter)",
+    "reward": "files that the reward or a judge is made of differ (reward.*)",
+    "reward_models": "models that the reward or a judge is made of differ (reward.*)",
 }
 
 
@@ -73,12 +76,27 @@ def describe_data(spec: RunSpec, source: Source) -> RunData:
         The examples, and the fingerprints.
 
     Raises:
-        ValueError: The source has too few examples.
+        ValueError: The source has too few examples, or the reward cannot read a reference.
     """
-    pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+    checks = _reference_checks(spec)
+    pools = _draw(spec, source, checks)
+    for option, term in checks.items():
+        if term.unreadable == "error":
+            require_readable(option, term, [*pools.target, *pools.stopping, *pools.evaluation, *pools.general])
     texts = {"fingerprint": pools.fingerprint, "source": source_fingerprint(source)}
     now = datetime.now().replace(microsecond=0)
     return RunData(pools=pools, fingerprints=texts | _of_files(spec), date=now)
+
+
+def _reference_checks(spec: RunSpec) -> dict[str, ChecksReferences]:
+    return {} if spec.reward is None else build_reference_checks(spec.reward)
+
+
+def _draw(spec: RunSpec, source: Source, checks: Mapping[str, ChecksReferences]) -> Pools:
+    """Draw the pools, without the examples whose reference no answer can equal where these are to be left out."""
+    readable = ReadableSource(source, [term for term in checks.values() if term.unreadable == "drop"])
+    pools = draw_pools(readable, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+    return replace(pools, counts=pools.counts | readable.counts)
 
 
 class DrawnBefore:
@@ -105,16 +123,17 @@ class DrawnBefore:
             built = build_source(spec.data.source)
             self._sources[key] = built, source_fingerprint(built)
         source, print_of_source = self._sources[key]
-        share = spec.regularizer.stopping_share
-        draw = json.dumps([asdict(spec.data), spec.seed, share], sort_keys=True)
+        reward = None if spec.reward is None else asdict(spec.reward)
+        draw = json.dumps([asdict(spec.data), spec.seed, spec.regularizer.stopping_share, reward], sort_keys=True)
         if draw not in self._drawn:
-            self._drawn[draw] = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share).fingerprint
+            self._drawn[draw] = _draw(spec, source, _reference_checks(spec)).fingerprint
         return {"fingerprint": self._drawn[draw], "source": print_of_source} | _of_files(spec)
 
 
 def _of_files(spec: RunSpec) -> dict[str, str | None]:
     reward = [] if spec.reward is None else [spec.reward.terms, spec.reward.judges]
-    return model_fingerprints(spec.model, spec.finetune) | {"reward": _of_named_files(reward)}
+    prints = {"reward": _of_named_files(reward), "reward_models": _of_named_models(reward)}
+    return model_fingerprints(spec.model, spec.finetune) | prints
 
 
 def check_data_are_the_same(folder: Path, found: Mapping[str, str | None], recorded: Mapping[str, Any] | None = None) -> None:
@@ -164,6 +183,23 @@ def _of_named_files(node: object) -> str | None:
     """A checksum of the files and folders that a part of a configuration names; None where it names none."""
     prints = [_of_path(path) for path in _paths(node)]
     return "-".join(filter(None, prints)) or None
+
+
+def _of_named_models(node: object) -> str | None:
+    """A checksum of the models that a part of a configuration names by ``model``, beside ``revision``; None for none."""
+    prints = [print_ for model, revision in _models(node) if (print_ := named_model_fingerprint(model, revision)) is not None]
+    return "-".join(prints) or None
+
+
+def _models(node: object) -> Iterator[tuple[str, str | None]]:
+    if isinstance(node, Mapping):
+        if isinstance(node.get("model"), str):
+            yield node["model"], node.get("revision")
+        for value in node.values():
+            yield from _models(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _models(value)
 
 
 def _of_path(path: Path) -> str | None:
