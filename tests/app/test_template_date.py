@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from drpt.app import run_data
 from drpt.app.run_data import RunData, check_data_are_the_same, read_record, recorded_date, write_record
 from drpt.data import module
 from drpt.data.chat import encode_chat
@@ -104,7 +105,7 @@ def test_a_run_that_goes_on_keeps_its_date_and_another_day_is_no_other_run(tmp_p
     assert again.begun({}, read_record(tmp_path)).date == first
     assert again.begun(begun.remembered, {}).date == first  # as a checkpoint knows it
     assert again.begun({}, {"source": "a"}).date == later  # begun before dates were kept
-    prints = dict.fromkeys(("fingerprint", "source", "tokenizer", "model", "adapter", "reward"), "a")
+    prints = dict.fromkeys(run_data._SAID, "a")
     check_data_are_the_same(tmp_path, prints | {"date": later.isoformat()}, prints | begun.remembered)
 
 
