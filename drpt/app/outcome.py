@@ -23,11 +23,13 @@ from drpt.analysis.sweep_words import lines_below, none_finished, states_of
 from drpt.analysis.table import ZERO_SHOT, row_notes, tabulate
 from drpt.app.replicates import FoundReplicates, LeftOut, Replicates, find_replicates
 from drpt.app.result_files import write_results
+from drpt.app.run_data import read_record, recorded_date
 from drpt.app.schema import RunSpec
 from drpt.data.chat import EncodedExample, encode_examples
 from drpt.evaluation.answer_logits import Piece, answer_logits, answers_of, cut_into_chunks
 from drpt.evaluation.held_out import evaluating
 from drpt.memory import keep_freed_memory, release_memory
+from drpt.models.chat_renderer import ChatStyle
 from drpt.models.load import LoadedModel, apply_finetune, load_model
 from drpt.modules.checkpoint_files import CheckpointError, load_trained
 
@@ -154,8 +156,10 @@ class _HeldOutRows:
 
 def _held_out_rows(loaded: LoadedModel, group: Replicates, device: torch.device) -> _HeldOutRows:
     spec = group.members[0].spec
+    date = recorded_date(read_record(group.members[0].run.folder))
+    style = ChatStyle(date=date, options=spec.model.chat_template_kwargs)
     return _HeldOutRows(
-        examples=encode_examples(loaded.tokenizer, group.held_out, max_length=spec.data.max_length).examples,
+        examples=encode_examples(loaded.tokenizer, group.held_out, max_length=spec.data.max_length, style=style).examples,
         pad_token_id=loaded.tokenizer.pad_token_id,
         batch_rows=spec.evaluation.batch_rows,
         device=device,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from drpt.models.fingerprint import files_fingerprint, model_fingerprints, named
 from drpt.rewards.build import build_reference_checks
 from drpt.rewards.references import ChecksReferences, ReadableSource, require_readable
 
+DATE = "date"  # entry of data.json
 # Entries of data.json, and what is said of one that differs.
 _SAID = {
     "fingerprint": "its examples differ (data.source)",
@@ -39,10 +41,28 @@ class RunData:
 
     pools: Pools
     fingerprints: Mapping[str, str | None]  # by the keys of _SAID; None: there is none, or it is not known
+    date: datetime  # the run's today, for chat templates that ask for it; no fingerprint: another day is not another run
+
+    @property
+    def remembered(self) -> dict[str, str | None]:
+        """What a checkpoint knows of it: fingerprints and date."""
+        return dict(self.fingerprints) | {DATE: self.date.isoformat()}
 
     def record(self) -> dict[str, Any]:  # Any: JSON values
         """The contents of ``data.json``."""
-        return dict(self.fingerprints) | {"left_out": self.pools.counts}
+        return self.remembered | {"left_out": self.pools.counts}
+
+    def begun(self, *records: Mapping[str, Any]) -> "RunData":
+        """The same with the date on which the run began.
+
+        Args:
+            records: Of the run, from a checkpoint or ``data.json``; the first that knows the date counts.
+
+        Returns:
+            With that date; as it is where none knows it.
+        """
+        known = [date for record in records if (date := recorded_date(record)) is not None]
+        return replace(self, date=known[0]) if known else self
 
 
 def describe_data(spec: RunSpec, source: Source) -> RunData:
@@ -64,7 +84,8 @@ def describe_data(spec: RunSpec, source: Source) -> RunData:
         if term.unreadable == "error":
             require_readable(option, term, [*pools.target, *pools.stopping, *pools.evaluation, *pools.general])
     texts = {"fingerprint": pools.fingerprint, "source": source_fingerprint(source)}
-    return RunData(pools=pools, fingerprints=texts | _of_files(spec))
+    now = datetime.now().replace(microsecond=0)
+    return RunData(pools=pools, fingerprints=texts | _of_files(spec), date=now)
 
 
 def _reference_checks(spec: RunSpec) -> dict[str, ChecksReferences]:
@@ -143,6 +164,14 @@ def read_record(folder: Path) -> dict[str, Any]:  # Any: JSON values
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def recorded_date(record: Mapping[str, Any]) -> datetime | None:
+    """The day and time on which a run began, by its record; None where it does not say."""
+    try:
+        return datetime.fromisoformat(record[DATE])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def write_record(folder: Path, found: RunData) -> None:
