@@ -25,7 +25,7 @@ RESULT: Mapping[str, tuple[str, ...]] = {
     "finetune": ("method", "rank", "alpha", "dropout", "target_modules", "default_lr", "adapter", "adapter_use"),
     "data": (
         *("name", "source", "num_target", "num_general", "num_eval", "general_rows", "target_rows", "max_length"),
-        *("packing", "split_seed"),
+        *("packing", "split_seed", "near_duplicates"),
     ),
     "regularizer": (
         *("name", "set", "partition", "score", "strength", "relaxation", "step_size", "auto_memory", "products", "scope"),
@@ -75,6 +75,7 @@ _LATER: Mapping[str, object] = {
     "finetune.adapter": None,
     "finetune.adapter_use": None,
     "data.source.needs_response": True,
+    "data.near_duplicates": 0.7,
     "reward.judges": {},
 }
 # Keys that were part of folders' names before they were found to change nothing, with the default that they had then.

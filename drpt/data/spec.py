@@ -7,6 +7,9 @@ from typing import Any
 from drpt.checks import check_interval
 from drpt.kinds import shown_value
 
+MOST_GENERAL = 10_000  # size of the general pool under num_general=null, where a finite source has more
+NEAR_DUPLICATES = 0.7  # see `drpt.data.near_duplicates`
+
 
 @dataclass(kw_only=True)
 class DataSpec:
@@ -15,13 +18,14 @@ class DataSpec:
     name: str  # the source's name in tables and dashboards
     source: Any  # a node with _target_, built into a drpt.data.source.Source; Any: each source has keys of its own
     num_target: int  # target examples that training may see: the scarce ones
-    num_general: int | None  # size of the general pool; null = all there are
+    num_general: int | None  # size of the general pool; null = all there are, up to MOST_GENERAL
     num_eval: int  # held-out target examples for loss and accuracy
     general_rows: int  # n, general examples a step
     target_rows: int  # m, target examples a step
     max_length: int  # tokens; longer conversations are cut at the end
     packing: bool  # several examples a row, up to max_length tokens, each seen alone
     split_seed: int  # draws the general pool and the evaluation set; the run's seed draws the target examples
+    near_duplicates: float | None = NEAR_DUPLICATES  # Jaccard's index from which on two prompts are too alike; null = any
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -41,6 +45,8 @@ class DataSpec:
             if value is not None:
                 check_interval(f"data.{key}", value, low=1, meaning=meaning)
         check_interval("data.max_length", self.max_length, low=8, meaning="tokens of a conversation")
+        if self.near_duplicates is not None:
+            check_interval("data.near_duplicates", self.near_duplicates, low=0.1, high=1.0, meaning="Jaccard's index")
         check_interval("data.split_seed", self.split_seed, low=0, meaning="a seed")
         if not isinstance(self.source, Mapping):
             raise ValueError(

@@ -98,10 +98,10 @@ class Overlapping:
 def test_versions_of_one_conversation_are_kept_apart():
     sizes = spec(num_target=4, num_eval=2, num_general=None, general_rows=1, target_rows=1)
     pools = draw_pools(Overlapping(), sizes, seed=0, stopping_share=0.5)
-    assert (len(pools.evaluation), len(pools.target), len(pools.stopping), len(pools.general)) == (2, 2, 2, 4)
-    held_out = {example.beginning for example in [*pools.evaluation, *pools.stopping]}
-    assert not held_out & {example.beginning for example in [*pools.general, *pools.target]}
-    assert pools.counts == {"target_held_out": 2, "general_held_out": 4}
+    assert (len(pools.evaluation), len(pools.target), len(pools.stopping), len(pools.general)) == (2, 2, 2, 2)
+    asked = [{example.messages[0].content for example in pool} for pool in (pools.evaluation, pools.target, pools.general)]
+    assert len(set.union(*asked, {example.messages[0].content for example in pools.stopping})) == 8
+    assert pools.counts == {"target_held_out": 2, "general_held_out": 4, "general_in_target": 2}
 
 
 @pytest.mark.parametrize(
