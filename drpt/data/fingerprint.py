@@ -4,8 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
-from drpt.data.example import Example
+from drpt.data.example import Example, Message
 from drpt.data.source import Source
 
 # Generators never end, and repeat themselves from their seeds: so many examples of a stream tell a changed one.
@@ -32,7 +33,7 @@ def source_fingerprint(source: Source) -> str:
 
 
 def example_line(stream: str, example: Example) -> bytes:
-    """What a checksum takes in of an example: its texts.
+    """What a checksum takes in of an example: its texts, and whatever else a template or training makes use of.
 
     Args:
         stream: The stream or pool that the example belongs to.
@@ -41,7 +42,20 @@ def example_line(stream: str, example: Example) -> bytes:
     Returns:
         One JSON value.
     """
-    texts = [[message.role, message.content] for message in example.messages]
+    texts: list[list[Any]] = [_told(message) for message in example.messages]  # Any: JSON values
     if "rejected" in example.payload:  # of preferences
         texts.append(["rejected", str(example.payload["rejected"])])
+    if example.tools:
+        texts.append(["tools", *example.tools])
+    if example.is_plain_text:
+        texts.append(["plain text"])
     return json.dumps([stream, texts]).encode()
+
+
+def _told(message: Message) -> list[Any]:  # Any: JSON values
+    """Role and content, and only then other fields that are there: of examples without them, checksums are as ever."""
+    turn = message.as_template_turn()
+    others = {key: turn[key] for key in turn if key not in {"role", "content"}}
+    if not message.is_learned:
+        others["is_learned"] = False
+    return [message.role, message.content, *([others] if others else [])]

@@ -49,7 +49,7 @@ def test_both_formats_are_read(good):
         ({"messages": ["hello"]}, r"bad\.jsonl:2: field 'messages\[0\]' must be .*, not a string"),
         (
             {"messages": [{"role": "human", "content": "a"}]},
-            r"bad\.jsonl:2: field 'messages\[0\]\.role' is 'human'; it must be one of system, user, assistant",
+            r"bad\.jsonl:2: field 'messages\[0\]\.role' is 'human'; it must be one of system, developer, user, assistant, tool",
         ),
         (
             {"messages": [{"role": "user", "content": "a"}, {"role": "assistant"}]},
