@@ -75,6 +75,7 @@ _LATER: Mapping[str, object] = {
     "finetune.adapter": None,
     "finetune.adapter_use": None,
     "data.source.needs_response": True,
+    "data.source.format": "auto",
     "data.near_duplicates": 0.7,
     "reward.judges": {},
 }

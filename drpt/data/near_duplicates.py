@@ -137,7 +137,7 @@ def shingles(text: str) -> frozenset[Shingle]:
 
 def _asked_text(example: Example) -> str:
     """What is compared of an example: all turns before the last but the system's, or the whole of a plain text."""
-    turns = [message.content for message in example.prompt if message.role != "system"] or [example.response]
+    turns = [message.content for message in example.prompt if message.role not in {"system", "developer"}] or [example.response]
     return normalised("\n".join(turns))
 
 

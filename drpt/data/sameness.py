@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from drpt.data.example import Example, Message
 
 Key = tuple[str, ...]
+_SYSTEM = ("system", "developer")  # roles whose turns make no difference
 
 
 def normalised(text: str) -> str:
@@ -51,7 +52,13 @@ def row_key(example: Example) -> Key:
         Longer than `prompt_key`; rows with the same one are one row written twice.
     """
     rejected = example.payload.get("rejected")
-    return (*prompt_key(example), "response", normalised(example.response), "" if rejected is None else normalised(str(rejected)))
+    response = normalised(spoken(example.messages[-1]))
+    return (*prompt_key(example), "response", response, "" if rejected is None else normalised(str(rejected)))
+
+
+def spoken(turn: Message) -> str:
+    """What a turn says: its content, and the calls of tools in it."""
+    return " ".join([turn.content, *(f"{call.name} {call.arguments}" for call in turn.tool_calls)])
 
 
 def asked_keys(example: Example) -> list[Key]:
@@ -66,7 +73,7 @@ def asked_keys(example: Example) -> list[Key]:
     found = [
         _key(example.messages[:end])
         for end, message in enumerate(example.messages[:-1])
-        if message.role == "assistant" and any(turn.role != "system" for turn in example.messages[:end])
+        if message.role == "assistant" and any(turn.role not in _SYSTEM for turn in example.messages[:end])
     ]
     return [*found, *_expression(example.payload), prompt_key(example)]
 
@@ -104,7 +111,7 @@ class Asked:
 
 
 def _key(turns: Sequence[Message]) -> Key:
-    return tuple(part for turn in turns if turn.role != "system" for part in (turn.role, normalised(turn.content)))
+    return tuple(part for turn in turns if turn.role not in _SYSTEM for part in (turn.role, normalised(spoken(turn))))
 
 
 def _expression(payload: Mapping[str, object]) -> list[Key]:
