@@ -90,8 +90,8 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
 
 def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[Example]]:
     """Examples by kind, more than are needed of some."""
-    source = build_source(spec.data.source)
-    require_responses(source, name=spec.data.name, why="the probe's gradients are of losses on responses")
+    source = build_source(spec.data.node)
+    require_responses(source, name=spec.data.label, why="the probe's gradients are of losses on responses")
     seen: set[tuple[Message, ...]] = set()
     kinds: dict[str, Sequence[Example]] = {}
     spare, seed = 0, spec.seed

@@ -79,9 +79,9 @@ class DrawnBefore:
         Raises:
             ValueError: The source cannot be built, or has too few examples.
         """
-        key = json.dumps(spec.data.source, sort_keys=True)
+        key = json.dumps(spec.data.node, sort_keys=True)
         if key not in self._sources:
-            built = build_source(spec.data.source)
+            built = build_source(spec.data.node)
             self._sources[key] = built, source_fingerprint(built)
         source, print_of_source = self._sources[key]
         share = spec.regularizer.stopping_share

@@ -182,7 +182,7 @@ class _Planner:
     def _build(self, spec: RunSpec) -> None:
         """Build what a job names by classes, and look at its folders, once for all jobs that agree in that."""
         reward = None if spec.reward is None else vars(spec.reward)
-        parts = [vars(spec.task), vars(spec.model), vars(spec.finetune), spec.data.name, spec.data.source, reward]
+        parts = [vars(spec.task), vars(spec.model), vars(spec.finetune), spec.data.label, spec.data.node, reward]
         key = json.dumps(parts, sort_keys=True, default=str)
         if key not in self._built:
             try:

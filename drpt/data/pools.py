@@ -77,13 +77,14 @@ def draw_pools(source: Source, spec: DataSpec, *, seed: int, stopping_share: flo
     drawing = _Drawing(source, spec, seed, unfit)
     num_stopping = round(stopping_share * spec.num_target)
     evaluation = drawing.take("evaluation", source.evaluation(spec.split_seed), spec.num_eval, ())
-    if len(evaluation) < (spec.num_eval if source.is_endless else 1):
+    is_target_endless = drawing.is_endless("target")
+    if len(evaluation) < (spec.num_eval if is_target_endless else 1):
         raise ValueError(drawing.explained("evaluation", _too_few_to_hold_out(spec, len(evaluation))))
     while True:
         target, stopping = drawing.take_target(spec.num_target - num_stopping, num_stopping, evaluation)
         missing = spec.num_target - len(target) - len(stopping)
         # Of a small file, what is left after the target examples is there to measure with.
-        is_shared = not source.is_endless and drawing.counts.get("target_held_out", 0) > 0
+        is_shared = not is_target_endless and drawing.counts.get("target_held_out", 0) > 0
         if not missing or not is_shared or missing >= len(evaluation):
             break
         evaluation = evaluation[: len(evaluation) - missing]
@@ -120,6 +121,11 @@ class _Drawing:
         streams = (source.evaluation(spec.split_seed), source.target(spec.split_seed), source.general(spec.split_seed))
         sample = [example for stream in streams for example in islice(stream, _WORDING)]
         self._wording = None if spec.near_duplicates is None else CommonWording(sample)
+
+    def is_endless(self, pool: str) -> bool:
+        """Whether the stream that a pool is drawn from never ends."""
+        own = self._source.is_endless
+        return own if pool == "general" else bool(getattr(self._source, "is_target_endless", own))
 
     def take_target(self, num_train: int, num_stopping: int, evaluation: list[Example]) -> tuple[list[Example], list[Example]]:
         """Target examples for training and for stopping; one prompt's responses are in one of the two."""
@@ -158,16 +164,21 @@ class _Drawing:
         rows: set[Key] = set()
         prompts: set[Key] = set()
         in_vain = 0
-        while len(taken) < count and (in_vain <= _PATIENCE or not self._source.is_endless):
-            example = next(stream, None)
-            if example is None:
+        verdict: bool | None = None  # whether the last example was taken: mixtures want to know
+        send = getattr(stream, "send", None)
+        while len(taken) < count and (in_vain <= _PATIENCE or not self.is_endless(pool)):
+            try:
+                example = next(stream) if send is None else send(verdict)
+            except StopIteration:
                 break
+            verdict = False
             reason = self._reason(pool, example, rows, asked, near)
             if reason is not None:
                 self._count(f"{pool}_{reason}")
                 in_vain += 1
                 continue
             taken.append(example)
+            verdict = True
             rows.add(row_key(example))
             if (prompt := prompt_key(example)) in prompts:
                 self._count(f"{pool}_same_prompt")  # kept: another response to it
@@ -214,6 +225,8 @@ class _Drawing:
             )
         elif spec.num_general is not None and general < spec.num_general:
             self.chosen.append(f"data.num_general={spec.num_general}: {general} general examples are all that there are.")
+        if general < (spec.num_general or MOST_GENERAL) and (shortage := getattr(self._source, "shortage", None)):
+            self.chosen.append(shortage)
 
     def warnings(self) -> list[str]:
         """What a tenth or more of a pool's examples were lost to."""
