@@ -1,10 +1,29 @@
 """Conversations to tokens through the tokenizer's chat template, with the loss on the assistant's turns alone."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from drpt.data.assistant_turns import PROMPT_DIFFERS, UNENDED, AssistantTurns
+from drpt.data.conversation import Conversation
 from drpt.data.example import Example, Message
+from drpt.data.find_turns import find_assistant_turns, generation_prompt
+from drpt.data.token_places import check_decoding, mask_of, token_ids, tokens_of
+from drpt.models.chat_renderer import ChatRenderer, ChatStyle
+from drpt.models.chat_renderer import ChatTemplateError as ChatTemplateError  # part of what encoding may raise
+
+# Why an example is left out.
+LEFT_OUT = {
+    "empty": "without an answer",
+    "cut": "whose answer lies beyond data.max_length",
+    "weight_zero": 'all of whose turns have "weight": 0',
+    "tool_calls": "whose tool calls the chat template does not write",
+    "refused": "that the chat template refuses",
+    "ambiguous": "in which the assistant's tokens cannot be told apart",
+}
+_OF_TEMPLATE = {"tool_calls", "refused", "ambiguous"}
+_PLAIN = ChatStyle()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,101 +33,216 @@ class EncodedExample:
     example: Example
     token_ids: list[int]  # cut to the maximal length
     loss_mask: list[bool]  # the token is predicted and counts in the loss
-    prompt_ids: list[int]  # everything before the last assistant turn, as generation sees it
+    prompt_ids: list[int]  # what generation is given to answer the last turn
+    end_token_id: int | None = None  # the special token that ends an answer under the template
+    notes: Mapping[str, str] = field(default_factory=dict)  # what has to be said; keys of drpt.data.assistant_turns
+    is_cut: bool = False  # was longer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """An example that cannot be learned."""
+
+    example: Example
+    reason: str  # a key of LEFT_OUT
+    words: str  # what is wrong, and what to do
+    is_cut: bool  # longer than the maximal length
+
+
+class ChatEncoder:
+    """From conversations to tokens.
+
+    Args:
+        tokenizer: Of transformers, with a chat template.
+        max_length: Most tokens of a conversation; more are cut off at the end.
+        style: The date and options that the template is told.
+    """
+
+    def __init__(self, tokenizer: Any, *, max_length: int, style: ChatStyle = _PLAIN) -> None:  # Any: as everywhere
+        self._tokenizer = tokenizer
+        self._max_length = max_length
+        self._renderer = ChatRenderer(tokenizer, style)
+
+    def encode(self, example: Example) -> EncodedExample | LeftOut:
+        """Encode one example.
+
+        Args:
+            example: A conversation with an answer, or a plain text.
+
+        Returns:
+            Its tokens, or why there is nothing to learn of it.
+        """
+        if not example.messages[-1].has_text:
+            return LeftOut(example=example, reason="empty", words="there is no answer", is_cut=False)
+        try:
+            whole = self._plain_text(example) if example.is_plain_text else self._conversation(example)
+        except ChatTemplateError as error:
+            return LeftOut(example=example, reason=error.reason, words=str(error), is_cut=False)
+        is_cut = len(whole.token_ids) > self._max_length
+        if not any(whole.loss_mask):
+            words = 'every assistant turn has "weight": 0, or is changed by the template'
+            return LeftOut(example=example, reason="weight_zero", words=words, is_cut=is_cut)
+        if not any(whole.loss_mask[: self._max_length]):
+            words = f"its answer begins after {whole.loss_mask.index(True)} tokens; raise data.max_length={self._max_length}"
+            return LeftOut(example=example, reason="cut", words=words, is_cut=True)
+        return EncodedExample(
+            example=example,
+            token_ids=whole.token_ids[: self._max_length],
+            loss_mask=whole.loss_mask[: self._max_length],
+            prompt_ids=whole.prompt_ids,
+            end_token_id=whole.end_token_id,
+            notes=whole.notes,
+            is_cut=is_cut,
+        )
+
+    def encode_prompt(self, example: Example) -> EncodedExample:
+        """Encode what generation is given; nothing of it is learned.
+
+        Args:
+            example: A conversation; what its last turn says does not matter.
+
+        Returns:
+            The prompt, which may be longer than the maximal length.
+
+        Raises:
+            ChatTemplateError: The template refuses the turns; or the example is a plain text, without a prompt.
+        """
+        if example.is_plain_text:
+            raise ChatTemplateError("a plain text has no prompt to answer. Take conversations, or task=sft.")
+        prompt, end = generation_prompt(Conversation(self._renderer, example.messages, example.tools))
+        ids = token_ids(self._tokenizer, prompt)
+        return EncodedExample(
+            example=example,
+            token_ids=ids,
+            loss_mask=[False] * len(ids),
+            prompt_ids=ids,
+            end_token_id=self._id_of(end),
+        )
+
+    def _conversation(self, example: Example) -> EncodedExample:
+        found = find_assistant_turns(Conversation(self._renderer, example.messages, example.tools))
+        ids, mask = self._learned(found)
+        prompt_ids = token_ids(self._tokenizer, found.prompt)
+        notes = dict(found.notes)
+        if ids[: len(prompt_ids)] != prompt_ids and example.messages[-1].is_learned:
+            # The same text, in which a token lies across the end of the prompt.
+            notes.setdefault(PROMPT_DIFFERS, "tokens that reach from the prompt into the answer")
+        return EncodedExample(
+            example=example,
+            token_ids=ids,
+            loss_mask=mask,
+            prompt_ids=prompt_ids,
+            end_token_id=self._id_of(found.end),
+            notes=notes,
+        )
+
+    def _learned(self, found: AssistantTurns) -> tuple[list[int], list[bool]]:
+        ids, places = tokens_of(self._tokenizer, found.text)
+        mask = mask_of(places, found.learned)
+        check_decoding(self._tokenizer, found.text, ids, places, mask)
+        if mask:
+            mask[0] = False  # nothing predicts the first token
+        return ids, mask
+
+    def _plain_text(self, example: Example) -> EncodedExample:
+        # As a text of pre-training: begun as the tokenizer begins texts, and ended by the end of text.
+        ids = list(self._tokenizer(example.messages[-1].content, verbose=False)["input_ids"])
+        end = self._tokenizer.eos_token_id
+        if end is not None and ids[-1:] != [end]:
+            ids.append(end)
+        mask = [False] + [True] * (len(ids) - 1)
+        notes = {UNENDED: ""} if end is None else {}
+        return EncodedExample(example=example, token_ids=ids, loss_mask=mask, prompt_ids=[], end_token_id=end, notes=notes)
+
+    def _id_of(self, token: str) -> int | None:
+        return int(self._tokenizer.convert_tokens_to_ids(token)) if token else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedPool:
-    """Examples that have something to learn, and how many were cut or left out."""
+    """Examples that have something to learn, and those that were left out."""
 
     examples: list[EncodedExample]
-    num_truncated: int  # cut to the maximal length; those of them with tokens left to learn are in ``examples``
-    num_empty: int  # left out: no assistant token within the maximal length
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    @property
+    def num_truncated(self) -> int:
+        """Cut to the maximal length; those of them with tokens left to learn are in ``examples``."""
+        return sum(row.is_cut for row in self.examples) + sum(row.is_cut for row in self.left_out)
+
+    @property
+    def num_empty(self) -> int:
+        """Left out: no assistant token within the maximal length."""
+        return sum(row.reason in {"empty", "cut"} for row in self.left_out)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Examples by what happened to them: cut, left out by reason, or with something to be said of them."""
+        reasons = [row.reason for row in self.left_out if row.reason not in {"empty", "cut"}]
+        notes = [note for row in self.examples for note in row.notes]
+        return {"truncated": self.num_truncated, "empty": self.num_empty} | dict(Counter([*reasons, *notes]))
+
+    def require_template(self) -> None:
+        """Refuse a template under which nothing is left.
+
+        Raises:
+            ChatTemplateError: All examples are left out, and the first of them by the template; the message names it.
+        """
+        if self.left_out and not self.examples and self.left_out[0].reason in _OF_TEMPLATE:
+            first = self.left_out[0]
+            raise ChatTemplateError(f"{first.example.source}: {first.words}", reason=first.reason)
 
 
-class ChatTemplateError(ValueError):
-    """The template cannot be used for training; the message says why and what to do."""
-
-
-def encode_chat(tokenizer: Any, messages: Sequence[Message]) -> tuple[list[int], list[bool], list[int]]:
+def encode_chat(
+    tokenizer: Any, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] = (), style: ChatStyle = _PLAIN
+) -> tuple[list[int], list[bool], list[int]]:
     """Tokens of a conversation, and which of them the assistant wrote.
 
-    Every assistant turn is what the template adds to the prompt that generation would see (the end-of-turn token
-    included); it is tokenized by itself, so that training and generation see the same tokens.
+    The text that the template renders is encoded once, so that the ids are those of the tokenizer's own
+    ``apply_chat_template``; see `drpt.data.assistant_turns` for what is learned.
 
     Args:
         tokenizer: Of transformers, with a chat template.
-        messages: The turns; the last is the assistant's, empty where there is only a prompt.
+        messages: The turns; the last is the assistant's, and has a text.
+        tools: JSON schemas of functions that the assistant may call.
+        style: The date and options that the template is told.
 
     Returns:
         Token ids, the loss mask of the same length (its first entry is False: nothing predicts the first token), and the
-        ids before the last assistant turn.
+        ids that generation is given to answer the last turn.
 
     Raises:
-        ChatTemplateError: The template refuses the turns, or rewrites earlier turns when later ones come.
+        ChatTemplateError: The template refuses the turns, does not write them, or the assistant's tokens cannot be told apart.
     """
-    token_ids: list[int] = []
-    loss_mask: list[bool] = []
-    num_prompt_ids = 0
-    done = ""
-    for end, message in enumerate(messages, start=1):
-        if message.role != "assistant":
-            continue
-        prompt = _render(tokenizer, messages[: end - 1], is_prompt=True)
-        turn = _render(tokenizer, messages[:end], is_prompt=False)
-        if end == len(messages) and not message.content.strip() and not turn.startswith(prompt):
-            turn = prompt  # some templates write nothing of an empty turn; the prompt is all there is
-        if not prompt.startswith(done) or not turn.startswith(prompt):
-            raise ChatTemplateError(
-                "the chat template does not keep the text before an assistant turn as it is (some drop earlier thoughts or "
-                "add nothing for a generation prompt), so that the assistant's tokens cannot be told apart. Use examples "
-                "with one assistant turn, or a tokenizer whose template only appends."
-            )
-        written = turn.rstrip()  # the line break after the end-of-turn token is not the assistant's to predict
-        for text, counts in ((prompt[len(done) :], False), (written[len(prompt) :], True)):
-            ids = tokenizer.encode(text, add_special_tokens=False)
-            token_ids += ids
-            loss_mask += [counts] * len(ids)
-            num_prompt_ids = num_prompt_ids if counts else len(token_ids)
-        done = written
-    if loss_mask:
-        loss_mask[0] = False
-    return token_ids, loss_mask, token_ids[:num_prompt_ids]
+    example = Example(messages=tuple(messages), source="", tools=tuple(tools))
+    row = ChatEncoder(tokenizer, max_length=0, style=style)._conversation(example)
+    return row.token_ids, row.loss_mask, row.prompt_ids
 
 
-def _render(tokenizer: Any, messages: Sequence[Message], *, is_prompt: bool) -> str:
-    turns = [{"role": message.role, "content": message.content} for message in messages]
-    try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=is_prompt))
-    except Exception as error:  # a template may raise whatever it likes
-        raise ChatTemplateError(f"the chat template refuses the roles {[m.role for m in messages]}: {error}") from error
-
-
-def encode_examples(tokenizer: Any, examples: Iterable[Example], *, max_length: int) -> EncodedPool:
+def encode_examples(tokenizer: Any, examples: Iterable[Example], *, max_length: int, style: ChatStyle = _PLAIN) -> EncodedPool:
     """Encode a pool, cutting conversations at ``max_length`` tokens.
 
     Args:
         tokenizer: Of transformers, with a chat template.
         examples: Conversations.
         max_length: Most tokens of a conversation; more are cut off at the end.
+        style: The date and options that the template is told.
 
     Returns:
-        The examples that still have an assistant token to learn.
+        The examples that still have an assistant token to learn, and the others with the reason.
 
     Raises:
-        ChatTemplateError: See `encode_chat`; the message names the example.
+        ChatTemplateError: The template can be used for none of the examples; the message names the first.
     """
+    encoder = ChatEncoder(tokenizer, max_length=max_length, style=style)
     encoded: list[EncodedExample] = []
-    num_truncated = num_empty = 0
+    left_out: list[LeftOut] = []
     for example in examples:
-        try:
-            token_ids, loss_mask, prompt_ids = encode_chat(tokenizer, example.messages)
-        except ChatTemplateError as error:
-            raise ChatTemplateError(f"{example.source}: {error}") from error
-        num_truncated += len(token_ids) > max_length
-        token_ids, loss_mask = token_ids[:max_length], loss_mask[:max_length]
-        if not any(loss_mask) or not example.response.strip():
-            num_empty += 1
-            continue
-        encoded.append(EncodedExample(example=example, token_ids=token_ids, loss_mask=loss_mask, prompt_ids=prompt_ids))
-    return EncodedPool(examples=encoded, num_truncated=num_truncated, num_empty=num_empty)
+        row = encoder.encode(example)
+        if isinstance(row, LeftOut):
+            left_out.append(row)
+        else:
+            encoded.append(row)
+    pool = EncodedPool(examples=encoded, left_out=left_out)
+    pool.require_template()
+    return pool

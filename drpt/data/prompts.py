@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from drpt.data.chat import ChatTemplateError, EncodedExample, encode_chat
+from drpt.data.chat import EncodedExample, encode_chat
 from drpt.data.example import Example
 from drpt.data.order import rows_of_step
 from drpt.data.pools import Pools
 from drpt.data.spec import DataSpec
+from drpt.models.chat_renderer import ChatTemplateError
 
 
 class NoUsablePromptError(ValueError):

@@ -1,0 +1,143 @@
+"""One conversation under one template: its texts, whole, up to a turn, or with another answer in place of one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from drpt.data.example import Message
+from drpt.models.chat_renderer import ChatRenderer, ChatTemplateError
+
+_PROBE = "Qz7answer7zQ"  # stands for an answer; letters and digits, which no template changes
+
+
+class Conversation:
+    """Texts of an example's turns.
+
+    Templates differ in what they read; of these, the first that the template takes is used for all texts of an example:
+    arguments of tool calls as a mapping, as transformers documents it, or as JSON text. A developer's turn is a system
+    turn for templates that do not name the role, and thoughts are under the name by which the template reads them.
+
+    Args:
+        renderer: The template.
+        messages: The turns; the last is the assistant's.
+        tools: JSON schemas of functions. Any: JSON values.
+
+    Raises:
+        ChatTemplateError: The template refuses the turns.
+    """
+
+    def __init__(self, renderer: ChatRenderer, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.renderer = renderer
+        self.messages = tuple(messages)
+        self._tools = tools
+        self._arguments_are_text = False
+        try:
+            has_developer = any(message.role == "developer" for message in messages)
+            self.has_replaced_developer = has_developer and not renderer.names_role("developer", tools)
+            thinks = any(message.reasoning_content is not None for message in messages)
+            self._thoughts = renderer.thoughts_key(tools) if thinks else None
+        except Exception as error:  # a tokenizer without a template for these tools
+            raise self._refusal(error) from error
+        self._turns = [self._turn(message) for message in self.messages]
+        if any(message.tool_calls for message in messages):
+            self._settle_arguments()
+
+    @property
+    def has_markers(self) -> bool:
+        """Whether the template marks the assistant's text itself."""
+        return self.renderer.has_markers(self._tools)
+
+    def text(self, count: int | None = None, *, is_prompt: bool = False) -> str:
+        """The text of the first turns.
+
+        Args:
+            count: How many; all if left out.
+            is_prompt: Whether the assistant is to answer next.
+
+        Returns:
+            The template's text.
+
+        Raises:
+            ChatTemplateError: The template refuses the turns.
+        """
+        return self._render(self._turns[:count], is_prompt=is_prompt)
+
+    def with_answer(self, place: int, avoid: str) -> tuple[str, str]:
+        """What the template writes around an answer: texts before and after a plain one in place of a turn.
+
+        Args:
+            place: Of the assistant's turn; what comes after it is left out.
+            avoid: A text that does not hold the plain answer.
+
+        Returns:
+            The text before the answer, which begins with all earlier turns, and the text after it.
+
+        Raises:
+            ChatTemplateError: The template refuses the turns, or does not write the answer once.
+        """
+        answer = _PROBE
+        while answer in avoid:
+            answer += "q"
+        text = self._render([*self._turns[:place], {"role": "assistant", "content": answer}], is_prompt=False)
+        parts = text.split(answer)
+        if len(parts) != 2:
+            raise ChatTemplateError(
+                f"the chat template writes an assistant turn {len(parts) - 1} times, so that the assistant's text cannot be "
+                "told apart. Take another template (model.chat_template=plain).",
+                reason="ambiguous",
+            )
+        return parts[0], parts[1]
+
+    def writes_calls(self, place: int) -> bool:
+        """Whether the template writes the tool calls of a turn: each function's name, and another text than without them."""
+        text = self.text(place + 1)
+        names = [call.name for call in self.messages[place].tool_calls]
+        bare = {key: value for key, value in self._turns[place].items() if key != "tool_calls"}
+        try:
+            is_other = self._render([*self._turns[:place], bare], is_prompt=False) != text
+        except ChatTemplateError:
+            is_other = True
+        return is_other and all(name in text for name in names)
+
+    def marked(self) -> tuple[str, list[tuple[int, int]]]:
+        """The whole text, and the places that the template marks as the assistant's; see `ChatRenderer.render_marked`."""
+        try:
+            return self.renderer.render_marked(self._turns, self._tools)
+        except Exception as error:
+            raise self._refusal(error) from error
+
+    def _render(self, turns: Sequence[Mapping[str, Any]], *, is_prompt: bool) -> str:
+        try:
+            return self.renderer.render(turns, self._tools, is_prompt=is_prompt)
+        except Exception as error:  # a template may raise whatever it likes
+            raise self._refusal(error) from error
+
+    def _settle_arguments(self) -> None:
+        try:
+            self.renderer.render(self._turns, self._tools, is_prompt=False)
+        except Exception:
+            with_mappings = self._turns
+            self._arguments_are_text = True
+            self._turns = [self._turn(message) for message in self.messages]
+            try:
+                self.renderer.render(self._turns, self._tools, is_prompt=False)
+            except Exception:  # its words about the usual form are said
+                self._turns = with_mappings
+
+    def _turn(self, message: Message) -> dict[str, Any]:
+        if message.role == "developer" and self.has_replaced_developer:
+            message = replace(message, role="system")
+        turn = message.as_template_turn()
+        if self._thoughts is not None and "reasoning_content" in turn:
+            turn[self._thoughts] = turn.pop("reasoning_content")
+        if self._arguments_are_text and message.tool_calls:
+            for call in turn["tool_calls"]:
+                arguments = call["function"]["arguments"]
+                if not isinstance(arguments, str):
+                    call["function"]["arguments"] = json.dumps(arguments, ensure_ascii=False)
+        return turn
+
+    def _refusal(self, error: Exception) -> ChatTemplateError:
+        roles = [message.role for message in self.messages]
+        return ChatTemplateError(f"the chat template refuses the roles {roles}: {error}")

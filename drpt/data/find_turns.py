@@ -1,0 +1,93 @@
+"""Which text of a rendered conversation the assistant wrote: what is learned, and what generation is given before it.
+
+A template may mark the assistant's text itself (``{% generation %}``): then its marks hold. Otherwise renderings are compared:
+a turn is what the template adds to the generation prompt of the turns before, up to the special token that ends it. Text that
+it writes between the two whatever the answer is (an empty ``<think></think>``) is in the conversation, and is not learned.
+"""
+
+from drpt.data.assistant_turns import DEVELOPER, PROMPT_DIFFERS, THOUGHTS_LOST, UNENDED, AssistantTurns, difference
+from drpt.data.conversation import Conversation
+from drpt.data.turn_differences import place_earlier, place_last
+from drpt.data.turn_markers import read_markers
+from drpt.models.chat_renderer import ChatTemplateError
+
+
+def find_assistant_turns(talk: Conversation) -> AssistantTurns:
+    """Find what is learned of a conversation.
+
+    Args:
+        talk: Its last turn is the assistant's. Of an empty one, what ends it is found, by which the end of answers is known.
+
+    Returns:
+        The places, and what has to be said.
+
+    Raises:
+        ChatTemplateError: The template refuses the turns, does not write the last one, or the assistant's text cannot be
+            told apart.
+    """
+    last = len(talk.messages) - 1
+    found = AssistantTurns(text=talk.text(), prompt=_prompt(talk, last))
+    if not talk.messages[last].has_text and not found.text.startswith(found.prompt):
+        found.text = found.prompt  # some templates write nothing of an empty turn; the prompt is all there is
+    if talk.has_replaced_developer:
+        found.notes[DEVELOPER] = ""
+    if talk.has_markers and talk.messages[last].has_text:
+        read_markers(talk, found, generation_prompt(talk)[1])
+    else:
+        _compare(talk, last, found)
+    if any(thought not in found.text for thought in _thoughts(talk)):
+        found.notes[THOUGHTS_LOST] = ""
+    return found
+
+
+def generation_prompt(talk: Conversation) -> tuple[str, str]:
+    """What generation is given to answer the last turn, and the special token that ends an answer.
+
+    Args:
+        talk: Its last turn is the assistant's; what it says does not matter.
+
+    Returns:
+        The text, and the token, which is empty where the template has none.
+
+    Raises:
+        ChatTemplateError: The template refuses the turns.
+    """
+    last = len(talk.messages) - 1
+    prompt = _prompt(talk, last)
+    try:
+        return prompt, talk.renderer.end_of_turn(talk.with_answer(last, prompt)[1]).token
+    except ChatTemplateError:  # the prompt is all that is needed
+        return prompt, ""
+
+
+def _prompt(talk: Conversation, place: int) -> str:
+    # Of no turns at all there is no generation prompt; what stands before any answer is the same.
+    return talk.text(place, is_prompt=True) if place else talk.with_answer(0, "")[0]
+
+
+def _compare(talk: Conversation, last: int, found: AssistantTurns) -> None:
+    is_there = talk.messages[last].is_learned and len(found.text) > len(found.prompt)
+    place = place_last(talk, last, found.text, found.prompt) if is_there else None
+    found.end = generation_prompt(talk)[1] if place is None else place.end
+    found.ending = "" if place is None else found.text[place.own_stop : place.stop].strip()
+    if not found.end:
+        found.notes[UNENDED] = ""
+    for earlier in range(last):
+        message = talk.messages[earlier]
+        if message.role == "assistant" and message.is_learned and message.has_text:
+            turn = place_earlier(talk, earlier, found, _prompt(talk, earlier))
+            found.learned += [] if turn is None else [(turn.start, turn.stop)]
+    if place is not None:
+        found.learned.append((place.start, place.stop))
+        if not found.text.startswith(found.prompt) or found.text[len(found.prompt) : place.start].strip():
+            found.notes[PROMPT_DIFFERS] = difference(found.prompt, found.text[: place.start])
+
+
+def _thoughts(talk: Conversation) -> list[str]:
+    """The assistant's thoughts, kept apart or in the content."""
+    thoughts = []
+    for message in talk.messages:
+        if message.role == "assistant":
+            inside, marker, _ = message.content.partition("</think>")
+            thoughts += [message.reasoning_content or "", inside.rpartition("<think>")[2] if marker else ""]
+    return [thought.strip() for thought in thoughts]

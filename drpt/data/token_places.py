@@ -1,0 +1,128 @@
+"""Tokens of a text and the places where they stand in it, and from places that are learned to a mask over tokens."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from drpt.models.chat_renderer import ChatTemplateError
+
+Place = tuple[int, int]  # characters [start, stop)
+
+
+def tokens_of(tokenizer: Any, text: str) -> tuple[list[int], list[Place]]:  # Any: transformers has no types
+    """Encode a rendered conversation as `apply_chat_template` does: once, and without tokens of the tokenizer's own.
+
+    Args:
+        tokenizer: Of transformers.
+        text: With the template's special tokens in it.
+
+    Returns:
+        Token ids, and the place of each. White space between two tokens belongs to the later one. Tokens that stand for parts
+        of one character have its place; one that stands for no character has an empty place.
+
+    Raises:
+        ChatTemplateError: A tokenizer without places of its own makes tokens that are not found in the text.
+    """
+    if not tokenizer.is_fast:
+        ids = token_ids(tokenizer, text)
+        return ids, _search(tokenizer, text, ids)
+    encoded = tokenizer(
+        text,
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    places, done = [], 0
+    for start, stop in encoded["offset_mapping"]:
+        # Some tokenizers leave the space before a word out of its place, and give a lone space none.
+        places.append((min(start, done) if text[done:start].isspace() else start, stop))
+        done = max(done, stop)
+    return encoded["input_ids"], places
+
+
+def token_ids(tokenizer: Any, text: str) -> list[int]:
+    """The ids alone; see `tokens_of`."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return ids
+
+
+def mask_of(places: Sequence[Place], learned: Sequence[Place]) -> list[bool]:
+    """Which tokens are learned: those that stand for at least one learned character.
+
+    A token that lies across the beginning or the end of a learned place is learned, as under the generation markers of
+    transformers: whoever writes the text has to write it. A token without a character goes with the one after it.
+
+    Args:
+        places: Of the tokens, in the order of the text.
+        learned: Places in order, without overlap.
+
+    Returns:
+        One truth value a token.
+    """
+    mask, number = [], 0
+    for start, stop in places:
+        while number < len(learned) and learned[number][1] <= start:
+            number += 1
+        mask.append(number < len(learned) and start < stop and learned[number][0] < stop)
+    for i in range(len(mask) - 2, -1, -1):
+        if places[i][0] == places[i][1]:
+            mask[i] = mask[i + 1]
+    return mask
+
+
+def check_decoding(tokenizer: Any, text: str, ids: Sequence[int], places: Sequence[Place], mask: Sequence[bool]) -> None:
+    """See that the learned tokens are the text that they stand for.
+
+    White space is not compared: some tokenizers write it otherwise.
+
+    Args:
+        tokenizer: Of transformers.
+        text: That was encoded.
+        ids: Its tokens.
+        places: Where they stand.
+        mask: The learned ones.
+
+    Raises:
+        ChatTemplateError: A run of learned tokens decodes to another text.
+    """
+    start = 0
+    while True in mask[start:]:
+        start = mask.index(True, start)
+        stop = mask.index(False, start) if False in mask[start:] else len(mask)
+        covered = text[places[start][0] : max(place[1] for place in places[start:stop])]
+        written = _decode(tokenizer, ids[start:stop])
+        # Lower case, Unicode forms and unknown characters are the tokenizer's business: both ways are compared, then.
+        if written != _squeeze(covered) and written != _decode(tokenizer, token_ids(tokenizer, covered)):
+            raise ChatTemplateError(
+                f"the tokens of the assistant's text {covered[:40]!r} decode to another text ({written[:40]!r}), so that they "
+                "cannot be told from others. Take a tokenizer with a tokenizer.json.",
+                reason="ambiguous",
+            )
+        start = stop
+
+
+def _decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    return _squeeze(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def _squeeze(text: str) -> str:
+    return "".join(text.split())
+
+
+def _search(tokenizer: Any, text: str, ids: Sequence[int]) -> list[Place]:
+    """Places by what each token is as a text, in order; tokens that are no text by themselves share what lies between."""
+    added = {number: token.content for number, token in tokenizer.added_tokens_decoder.items()}
+    places: list[Place] = []
+    done, waiting = 0, 0
+    for number, token in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True):
+        shown = added.get(number) or tokenizer.convert_tokens_to_string([token]).strip()
+        found = text.find(shown, done) if shown and "\N{REPLACEMENT CHARACTER}" not in shown else -1
+        gap = text[done:found] if found >= 0 else ""
+        if found < 0 or (not waiting and gap.strip()):
+            waiting += 1
+            continue
+        places += [(done, found)] * waiting
+        places.append((done if not waiting else found, found + len(shown)))
+        done, waiting = found + len(shown), 0
+    return places + [(done, len(text))] * waiting
