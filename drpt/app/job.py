@@ -20,6 +20,7 @@ from drpt.app.build_plugins import build_plugins
 from drpt.app.config import check_config, drop_unused_strength, job_folder
 from drpt.app.run_data import DrawnBefore, check_data_are_the_same, describe_data
 from drpt.app.schema import RunSpec
+from drpt.data.pool_words import spoken
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.files import remove_parts, write_atomically
 from drpt.interruption import Interrupted, acknowledge, farewell, is_listening, is_stopping, listening, told
@@ -131,6 +132,8 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
         with farewell(say=lambda: _note_interruption(folder, started, told())):
             source = build_plugins(spec)
             data = describe_data(spec, source)
+            for level, line in spoken(data.pools, spec.data):
+                _log.log(level, "%s", line)
             from drpt.app.environment import describe_environment
             from drpt.app.training import train  # torch and all that: not before the data are known to be good
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from drpt.analysis.run import DATA_FILE
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
 from drpt.data.fingerprint import source_fingerprint
-from drpt.data.pools import Pools, draw_pools
+from drpt.data.pools import Pools, Unfit, draw_pools
 from drpt.data.source import Source
 from drpt.files import write_atomically
 from drpt.models.fingerprint import files_fingerprint, model_fingerprints, paths_fingerprint
@@ -39,7 +40,7 @@ class RunData:
 
     def record(self) -> dict[str, Any]:  # Any: JSON values
         """The contents of ``data.json``."""
-        return dict(self.fingerprints) | {"left_out": self.pools.counts}
+        return dict(self.fingerprints) | {"sizes": self.pools.sizes, "left_out": self.pools.counts}
 
 
 def describe_data(spec: RunSpec, source: Source) -> RunData:
@@ -55,7 +56,8 @@ def describe_data(spec: RunSpec, source: Source) -> RunData:
     Raises:
         ValueError: The source has too few examples.
     """
-    pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+    share = spec.regularizer.stopping_share
+    pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=_unfit(spec))
     texts = {"fingerprint": pools.fingerprint, "source": source_fingerprint(source)}
     return RunData(pools=pools, fingerprints=texts | _of_files(spec))
 
@@ -85,10 +87,38 @@ class DrawnBefore:
             self._sources[key] = built, source_fingerprint(built)
         source, print_of_source = self._sources[key]
         share = spec.regularizer.stopping_share
-        draw = json.dumps([asdict(spec.data), spec.seed, share], sort_keys=True)
+        # Which examples fit is a matter of the tokenizer, and of the room that responses need.
+        room = [spec.task.name, spec.model.label, spec.model.chat_template, _longest_response(spec)]
+        draw = json.dumps([asdict(spec.data), spec.seed, share, room], sort_keys=True)
         if draw not in self._drawn:
-            self._drawn[draw] = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share).fingerprint
+            drawn = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=_unfit(spec))
+            self._drawn[draw] = drawn.fingerprint
         return {"fingerprint": self._drawn[draw], "source": print_of_source} | _of_files(spec)
+
+
+def _unfit(spec: RunSpec) -> Unfit | None:
+    """Which examples training would not see; the tokenizer is loaded when the first is asked for."""
+    if spec.task.name == "reward":  # whose encoder reads the beginnings of long texts
+        return None
+
+    @cache
+    def of_tokenizer() -> Unfit:
+        from drpt.data.fitting import unfit_to_answer, unfit_to_imitate
+        from drpt.models.tokenizer import load_tokenizer
+
+        tokenizer = load_tokenizer(spec.model)
+        if tokenizer is None:  # said by whoever loads the model
+            return lambda example: None
+        if spec.task.draws_responses:
+            longest = _longest_response(spec)
+            return unfit_to_answer(tokenizer, max_length=spec.data.max_length, max_new_tokens=longest)
+        return unfit_to_imitate(tokenizer, max_length=spec.data.max_length)
+
+    return lambda example: of_tokenizer()(example)
+
+
+def _longest_response(spec: RunSpec) -> int:
+    return 0 if spec.rollout is None else max(spec.rollout.max_tokens, spec.evaluation.max_new_tokens)
 
 
 def _of_files(spec: RunSpec) -> dict[str, str | None]:

@@ -17,11 +17,11 @@ _log = logging.getLogger(__name__)
 
 # A generator that has repeated itself this often in a row has nothing new.
 _PATIENCE = 5_000
-_WORDING = 200  # examples of each stream that tell what the common wording is
+_WORDING = 100  # examples of each stream that tell what the common wording is
 _WARNED_SHARE = 0.1  # of the examples looked at: so many lost to data.max_length are a warning
 _SHOWN = 3
 
-# Why an example is not used ("too_long", "empty"), or None where training sees it.
+# Why training does not see an example ("too_long", "no_answer"; see `drpt.data.fitting`), or None where it does.
 Unfit = Callable[[Example], str | None]
 
 
@@ -244,7 +244,9 @@ class _Drawing:
         """A message that a pool is too small, with what its examples were lost to."""
         reasons = {
             "too_long": f"{{}} are too long for their answer: raise data.max_length={self._spec.max_length}",
-            "empty": "{} have no answer: their responses are empty in the data",
+            "no_answer": "{} have no answer: their responses are empty in the data",
+            "refused": "{} are refused by the chat template",
+            "ambiguous": "of {} the assistant's tokens cannot be told apart under the chat template",
             "held_out": "{} are held out to measure with",
             "in_target": "{} are target examples",
             "repeated": "{} are repetitions",

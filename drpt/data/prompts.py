@@ -107,7 +107,7 @@ class PromptData:
                 raise ChatTemplateError(f"{example.source}: {error}") from error
             if 0 < len(prompt_ids) <= self._longest:
                 encoded.append(EncodedExample(example=example, token_ids=token_ids, loss_mask=loss_mask, prompt_ids=prompt_ids))
-        self.counts[f"{name}_too_long"] = len(examples) - len(encoded)
+        self.counts[f"{name}_too_long"] = self.counts.get(f"{name}_too_long", 0) + len(examples) - len(encoded)
         return encoded
 
 
