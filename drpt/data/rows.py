@@ -111,6 +111,11 @@ def _open(path: Path, name: str) -> Rows:
     start = _start(path, is_zipped)
     if inner.endswith(".json") and start.startswith(b"["):
         return _ArrayRows(_content(path, is_zipped), name)
+    first = start.partition(b"\n")[0].strip()
+    if first == b"[":
+        raise RecordError(f"it is one JSON array over several lines: name it {path.name.replace('.jsonl', '.json')}.")
+    if inner.endswith(".json") and first == b"{":  # an object over several lines: which rows it holds is said
+        parse_array(_content(path, is_zipped))
     if is_zipped:
         return _LineRows(_unzipped(path), name, is_shared=False)
     return _LineRows(_Place(path), name, is_shared=True)
