@@ -222,7 +222,9 @@ def _of_examples(rows: Sequence[Row]) -> list[str]:
         runs = [run for row in rows if row.task == task and row.name != ZERO_SHOT for run in row.runs]
         target, general, held_out = (drawn(runs, pool) for pool in ("target", "general", "evaluation"))
         if target is not None:
-            notes.append(f"Trained on {target} target and {general or 0} general examples, measured on {held_out or 0} held-out ones.")
+            notes.append(
+                f"Trained on {target} target and {general or 0} general examples, measured on {held_out or 0} held-out ones."
+            )
     return notes
 
 

@@ -14,7 +14,15 @@ from drpt.app.schema import RunSpec
 from drpt.app.words import literal_values
 from drpt.geometry.spec import RegularizerSpec
 
-_FIXED = {"seed", "data", "data/general", "data/target", "data.num_target", "data.num_general", "data.split_seed"}  # what a run was trained on
+_FIXED = {
+    "seed",
+    "data",
+    "data/general",
+    "data/target",
+    "data.num_target",
+    "data.num_general",
+    "data.split_seed",
+}  # what a run was trained on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from drpt.data.source import Source
+from drpt.data.spec import COMBINED
 from drpt.plugins import build_plugin
 
 _ATTRIBUTES = ("is_endless", "has_responses")
@@ -23,6 +24,7 @@ def build_source(node: Mapping[str, Any], *, option: str = "data.source") -> Sou
     Raises:
         ValueError: The path leads to no source, a key is not one of its, or a value breaks its rules.
     """
+    option = "data" if node.get("_target_") == COMBINED else option  # whose parts have names of their own
     source = build_plugin(option, node, methods=_METHODS, protocol="drpt.data.source.Source")
     # Of an instance: a source may learn from its keys what it is.
     for name in _ATTRIBUTES:

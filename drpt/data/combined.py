@@ -30,7 +30,10 @@ class CombinedSource:
         self._target = _built(target, "data.target.source", whole)
         if isinstance(self._target, FileSource):  # plain texts are no targets: said now, not when they are drawn
             for stream in (self._target.target, self._target.evaluation):
-                next(islice(stream(0), 1), None)
+                try:
+                    next(islice(stream(0), 1), None)
+                except ValueError as error:
+                    raise ValueError(f"data.target.source: {error}") from error
         self.has_responses = self._general.has_responses and self._target.has_responses
 
     @property

@@ -182,7 +182,9 @@ FORMATS: Mapping[str, Format] = {
         columns=("conversations",), shown='{"conversations": [{"from": "human", "value": …}, …]}', read=_sharegpt
     ),
     "response": Format(columns=("prompt", "response"), shown='{"prompt": …, "response": …}', read=_prompt_and("response")),
-    "completion": Format(columns=("prompt", "completion"), shown='{"prompt": …, "completion": …}', read=_prompt_and("completion")),
+    "completion": Format(
+        columns=("prompt", "completion"), shown='{"prompt": …, "completion": …}', read=_prompt_and("completion")
+    ),
     "instruction": Format(
         columns=("instruction", "output"), shown='{"instruction": …, "input": …, "output": …}', read=_instruction
     ),

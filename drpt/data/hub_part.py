@@ -58,7 +58,5 @@ class HubPart:
 
     def _examples(self, key: str, *, admits_text: bool = False) -> RowExamples:
         if key not in self._loaded:
-            self._loaded[key] = load_table(
-                key, self._tables[key], needs_response=self.has_responses, admits_text=admits_text
-            )
+            self._loaded[key] = load_table(key, self._tables[key], needs_response=self.has_responses, admits_text=admits_text)
         return self._loaded[key]

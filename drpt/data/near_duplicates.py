@@ -115,9 +115,7 @@ class NearDuplicates:
             other_pool, other, size, numbers = self._members[place]
             similarity = count / (len(own) + size - count)
             if similarity >= max(self._threshold, best.similarity if best else 0.0) and numbers == _numbers(text):
-                best = NearDuplicate(
-                    pool=pool, other_pool=other_pool, example=example, other=other, similarity=similarity
-                )
+                best = NearDuplicate(pool=pool, other_pool=other_pool, example=example, other=other, similarity=similarity)
         return best
 
 

@@ -7,7 +7,6 @@ from drpt.data.pools import Pools
 from drpt.data.spec import DataSpec
 
 
-
 def spoken(pools: Pools, spec: DataSpec) -> Iterator[tuple[int, str]]:
     """Lines for the log.
 

@@ -252,7 +252,9 @@ class _CsvRows(_LoadedRows):
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
-            raise RecordError(f"line {line}: byte {error.start + 1} of the file: not UTF-8: convert the file to UTF-8.") from error
+            raise RecordError(
+                f"line {line}: byte {error.start + 1} of the file: not UTF-8: convert the file to UTF-8."
+            ) from error
         csv.field_size_limit(2**31 - 1)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         records, lines = [], []

@@ -65,7 +65,12 @@ GOOD = (
         label="content in text parts",
         name="a.jsonl",
         content=line(
-            {"messages": [{"role": "user", "content": [{"type": "text", "text": "Who "}, {"type": "text", "text": "wrote Emma?"}]}, ASSISTANT]}
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "Who "}, {"type": "text", "text": "wrote Emma?"}]},
+                    ASSISTANT,
+                ]
+            }
         ),
         turns=PAIR,
     ),
@@ -181,19 +186,21 @@ BAD = (
         content=gzip.compress(ROW),
         error=r"it is compressed by gzip: name it a\.jsonl\.gz",
     ),
-    Written(label="no gzip under its name", name="a.jsonl.gz", content=ROW, error=r"not compressed by gzip: name it a\.jsonl\."),
+    Written(
+        label="no gzip under its name", name="a.jsonl.gz", content=ROW, error=r"not compressed by gzip: name it a\.jsonl\."
+    ),
     Written(
         label="gzip that was cut",
         name="a.jsonl.gz",
         content=gzip.compress(ROW * 1000)[:-20],
         error=r"the compressed file is cut or damaged.*copy it again",
     ),
-    Written(label="parquet under the name .jsonl", name="a.jsonl", content=b"PAR1....", error=r"it is parquet: name it \.parquet"),
+    Written(
+        label="parquet under the name .jsonl", name="a.jsonl", content=b"PAR1....", error=r"it is parquet: name it \.parquet"
+    ),
     Written(label="no parquet under its name", name="a.parquet", content=ROW, error=r"no parquet file, whatever its name"),
     Written(label="UTF-16", name="a.jsonl", content="\ufeff{}".encode("utf-16-le"), error=r"it is UTF-16: convert it to UTF-8"),
-    Written(
-        label="Latin-1", name="a.jsonl", content=b'{"prompt": "caf\xe9"}\n', error=r"a\.jsonl:1: byte 16: not UTF-8"
-    ),
+    Written(label="Latin-1", name="a.jsonl", content=b'{"prompt": "caf\xe9"}\n', error=r"a\.jsonl:1: byte 16: not UTF-8"),
     Written(
         label="a pointer of Git LFS",
         name="a.parquet",
@@ -224,7 +231,9 @@ BAD = (
         content=b"prompt,response\na,b\nc,d,e\n",
         error=r"a\.csv: line 3: 3 values, and line 1 names 2 columns: put values with a comma",
     ),
-    Written(label="CSV with a column twice", name="a.csv", content=b"a,a\n1,2\n", error=r"two columns are named 'a': rename one"),
+    Written(
+        label="CSV with a column twice", name="a.csv", content=b"a,a\n1,2\n", error=r"two columns are named 'a': rename one"
+    ),
     Written(
         label="an image among the parts",
         name="a.jsonl",

@@ -114,7 +114,10 @@ def test_a_value_that_is_no_text_is_written_by_a_rule(tmp_path, template, text):
         ("{day!r}", r"column 'day': !r writes what Python prints"),
         ("{answers.text[5]}", r"column 'answers\.text' has 2 items, and \[5\] asks for another"),
         ("{answers[0]}", r"column 'answers' holds an object, no list"),
-        ("{answers.text.x}", r"column 'answers\.text' holds a list, which has no field 'x'\. Name an item: answers\.text\[0\]\.x"),
+        (
+            "{answers.text.x}",
+            r"column 'answers\.text' holds a list, which has no field 'x'\. Name an item: answers\.text\[0\]\.x",
+        ),
         ("{answrs.text}", r"there is no column 'answrs\.text'.*Columns: question, answers"),
     ],
 )
