@@ -90,8 +90,9 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """All that can change a run's result, the seed included.
 
     Sections of other tasks (null), options that have no effect beside others (``sketch`` without sketched products, the target
-    of a fixed KL coefficient, the strength of a set that has none, a source of data where general and target have their own) and later options at their neutral values are left out, so
-    that two configurations under which the same is computed have the same identity.
+    of a fixed KL coefficient, the strength of a set that has none, a source of data where general and target have their own)
+    and later options at their neutral values are left out, so that two configurations under which the same is computed have
+    the same identity.
 
     Args:
         config: A configuration in plain values, interpolations resolved; other keys are passed over, and those that a run of

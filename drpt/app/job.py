@@ -20,8 +20,8 @@ from drpt.app.build_plugins import build_plugins
 from drpt.app.config import check_config, drop_unused_strength, job_folder
 from drpt.app.run_data import DrawnBefore, check_data_are_the_same, describe_data
 from drpt.app.schema import RunSpec
-from drpt.data.pool_words import spoken
 from drpt.capture.errors import UnsupportedModuleError
+from drpt.data.pool_words import spoken
 from drpt.files import remove_parts, write_atomically
 from drpt.interruption import Interrupted, acknowledge, farewell, is_listening, is_stopping, listening, told
 from drpt.rollouts.errors import RolloutError

@@ -86,7 +86,7 @@ def cell(row: Mapping[str, Any], path: str) -> Any:  # Any: a cell holds what th
     head = max(heads, key=len)
     rest = path[len(head) :]
     if not re.fullmatch(rf"(?:{_STEP.pattern.replace('?P<name>', '').replace('?P<place>', '')})*", rest):
-        raise RecordError(f"column {path!r}: write fields after dots and places in lists in brackets, such as answers.text[0].")
+        raise RecordError(f"column {path!r}: write fields after dots and places in brackets, such as answers.text[0].")
     value, where = row[head], head
     for step in _STEP.finditer(rest):
         if value is None:
@@ -103,7 +103,8 @@ def _item(value: Any, step: re.Match[str], where: str) -> Any:
             raise RecordError(f"column {where!r} holds {kind_words(value)}, which has no field {step['name']!r}.{hint}")
         if step["name"] not in value:
             raise RecordError(
-                f"column {where!r} has no field {step['name']!r}.{did_you_mean(step['name'], value)} Fields: {', '.join(value)}."
+                f"column {where!r} has no field {step['name']!r}.{did_you_mean(step['name'], value)} "
+                f"Fields: {', '.join(value)}."
             )
         return value[step["name"]]
     if not isinstance(value, list | tuple):
@@ -166,8 +167,8 @@ def fill_field(field: str, template: str, row: Mapping[str, Any]) -> Any:  # Any
     value = fill(template, row)
     if value is not None and not isinstance(value, str | list | tuple | Mapping):
         raise RecordError(
-            f"field '{field}' must be a string, not {kind_words(value)}: in braces, '{{{template}}}', numbers, truth values and "
-            "dates of a column are written as text."
+            f"field '{field}' must be a string, not {kind_words(value)}: in braces, '{{{template}}}', numbers, truth values "
+            "and dates of a column are written as text."
         )
     return value
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from drpt.data.example import Example
-from drpt.data.row_examples import file_examples
 from drpt.data.formats import AUTO, RowRules, check_format
+from drpt.data.row_examples import file_examples
 from drpt.data.source import is_exact_match
 
 

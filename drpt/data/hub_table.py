@@ -1,4 +1,4 @@
-"""One table of the Hugging Face hub, or one that `datasets` or our reader of files finds here: what is asked for, and its rows."""
+"""One table of the Hugging Face hub, or one that is found here: what is asked for, and its rows."""
 
 import logging
 import socket
@@ -152,9 +152,9 @@ class _LoadedTable(Rows):
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 if is_offline:
                     raise ValueError(
-                        f"{option}.path={table.path}: the Hugging Face hub cannot be reached from here, and the data set is not "
-                        f"in the cache ({reason}). Take a file of your own, {option}.path=FILE.jsonl, or load it once on a "
-                        "machine with a network and bring its cache here (HF_HOME)."
+                        f"{option}.path={table.path}: the Hugging Face hub cannot be reached from here, and the data set "
+                        f"is not in the cache ({reason}). Take a file of your own, {option}.path=FILE.jsonl, or load it once on "
+                        "a machine with a network and bring its cache here (HF_HOME)."
                     ) from error
                 raise ValueError(f"{option}: datasets.load_dataset{arguments} failed: {reason}") from error
         self.is_large = len(self._rows) > _LARGE_ROWS
@@ -193,7 +193,7 @@ def _quick_if_offline(table: HubTable) -> Iterator[bool]:
     if is_here or huggingface_hub.constants.HF_HUB_OFFLINE or _is_reachable(huggingface_hub.constants.ENDPOINT):
         yield not is_here and bool(huggingface_hub.constants.HF_HUB_OFFLINE)
         return
-    places = (huggingface_hub.constants, datasets.config)
+    places: tuple[Any, ...] = (huggingface_hub.constants, datasets.config)
     before = [place.HF_HUB_OFFLINE for place in places]
     try:
         for place in places:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from drpt.data.example import Example
-from drpt.data.row_examples import file_examples
 from drpt.data.formats import AUTO, RowRules, check_format
+from drpt.data.row_examples import file_examples
 from drpt.data.source import is_exact_match
 
 

@@ -36,8 +36,8 @@ class Mixture:
     def __init__(self, *, parts: Mapping[str, Mapping[str, Any]]) -> None:
         if len(parts) < 2:
             raise ValueError(
-                f"parts: a mixture has at least two parts, and {len(parts)} {'is' if len(parts) == 1 else 'are'} given, such as "
-                "+data.general.source.parts.mine='{weight: 1, path: pool.jsonl}' "
+                f"parts: a mixture has at least two parts, and {len(parts)} {'is' if len(parts) == 1 else 'are'} given, such "
+                "as +data.general.source.parts.mine='{weight: 1, path: pool.jsonl}' "
                 "+data.general.source.parts.sums='{weight: 2, families: [chain_sum, gcd]}'."
             )
         self._parts: dict[str, Source] = {}
@@ -90,9 +90,6 @@ class Mixture:
 
         Args:
             seed: Any.
-
-        Returns:
-            Never.
 
         Raises:
             ValueError: Always.

@@ -2,8 +2,8 @@
 
 What is compared are sets of three words in a row (Broder 1997, shingles) by Jaccard's index. Departures: what stands in many
 examples (the wording of a template, an instruction) is no evidence and is left out; and two texts whose numbers, or the signs
-between them, differ are two problems, not two versions of one. The smaller side is indexed and the index is exact, so that no sketch (MinHash) is
-needed at the sizes that are drawn: ten thousand general examples against a thousand others take about a second.
+between them, differ are two problems, not two versions of one. The smaller side is indexed and the index is exact, so that
+no sketch (MinHash) is needed at the sizes that are drawn: ten thousand general examples against a thousand others are seconds.
 """
 
 import re

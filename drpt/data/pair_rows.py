@@ -13,12 +13,12 @@ _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
 def read_pair(record: Mapping[str, object]) -> Example:
-    """The preference that a row is.
+    r"""The preference that a row is.
 
     Args:
         record: ``chosen`` and ``rejected``, each a text, or a list of turns whose last one is the assistant's. ``prompt`` is a
             text or a list of turns; without it, the turns in which both sides agree are the prompt. Texts of whole dialogues
-            (``\\n\\nHuman: … \\n\\nAssistant: …``) are read as turns.
+            (``\n\nHuman: … \n\nAssistant: …``) are read as turns.
 
     Returns:
         A conversation that ends with the chosen response; the rejected one is in its payload.

@@ -235,8 +235,8 @@ class _Drawing:
             lost = self.counts.get(f"{pool}_too_long", 0)
             if lost and lost >= _WARNED_SHARE * (lost + taken):
                 said.append(
-                    f"data.max_length={self._spec.max_length}: {lost} of the {lost + taken} {pool} examples that were looked at "
-                    "are too long for their answer, and were left out; raise data.max_length to keep them."
+                    f"data.max_length={self._spec.max_length}: {lost} of the {lost + taken} {pool} examples that were looked "
+                    "at are too long for their answer, and were left out; raise data.max_length to keep them."
                 )
         return said
 

@@ -125,7 +125,7 @@ class RowExamples:
             raise ValueError(f"{self._label}: no row is left: the filter admits none of its {len(rows)} {rows.unit}s.")
         if self._reading.rules.needs_response and not any(example.messages[-1].has_text for example in examples):
             raise ValueError(
-                f"{self._label}: all {len(examples)} responses are empty, beginning with {examples[0].source}, so that there is "
-                "nothing to learn. See that the field of the responses is the right one, or fill it."
+                f"{self._label}: all {len(examples)} responses are empty, beginning with {examples[0].source}, so that there "
+                "is nothing to learn. See that the field of the responses is the right one, or fill it."
             )
         return examples

@@ -91,7 +91,7 @@ class DataSpec:
             return dict(self.source)
         parts = {"general": self.general, "target": self.target}
         own = {role: dict(part.source) for role, part in parts.items() if part is not None}
-        return {"_target_": COMBINED} | {role: None for role in parts} | {"source": dict(self.source)} | own
+        return {"_target_": COMBINED} | dict.fromkeys(parts) | {"source": dict(self.source)} | own
 
     @property
     def label(self) -> str:

@@ -174,8 +174,8 @@ def _is_learned(turn: Mapping[str, object], role: str, where: str) -> bool:
         return True
     if role != "assistant" or isinstance(weight, bool) or weight not in {0, 1}:
         raise RecordError(
-            f"field '{where}.weight' is {_shown(weight)} in the {role}'s turn; it must be 1 (learned) or 0 (not learned), in an "
-            "assistant's turn."
+            f"field '{where}.weight' is {_shown(weight)} in the {role}'s turn; it must be 1 (learned) or 0 (not learned), in "
+            "an assistant's turn."
         )
     return bool(weight)
 

@@ -48,8 +48,8 @@ def _walked(draw: random.Random) -> tuple[str, int]:
     who, where = draw.choice(_PEOPLE), draw.choice(_PLACES)
     there, days = draw.randint(2, 12), draw.randint(2, 7)
     question = (
-        f"It is {there} kilometres from {who}'s house to {where}. {who} walks there and back on {days} days. How many kilometres "
-        f"does {who} walk altogether?"
+        f"It is {there} kilometres from {who}'s house to {where}. {who} walks there and back on {days} days. How many "
+        f"kilometres does {who} walk altogether?"
     )
     return question, 2 * there * days
 
@@ -58,8 +58,8 @@ def _packed(draw: random.Random) -> tuple[str, int]:
     who, thing = draw.choice(_PEOPLE), draw.choice(_THINGS)
     boxes, each, loose = draw.randint(3, 12), draw.randint(4, 12), draw.randint(1, 3)
     question = (
-        f"{who} packs {boxes * each + loose} {thing} into boxes of {each}. How many {thing} are left over when no more box can be "
-        "filled?"
+        f"{who} packs {boxes * each + loose} {thing} into boxes of {each}. How many {thing} are left over when no more box "
+        "can be filled?"
     )
     return question, loose
 
@@ -78,8 +78,8 @@ def _filled(draw: random.Random) -> tuple[str, int]:
     who = draw.choice(_PEOPLE)
     rate, minutes, lost = draw.randint(3, 12), draw.randint(4, 20), draw.randint(2, 10)
     question = (
-        f"{who} fills a tank at {rate} litres a minute for {minutes} minutes. Then {lost} litres leak out. How many litres are in "
-        "the tank?"
+        f"{who} fills a tank at {rate} litres a minute for {minutes} minutes. Then {lost} litres leak out. How many litres are "
+        "in the tank?"
     )
     return question, rate * minutes - lost
 

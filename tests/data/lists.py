@@ -59,7 +59,7 @@ def drawn(source, *, unfit=None, seed=0, stopping_share=0.0, **changes):
     return draw_pools(source, DataSpec(**(defaults | changes)), seed=seed, stopping_share=stopping_share, unfit=unfit)
 
 
-_SYLLABLES = "ba ce di fo gu ha ki lo mu ne pi ra so tu ve wi ya zo".split()
+_SYLLABLES = ["ba", "ce", "di", "fo", "gu", "ha", "ki", "lo", "mu", "ne", "pi", "ra", "so", "tu", "ve", "wi", "ya", "zo"]
 
 
 def sentence(number, length=8):
