@@ -57,7 +57,7 @@ def describe_data(spec: RunSpec, source: Source) -> RunData:
         ValueError: The source has too few examples.
     """
     share = spec.regularizer.stopping_share
-    pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=_unfit(spec))
+    pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit_for(spec))
     texts = {"fingerprint": pools.fingerprint, "source": source_fingerprint(source)}
     return RunData(pools=pools, fingerprints=texts | _of_files(spec))
 
@@ -91,13 +91,20 @@ class DrawnBefore:
         room = [spec.task.name, spec.model.label, spec.model.chat_template, _longest_response(spec)]
         draw = json.dumps([asdict(spec.data), spec.seed, share, room], sort_keys=True)
         if draw not in self._drawn:
-            drawn = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=_unfit(spec))
+            drawn = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit_for(spec))
             self._drawn[draw] = drawn.fingerprint
         return {"fingerprint": self._drawn[draw], "source": print_of_source} | _of_files(spec)
 
 
-def _unfit(spec: RunSpec) -> Unfit | None:
-    """Which examples training would not see; the tokenizer is loaded when the first is asked for."""
+def unfit_for(spec: RunSpec) -> Unfit | None:
+    """Which examples training would not see.
+
+    Args:
+        spec: A checked configuration.
+
+    Returns:
+        See `drpt.data.fitting`; the tokenizer is loaded when the first example is asked about. None where all are seen.
+    """
     if spec.task.name == "reward":  # whose encoder reads the beginnings of long texts
         return None
 

@@ -73,12 +73,6 @@ class Example:
         return self.messages[:-1]
 
     @property
-    def beginning(self) -> tuple[Message, ...]:
-        """All turns up to the first user's: what two versions of one conversation share, however long they are."""
-        first_user = next((i for i, message in enumerate(self.messages) if message.role == "user"), len(self.messages) - 1)
-        return self.messages[: first_user + 1]
-
-    @property
     def response(self) -> str:
         """The content of the assistant's last turn; empty without a reference response, or where it only calls tools."""
         return self.messages[-1].content

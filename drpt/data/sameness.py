@@ -6,7 +6,6 @@ conversation is found, and two that both begin with "Hi" are not the same. A pla
 compared.
 """
 
-import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -115,9 +114,22 @@ def _key(turns: Sequence[Message]) -> Key:
 
 
 def _expression(payload: Mapping[str, object]) -> list[Key]:
-    """Of reasoning-gym's arithmetic families: ``3 + 4`` is one problem, whether it is to be calculated or stated."""
+    """Of reasoning-gym's arithmetic families: ``3 + 4`` is one problem, whether calculated or stated, and within ``-(3 + 4)``."""
     metadata = payload.get("metadata")
     expression = metadata.get("expression") if isinstance(metadata, Mapping) else None
     if not isinstance(expression, str) or not any(char.isdigit() for char in expression):
         return []
-    return [("expression", json.dumps("".join(expression.split())))]
+    core = "".join(expression.split())
+    while (inner := core.removeprefix("-")[1:-1]) and core.removeprefix("-").startswith("(") and _is_balanced(inner):
+        core = inner
+    return [("expression", core)]
+
+
+def _is_balanced(text: str) -> bool:
+    """Whether the brackets of a text close in it, none before it opens: those around it are then a pair."""
+    depth = 0
+    for char in text:
+        depth += {"(": 1, ")": -1}.get(char, 0)
+        if depth < 0:
+            return False
+    return depth == 0
