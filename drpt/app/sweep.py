@@ -129,7 +129,8 @@ class _Planner:
             spec = build_spec(drop_unused_strength(values))
             self._build(spec)
         except NotForTaskError as error:
-            of_pattern = [value for value in job if value.is_glob and value.typed.key == error.group]
+            group = f"{error.group}/"  # or one within it
+            of_pattern = [value for value in job if value.is_glob and f"{value.typed.key}/".startswith(group)]
             if of_pattern:
                 self.left_out[f"{of_pattern[0].typed.shown} is left out: {error}"] = None
             else:
