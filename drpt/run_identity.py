@@ -21,7 +21,7 @@ REPLICATE = "seed"
 # is below them.
 RESULT: Mapping[str, tuple[str, ...]] = {
     "task": ("name", "default_dropout"),
-    "model": ("source", "name", "revision", "chat_template", "gradient_checkpointing"),
+    "model": ("source", "name", "revision", "chat_template", "chat_template_kwargs", "gradient_checkpointing"),
     "finetune": ("method", "rank", "alpha", "dropout", "target_modules", "default_lr", "adapter", "adapter_use"),
     "data": (
         *("name", "source", "num_target", "num_general", "num_eval", "general_rows", "target_rows", "max_length"),
@@ -73,6 +73,7 @@ NO_RESULT: Mapping[str, str] = {
 
 # Keys that came into being after the first runs, with the value under which a run is what it was without them.
 _LATER: Mapping[str, object] = {
+    "model.chat_template_kwargs": {},
     "finetune.adapter": None,
     "finetune.adapter_use": None,
     "data.source.needs_response": True,

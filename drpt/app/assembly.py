@@ -25,6 +25,7 @@ from drpt.geometry.catalogue import Pool
 from drpt.geometry.mean import Mean
 from drpt.geometry.regularizer import Regularizer
 from drpt.journal import Journal
+from drpt.models.chat_renderer import ChatStyle
 from drpt.models.limits import check_positions, num_tokens
 from drpt.models.load import LoadedModel
 from drpt.models.merged import save_for_engine
@@ -80,6 +81,7 @@ class Parts:
     spec: RunSpec
     source: Source
     pools: Pools
+    style: ChatStyle  # the date and options that the chat template is told
     rewards: Rewards | None  # of tasks that draw responses
     loaded: LoadedModel
     model: nn.Module  # under its fine-tuning method
@@ -121,6 +123,7 @@ def _assemble_sft(parts: Parts) -> Assembly:
         needs_general=regularizer.needs_general,
         needs_target=regularizer.needs_target,
         split=StepSplit(micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.pool is not Pool.STEP),
+        style=parts.style,
     )
     module = SupervisedFineTuning(parts.model, regularizer, spec.sketch, spec.optimizer, spec.trainer, seed=spec.seed)
     config = parts.loaded.model.config
@@ -153,6 +156,7 @@ def _assemble_policy(parts: Parts) -> Assembly:
         max_new_tokens=longest,
         num_prompts=rollout.num_prompts,
         seed=spec.seed,
+        style=parts.style,
     )
     check_token_ids(prompts.all, num_tokens=num_tokens(parts.loaded.model.config))
     # Before a checkpoint is loaded: the reference is the model that training began with.

@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ from drpt.analysis.outcome_table import OutcomePoint, as_text, ranked, zero_shot
 from drpt.analysis.run import ResultsError
 from drpt.analysis.sweep import read_sweep
 from drpt.analysis.sweep_words import lines_below, none_finished, states_of
-from drpt.analysis.table import ZERO_SHOT, Row, row_notes, tabulate
-from drpt.app.replicates import Replicate, Replicates, find_replicates
+from drpt.analysis.table import ZERO_SHOT, row_notes, tabulate
+from drpt.app.replicates import FoundReplicates, LeftOut, Replicates, find_replicates
 from drpt.app.result_files import write_results
+from drpt.app.run_data import read_record, recorded_date
 from drpt.app.schema import RunSpec
 from drpt.data.chat import EncodedExample, encode_examples
 from drpt.evaluation.answer_logits import Piece, answer_logits, answers_of, cut_into_chunks
 from drpt.evaluation.held_out import evaluating
 from drpt.memory import keep_freed_memory, release_memory
+from drpt.models.chat_renderer import ChatStyle
 from drpt.models.load import LoadedModel, apply_finetune, load_model
 from drpt.modules.checkpoint_files import CheckpointError, load_trained
 
@@ -45,21 +47,21 @@ def run_outcome(folder: Path, *, logits_mib: int, console: Console) -> int:
         console: Where to print.
 
     Returns:
-        0; 1 when a file could not be written.
+        0; 1 when a run is damaged and was left out, or a file could not be written.
 
     Raises:
-        ResultsError: No run is finished, no regularizer has two replicates, or a run lacks what is needed.
+        ResultsError: No run is finished, or no regularizer has two replicates that can be measured.
     """
     start = time.perf_counter()
     sweep = read_sweep(folder)
     rows = tabulate(sweep)
     if not rows:
         raise ResultsError(none_finished(sweep))
-    groups, single = find_replicates(rows, folder)
+    found = find_replicates(rows, folder)
     keep_freed_memory()
-    measured = _measure_all(groups, logits_mib=logits_mib)
+    found, measured = _measure_all(found, logits_mib=logits_mib)
     points = ranked([*measured, *(zero_shot_point(row) for row in rows if row.name == ZERO_SHOT and row.primary.count)])
-    record = _record(sweep.name, points, groups, single) | {
+    record = _record(sweep.name, points, found) | {
         "jobs": {job.name: str(job.state) for job in sweep.jobs},
         "seconds": time.perf_counter() - start,
     }
@@ -71,36 +73,64 @@ def run_outcome(folder: Path, *, logits_mib: int, console: Console) -> int:
     console.print(as_text(points, console.width))
     for line in lines_below(sweep, row_notes(rows)):
         console.print(line, markup=False, soft_wrap=True)
-    for row in single:
-        console.print(
-            f"left out, with one finished run: {row.label} (seed {row.runs[0].config['seed']})", style="yellow", markup=False
-        )
-    for warning in _differences(groups, measured):
+    for one in found.left_out:
+        runs = "no run that can be measured" if one.seed is None else f"one run that can be measured (seed {one.seed})"
+        console.print(f"left out, with {runs}: {one.label}", style="yellow", markup=False)
+    for warning in (*found.faults, *_differences(found.groups, measured)):
         console.print(warning, style="yellow", markup=False, soft_wrap=True)
-    return write_results(files, console)
+    return max(write_results(files, console), int(bool(found.faults)))
 
 
-def _measure_all(groups: Sequence[Replicates], *, logits_mib: int) -> list[OutcomePoint]:
-    """One model after the other, each loaded once; in the order of the groups."""
+def _measure_all(found: FoundReplicates, *, logits_mib: int) -> tuple[FoundReplicates, list[OutcomePoint]]:
+    """One model after the other, each loaded once; checkpoints of other parameters are left out.
+
+    Returns:
+        The replicates that were measured, and the points of their groups in the same order.
+
+    Raises:
+        ResultsError: No regularizer has two runs that can be measured.
+    """
     by_model: dict[str, list[int]] = {}
-    for i, group in enumerate(groups):
+    for i, group in enumerate(found.groups):
         spec = group.members[0].spec
         by_model.setdefault(repr((spec.model, spec.finetune, spec.trainer)), []).append(i)
-    points: dict[int, OutcomePoint] = {}
+    measured: dict[int, tuple[Replicates, OutcomePoint]] = {}
+    left_out, faults = list(found.left_out), list(found.faults)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("loading the model", total=sum(len(group.members) for group in groups))
+        task = progress.add_task("loading the model", total=sum(len(group.members) for group in found.groups))
         for places in by_model.values():
-            loaded, device = _load(groups[places[0]].members[0].spec)
+            loaded, device = _load(found.groups[places[0]].members[0].spec)
             for i in places:
-                group = groups[i]
+                group = _fitting(loaded.model, found.groups[i], faults)
                 progress.update(task, description=group.label)
+                progress.advance(task, len(found.groups[i].members) - len(group.members))
+                if len(group.members) < 2:
+                    left_out.append(LeftOut(label=group.label, seed=next(iter(group.seeds), None)))
+                    progress.advance(task, len(group.members))
+                    continue
                 rows = _held_out_rows(loaded, group, device)
                 outcome = _measure(loaded.model, group, rows, logits_mib * _MIB, partial(progress.advance, task))
-                points[i] = OutcomePoint(label=group.label, name=group.name, seeds=group.seeds, outcome=outcome)
+                measured[i] = group, OutcomePoint(label=group.label, name=group.name, seeds=group.seeds, outcome=outcome)
             del loaded
             release_memory()
-    return [points[i] for i in range(len(groups))]
+    if not measured:
+        raise ResultsError("\n".join(["No regularizer has two runs that can be measured.", *faults]))
+    groups, points = zip(*(measured[i] for i in sorted(measured)), strict=True)
+    return FoundReplicates(groups=groups, left_out=tuple(left_out), faults=tuple(faults)), list(points)
+
+
+def _fitting(model: nn.Module, group: Replicates, faults: list[str]) -> Replicates:
+    """A group without the runs whose checkpoints are of other parameters, or not finite; they add to ``faults``."""
+    members = []
+    for member in group.members:
+        try:
+            load_trained(model, member.checkpoint)
+        except CheckpointError as error:
+            faults.append(str(error))
+        else:
+            members.append(member)
+    return replace(group, members=tuple(members))
 
 
 def _load(spec: RunSpec) -> tuple[LoadedModel, torch.device]:
@@ -126,8 +156,10 @@ class _HeldOutRows:
 
 def _held_out_rows(loaded: LoadedModel, group: Replicates, device: torch.device) -> _HeldOutRows:
     spec = group.members[0].spec
+    date = recorded_date(read_record(group.members[0].run.folder))
+    style = ChatStyle(date=date, options=spec.model.chat_template_kwargs)
     return _HeldOutRows(
-        examples=encode_examples(loaded.tokenizer, group.held_out, max_length=spec.data.max_length).examples,
+        examples=encode_examples(loaded.tokenizer, group.held_out, max_length=spec.data.max_length, style=style).examples,
         pad_token_id=loaded.tokenizer.pad_token_id,
         batch_rows=spec.evaluation.batch_rows,
         device=device,
@@ -161,7 +193,7 @@ def _measure(
             size = sum(map(len, chunk))
             logits: Tensor | None = None  # [replicate, token, V]
             for r, member in enumerate(group.members):
-                _put_in(model, member)
+                load_trained(model, member.checkpoint)
                 done = 0
                 for block in _blocks(model, rows, chunk):
                     logits = block.new_empty(num, size, block.shape[1]) if logits is None else logits
@@ -185,12 +217,6 @@ def _tokens_within(logits_bytes: int, model: nn.Module, num_replicates: int) -> 
     return max(1, logits_bytes // (num_replicates * head.weight.shape[0] * head.weight.element_size()))
 
 
-def _put_in(model: nn.Module, member: Replicate) -> None:
-    step = load_trained(model, member.checkpoint)
-    if step != member.step:
-        raise CheckpointError(f"{member.checkpoint}: of step {step}, but the run's figures are of step {member.step}.")
-
-
 def _differences(groups: Sequence[Replicates], points: Sequence[OutcomePoint]) -> list[str]:
     """Lines about runs whose loss is not the one that they recorded."""
     lines = []
@@ -206,7 +232,7 @@ def _differences(groups: Sequence[Replicates], points: Sequence[OutcomePoint]) -
     return lines
 
 
-def _record(name: str, points: Sequence[OutcomePoint], groups: Sequence[Replicates], single: Sequence[Row]) -> dict[str, Any]:
+def _record(name: str, points: Sequence[OutcomePoint], found: FoundReplicates) -> dict[str, Any]:
     runs = {
         group.label: [
             {
@@ -218,7 +244,7 @@ def _record(name: str, points: Sequence[OutcomePoint], groups: Sequence[Replicat
             }
             for member in group.members
         ]
-        for group in groups
+        for group in found.groups
     }
     return {
         "sweep": name,
@@ -231,7 +257,8 @@ def _record(name: str, points: Sequence[OutcomePoint], groups: Sequence[Replicat
             if point.is_trained
         ],
         "zero_shot": [{"label": point.label} | asdict(point.outcome.expected) for point in points if not point.is_trained],
-        "left_out": [{"label": row.label, "seed": row.runs[0].config["seed"]} for row in single],
+        "left_out": [asdict(one) for one in found.left_out],
+        "faults": list(found.faults),
     }
 
 

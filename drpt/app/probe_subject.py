@@ -11,7 +11,7 @@ from rich.progress import track
 from torch import Tensor
 
 from drpt.analysis.run import CHECKPOINTS, ResultsError
-from drpt.app.run_data import unfit_for
+from drpt.app.run_data import read_record, recorded_date, unfit_for
 from drpt.app.schema import RunSpec
 from drpt.capture.pool import GradientPool
 from drpt.data.batch import pad_rows
@@ -23,6 +23,7 @@ from drpt.data.sameness import Asked
 from drpt.data.source import require_responses
 from drpt.data.vocabulary import check_token_ids
 from drpt.memory import release_memory
+from drpt.models.chat_renderer import ChatStyle
 from drpt.models.limits import num_tokens
 from drpt.models.load import apply_finetune, load_model
 from drpt.models.predictions import predict
@@ -72,10 +73,12 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
     if path is not None:
         load_trained(model, path)
     model.eval()  # the direction of a fixed model: no dropout
+    date = None if run is None else recorded_date(read_record(run))
+    style = ChatStyle(date=date, options=spec.model.chat_template_kwargs)
     encoded: list[EncodedExample] = []
     halves: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
     for name, examples in kinds.items():
-        usable = encode_examples(loaded.tokenizer, examples, max_length=spec.data.max_length).examples
+        usable = encode_examples(loaded.tokenizer, examples, max_length=spec.data.max_length, style=style).examples
         wanted = 2 * (len(usable) // 2) if name == "used" else pool
         if len(usable) < wanted:
             raise ValueError(

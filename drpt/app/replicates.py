@@ -12,7 +12,7 @@ from drpt.app.run_data import DataChangedError, check_data_are_the_same, describ
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
 from drpt.data.example import Example
-from drpt.modules.checkpoint_files import BEST, LAST
+from drpt.modules.checkpoint_files import BEST, LAST, read_whole
 
 
 class ReplicatesError(ResultsError):
@@ -49,8 +49,27 @@ class Replicates:
         return tuple(member.spec.seed for member in self.members)
 
 
-def find_replicates(rows: Sequence[Row], folder: Path) -> tuple[list[Replicates], list[Row]]:
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A regularizer with fewer than two runs that can be measured."""
+
+    label: str
+    seed: int | None  # of its one run; None without any
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundReplicates:
+    """What a sweep has to be compared."""
+
+    groups: tuple[Replicates, ...]  # at least one
+    left_out: tuple[LeftOut, ...]
+    faults: tuple[str, ...]  # a line for each finished run that cannot be measured, with the way out
+
+
+def find_replicates(rows: Sequence[Row], folder: Path) -> FoundReplicates:
     """Check all that can be checked without a model: checkpoints, data, and that there is something to compare.
+
+    A run whose files are damaged, or whose data have changed, is left out and named.
 
     Args:
         rows: See `drpt.analysis.table.tabulate`; those of the untrained model and of other tasks than supervised
@@ -58,11 +77,11 @@ def find_replicates(rows: Sequence[Row], folder: Path) -> tuple[list[Replicates]
         folder: The sweep's, for messages.
 
     Returns:
-        The rows with at least two runs, ready to be measured, and the rows that have only one.
+        The rows with at least two runs that can be measured, and what was left out.
 
     Raises:
-        ReplicatesError: No run is of supervised fine-tuning; no row has two runs; a checkpoint is missing; the data have
-            changed since a run was trained, or differ between replicates.
+        ReplicatesError: No run is of supervised fine-tuning; no row has two runs that can be measured; replicates have
+            different held-out examples.
     """
     trained = [row for row in rows if row.name != ZERO_SHOT and row.task == SFT.task]
     if not trained:
@@ -71,28 +90,52 @@ def find_replicates(rows: Sequence[Row], folder: Path) -> tuple[list[Replicates]
             f"{folder}: its finished runs are of task={tasks}. What is split into bias and variance is the held-out "
             f"cross-entropy that task={SFT.task} trains for; `drpt report {folder}` shows what these runs measured."
         )
-    enough = [row for row in trained if row.num_seeds > 1]
-    if not enough:
+    groups, left_out, faults = [], [], list[str]()
+    for row in trained:
+        if row.num_seeds < 2:
+            left_out.append(LeftOut(label=row.label, seed=int(row.runs[0].config["seed"])))
+        elif len(members := _members(row, faults)) < 2:
+            left_out.append(LeftOut(label=row.label, seed=members[0][0].spec.seed if members else None))
+        else:
+            groups.append(_replicates(row, members))
+    if not groups:
         seeds = ", ".join(sorted({str(run.config["seed"]) for row in trained for run in row.runs}))
+        fewer = f"has one finished run only (seed {seeds})" if not faults else "has fewer than two runs that can be measured"
         raise ReplicatesError(
-            f"{folder}: every regularizer has one finished run only (seed {seeds}). Bias and variance are over replicates, at "
-            "least 2 and better 5: repeat the sweep's command with more seeds and the same sweep=…, such as 'seed=range(5)'; "
-            "finished runs are not done again."
+            "\n".join(
+                [
+                    f"{folder}: every regularizer {fewer}. Bias and variance are over replicates, at "
+                    "least 2 and better 5: repeat the sweep's command with more seeds and the same sweep=…, such as "
+                    "'seed=range(5)'; finished runs are not done again.",
+                    *faults,
+                ]
+            )
         )
-    return [_replicates(row) for row in enough], [row for row in trained if row.num_seeds < 2]
+    return FoundReplicates(groups=tuple(groups), left_out=tuple(left_out), faults=tuple(faults))
 
 
-def _replicates(row: Row) -> Replicates:
-    members = sorted((_replicate(run) for run in row.runs), key=lambda member: member.spec.seed)
-    held_out = [_held_out(member) for member in members]
-    for member, own in zip(members, held_out, strict=True):
-        if own != held_out[0]:
+def _members(row: Row, faults: list[str]) -> list[tuple[Replicate, list[Example]]]:
+    """The runs of a row that can be measured, by seed, each with its held-out examples; the others add to ``faults``."""
+    members = []
+    for run in sorted(row.runs, key=lambda run: int(run.config["seed"])):
+        try:
+            member = _replicate(run)
+            members.append((member, _held_out(member)))
+        except ResultsError as error:
+            faults.append(str(error))
+    return members
+
+
+def _replicates(row: Row, members: Sequence[tuple[Replicate, list[Example]]]) -> Replicates:
+    first, held_out = members[0]
+    for member, own in members:
+        if own != held_out:
             raise ReplicatesError(
-                f"{member.run.folder}: its held-out examples are not those of {members[0].run.folder.name}, so that the two "
+                f"{member.run.folder}: its held-out examples are not those of {first.run.folder.name}, so that the two "
                 "cannot be compared token by token. data.split_seed and data.num_eval must be the same, and a source of your "
                 "own must draw evaluation examples by split_seed alone."
             )
-    return Replicates(label=row.label, name=row.name, members=tuple(members), held_out=held_out[0])
+    return Replicates(label=row.label, name=row.name, members=tuple(member for member, _ in members), held_out=held_out)
 
 
 def _replicate(run: Run) -> Replicate:
@@ -108,6 +151,13 @@ def _replicate(run: Run) -> Replicate:
         raise ReplicatesError(
             f"{checkpoint} is not there, and without the trained parameters nothing can be measured. Copy it back, or remove "
             f"{run.folder} and train it again with `drpt resume {run.folder.parent}`."
+        )
+    found = read_whole(checkpoint)
+    wrong = found if isinstance(found, str) else None if found["global_step"] == step else f"is of step {found['global_step']}"
+    if wrong is not None:
+        raise ReplicatesError(
+            f"{checkpoint} {wrong}, and the run's figures are of step {step}. Copy it back, or remove {run.folder} and train "
+            f"it again with `drpt resume {run.folder.parent}`."
         )
     return Replicate(run=run, spec=read_spec(run.folder), checkpoint=checkpoint, step=step)
 

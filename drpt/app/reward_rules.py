@@ -42,6 +42,7 @@ def check_reward_modeling(spec: "RunSpec") -> None:
         "trainer.micro_batches": (spec.trainer.micro_batches, 1),
         "data.packing": (spec.data.packing, False),
         "model.chat_template": (spec.model.chat_template, "own"),
+        "model.chat_template_kwargs": (spec.model.chat_template_kwargs, {}),
         "model.gradient_checkpointing": (spec.model.gradient_checkpointing, False),
         "evaluation.num_generate": (spec.evaluation.num_generate, 0),
     }

@@ -2,19 +2,25 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drpt.analysis.run import DATA_FILE
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
+from drpt.data.example import Example
 from drpt.data.fingerprint import source_fingerprint
 from drpt.data.pools import Pools, Unfit, draw_pools
 from drpt.data.source import Source
 from drpt.files import write_atomically
 from drpt.models.fingerprint import files_fingerprint, model_fingerprints, paths_fingerprint
+
+DATE = "date"  # entry of data.json
+if TYPE_CHECKING:
+    from drpt.data.fitting import Fitting  # which loads torch
 
 # Entries of data.json, and what is said of one that differs.
 _SAID = {
@@ -37,10 +43,28 @@ class RunData:
 
     pools: Pools
     fingerprints: Mapping[str, str | None]  # by the keys of _SAID; None: there is none, or it is not known
+    date: datetime  # the run's today, for chat templates that ask for it; no fingerprint: another day is not another run
+
+    @property
+    def remembered(self) -> dict[str, str | None]:
+        """What a checkpoint knows of it: fingerprints and date."""
+        return dict(self.fingerprints) | {DATE: self.date.isoformat()}
 
     def record(self) -> dict[str, Any]:  # Any: JSON values
         """The contents of ``data.json``."""
-        return dict(self.fingerprints) | {"sizes": self.pools.sizes, "left_out": self.pools.counts}
+        return self.remembered | {"sizes": self.pools.sizes, "left_out": self.pools.counts}
+
+    def begun(self, *records: Mapping[str, Any]) -> "RunData":
+        """The same with the date on which the run began.
+
+        Args:
+            records: Of the run, from a checkpoint or ``data.json``; the first that knows the date counts.
+
+        Returns:
+            With that date; as it is where none knows it.
+        """
+        known = [date for record in records if (date := recorded_date(record)) is not None]
+        return replace(self, date=known[0]) if known else self
 
 
 def describe_data(spec: RunSpec, source: Source) -> RunData:
@@ -59,7 +83,8 @@ def describe_data(spec: RunSpec, source: Source) -> RunData:
     share = spec.regularizer.stopping_share
     pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit_for(spec))
     texts = {"fingerprint": pools.fingerprint, "source": source_fingerprint(source)}
-    return RunData(pools=pools, fingerprints=texts | _of_files(spec))
+    now = datetime.now().replace(microsecond=0)
+    return RunData(pools=pools, fingerprints=texts | _of_files(spec), date=now)
 
 
 class DrawnBefore:
@@ -88,7 +113,13 @@ class DrawnBefore:
         source, print_of_source = self._sources[key]
         share = spec.regularizer.stopping_share
         # Which examples fit is a matter of the tokenizer, and of the room that responses need.
-        room = [spec.task.name, spec.model.label, spec.model.chat_template, _longest_response(spec)]
+        room = [
+            spec.task.name,
+            spec.model.label,
+            spec.model.chat_template,
+            spec.model.chat_template_kwargs,
+            _longest_response(spec),
+        ]
         draw = json.dumps([asdict(spec.data), spec.seed, share, room], sort_keys=True)
         if draw not in self._drawn:
             drawn = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit_for(spec))
@@ -108,20 +139,33 @@ def unfit_for(spec: RunSpec) -> Unfit | None:
     if spec.task.name == "reward":  # whose encoder reads the beginnings of long texts
         return None
 
-    @cache
-    def of_tokenizer() -> Unfit:
-        from drpt.data.fitting import unfit_to_answer, unfit_to_imitate
+    return _LazyFitting(spec)
+
+
+class _LazyFitting:
+    """Loads the tokenizer when the first example is asked about; without one, everything fits: the model's loading says why."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
+
+    @cached_property
+    def _fitting(self) -> "Fitting | None":
+        from drpt.data.fitting import Fitting
         from drpt.models.tokenizer import load_tokenizer
 
+        spec = self._spec
         tokenizer = load_tokenizer(spec.model)
-        if tokenizer is None:  # said by whoever loads the model
-            return lambda example: None
-        if spec.task.draws_responses:
-            longest = _longest_response(spec)
-            return unfit_to_answer(tokenizer, max_length=spec.data.max_length, max_new_tokens=longest)
-        return unfit_to_imitate(tokenizer, max_length=spec.data.max_length)
+        if tokenizer is None:
+            return None
+        room = _longest_response(spec) if spec.task.draws_responses else None
+        return Fitting(tokenizer, max_length=spec.data.max_length, max_new_tokens=room, options=spec.model.chat_template_kwargs)
 
-    return lambda example: of_tokenizer()(example)
+    @property
+    def words(self) -> Mapping[str, str]:
+        return {} if self._fitting is None else self._fitting.words
+
+    def __call__(self, example: Example) -> str | None:
+        return None if self._fitting is None else self._fitting(example)
 
 
 def _longest_response(spec: RunSpec) -> int:
@@ -161,6 +205,14 @@ def read_record(folder: Path) -> dict[str, Any]:  # Any: JSON values
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def recorded_date(record: Mapping[str, Any]) -> datetime | None:
+    """The day and time on which a run began, by its record; None where it does not say."""
+    try:
+        return datetime.fromisoformat(record[DATE])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def write_record(folder: Path, found: RunData) -> None:

@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from drpt.analysis.run import CHECKPOINTS, OUTCOMES_FILE, SAMPLES_FILE, summarize
 from drpt.analysis.yardsticks import yardstick_of
 from drpt.app.assembly import Assembly, Parts, assemble
-from drpt.app.run_data import RunData, check_data_are_the_same, write_record
+from drpt.app.run_data import RunData, check_data_are_the_same, read_record, write_record
 from drpt.app.schema import RunSpec
 from drpt.app.sweep_clock import current_clock
 from drpt.app.tracking import start_tracking
@@ -25,6 +25,7 @@ from drpt.interruption import farewell, leave_protected
 from drpt.journal import Journal
 from drpt.memory import keep_freed_memory, release_memory
 from drpt.metrics import METRICS_FILE, read_metrics
+from drpt.models.chat_renderer import ChatStyle
 from drpt.models.load import apply_finetune, count_parameters, load_model
 from drpt.modules.checkpoint_files import (
     CheckpointError,
@@ -69,7 +70,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, data: RunData, 
     _quieten_libraries()
     keep_freed_memory()
     # First of all: a run that cannot go on ends at once.
-    resume = _resume_point(spec, data, folder)
+    resume, data = _resume_point(spec, data, folder)
     regularizer = build_regularizer(spec.regularizer, seed=spec.seed)
     # Before the policy: a classifier that is not there, or has no such label, ends the run at once.
     rewards = prepare_rewards(spec.reward) if spec.reward is not None else None
@@ -80,6 +81,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, data: RunData, 
         spec=spec,
         source=source,
         pools=data.pools,
+        style=ChatStyle(date=data.date, options=spec.model.chat_template_kwargs),
         rewards=rewards,
         loaded=loaded,
         model=model,
@@ -103,12 +105,24 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, data: RunData, 
     return result
 
 
-def _resume_point(spec: RunSpec, data: RunData, folder: Path) -> ResumePoint:
-    """Where the run goes on; said, with what is wrong with newer checkpoints. Examples and files must be those of before."""
+def _resume_point(spec: RunSpec, data: RunData, folder: Path) -> tuple[ResumePoint, RunData]:
+    """Where the run goes on, and its data with the date on which it began.
+
+    Said, with what is wrong with newer checkpoints. Examples and files must be those of before.
+
+    Args:
+        spec: The run's configuration.
+        data: Examples and fingerprints of now.
+        folder: The run's.
+
+    Returns:
+        The checkpoint to go on from, and the data.
+    """
     options: dict[str, Any] = {"num_steps": spec.trainer.max_steps, "keep_steps": spec.trainer.keep_steps}
     found = find_resume_point(folder, folder / CHECKPOINTS, **options)
     if found.path is not None:
         check_data_are_the_same(folder, data.fingerprints, found.data)
+    data = data.begun(found.data or {}, read_record(folder))
     write_record(folder, data)
     for fault in found.passed_over:
         _log.warning("%s", fault)
@@ -116,7 +130,7 @@ def _resume_point(spec: RunSpec, data: RunData, folder: Path) -> ResumePoint:
         _log.info("%s goes on after step %d", folder.name, found.step)
     elif read_metrics(folder / METRICS_FILE):
         _log.info("%s begins from the beginning: no checkpoint was written before", folder.name)
-    return found
+    return found, data
 
 
 def _fit(assembly: Assembly, parts: Parts, data: RunData, config: dict[str, Any], number: str) -> dict[str, Any]:
@@ -129,7 +143,7 @@ def _fit(assembly: Assembly, parts: Parts, data: RunData, config: dict[str, Any]
         folder / CHECKPOINTS,
         evaluation,
         journals=[metrics, *assembly.journals],
-        data=data.fingerprints,
+        data=data.remembered,
         every_steps=spec.trainer.checkpoint_every_steps,
         keep_steps=[step for step in spec.trainer.keep_steps if step >= resume.step],
     )

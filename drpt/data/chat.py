@@ -1,5 +1,6 @@
 """Conversations to tokens through the tokenizer's chat template, with the loss on the assistant's turns alone."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from drpt.data.assistant_turns import PROMPT_DIFFERS, UNENDED, AssistantTurns
 from drpt.data.conversation import Conversation
 from drpt.data.example import Example, Message
 from drpt.data.find_turns import find_assistant_turns, generation_prompt
-from drpt.data.token_places import check_decoding, mask_of, token_ids, tokens_of
+from drpt.data.token_places import Place, check_decoding, mask_of, token_ids, tokens_of
 from drpt.models.chat_renderer import ChatRenderer, ChatStyle
 from drpt.models.chat_renderer import ChatTemplateError as ChatTemplateError  # part of what encoding may raise
 
@@ -121,8 +122,12 @@ class ChatEncoder:
 
     def _conversation(self, example: Example) -> EncodedExample:
         found = find_assistant_turns(Conversation(self._renderer, example.messages, example.tools))
-        ids, mask = self._learned(found)
-        prompt_ids = token_ids(self._tokenizer, found.prompt)
+        ids, places = tokens_of(self._tokenizer, found.text)
+        mask = mask_of(places, found.learned)
+        check_decoding(self._tokenizer, found.text, ids, places, mask)
+        if mask:
+            mask[0] = False  # nothing predicts the first token
+        prompt_ids = self._prompt_ids(found, ids, places)
         notes = dict(found.notes)
         if ids[: len(prompt_ids)] != prompt_ids and example.messages[-1].is_learned:
             # The same text, in which a token lies across the end of the prompt.
@@ -136,13 +141,16 @@ class ChatEncoder:
             notes=notes,
         )
 
-    def _learned(self, found: AssistantTurns) -> tuple[list[int], list[bool]]:
-        ids, places = tokens_of(self._tokenizer, found.text)
-        mask = mask_of(places, found.learned)
-        check_decoding(self._tokenizer, found.text, ids, places, mask)
-        if mask:
-            mask[0] = False  # nothing predicts the first token
-        return ids, mask
+    def _prompt_ids(self, found: AssistantTurns, ids: list[int], places: list[Place]) -> list[int]:
+        # Tokenizers cut a text at special tokens and encode the pieces by themselves: where the conversation begins with the
+        # prompt, up to its last special token the tokens are the conversation's.
+        start = self._renderer.last_start(found.prompt) if found.text.startswith(found.prompt) else -1
+        number = bisect_left(places, start, key=lambda place: place[0]) if start >= 0 else len(ids)
+        if number < len(ids) and places[number][0] == start:
+            rest = token_ids(self._tokenizer, found.prompt[start:])
+            if rest[:1] == ids[number : number + 1]:
+                return ids[:number] + rest
+        return token_ids(self._tokenizer, found.prompt)
 
     def _plain_text(self, example: Example) -> EncodedExample:
         # As a text of pre-training: begun as the tokenizer begins texts, and ended by the end of text.

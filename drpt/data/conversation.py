@@ -6,9 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from drpt.data.example import Message
-from drpt.models.chat_renderer import ChatRenderer, ChatTemplateError
-
-_PROBE = "Qz7answer7zQ"  # stands for an answer; letters and digits, which no template changes
+from drpt.models.chat_renderer import PROBE, ChatRenderer, ChatTemplateError
 
 
 class Conversation:
@@ -16,7 +14,8 @@ class Conversation:
 
     Templates differ in what they read; of these, the first that the template takes is used for all texts of an example:
     arguments of tool calls as a mapping, as transformers documents it, or as JSON text. A developer's turn is a system
-    turn for templates that do not name the role, and thoughts are under the name by which the template reads them.
+    turn for templates that do not name the role; thoughts are under the name by which the template reads them; a content is
+    a list of one part for templates that write no other.
 
     Args:
         renderer: The template.
@@ -37,6 +36,7 @@ class Conversation:
             self.has_replaced_developer = has_developer and not renderer.names_role("developer", tools)
             thinks = any(message.reasoning_content is not None for message in messages)
             self._thoughts = renderer.thoughts_key(tools) if thinks else None
+            self._has_parts = renderer.wants_parts(tools)
         except Exception as error:  # a tokenizer without a template for these tools
             raise self._refusal(error) from error
         self._turns = [self._turn(message) for message in self.messages]
@@ -76,10 +76,11 @@ class Conversation:
         Raises:
             ChatTemplateError: The template refuses the turns, or does not write the answer once.
         """
-        answer = _PROBE
+        answer = PROBE
         while answer in avoid:
             answer += "q"
-        text = self._render([*self._turns[:place], {"role": "assistant", "content": answer}], is_prompt=False)
+        plain = self._turn(Message(role="assistant", content=answer))
+        text = self._render([*self._turns[:place], plain], is_prompt=False)
         parts = text.split(answer)
         if len(parts) != 2:
             raise ChatTemplateError(
@@ -88,6 +89,21 @@ class Conversation:
                 reason="ambiguous",
             )
         return parts[0], parts[1]
+
+    def writes_thoughts(self, place: int) -> bool:
+        """Whether the template writes the thoughts of a turn, which stand apart from the content or within it."""
+        message = self.messages[place]
+        inside, marker, rest = message.content.partition("</think>")
+        opened, tag, thought = inside.rpartition("<think>")
+        others = []
+        if (message.reasoning_content or "").strip():
+            others.append(replace(message, reasoning_content=PROBE))
+        if marker and thought.strip():
+            others.append(replace(message, content=f"{opened}{tag}{PROBE}{marker}{rest}"))
+        turns = self._turns
+        return all(
+            PROBE in self._render([*turns[:place], self._turn(other), *turns[place + 1 :]], is_prompt=False) for other in others
+        )
 
     def writes_calls(self, place: int) -> bool:
         """Whether the template writes the tool calls of a turn: each function's name, and another text than without them."""
@@ -129,6 +145,8 @@ class Conversation:
         if message.role == "developer" and self.has_replaced_developer:
             message = replace(message, role="system")
         turn = message.as_template_turn()
+        if self._has_parts:
+            turn["content"] = [{"type": "text", "text": message.content}]
         if self._thoughts is not None and "reasoning_content" in turn:
             turn[self._thoughts] = turn.pop("reasoning_content")
         if self._arguments_are_text and message.tool_calls:

@@ -35,7 +35,7 @@ def find_assistant_turns(talk: Conversation) -> AssistantTurns:
         read_markers(talk, found, generation_prompt(talk)[1])
     else:
         _compare(talk, last, found)
-    if any(thought not in found.text for thought in _thoughts(talk)):
+    if not all(talk.writes_thoughts(i) for i, message in enumerate(talk.messages) if message.role == "assistant"):
         found.notes[THOUGHTS_LOST] = ""
     return found
 
@@ -66,7 +66,7 @@ def _prompt(talk: Conversation, place: int) -> str:
 
 
 def _compare(talk: Conversation, last: int, found: AssistantTurns) -> None:
-    is_there = talk.messages[last].is_learned and len(found.text) > len(found.prompt)
+    is_there = talk.messages[last].is_learned and found.text != found.prompt
     place = place_last(talk, last, found.text, found.prompt) if is_there else None
     found.end = generation_prompt(talk)[1] if place is None else place.end
     found.ending = "" if place is None else found.text[place.own_stop : place.stop].strip()
@@ -81,13 +81,3 @@ def _compare(talk: Conversation, last: int, found: AssistantTurns) -> None:
         found.learned.append((place.start, place.stop))
         if not found.text.startswith(found.prompt) or found.text[len(found.prompt) : place.start].strip():
             found.notes[PROMPT_DIFFERS] = difference(found.prompt, found.text[: place.start])
-
-
-def _thoughts(talk: Conversation) -> list[str]:
-    """The assistant's thoughts, kept apart or in the content."""
-    thoughts = []
-    for message in talk.messages:
-        if message.role == "assistant":
-            inside, marker, _ = message.content.partition("</think>")
-            thoughts += [message.reasoning_content or "", inside.rpartition("<think>")[2] if marker else ""]
-    return [thought.strip() for thought in thoughts]

@@ -153,8 +153,8 @@ class _LoadedTable(Rows):
                 if is_offline:
                     raise ValueError(
                         f"{option}.path={table.path}: the Hugging Face hub cannot be reached from here, and the data set "
-                        f"is not in the cache ({reason}). Take a file of your own, {option}.path=FILE.jsonl, or load it once on "
-                        "a machine with a network and bring its cache here (HF_HOME)."
+                        f"is not in the cache ({reason}). Take a file of your own, {option}.path=FILE.jsonl, or load it once "
+                        "on a machine with a network and bring its cache here (HF_HOME)."
                     ) from error
                 raise ValueError(f"{option}: datasets.load_dataset{arguments} failed: {reason}") from error
         self.is_large = len(self._rows) > _LARGE_ROWS

@@ -8,10 +8,12 @@ from lightning.pytorch import LightningDataModule
 
 from drpt.data.batch import StepBatch, TokenBatch, pack_rows, pad_rows
 from drpt.data.chat import EncodedExample, EncodedPool, encode_examples
+from drpt.data.chat_report import report_encoding
 from drpt.data.order import rows_of_step
 from drpt.data.pools import Pools
 from drpt.data.spec import DataSpec
 from drpt.data.split import StepSplit
+from drpt.models.chat_renderer import ChatStyle
 
 
 class NoUsableExampleError(ValueError):
@@ -30,9 +32,11 @@ class PostTrainingData(LightningDataModule):
         needs_general: Whether the update looks at general rows; if not, they are left out of the batches.
         needs_target: Likewise for target rows.
         split: Which examples of a step go into which micro-batch.
+        style: The date and options that the chat template is told.
 
     Raises:
         NoUsableExampleError: Too few examples have an assistant token within ``data.max_length``.
+        ChatTemplateError: The chat template can be used for no example of a pool.
     """
 
     def __init__(
@@ -46,17 +50,19 @@ class PostTrainingData(LightningDataModule):
         needs_general: bool,
         needs_target: bool,
         split: StepSplit,
+        style: ChatStyle | None = None,
     ) -> None:
         super().__init__()
         encoded: dict[str, EncodedPool] = {
-            name: encode_examples(tokenizer, getattr(pools, name), max_length=spec.max_length)
+            name: encode_examples(tokenizer, getattr(pools, name), max_length=spec.max_length, style=style or ChatStyle())
             for name in ("general", "target", "stopping", "evaluation")
         }
+        report_encoding(encoded)
         self.pad_token_id: int = tokenizer.pad_token_id
         self.general, self.target, self.stopping, self.evaluation = (pool.examples for pool in encoded.values())
         self.counts = dict(pools.counts)
         for name, pool in encoded.items():
-            self.counts |= {f"{name}_truncated": pool.num_truncated, f"{name}_empty": pool.num_empty}
+            self.counts |= {f"{name}_{key}": count for key, count in pool.counts.items()}
         wanted = {"general": spec.general_rows, "target": spec.target_rows, "evaluation": 1}
         if pools.stopping:
             wanted["stopping"] = 1
@@ -65,7 +71,8 @@ class PostTrainingData(LightningDataModule):
                 raise NoUsableExampleError(
                     f"data.max_length={spec.max_length}: of the {name} pool only {len(encoded[name].examples)} examples have "
                     f"an assistant token to learn ({encoded[name].num_truncated} were cut, {encoded[name].num_empty} left "
-                    f"out as empty), and {count} are needed. Raise data.max_length or take shorter examples."
+                    f"out as empty{_others(encoded[name])}), and {count} are needed. Raise data.max_length or take shorter "
+                    "examples."
                 )
         self._general_rows = spec.general_rows if needs_general else 0
         self._target_rows = spec.target_rows if needs_target else 0
@@ -103,6 +110,12 @@ class PostTrainingData(LightningDataModule):
     def train_dataloader(self) -> "StepLoader":
         """Every step's batch, in order."""
         return StepLoader(self, num_steps=self._num_steps)
+
+
+def _others(pool: EncodedPool) -> str:
+    """Examples that are left out for another reason, with the first, for a message."""
+    found = [one for one in pool.left_out if one.reason not in {"empty", "cut"}]
+    return f", {len(found)} for other reasons; the first, {found[0].example.source}: {found[0].words}" if found else ""
 
 
 class StepLoader:

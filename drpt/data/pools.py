@@ -238,6 +238,14 @@ class _Drawing:
                     f"data.max_length={self._spec.max_length}: {lost} of the {lost + taken} {pool} examples that were looked "
                     "at are too long for their answer, and were left out; raise data.max_length to keep them."
                 )
+        words = getattr(self._unfit, "words", {})
+        for pool, taken in self._taken.items():
+            for reason in sorted(set(words) - {"too_long", "no_answer"}):
+                if lost := self.counts.get(f"{pool}_{reason}", 0):
+                    said.append(
+                        f"{pool} pool: {lost} of {lost + taken} examples are left out ({reason.replace('_', ' ')}). The first, "
+                        f"{words[reason]}"
+                    )
         return said
 
     def explained(self, pool: str, message: str) -> str:
@@ -247,6 +255,8 @@ class _Drawing:
             "no_answer": "{} have no answer: their responses are empty in the data",
             "refused": "{} are refused by the chat template",
             "ambiguous": "of {} the assistant's tokens cannot be told apart under the chat template",
+            "tool_calls": "the tool calls of {} are not written by the chat template",
+            "weight_zero": 'all turns of {} have "weight": 0',
             "held_out": "{} are held out to measure with",
             "in_target": "{} are target examples",
             "repeated": "{} are repetitions",
@@ -255,6 +265,9 @@ class _Drawing:
         found = [text.format(self.counts[f"{pool}_{key}"]) for key, text in reasons.items() if f"{pool}_{key}" in self.counts]
         shortage = getattr(self._source, "shortage", None)
         more = [f"Of those looked at, {'; '.join(found)}."] if found else []
+        words = getattr(self._unfit, "words", {})
+        firsts = [words[reason] for reason in words if reason not in {"too_long", "no_answer"}]
+        more += [f"The first, {firsts[0]}"] if firsts else []
         return " ".join([message, *more, *([shortage] if shortage else [])])
 
 

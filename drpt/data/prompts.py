@@ -1,14 +1,17 @@
 """Prompts for a policy to answer: which ones every rollout phase takes, and the held-out ones."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from drpt.data.chat import EncodedExample, encode_chat
+from drpt.data.chat import ChatEncoder, EncodedExample
 from drpt.data.example import Example
 from drpt.data.order import rows_of_step
 from drpt.data.pools import Pools
 from drpt.data.spec import DataSpec
-from drpt.models.chat_renderer import ChatTemplateError
+from drpt.models.chat_renderer import ChatStyle, ChatTemplateError
+
+_log = logging.getLogger(__name__)
 
 
 class NoUsablePromptError(ValueError):
@@ -25,9 +28,11 @@ class PromptData:
         max_new_tokens: Room that a response needs.
         num_prompts: General prompts a phase.
         seed: Of the order of prompts.
+        style: The date and options that the chat template is told.
 
     Raises:
         NoUsablePromptError: A pool has too few prompts that leave room for a response.
+        ChatTemplateError: The chat template refuses all examples of a pool.
     """
 
     def __init__(
@@ -39,13 +44,15 @@ class PromptData:
         max_new_tokens: int,
         num_prompts: int,
         seed: int,
+        style: ChatStyle | None = None,
     ) -> None:
+        self._encoder = ChatEncoder(tokenizer, max_length=spec.max_length, style=style or ChatStyle())
         self.counts = dict(pools.counts)
         self._longest = spec.max_length - max_new_tokens
         wanted = {"general": num_prompts, "target": spec.target_rows, "stopping": 0, "evaluation": 1}
         self._pools: dict[str, list[EncodedExample]] = {}
         for name, count in wanted.items():
-            self._pools[name] = self._encode(tokenizer, name, getattr(pools, name))
+            self._pools[name] = self._encode(name, getattr(pools, name))
             if len(self._pools[name]) < count:
                 raise NoUsablePromptError(
                     f"data.max_length={spec.max_length}: of the {name} pool only {len(self._pools[name])} prompts leave room "
@@ -98,16 +105,23 @@ class PromptData:
         places = rows_of_step(pool_size=len(members), count=count, step=draw, seed=self._seed, stream=f"{pool} prompts")
         return [members[place] for place in places]
 
-    def _encode(self, tokenizer: Any, name: str, examples: Sequence[Example]) -> list[EncodedExample]:
-        encoded = []
+    def _encode(self, name: str, examples: Sequence[Example]) -> list[EncodedExample]:
+        encoded, refused = [], []
         for example in examples:
             try:
-                token_ids, loss_mask, prompt_ids = encode_chat(tokenizer, example.messages)
+                row = self._encoder.encode_prompt(example)
             except ChatTemplateError as error:
-                raise ChatTemplateError(f"{example.source}: {error}") from error
-            if 0 < len(prompt_ids) <= self._longest:
-                encoded.append(EncodedExample(example=example, token_ids=token_ids, loss_mask=loss_mask, prompt_ids=prompt_ids))
-        self.counts[f"{name}_too_long"] = self.counts.get(f"{name}_too_long", 0) + len(examples) - len(encoded)
+                refused.append(f"{example.source}: {error}")
+                continue
+            if 0 < len(row.prompt_ids) <= self._longest:
+                encoded.append(row)
+        if refused and len(refused) == len(examples):
+            raise ChatTemplateError(refused[0])
+        if refused:
+            self.counts[f"{name}_refused"] = self.counts.get(f"{name}_refused", 0) + len(refused)
+            _log.warning("%s pool: %d of %d prompts are left out. The first, %s", name, len(refused), len(examples), refused[0])
+        too_long = len(examples) - len(encoded) - len(refused)
+        self.counts[f"{name}_too_long"] = self.counts.get(f"{name}_too_long", 0) + too_long
         return encoded
 
 

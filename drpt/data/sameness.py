@@ -114,7 +114,7 @@ def _key(turns: Sequence[Message]) -> Key:
 
 
 def _expression(payload: Mapping[str, object]) -> list[Key]:
-    """Of reasoning-gym's arithmetic families: ``3 + 4`` is one problem, whether calculated or stated, and within ``-(3 + 4)``."""
+    """Of reasoning-gym's arithmetic: ``3 + 4`` is one problem, whether calculated or stated, and within ``-(3 + 4)``."""
     metadata = payload.get("metadata")
     expression = metadata.get("expression") if isinstance(metadata, Mapping) else None
     if not isinstance(expression, str) or not any(char.isdigit() for char in expression):

@@ -1,11 +1,14 @@
 """Tokens of a text and the places where they stand in it, and from places that are learned to a mask over tokens."""
 
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any
 
 from drpt.models.chat_renderer import ChatTemplateError
 
 Place = tuple[int, int]  # characters [start, stop)
+_BYTE = re.compile(r"<0x([0-7][0-9A-F])>")  # a token for a character that the vocabulary lacks; above, parts of one
 
 
 def tokens_of(tokenizer: Any, text: str) -> tuple[list[int], list[Place]]:  # Any: transformers has no types
@@ -16,8 +19,8 @@ def tokens_of(tokenizer: Any, text: str) -> tuple[list[int], list[Place]]:  # An
         text: With the template's special tokens in it.
 
     Returns:
-        Token ids, and the place of each. White space between two tokens belongs to the later one. Tokens that stand for parts
-        of one character have its place; one that stands for no character has an empty place.
+        Token ids, and the place of each. Tokens that stand for parts of one character have its place; one that stands for no
+        character has an empty place.
 
     Raises:
         ChatTemplateError: A tokenizer without places of its own makes tokens that are not found in the text.
@@ -33,11 +36,9 @@ def tokens_of(tokenizer: Any, text: str) -> tuple[list[int], list[Place]]:  # An
         return_token_type_ids=False,
         verbose=False,
     )
-    places, done = [], 0
-    for start, stop in encoded["offset_mapping"]:
-        # Some tokenizers leave the space before a word out of its place, and give a lone space none.
-        places.append((min(start, done) if text[done:start].isspace() else start, stop))
-        done = max(done, stop)
+    places: list[Place] = encoded["offset_mapping"]
+    if any(start == stop for start, stop in places):
+        places = _with_lone_spaces(text, places)
     return encoded["input_ids"], places
 
 
@@ -60,14 +61,14 @@ def mask_of(places: Sequence[Place], learned: Sequence[Place]) -> list[bool]:
     Returns:
         One truth value a token.
     """
-    mask, number = [], 0
-    for start, stop in places:
-        while number < len(learned) and learned[number][1] <= start:
-            number += 1
-        mask.append(number < len(learned) and start < stop and learned[number][0] < stop)
-    for i in range(len(mask) - 2, -1, -1):
-        if places[i][0] == places[i][1]:
-            mask[i] = mask[i + 1]
+    starts, stops = [place[0] for place in places], [place[1] for place in places]
+    mask = [False] * len(places)
+    for begin, end in learned:
+        first = bisect_right(stops, begin)
+        past = bisect_left(starts, end, lo=first)
+        while 0 < first < past and places[first - 1] == (begin, begin):
+            first -= 1
+        mask[first:past] = [True] * (past - first)
     return mask
 
 
@@ -110,19 +111,29 @@ def _squeeze(text: str) -> str:
     return "".join(text.split())
 
 
+def _with_lone_spaces(text: str, places: Sequence[Place]) -> list[Place]:
+    """Some tokenizers leave spaces out of places, so that a lone space has none: it gets the one before where it stands."""
+    found, done = [], 0
+    for start, stop in places:
+        found.append((done if start == stop and text[done:start].isspace() else start, stop))
+        done = max(done, stop)
+    return found
+
+
 def _search(tokenizer: Any, text: str, ids: Sequence[int]) -> list[Place]:
     """Places by what each token is as a text, in order; tokens that are no text by themselves share what lies between."""
     added = {number: token.content for number, token in tokenizer.added_tokens_decoder.items()}
     places: list[Place] = []
     done, waiting = 0, 0
     for number, token in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True):
-        shown = added.get(number) or tokenizer.convert_tokens_to_string([token]).strip()
+        byte = _BYTE.fullmatch(token)
+        surface = added.get(number) or (chr(int(byte[1], 16)) if byte else tokenizer.convert_tokens_to_string([token]))
+        shown = surface if surface and text.startswith(surface, done) else surface.strip()
         found = text.find(shown, done) if shown and "\N{REPLACEMENT CHARACTER}" not in shown else -1
-        gap = text[done:found] if found >= 0 else ""
-        if found < 0 or (not waiting and gap.strip()):
+        if found < 0 or (not waiting and text[done:found].strip()):
             waiting += 1
             continue
         places += [(done, found)] * waiting
-        places.append((done if not waiting else found, found + len(shown)))
+        places.append((found, found + len(shown)))
         done, waiting = found + len(shown), 0
     return places + [(done, len(text))] * waiting

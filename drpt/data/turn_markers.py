@@ -54,10 +54,21 @@ def _without_unlearned(talk: Conversation, found: AssistantTurns, marked: list[t
         found.notes[CALLS_LOST] = ""
     if not unlearned | lost:
         return marked
-    if len(marked) != len(turns):
-        raise ChatTemplateError(
-            f"the chat template marks {len(marked)} texts of {len(turns)} assistant turns, so that the turns that are not "
-            'learned ("weight": 0) cannot be told apart. Take a template with one {% generation %} block a turn.',
-            reason="ambiguous",
-        )
-    return [where for where, place in zip(marked, turns, strict=True) if place not in unlearned | lost]
+    return [
+        where for where, turn in zip(marked, _turns_of(talk, found, marked, turns), strict=True) if turn not in unlearned | lost
+    ]
+
+
+def _turns_of(talk: Conversation, found: AssistantTurns, marked: list[tuple[int, int]], turns: list[int]) -> list[int]:
+    """The turn that each marked text belongs to."""
+    if len(marked) == len(turns):
+        return turns
+    prompts = [talk.text(turn, is_prompt=True) if turn else "" for turn in turns]
+    if all(found.text.startswith(prompt) for prompt in prompts):
+        # The last turn whose answer begins before the text ends: what belongs to the next prompt is marked with no answer.
+        return [max(turn for turn, p in zip(turns, prompts, strict=True) if stop > len(p) or not p) for _, stop in marked]
+    raise ChatTemplateError(
+        f"the chat template marks {len(marked)} texts of {len(turns)} assistant turns, so that the turns that are not learned "
+        '("weight": 0) cannot be told apart. Take a template with one {% generation %} block a turn.',
+        reason="ambiguous",
+    )

@@ -126,14 +126,14 @@ def end_tokens(model: Any, tokenizer: Any, examples: Sequence[EncodedExample]) -
     Args:
         model: Causal language model of transformers.
         tokenizer: Its tokenizer.
-        examples: Encoded conversations, whose last token is the template's end of a turn.
+        examples: Encoded conversations, which know what ends a turn under their template.
 
     Returns:
         Token ids, ascending.
     """
     own = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
-    ends |= {row.token_ids[-1] for row in examples} & set(tokenizer.all_special_ids)
+    ends |= {row.end_token_id for row in examples}
     return sorted(ends - {None})
 
 

@@ -11,6 +11,10 @@ from typing import Any
 Turn = Mapping[str, Any]
 
 _MARKER = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+# Stands for a text whose place is looked for: letters and digits, which no template changes.
+PROBE = "Qz7answer7zQ"
+# For measuring lengths of conversations that do not depend on the day: a date that is long in words and numbers.
+SOME_DAY = datetime(2027, 9, 29, 22, 48)  # a Wednesday in September
 # By which names templates read the assistant's thoughts, the usual one first.
 _THOUGHTS = ("reasoning_content", "thinking", "reasoning")
 
@@ -55,7 +59,9 @@ class ChatRenderer:
 
     def __init__(self, tokenizer: Any, style: ChatStyle) -> None:  # Any: transformers has no types
         self.tokenizer = tokenizer
-        self._templates: dict[bool, str] = {}  # a tokenizer may have one for conversations with tools
+        # By whether there are tools: a tokenizer may have a template of its own for them.
+        self._templates: dict[bool, str] = {}
+        self._wants_parts: dict[bool, bool] = {}
         self._given: dict[str, Any] = dict(style.options)
         if style.date is not None:
             self._given["strftime_now"] = style.date.strftime
@@ -89,6 +95,10 @@ class ChatRenderer:
         found = [match for match in self._ends.finditer(text) if match.end() == len(text)]
         return found[0].group() if found else ""
 
+    def last_start(self, text: str) -> int:
+        """Where the last special token of a text begins; -1 where it has none."""
+        return max((match.start() for match in self._ends.finditer(text)), default=-1)
+
     def template(self, tools: Sequence[Turn]) -> str:
         """The Jinja text that is used for conversations with these tools."""
         if bool(tools) not in self._templates:
@@ -110,6 +120,20 @@ class ChatRenderer:
             if re.search(rf"(\.|\[\s*['\"]|get\(\s*['\"]|['\"]){key}\b", text):
                 return key
         return _THOUGHTS[0]
+
+    def wants_parts(self, tools: Sequence[Turn]) -> bool:
+        """Whether the template writes a content as a list of parts alone (``[{"type": "text", …}]``), not as a text."""
+        if bool(tools) not in self._wants_parts:
+            parts = [{"type": "text", "text": PROBE}]
+            is_written = [self._writes({"role": "user", "content": content}, tools) for content in (PROBE, parts)]
+            self._wants_parts[bool(tools)] = is_written == [False, True]
+        return self._wants_parts[bool(tools)]
+
+    def _writes(self, turn: Turn, tools: Sequence[Turn]) -> bool:
+        try:
+            return PROBE in self.render([turn], tools, is_prompt=True)
+        except Exception:  # of whatever the template does not take
+            return False
 
     def render(self, turns: Sequence[Turn], tools: Sequence[Turn], *, is_prompt: bool) -> str:
         """The text of a conversation.

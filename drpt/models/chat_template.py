@@ -1,6 +1,8 @@
 """How turns become the text that a model reads: its tokenizer's template, plain markers, or the texts alone."""
 
 import logging
+import re
+from collections.abc import Mapping
 from typing import Any
 
 _log = logging.getLogger(__name__)
@@ -47,7 +49,15 @@ def set_chat_template(tokenizer: Any, choice: str, *, label: str | None) -> None
         tokenizer: Of transformers; changed.
         choice: A key of `CHAT_TEMPLATES`.
         label: The model, for the log; None: nothing is said.
+
+    Raises:
+        ValueError: The tokenizer is one of mistral-common, which makes conversations by code of its own.
     """
+    if "mistral_common" in type(tokenizer).__module__:
+        raise ValueError(
+            f"{label}: its tokenizer is mistral-common's, which has no chat template. Take a folder with tokenizer.json and a "
+            "chat template, such as a copy of the model that transformers saved."
+        )
     if choice == "own" and tokenizer.chat_template is not None:
         return
     if choice == "own" and label is not None:
@@ -55,3 +65,23 @@ def set_chat_template(tokenizer: Any, choice: str, *, label: str | None) -> None
     ids = tokenizer("a").input_ids
     begins = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
     tokenizer.chat_template = ("{{ bos_token }}" if begins else "") + template_text(choice)
+
+
+def check_options(tokenizer: Any, options: Mapping[str, Any]) -> None:  # Any: transformers has no types
+    """Refuse options that a tokenizer's template would ignore.
+
+    Args:
+        tokenizer: Of transformers, with a chat template.
+        options: ``model.chat_template_kwargs``.
+
+    Raises:
+        ValueError: The template does not name one.
+    """
+    texts = tokenizer.chat_template
+    text = "\n".join(texts.values()) if isinstance(texts, Mapping) else str(texts)
+    for key in options:
+        if not re.search(rf"\b{re.escape(key)}\b", text):
+            raise ValueError(
+                f"model.chat_template_kwargs.{key}: the chat template does not ask for it, so that it would change nothing. "
+                "Leave it out, or read the tokenizer's chat template for the names of its options."
+            )

@@ -10,7 +10,7 @@ from torch import nn
 from drpt.models.adapter import continue_adapter, merge_adapter
 from drpt.models.adapter_folder import read_adapter
 from drpt.models.causal import check_causal
-from drpt.models.chat_template import set_chat_template
+from drpt.models.chat_template import check_options, set_chat_template
 from drpt.models.embedded import EMBEDDED_NAME, embedded_model_folder
 from drpt.models.limits import LimitError, check_positions, check_tokens
 from drpt.models.model_folder import pretrained_place
@@ -60,6 +60,7 @@ def load_model(spec: ModelSpec, *, seed: int = 0, max_length: int | None = None)
         if spec.source == "embedded":
             model.config._name_or_path = EMBEDDED_NAME  # which adapters of it know, not the folder that it was converted to
     set_chat_template(tokenizer, spec.chat_template, label=spec.label)
+    check_options(tokenizer, spec.chat_template_kwargs)
     if tokenizer.eos_token is None:
         raise ValueError(f"model.name={spec.name}: its tokenizer has no end-of-text token, so no answer could end.")
     if tokenizer.pad_token is None:

@@ -1,6 +1,8 @@
 """The `model` and `finetune` config groups: their keys and rules, without torch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from drpt.checks import check_choice, check_interval, check_size
 from drpt.models.chat_template import CHAT_TEMPLATES
@@ -21,6 +23,12 @@ ADAPTER_USES = {
     "merge": "it becomes part of the model before training; finetune=lora then trains a new one",
 }
 
+# Arguments of apply_chat_template, and what templates are given besides a user's options.
+_TAKEN = {
+    *("conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "continue_final_message"),
+    *("tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask"),
+    *("tokenizer_kwargs", "strftime_now"),
+}
 _LABELS = {"embedded": "smollm2_135m", "sentence_encoder": "sentence_encoder", "tiny": "tiny"}
 
 
@@ -33,6 +41,7 @@ class ModelSpec:
     revision: str | None  # branch, tag or commit on the hub
     chat_template: str  # a key of CHAT_TEMPLATES: how turns become text
     gradient_checkpointing: bool  # recompute activations in the backward pass: less memory, more time
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)  # options of the template's own; Any: each has others
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -42,6 +51,7 @@ class ModelSpec:
         """
         check_choice("model.source", self.source, SOURCES)
         check_choice("model.chat_template", self.chat_template, CHAT_TEMPLATES)
+        self._check_options()
         if (self.source == "hub") != (self.name is not None):
             raise ValueError(
                 f"model.name={self.name!r}: model=hub needs model.name, a hub name such as "
@@ -49,6 +59,20 @@ class ModelSpec:
             )
         if self.revision is not None and self.source != "hub":
             raise ValueError(f"model.revision={self.revision!r} goes with model=hub alone; leave it out.")
+
+    def _check_options(self) -> None:
+        options: object = self.chat_template_kwargs
+        if not isinstance(options, Mapping):
+            raise ValueError(
+                f"model.chat_template_kwargs={options!r} must be a mapping of options of the chat template, such as "
+                "+model.chat_template_kwargs.enable_thinking=false."
+            )
+        for key in options:
+            if key in _TAKEN:
+                raise ValueError(
+                    f"model.chat_template_kwargs.{key} is what drpt itself gives to chat templates; options of the template's "
+                    "own, such as enable_thinking, can be set here."
+                )
 
     @property
     def label(self) -> str:

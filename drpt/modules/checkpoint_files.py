@@ -154,7 +154,7 @@ def find_resume_point(run_folder: Path, folder: Path, *, num_steps: int, keep_st
     for path in paths:
         if points and points[0].path == folder / LAST:
             break  # the others have taken fewer steps
-        found = _read_whole(path)
+        found = read_whole(path)
         if isinstance(found, str):
             faults.append(f"{path} {found}")
             continue
@@ -257,8 +257,15 @@ def load_trained(model: nn.Module, path: Path) -> int:
     return step
 
 
-def _read_whole(path: Path) -> dict[str, Any] | str:
-    """A checkpoint whose checksums are right, its tensors left on the disk; or what is wrong with it."""
+def read_whole(path: Path) -> dict[str, Any] | str:
+    """Read a checkpoint and verify its checksums.
+
+    Args:
+        path: Its file.
+
+    Returns:
+        The content, tensors left on the disk; or what is wrong with the file, words to follow its path.
+    """
     try:
         if not path.exists():
             return "is missing"
@@ -295,13 +302,13 @@ def _lacking(found: Mapping[str, Any], run_folder: Path, folder: Path, step: int
             return f"does not fit the run's files: {run_folder}/{wrong}"
     best_step = found.get("callbacks", {}).get("Checkpoints", {}).get("best_step")
     if best_step is not None:
-        best = _read_whole(folder / BEST)
+        best = read_whole(folder / BEST)
         if isinstance(best, str):
             return f"counts on {folder / BEST}, which {best}"
         if best["global_step"] < best_step:
             return f"counts on {folder / BEST}, which is of step {best['global_step']} and not {best_step}"
     for kept in sorted(keep_steps):
         # That of the step itself is written anew.
-        if kept < step and isinstance(found_file := _read_whole(folder / step_file(kept)), str):
+        if kept < step and isinstance(found_file := read_whole(folder / step_file(kept)), str):
             return f"counts on {folder / step_file(kept)}, which {found_file}"
     return None

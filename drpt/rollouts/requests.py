@@ -19,7 +19,7 @@ def check_prompts(
         sampling: With the response's greatest length.
         max_model_len: Most tokens of prompt and response together.
         vocabulary: Token ids are below it.
-        engine: Its name in the `rollout` group, for the message.
+        engine: Name of the engine in the `rollout` group, for the message.
 
     Raises:
         RolloutError: A prompt is empty, too long, or holds a token that the model does not know.
@@ -46,11 +46,11 @@ def checked_weights(
 
     Args:
         weights: Name and values.
-        shapes: Of every one that the engine holds, a tied one once.
-        engine: Its name in the `rollout` group, for the message.
+        shapes: Shape of every weight that the engine holds, by name; a tied weight once.
+        engine: Name of the engine in the `rollout` group, for the message.
 
     Yields:
-        The same.
+        Name and values, unchanged.
 
     Raises:
         RolloutError: A name or shape is not the engine's, or one is missing at the end.

@@ -48,7 +48,7 @@ def measure(path: Path, target: Path) -> dict[str, float]:
     from drpt.app.config import check_config
     from drpt.data.build_source import build_source
     from drpt.data.fingerprint import source_fingerprint
-    from drpt.data.fitting import unfit_to_imitate
+    from drpt.data.fitting import Fitting
     from drpt.data.pools import draw_pools
     from drpt.models.spec import ModelSpec
     from drpt.models.tokenizer import load_tokenizer
@@ -57,7 +57,7 @@ def measure(path: Path, target: Path) -> dict[str, float]:
     data = check_config(compose_run(words)).data
     model = ModelSpec(source="embedded", name=None, revision=None, chat_template="own", gradient_checkpointing=False)
     num_tokenized = 0
-    unfit = unfit_to_imitate(load_tokenizer(model), max_length=data.max_length)
+    unfit = Fitting(load_tokenizer(model), max_length=data.max_length)
 
     def counted(example):  # type: ignore[no-untyped-def]
         nonlocal num_tokenized

@@ -131,7 +131,7 @@ def test_a_regularizer_with_one_run_is_named_and_left_out(drpt, sweep):
     for folder in sorted(sweep.glob("full-seed*"))[1:]:
         shutil.rmtree(folder)
     text = outcome(drpt, str(sweep))
-    assert "left out, with one finished run: full (seed 0)" in text
+    assert "left out, with one run that can be measured (seed 0): full" in text
     assert [entry["name"] for entry in record_of(sweep)["regularizers"]] == ["target_only_stopped"]
 
 
@@ -177,6 +177,19 @@ def _break(sweep, how):
     elif how == "half a checkpoint":
         path = first / "checkpoints" / "last.ckpt"
         path.write_bytes(path.read_bytes()[:2000])
+    elif how == "a bit of a checkpoint":
+        path = first / "checkpoints" / "last.ckpt"
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    elif how == "another model":
+        path = first / "checkpoints" / "last.ckpt"
+        torch.save(torch.load(path, weights_only=True) | {"state_dict": {"model.other": torch.zeros(2)}}, path)
+    elif how == "numbers that are none":
+        path = first / "checkpoints" / "last.ckpt"
+        content = torch.load(path, weights_only=True)
+        next(iter(content["state_dict"].values())).fill_(torch.nan)
+        torch.save(content, path)
     elif how == "another step":
         path = first / "checkpoints" / "last.ckpt"
         torch.save(torch.load(path, weights_only=True) | {"global_step": 4}, path)
@@ -190,25 +203,60 @@ def _break(sweep, how):
             (other / "config.yaml").write_text((other / "config.yaml").read_text().replace("num_eval:", "num_held_out:"))
 
 
-@pytest.mark.parametrize(
-    ("how", "message"),
-    [
-        ("one seed", "every regularizer has one finished run only (seed 0). Bias and variance are over replicates, at least 2"),
-        ("nothing finished", "none of its 6 runs is finished yet (interrupted)"),
-        ("no checkpoint", "last.ckpt is not there, and without the trained parameters nothing can be measured"),
-        ("half a checkpoint", "last.ckpt: cannot be read"),
-        ("another step", "of step 4, but the run's figures are of step 6"),
-        ("changed data", "changed since this run was made: its examples are others (data.source)"),
-        ("another version", "not a configuration of this version of drpt"),
-    ],
-)
-def test_what_is_missing_is_said(drpt, sweep, how, message):
+OF_THE_SWEEP = {
+    "one seed": "every regularizer has one finished run only (seed 0). Bias and variance are over replicates, at least 2",
+    "nothing finished": "none of its 6 runs is finished yet (interrupted)",
+    "another version": "not a configuration of this version of drpt",
+}
+
+
+@pytest.mark.parametrize("how", OF_THE_SWEEP)
+def test_what_is_missing_is_said(drpt, sweep, how):
     _break(sweep, how)
+    if how == "another version":
+        shutil.rmtree(next(sweep.glob("target_only_stopped-seed0*")))
+        shutil.rmtree(next(sweep.glob("target_only_stopped-seed1*")))
     status, text = drpt("outcome", str(sweep))
     assert status == 2, text
-    assert message in text
+    assert OF_THE_SWEEP[how] in text
     assert "Traceback" not in text
     assert not (sweep / "outcome.json").exists()
+
+
+OF_ONE_RUN = {
+    "no checkpoint": "last.ckpt is not there, and without the trained parameters nothing can be measured",
+    "half a checkpoint": "last.ckpt is no checkpoint, or was cut off, and the run's figures are of step 6",
+    "a bit of a checkpoint": "last.ckpt is damaged (the checksum of",
+    "another step": "is of step 4, and the run's figures are of step 6",
+    "another model": "belongs to another model",
+    "numbers that are none": "have NaN or infinite entries",
+    "changed data": "changed since this run was made: its examples are others (data.source)",
+}
+
+
+@pytest.mark.parametrize("how", OF_ONE_RUN)
+def test_a_run_that_cannot_be_measured_is_named_and_left_out(drpt, sweep, how):
+    _break(sweep, how)
+    status, text = drpt("outcome", str(sweep))
+    assert status == 1, text
+    assert OF_ONE_RUN[how] in text
+    assert "Traceback" not in text
+    found = record_of(sweep)
+    assert sorted((entry["name"], len(entry["losses"])) for entry in found["regularizers"]) == [
+        ("full", 2),
+        ("target_only_stopped", 3),
+    ]
+    assert len(found["faults"]) == 1
+
+
+@pytest.mark.parametrize("how", ["half a checkpoint", "another model"])
+def test_a_regularizer_that_is_left_with_one_run_is_left_out(drpt, sweep, how):
+    shutil.rmtree(sorted(sweep.glob("full-seed*"))[1])
+    _break(sweep, how)
+    status, text = drpt("outcome", str(sweep))
+    assert status == 1, text
+    assert "left out, with one run that can be measured (seed 2): full" in text
+    assert [entry["name"] for entry in record_of(sweep)["regularizers"]] == ["target_only_stopped"]
 
 
 def test_runs_of_a_version_with_fewer_options_are_read(drpt, sweep):

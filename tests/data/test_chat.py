@@ -2,7 +2,7 @@
 
 import pytest
 
-from drpt.data.chat import ChatTemplateError, encode_chat, encode_examples
+from drpt.data.chat import ChatEncoder, ChatTemplateError, encode_chat, encode_examples
 from drpt.data.example import Example, Message
 from drpt.models.chat_template import set_chat_template
 from drpt.models.tiny import byte_tokenizer
@@ -27,13 +27,13 @@ def test_assistant_turns_count_with_their_end_token(tokenizer):
     counted = tokenizer.decode([token for token, counts in zip(token_ids, mask, strict=True) if counts])
     assert counted == "4<|im_end|>It is 6.<|im_end|>"
     assert token_ids[: len(prompt_ids)] == prompt_ids
-    assert tokenizer.decode(token_ids[len(prompt_ids) :]) == "It is 6.<|im_end|>"
+    assert tokenizer.decode(token_ids[len(prompt_ids) :]).rstrip() == "It is 6.<|im_end|>"
 
 
 def test_text_is_what_the_template_renders(tokenizer):
     token_ids, _, prompt_ids = encode_chat(tokenizer, TURNS)
     turns = [{"role": message.role, "content": message.content} for message in TURNS]
-    assert tokenizer.decode(token_ids) == tokenizer.apply_chat_template(turns, tokenize=False).rstrip()
+    assert tokenizer.decode(token_ids) == tokenizer.apply_chat_template(turns, tokenize=False)
     prompt = tokenizer.apply_chat_template(turns[:-1], tokenize=False, add_generation_prompt=True)
     assert tokenizer.decode(prompt_ids) == prompt
 
@@ -51,14 +51,16 @@ def test_truncated_and_empty_examples_are_counted(tokenizer):
     assert all(len(row.token_ids) <= 90 and any(row.loss_mask) for row in pool.examples)
 
 
-def test_template_that_rewrites_earlier_turns_is_refused():
+def test_of_a_template_that_rewrites_earlier_turns_the_last_one_is_learned():
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m.role }}: {% if loop.last or m.role == 'user' %}{{ m.content }}{% endif %}\n{% endfor %}"
         "{% if add_generation_prompt %}assistant: {% endif %}"
     )
-    with pytest.raises(ChatTemplateError, match="does not keep the text before an assistant turn"):
-        encode_chat(tokenizer, TURNS)
+    token_ids, mask, _ = encode_chat(tokenizer, TURNS)
+    assert tokenizer.decode([token for token, counts in zip(token_ids, mask, strict=True) if counts]) == "It is 6."
+    pool = encode_examples(tokenizer, [Example(messages=TURNS, source="a")], max_length=100)
+    assert pool.counts == {"truncated": 0, "empty": 0, "turns_changed": 1, "unended": 1}
 
 
 def test_template_that_refuses_roles_is_quoted():
@@ -73,7 +75,9 @@ def test_an_empty_last_turn_leaves_the_prompt_as_generation_sees_it(tokenizer, t
     token_ids, _, prompt_ids = encode_chat(tokenizer, (*turns, Message(role="assistant", content="")))
     shown = [{"role": message.role, "content": message.content} for message in turns]
     assert tokenizer.decode(prompt_ids) == tokenizer.apply_chat_template(shown, tokenize=False, add_generation_prompt=True)
-    assert tokenizer.decode(token_ids[len(prompt_ids) :]) == "<|im_end|>"  # by which the end of a turn is known
+    assert tokenizer.decode(token_ids[len(prompt_ids) :]).rstrip() == "<|im_end|>"
+    row = ChatEncoder(tokenizer, max_length=8).encode_prompt(Example(messages=(*turns, TURNS[1]), source="whatever it says"))
+    assert (row.prompt_ids, row.end_token_id) == (prompt_ids, tokenizer.eos_token_id)
 
 
 def test_a_template_that_writes_nothing_of_an_empty_turn_gives_the_prompt():
@@ -85,8 +89,8 @@ def test_a_template_that_writes_nothing_of_an_empty_turn_gives_the_prompt():
     token_ids, mask, prompt_ids = encode_chat(tokenizer, (TURNS[0], Message(role="assistant", content="")))
     assert tokenizer.decode(prompt_ids) == "user: 2 + 2?\nassistant: "
     assert (token_ids, any(mask)) == (prompt_ids, False)
-    with pytest.raises(ChatTemplateError, match="does not keep the text"):  # of an earlier turn it cannot be told apart
-        encode_chat(tokenizer, (TURNS[0], Message(role="assistant", content=""), *TURNS[2:]))
+    token_ids, mask, _ = encode_chat(tokenizer, (TURNS[0], Message(role="assistant", content=""), *TURNS[2:]))
+    assert tokenizer.decode([token for token, counts in zip(token_ids, mask, strict=True) if counts]) == "It is 6."
 
 
 def test_as_text_the_response_goes_on_where_the_prompt_ends():
