@@ -47,6 +47,11 @@ class CombinedSource:
         return self._target.is_endless
 
     @property
+    def has_own_evaluation(self) -> bool:
+        """Whether evaluation examples are of a file or table of their own."""
+        return bool(getattr(self._target, "has_own_evaluation", False))
+
+    @property
     def shortage(self) -> str | None:
         """Why the general stream ended, where its source knows."""
         return getattr(self._general, "shortage", None)

@@ -39,6 +39,7 @@ class FileSource:
     ) -> None:
         check_format("format", format)
         self.has_responses = needs_response
+        self.has_own_evaluation = evaluation is not None
         is_pair = format == "pair"
         rules = RowRules(
             needs_response=needs_response, needs_pair=is_pair, admits_text=needs_response and not is_pair, format=format

@@ -35,6 +35,11 @@ class HubPart:
                 self._tables["evaluation"] = held_out
         self._loaded: dict[str, RowExamples] = {}
 
+    @property
+    def has_own_evaluation(self) -> bool:
+        """Whether evaluation examples are of a table of their own."""
+        return "evaluation" in self._tables
+
     def general(self, seed: int) -> Iterator[Example]:
         """See `Source.general`."""
         return self._examples("table", admits_text=True).stream(seed)

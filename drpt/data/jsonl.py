@@ -38,6 +38,7 @@ class JsonlSource:
     ) -> None:
         check_format("data.source.format", format)
         self.has_responses = needs_response
+        self.has_own_evaluation = evaluation is not None
         is_pair = self.needs_pair
         own = RowRules(needs_response=needs_response, needs_pair=is_pair, format=format)
         with_texts = RowRules(

@@ -84,7 +84,8 @@ def draw_pools(source: Source, spec: DataSpec, *, seed: int, stopping_share: flo
         target, stopping = drawing.take_target(spec.num_target - num_stopping, num_stopping, evaluation)
         missing = spec.num_target - len(target) - len(stopping)
         # Of a small file, what is left after the target examples is there to measure with.
-        is_shared = not is_target_endless and drawing.counts.get("target_held_out", 0) > 0
+        has_own = getattr(source, "has_own_evaluation", False)
+        is_shared = not is_target_endless and not has_own and drawing.counts.get("target_held_out", 0) > 0
         if not missing or not is_shared or missing >= len(evaluation):
             break
         evaluation = evaluation[: len(evaluation) - missing]

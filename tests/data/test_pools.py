@@ -198,6 +198,15 @@ def test_default_sizes_fit_small_files_and_say_what_they_chose():
         drawn(source, num_target=40, num_eval=128)
 
 
+def test_a_file_of_its_own_to_measure_with_is_not_made_smaller():
+    rows = [talk(sentence(i), "a") for i in range(12)]
+    source = Lists([talk(sentence(100), "a")], rows, rows[:5])
+    source.has_own_evaluation = True
+    with pytest.raises(ValueError, match=r"data\.num_target=8: besides the 5 held-out ones .* has only 7"):
+        drawn(source, num_target=8, num_eval=13)
+    assert drawn(source, num_target=7, num_eval=13).sizes["evaluation"] == 5
+
+
 def test_all_of_a_large_source_is_a_number(monkeypatch):
     monkeypatch.setattr("drpt.data.pools.MOST_GENERAL", 12)
     source = Lists([talk(sentence(100 + i), "a") for i in range(40)], [talk(sentence(i), "a") for i in range(40)])
