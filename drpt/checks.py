@@ -64,10 +64,15 @@ def check_interval(
     if above and below:
         return
     if math.isinf(high):
-        rule = f"be {'at least' if is_low_included else 'more than'} {low:g}"
+        rule = f"be {'at least' if is_low_included else 'more than'} {_number(low)}"
     else:
-        rule = f"lie in {'[' if is_low_included else '('}{low:g}, {high:g}{']' if is_high_included else ')'}"
+        rule = f"lie in {'[' if is_low_included else '('}{_number(low)}, {_number(high)}{']' if is_high_included else ')'}"
     raise ValueError(f"{option}={value} must {rule}: {meaning}.")
+
+
+def _number(value: float) -> str:
+    """A bound as it was written: all digits of a whole number."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def check_size(option: str, value: float, *, meaning: str, is_zero_included: bool) -> None:

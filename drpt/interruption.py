@@ -212,7 +212,7 @@ _active: _Listener | None = None
 
 @contextmanager
 def listening(*, patience_seconds: float | None = None, ends_process: bool = False) -> Iterator[None]:
-    """Hear signals inside; once is enough, and outside of the main thread nothing is heard.
+    """Handle signals in the body. Nested uses change nothing; outside the main thread, signals cannot be handled.
 
     Args:
         patience_seconds: Time between a signal and the process's end, whatever hangs; default: `PATIENCE_SECONDS`.
@@ -293,7 +293,7 @@ def told() -> Interrupted | None:
 
 
 def is_stopping() -> bool:
-    """Whether a signal came that ends the process: ours, or one whose listener raised an exception of whatever kind."""
+    """Whether a signal came that ends the process: one that we handle, or one whose handler raised any exception."""
     listener = _of_this_thread()
     return listener is not None and listener.is_stopping
 

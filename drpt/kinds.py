@@ -99,6 +99,11 @@ def value_kind(kind: Kind) -> Kind | None:
     return None
 
 
+def takes_mapping(kind: Kind) -> bool:
+    """Whether a mapping is admitted."""
+    return any(_is_mapping(member) for member in kind.members)
+
+
 def shown_value(value: object) -> str:
     """A plain value as it is typed: ``null``, ``true``, ``[1,2]``, ``{a:1}``; texts in quotes."""
     if value is None or isinstance(value, bool):

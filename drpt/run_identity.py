@@ -71,7 +71,7 @@ NO_RESULT: Mapping[str, str] = {
     "rollout.weights_folder": "how the engine is reached",
 }
 
-# Keys that came into being after the first runs, with the value under which a run is what it was without them.
+# Keys that were added later. At the value given here, a run equals one made before the key existed.
 _LATER: Mapping[str, object] = {
     "model.chat_template_kwargs": {},
     "finetune.adapter": None,
@@ -80,6 +80,7 @@ _LATER: Mapping[str, object] = {
     "data.source.format": "auto",
     "data.near_duplicates": 0.7,
     "reward.judges": {},
+    "reward.terms.correct.unreadable": "error",
 }
 # Keys that were part of folders' names before they were found to change nothing, with the default that they had then.
 _ONCE_IN_NAMES: Mapping[str, object] = {"trainer.checkpoint_every_steps": 50, "trainer.keep_steps": []}

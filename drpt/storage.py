@@ -29,7 +29,7 @@ def storing(path: Path) -> Iterator[None]:
 
     Raises:
         StorageError: The disk is full, the place may not be written to, or something else stands there.
-        RuntimeError: Raised inside, and nothing of torch's writer.
+        RuntimeError: Raised in the body by anything but torch's writer.
     """
     failure = None
     try:
@@ -62,7 +62,7 @@ def explain_failure(path: Path, error: OSError) -> str:
     reason = _reason(error)
     if number in _FULL:
         free = _free_bytes(path)
-        left = "" if free is None else f" ({free / 2**20:.0f} MiB free)"
+        left = "" if free is None else f" (without this file, {free / 2**20:.0f} MiB are free)"
         return f"{path}: the disk or your quota is full{left}. Make room and give the command again, {_ELSEWHERE}"
     if number == errno.EFBIG:
         return f"{path}: larger than a file may be here (`ulimit -f`). Raise the limit and give the command again."
@@ -118,6 +118,8 @@ def explain_os_error(error: OSError) -> str:
         Path, reason and way out.
     """
     if error.filename is None:  # as of what is printed
+        if error.errno == errno.ENOENT:
+            return "The folder that this command was given in is not there any more: change to one that is."
         return f"the output cannot be written ({_reason(error)}): see where it goes to."
     path = Path(os.fsdecode(error.filename))
     return f"{path} is not there." if error.errno == errno.ENOENT else explain_failure(path, error)

@@ -31,14 +31,15 @@ FREE = {
     "metrics",
     "plugins",
     "storage",
+    "timed_worker",
 }  # single modules that import nothing of ours but each other
 ONLY_IN = {
     "lightning": {"modules", "app/assembly.py", "app/training.py", "app/tracking.py", "data/module.py"},
     "hydra": {"app"},
     "omegaconf": {"app"},
     "peft": {"models"},
-    "math_verify": {"rewards/math_judge.py"},
-    "reasoning_gym": {"data/reasoning.py", "rewards/reasoning.py"},
+    "math_verify": {"rewards/mathematics/formulas.py"},
+    "reasoning_gym": {"data/reasoning.py", "data/reasoning_scores.py"},
     "profanity_check": {"rewards/offensive.py"},
     "vaderSentiment": {"rewards/sentiment.py"},
     "vllm": {"rollouts/vllm_engine.py"},

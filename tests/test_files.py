@@ -30,7 +30,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(StorageError, match=r"x\.json: the disk or your quota is full \(\d+ MiB free\). Make room"):
+    with pytest.raises(
+        StorageError, match=r"x\.json: the disk or your quota is full \(without this file, \d+ MiB are free\). Make room"
+    ):
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.json"]

@@ -117,9 +117,11 @@ def test_a_saved_configuration_is_the_same_run(task):
     assert job_name(saved) == job_name(plain_config(config))
 
 
-def test_a_run_that_lacks_later_options_is_the_same_run():
-    config = config_of("task=rlhf", "data=jsonl_prompts", "data.source.general=a", "data.source.target=b")
+@pytest.mark.parametrize("words", [("task=rlhf", "data=jsonl_prompts"), ("task=rlvr", "data=jsonl", "reward=math")])
+def test_a_run_that_lacks_later_options_is_the_same_run(words):
+    config = config_of(*words, "data.source.general=a", "data.source.target=b")
     config["data"]["source"]["needs_response"], config["reward"]["judges"] = True, {}
+    config["reward"]["terms"].setdefault("correct", {"unreadable": "error"})
     before = copy.deepcopy(config)
     for key in run_identity._LATER:
         *sections, last = key.split(".")

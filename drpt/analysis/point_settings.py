@@ -9,7 +9,7 @@ from drpt import run_identity
 from drpt.analysis.run import Run
 
 # Of what runs of every seed have in common: entries of data.json.
-_OF_EVERY_SEED = ("source", "tokenizer", "model", "adapter", "reward")
+_OF_EVERY_SEED = ("source", "tokenizer", "model", "adapter", "reward", "reward_models")
 _NOT_RECORDED = "not recorded"
 _DATA = " data="
 _NUM_DIGITS = 8

@@ -32,6 +32,7 @@ class Report:
     page: Path
     faults: dict[Path, str]  # files that could not be written, each with a line that says why and what to do
     notes: list[str]  # what else a reader must know: see `row_notes` and `fault_lines`
+    is_whole: bool  # whether every job is finished and all of its files could be used and written
 
     @property
     def written(self) -> dict[str, Path]:
@@ -58,14 +59,24 @@ def write_report(folder: Path) -> Report:
         raise ResultsError(none_finished(sweep))
     title = f"{_title(sweep.name, rows)}\n{states_of(sweep)}"
     table, chart, page = (folder / name for name in ("table.csv", "chart.png", "report.html"))
-    notes = [*row_notes(rows), *fault_lines(sweep)]
+    damaged = fault_lines(sweep)
+    notes = [*row_notes(rows), *damaged]
     files: dict[Path, Callable[[], str | bytes]] = {
         table: lambda: as_csv(rows, sweep.name),
         chart: lambda: draw_chart(rows, title),
         page: lambda: build_page(rows, sweep, title=_title(sweep.name, rows), command=commands_of(sweep), notes=notes),
     }
     faults = {path: fault for path, make in files.items() if (fault := _fault_of(path, make)) is not None}
-    return Report(sweep=sweep, rows=rows, table=table, chart=chart, page=page, faults=faults, notes=notes)
+    return Report(
+        sweep=sweep,
+        rows=rows,
+        table=table,
+        chart=chart,
+        page=page,
+        faults=faults,
+        notes=notes,
+        is_whole=sweep.is_complete and not damaged and not faults,
+    )
 
 
 def _fault_of(path: Path, make: Callable[[], str | bytes]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from drpt.analysis.run_files import (
     FileFaultError,
+    check_unchanged,
     checked_config,
     checked_mapping,
     checked_metrics,
@@ -33,6 +34,9 @@ COMMANDS_FILE = "commands.jsonl"
 DATA_FILE = "data.json"
 CHECKPOINTS = "checkpoints"
 LOCK_FILE = ".lock"
+# Files whose checksums stand in a finished run's summary: what it is and what it was made from, and what it measured.
+CHECKED_FILES = (CONFIG_FILE, DATA_FILE)
+MEASURED_FILES = (METRICS_FILE, SAMPLES_FILE, OUTCOMES_FILE)
 
 
 class ResultsError(ValueError):
@@ -89,6 +93,7 @@ class Run:
         Read at every call: of thousands of runs they would not fit into memory.
         """
         with reading(self.folder / METRICS_FILE, ResultsError):
+            self._check_unchanged(METRICS_FILE)
             lines = checked_metrics(read_metrics(self.folder / METRICS_FILE))
             self._check_end(lines)
             return lines
@@ -97,12 +102,14 @@ class Run:
     def samples(self) -> list[dict[str, Any]]:
         """Answers: prompt, expected, answer, is_correct, and reward where there is one; a `ResultsError` as for metrics."""
         with reading(self.folder / SAMPLES_FILE, ResultsError):
+            self._check_unchanged(SAMPLES_FILE)
             return checked_samples(read_json(self.folder / SAMPLES_FILE, missing=[]))
 
     @cached_property
     def outcomes(self) -> list[dict[str, Any]]:
         """What verifiers found: step, term, outcome, count, share; a `ResultsError` as for metrics."""
         with reading(self.folder / OUTCOMES_FILE, ResultsError):
+            self._check_unchanged(OUTCOMES_FILE)
             return checked_outcomes(read_json(self.folder / OUTCOMES_FILE, missing=[]))
 
     @cached_property
@@ -128,6 +135,10 @@ class Run:
             steps.append(line["step"])
             values.append(line["value"])
         return curves
+
+    def _check_unchanged(self, name: str) -> None:
+        if self.is_finished:
+            check_unchanged(self.folder / name, self.summary)
 
     def _check_end(self, lines: Sequence[dict[str, Any]]) -> None:
         """A finished run's lines must lead to the figures that its summary took from them."""
@@ -164,6 +175,9 @@ def read_run(folder: Path) -> Run:
     with reading(folder / DATA_FILE, ResultsError):
         data = checked_mapping(read_json(folder / DATA_FILE, missing={}))
     run = Run(folder=folder, config=config, summary=summary, data=data)
+    for name in CHECKED_FILES:
+        with reading(folder / name, ResultsError):
+            run._check_unchanged(name)
     with reading(folder / SUMMARY_FILE, ResultsError):
         if run.is_finished:
             _check_figures(run)

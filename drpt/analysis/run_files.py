@@ -1,8 +1,9 @@
 """Reading the files of a run's folder, which may be damaged: each is checked once, for what is used of it."""
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ _SECTION = re.compile(r"^(?=[A-Za-z_][\w.]*:(?: |$))", re.MULTILINE)
 _SECTIONS = ("task", "model", "finetune", "data", "regularizer", "optimizer", "trainer")  # of every run of every version
 _DEEPEST = 20
 _LONGEST = 80  # characters of a value that is quoted
+_LARGEST = 10**18  # whole number that a run writes; sums and floats take it
 
 
 class FileFaultError(ValueError):
@@ -114,6 +116,39 @@ def _parse(text: str) -> Any:
     return yaml.load(text, Loader=_LOADER)
 
 
+def checksums_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Checksums of a finished run's files, for its summary: a file that is cut off or edited later is noticed by them.
+
+    Args:
+        folder: The run's.
+        names: Names of files in it; those that are not there are left out.
+
+    Returns:
+        64 hexadecimal digits by name.
+    """
+    return {name: _checksum(folder / name) for name in names if (folder / name).exists()}
+
+
+def check_unchanged(path: Path, summary: Mapping[str, Any]) -> None:
+    """Compare a file with the checksum that the run's summary has of it.
+
+    Args:
+        path: The file.
+        summary: The summary of a finished run; those of earlier versions have no checksums, and nothing is compared.
+
+    Raises:
+        FileFaultError: The file is not what it was when the run finished.
+        FileNotFoundError: It is no longer there.
+    """
+    recorded = _mapping(summary.get("checksums", {}), "checksums").get(path.name)
+    if recorded is not None and _checksum(path) != recorded:
+        raise FileFaultError("was changed after the run had finished, or is damaged (its checksum differs)")
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def checked_config(config: object) -> dict[str, Any]:
     """A resolved configuration that has what tables and pages are made of.
 
@@ -141,7 +176,7 @@ def checked_config(config: object) -> dict[str, Any]:
     _check("regularizer.name", found["regularizer"].get("name"), str)
     _check("regularizer.set", found["regularizer"].get("set"), str, type(None))
     _check("regularizer.strength", found["regularizer"].get("strength"), int, float, str, type(None))
-    _check("evaluation.pass_k", _mapping(found.get("evaluation") or {}, "evaluation").get("pass_k"), int, type(None))
+    _check("evaluation.pass_k", _mapping(found.get("evaluation", {}), "evaluation").get("pass_k"), int, type(None))
     return found
 
 
@@ -252,7 +287,8 @@ def _record(value: object, place: str, kinds: Mapping[str, tuple[type, ...]]) ->
     found = _mapping(value, place)
     for key, allowed in kinds.items():
         # The fast way first: there are many.
-        if type(found.get(key)) not in allowed:
+        kind = type(found.get(key))
+        if kind not in allowed or kind is int:
             _check(f"{place}: {key}", found.get(key), *allowed)
     return found
 
@@ -272,10 +308,16 @@ def _mapping(value: object, name: str) -> dict[str, Any]:
 def _check(name: str, value: Any, *kinds: type) -> Any:
     """The value, if it is of one of the kinds; a boolean is no number."""
     if isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds):
-        return value
+        return _not_too_large(value, name)
     words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
     wanted = " or ".join(words[kind] for kind in kinds if not (kind is int and float in kinds))
     raise FileFaultError(f"has no {name}" if value is None else f"has {name}={quoted(value)} instead of {wanted}")
+
+
+def _not_too_large(value: Any, name: str) -> Any:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise FileFaultError(f"has {name} with a whole number of {len(str(abs(value)))} digits, which is too large")
+    return value
 
 
 def _check_plain(value: object, most: int) -> None:
@@ -290,7 +332,9 @@ def _check_plain(value: object, most: int) -> None:
     elif isinstance(value, list):
         for inner in value:
             _check_plain(inner, most - 1)
-    elif not isinstance(value, str | int | float | None):
+    elif isinstance(value, int):
+        _not_too_large(value, "a value")
+    elif not isinstance(value, str | float | None):
         raise FileFaultError(f"holds {quoted(value)}, which is neither a text nor a number")
 
 

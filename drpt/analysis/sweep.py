@@ -2,13 +2,14 @@
 
 import errno
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from drpt.analysis.run import (
     CHECKPOINTS,
@@ -70,6 +71,7 @@ class Sweep(Sequence[Run]):
     runs: tuple[Run, ...]  # finished or not
     jobs: tuple[Job, ...]  # every one, by name
     has_plan: bool  # whether all commands recorded their jobs, so that a missing one is noticed
+    damaged_record: str  # what is wrong with the record of commands; empty where nothing is
     is_resumable: bool  # whether its commands are recorded
 
     @overload
@@ -102,8 +104,8 @@ class Sweep(Sequence[Run]):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every job is finished and can be read."""
-        return bool(self.jobs) and not self.unfinished
+        """Whether every job is finished and can be read, as far as is known."""
+        return bool(self.jobs) and not self.unfinished and not self.damaged_record
 
     @cached_property
     def unfinished_points(self) -> Mapping[str, int]:
@@ -129,7 +131,7 @@ def read_sweep(folder: Path) -> Sweep:
     """
     commands = folder / COMMANDS_FILE
     is_single = not commands.exists() and _is_run(folder)
-    planned, has_plan = ({}, True) if is_single else _planned_jobs(commands)
+    planned, has_plan, damage = ({}, True, "") if is_single else _planned_jobs(commands)
     names = {folder.name: folder} if is_single else {path.name: path for path in _entries(folder) if _is_run(path)}
     names |= {name: folder / name for name in planned}
     if not names and not commands.exists():
@@ -140,6 +142,7 @@ def read_sweep(folder: Path) -> Sweep:
         runs=tuple(run for _, run in found if run is not None),
         jobs=tuple(job for job, _ in found),
         has_plan=has_plan,
+        damaged_record=damage,
         is_resumable=(folder.parent / COMMANDS_FILE if is_single else commands).exists(),
     )
 
@@ -183,26 +186,37 @@ def _is_run(folder: Path) -> bool:
     return any((folder / name).exists() for name in RUN_FILES)
 
 
-def _planned_jobs(path: Path) -> tuple[dict[str, str], bool]:
-    """The points of the jobs that a sweep's commands planned, by name, and whether all commands recorded theirs."""
+def _planned_jobs(path: Path) -> tuple[dict[str, str], bool, str]:
+    """The jobs that a sweep's commands planned.
+
+    Returns:
+        Their points by name; whether all commands recorded theirs; and what is wrong with the record.
+    """
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, ValueError):
-        return {}, False
-    plans = [_jobs_of(line) for line in lines]
-    planned = {name: point for plan in plans if plan is not None for name, point in plan.items()}
-    return planned, bool(plans) and None not in plans
+        lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+    except FileNotFoundError:
+        return {}, False, ""
+    except OSError as error:
+        return {}, False, f"{path} cannot be read ({error.strerror})"
+    records = [_command_of(line) for line in lines]
+    num_damaged = records.count(None)
+    jobs = [record.get("jobs") for record in records if record is not None]
+    planned = {name: point for own in jobs if own is not None for name, point in own.items()}
+    damage = f"{path} is damaged: {num_damaged} of its {len(lines)} lines" if num_damaged else ""
+    return planned, bool(lines) and not num_damaged and None not in jobs, damage if lines else f"{path} is empty"
 
 
-def _jobs_of(line: str) -> dict[str, str] | None:
-    """The jobs that one command planned; None where it recorded none, or its record is damaged."""
+def _command_of(line: bytes) -> dict[str, Any] | None:
+    """The record of one command, with or without its jobs; None where it is damaged."""
     try:
-        jobs = json.loads(line)["jobs"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        record = json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(jobs, dict) or not all(name and "/" not in name and isinstance(jobs[name], str) for name in jobs):
+    if not isinstance(record, dict) or "words" not in record:
         return None
-    return jobs
+    jobs = record.get("jobs", {})
+    is_right = isinstance(jobs, dict) and all(name and "/" not in name and isinstance(jobs[name], str) for name in jobs)
+    return record if is_right else None
 
 
 def _look_at(folder: Path, point: str) -> tuple[Job, Run | None]:
@@ -222,8 +236,9 @@ def _look_at(folder: Path, point: str) -> tuple[Job, Run | None]:
 
 
 def _not_begun(folder: Path) -> Job:
-    if folder.exists() and not folder.is_dir():
-        return Job(name=folder.name, state=State.UNREADABLE, reason=f"{folder} is a file: move it away")
+    if os.path.lexists(folder) and not folder.is_dir():
+        what = "a file" if folder.exists() else "a link to nowhere"
+        return Job(name=folder.name, state=State.UNREADABLE, reason=f"{folder} is {what}: move it away")
     if is_locked(folder):
         return Job(name=folder.name, state=State.RUNNING, reason="it has just begun")
     return Job(name=folder.name, state=State.MISSING, reason="it has not begun")
@@ -245,7 +260,10 @@ def _state_of(summary: dict[str, object], folder: Path) -> tuple[State, str]:
         locked = is_locked(folder)
         if locked is False:
             return State.KILLED, "its process ended without a word"
-        return State.RUNNING, "another process is at work" if locked else "as it says; this disk has no locks that could tell"
+        return (
+            State.RUNNING,
+            "another process is at work" if locked else "by its summary; this file system has no locks that could confirm it",
+        )
     reason = " ".join(str(summary.get("error", "")).split())
     reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
     if status == "failed":

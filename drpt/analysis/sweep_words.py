@@ -19,7 +19,8 @@ def states_of(sweep: Sweep) -> str:
     total, finished = len(sweep.jobs), sweep.count(State.FINISHED)
     jobs = "job" if total == 1 else "jobs"
     if finished == total and not sweep.has_plan:
-        return f"{total} {jobs} finished; how many there should be is not recorded"
+        known = "cannot be read" if sweep.damaged_record else "is not recorded"
+        return f"{total} {jobs} finished; how many there should be {known}"
     if finished == total:
         return f"{'all ' if total > 1 else ''}{total} {jobs} finished"
     others = [f"{count} {state}" for state in State if state is not State.FINISHED and (count := sweep.count(state))]
@@ -55,6 +56,9 @@ def ways_out(sweep: Sweep) -> list[str]:
     is_run = [job.name for job in sweep.jobs] == [sweep.name]
     folder = sweep.folder.parent if is_run and not (sweep.folder / sweep.name).exists() else sweep.folder
     command = f"`drpt resume {shlex.quote(str(folder))}`"
+    if is_run and not sweep.is_resumable:
+        way = "This is one run without its sweep: `drpt resume` goes on with it in the folder of its sweep."
+        return [way] if sweep.unfinished else []
     if not sweep.is_resumable:
         command = f"the sweep's own command, repeated with sweep={sweep.name}, since none is recorded here,"
     ways = []
@@ -62,7 +66,7 @@ def ways_out(sweep: Sweep) -> list[str]:
         ways.append(f"{command} goes on with what is not finished.")
     if sweep.count(State.UNREADABLE):
         ways.append(f"Put unreadable files back, or remove the job's folder: then {command} trains it again.")
-    if not sweep.has_plan and not sweep.is_complete:
+    if not sweep.has_plan and not sweep.is_complete and not sweep.damaged_record:
         ways.append("Jobs that never began are not known: an earlier version did not record them.")
     return ways
 
@@ -83,7 +87,8 @@ def lines_below(sweep: Sweep, notes: Sequence[str] = ()) -> list[str]:
     Returns:
         Lines of plain text; the first has the counts.
     """
-    return [counts_of(sweep), *(f"  {line}" for line in unfinished_lines(sweep)), *ways_out(sweep), *notes]
+    damage = [f"{sweep.damaged_record}; jobs that never began may not be known."] if sweep.damaged_record else []
+    return [counts_of(sweep), *(f"  {line}" for line in unfinished_lines(sweep)), *damage, *ways_out(sweep), *notes]
 
 
 def fault_lines(sweep: Sweep) -> list[str]:

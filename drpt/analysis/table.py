@@ -242,7 +242,7 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
         if row.repeated:
             seeds = ", ".join(dict.fromkeys(str(run.config["seed"]) for run in row.repeated))
             names = ", ".join(run.folder.name for run in row.repeated)
-            notes.append(f"left out of {row.label}: {names}. Its seed {seeds} counts already, by the run that began first.")
+            notes.append(f"left out of {row.label}: {names}. Seed {seeds} is represented by the run that began first.")
     if any(is_told_by_data(row.label) for row in rows):
         notes.append(
             "Points that differ in data=… alone are of one configuration whose data, tokenizer or model changed in between: "

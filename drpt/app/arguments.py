@@ -45,8 +45,8 @@ def build_parser(commands: Mapping[str, Callable[[argparse.Namespace], int]]) ->
     resume = kinds.add_parser(
         "resume",
         help="go on with a sweep where it stopped",
-        description="Run a sweep's commands again: finished jobs are skipped, interrupted ones go on from their last "
-        "checkpoint, failed ones start anew from theirs.",
+        description="Run a sweep's commands again: finished jobs are skipped, interrupted and failed ones "
+        "go on from their last checkpoint.",
     )
     table = kinds.add_parser(
         "table",

@@ -7,7 +7,7 @@ from drpt.app.errors import NotForTaskError
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
 from drpt.data.preferences import NoPairsError, require_pairs
-from drpt.data.reasoning import RUNS_ANSWERS
+from drpt.data.reasoning_rules import REFUSED, RUNS_ANSWERS
 from drpt.data.source import NoResponsesError, Source, require_responses
 from drpt.models.adapter_folder import read_adapter
 from drpt.models.model_folder import pretrained_place
@@ -52,8 +52,8 @@ def build_plugins(spec: RunSpec) -> Source:
                 if family not in RUNS_ANSWERS:
                     continue
                 raise ValueError(
-                    f"{option}: reasoning-gym's scorer of {family} runs answers as Python code, and a model's "
-                    "answers are not to be run. Take it out of the list, or another reward (and judge) than reasoning."
+                    f"{option}: {family}: {REFUSED[family]}. Take it out of the list, or another reward (and judge) than "
+                    "reasoning."
                 )
     return source
 

@@ -13,6 +13,7 @@ from drpt.app.arguments import build_parser
 from drpt.interruption import Interrupted, acknowledge, listening
 
 if TYPE_CHECKING:
+    from drpt.analysis.report import Report
     from drpt.analysis.sweep import Sweep
 
 
@@ -100,7 +101,7 @@ def _conclude(folder: Path) -> int:
 
     sweep = read_sweep(folder)
     if sweep.finished:
-        sweep, _ = _show_report(folder)
+        sweep = _show_report(folder).sweep
     else:
         _show_lines(sweep)
     return int(not sweep.jobs or any(job.state is not State.RUNNING for job in sweep.unfinished))
@@ -136,12 +137,11 @@ def _report(options: argparse.Namespace) -> int:
     if not (sweep := read_sweep(folder)).finished:
         _show_lines(sweep)
         return 1
-    sweep, is_written = _show_report(folder)
-    return 0 if sweep.is_complete and is_written else 1
+    return 0 if _show_report(folder).is_whole else 1
 
 
-def _show_report(folder: Path) -> "tuple[Sweep, bool]":
-    """Write and print; also whether all files could be written."""
+def _show_report(folder: Path) -> "Report":
+    """Write and print."""
     from drpt.analysis.report import write_report
     from drpt.analysis.table_formats import as_text
 
@@ -154,7 +154,7 @@ def _show_report(folder: Path) -> "tuple[Sweep, bool]":
         console.print(f"{name}: {path}", markup=False, soft_wrap=True)
     for fault in report.faults.values():
         Console(stderr=True, highlight=False).print(fault, style="yellow", markup=False, soft_wrap=True)
-    return report.sweep, not report.faults
+    return report
 
 
 def _show_lines(sweep: "Sweep", console: Console | None = None, notes: Sequence[str] = ()) -> None:

@@ -1,20 +1,22 @@
 """The words of a command, read: what each is about, every text in it as typed, and all that is wrong with them so far."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
-from hydra.core.override_parser.types import Glob, Override
-from omegaconf import OmegaConf
+from hydra.core.override_parser.types import Glob, Override, Sweep
+from omegaconf import DictConfig, OmegaConf
 
 from drpt.app.errors import ConfigError
 from drpt.app.groups import CHOICE, NESTED, check_choices, choices, compose_groups, is_of_hydra
 from drpt.app.options import has_class, is_unknown_to_hydra, kind_of_option, put
-from drpt.app.words import Word, read_word, spelled
+from drpt.app.words import Word, in_shell, read_word, spelled
 from drpt.kinds import Kind, takes_text
 
 # Decide where results go, which runs_folder and sweep say, or how many jobs there are, which -m says.
 _OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir", "hydra.mode")
+_DECIDES_NEEDS = ("task", "experiment")  # groups whose choices bring others along
 _NAMES_CLASSES = ("data", *NESTED, "reward", "task", "experiment")  # groups that decide which classes a configuration names
 
 
@@ -119,7 +121,9 @@ def _read_base(word: Word, table: Mapping[str, Sequence[str]], *, is_sweep: bool
             raise ConfigError(
                 f"{word.shown}: runs_folder=… and sweep=… say where results go, and -m that there are several jobs."
             )
-        if word.prefix.startswith("+") and is_unknown_to_hydra(word.key):
+        if word.key == "hydra":
+            raise ConfigError(f"{word.shown}: hydra is a section: set one of its options instead.")
+        if word.key.startswith("hydra.") and is_unknown_to_hydra(word.key):
             raise ConfigError(f"{word.shown}: Hydra has no such option.")
         return _read(word, Kind(), is_sweep=is_sweep)
     said = _read(word, CHOICE, is_sweep=is_sweep)
@@ -131,6 +135,14 @@ def _read_base(word: Word, table: Mapping[str, Sequence[str]], *, is_sweep: bool
         whole = replace(word, value=",".join(f"'{name}'" for name in found))
         return replace(said, spelled=whole, override=whole.parse(), is_group=True, is_glob=True)
     values = list(said.override.sweep_iterator()) if said.override.is_discrete_sweep() else [said.override.value()]
+    for value in values:
+        if isinstance(value, Glob):
+            listed = ",".join(one.include[0] if isinstance(one, Glob) else str(getattr(one, "text", one)) for one in values)
+            raise ConfigError(
+                f"{word.shown}: a pattern stands alone; several are a list, {in_shell(f'{word.key}=glob([{listed}])')}."
+            )
+        if isinstance(value, Sweep):
+            raise ConfigError(f"{word.shown}: {word.key} is a group, whose choices have names. Choices: {', '.join(names)}.")
     if faults := check_choices(word, [getattr(value, "text", value) for value in values], names):
         raise ConfigError("\n".join(faults))
     return replace(said, is_group=True)
@@ -157,17 +169,27 @@ def _faults_of_nulls(base: Sequence[Said], table: Mapping[str, Sequence[str]]) -
     empty = [one for one in base if one.is_group and None in _choices_of(one)]
     if not empty:
         return []
-    config = compose_groups(base_words([one for one in base if one not in empty]))
     faults = []
-    for one in empty:
-        group = one.typed.key
-        if config.get(group) is None:
-            continue
-        needs = "every run needs one"
-        if config.task is not None and group in {"algorithm", "rollout", "reward"}:
-            needs = f"task={config.task.name} needs one"
-        faults.append(f"{one.typed.shown}: {needs}. Choices: {', '.join(table[group])}.")
-    return faults
+    for config in _configs_by_needs([one for one in base if one not in empty]):
+        for one in empty:
+            group = one.typed.key
+            if config.get(group) is None:
+                if one.is_sweep:
+                    faults.append(f"{one.typed.shown}: null is no choice beside others; task=… brings what each task needs.")
+                continue
+            needs = "every run needs one"
+            if config.task is not None and group in {"algorithm", "rollout", "reward"}:
+                needs = f"task={config.task.name} needs one"
+            faults.append(f"{one.typed.shown}: {needs}. Choices: {', '.join(table[group])}.")
+    return list(dict.fromkeys(faults))
+
+
+def _configs_by_needs(base: Sequence[Said]) -> Iterator[DictConfig]:
+    """The configurations that the swept choices which decide what else is needed lead to, beside the first of the others."""
+    deciding = [one for one in base if one.is_sweep and one.typed.key in _DECIDES_NEEDS]
+    others = [one for one in base if one not in deciding]
+    for values in product(*(one.values() for one in deciding)):
+        yield compose_groups([*base_words(others), *values])
 
 
 def _choices_of(said: Said) -> list[object]:

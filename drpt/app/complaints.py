@@ -11,7 +11,7 @@ from drpt.app.options import all_options, is_new_key, kind_of_option, no_such_op
 from drpt.app.paths import config_folder
 from drpt.app.words import Word, in_shell
 from drpt.checks import did_you_mean
-from drpt.kinds import takes_text
+from drpt.kinds import takes_mapping, takes_text
 
 
 def explain_composition(error: Exception) -> str:
@@ -80,6 +80,12 @@ def explain_interpolation(option: str, value: object, error: BaseException) -> s
         return f"{word} must be {kind_of_option(option, {}).words or 'of another kind'}{refers}."
     if isinstance(error, GrammarParseError):
         return _of_reference(word, text)
+    if "Interpolation to parent node" in said:
+        return f"{word} refers to the section that it is in."
+    variable = re.findall(r"Environment variable '(.*?)' not found", said)
+    if variable:
+        name = variable[0]
+        return f"{word}: there is no environment variable {name!r}; set it, or give a default, ${{oc.env:{name},…}}."
     return f"{word}: {said}."
 
 
@@ -111,6 +117,8 @@ def _of_place(typed: Word, values: Mapping[str, Any]) -> str | None:
             option = ".".join(parts[: number + 1])
             if typed.prefix == "~":
                 return f"{typed.shown}: there is nothing of this name to take away."
+            if typed.prefix.startswith("+") and is_new_key(option, values):
+                return None  # the name is right, and something else is wrong
             if is_new_key(option, values):
                 return f"{typed.shown}: it is not there yet; a new key is added with a plus, {in_shell(f'+{typed.text}')}."
             return no_such_option(option, [str(name) for name in node if name != "hydra"])
@@ -124,7 +132,11 @@ def _of_place(typed: Word, values: Mapping[str, Any]) -> str | None:
 
 def _of_kind(typed: Word, values: Mapping[str, Any]) -> str | None:
     kind = kind_of_option(typed.key, values)
-    return f"{typed.shown} must be {kind.words}." if kind.members else None
+    if not kind.members:
+        return None
+    if takes_mapping(kind) and (typed.value or "").startswith("{"):  # and is refused all the same: its keys are not there
+        return f"{typed.shown}: it is not there yet; a new key is added with a plus, {in_shell(f'+{typed.text}')}."
+    return f"{typed.shown} must be {kind.words}."
 
 
 def _what_brings(group: str) -> str:

@@ -26,6 +26,7 @@ class Composition:
 
     config: DictConfig  # without the words that are wrong; Hydra's own node is there
     faults: tuple[str, ...]
+    refused: tuple[str, ...]  # options whose words are wrong
 
 
 def compose_run(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
@@ -63,15 +64,17 @@ def compose(command: Sequence[Said]) -> Composition:
         ConfigError: The choices cannot be composed.
     """
     config = compose_groups(base_words(command))
-    faults = []
+    faults: dict[str, None] = {}
+    refused = []
     for said in command:
         if not said.is_base:
             try:
                 apply(said, config)
             except ConfigError as error:
-                faults.append(str(error))
-    faults += unknown_options(plain(config))
-    return Composition(config=config, faults=tuple(dict.fromkeys(faults)))
+                faults[str(error)] = None
+                refused.append(said.typed.key)
+    faults |= dict.fromkeys(unknown_options(plain(config)))
+    return Composition(config=config, faults=tuple(faults), refused=tuple(refused))
 
 
 def check_composition(composition: Composition) -> RunSpec:
@@ -94,7 +97,8 @@ def check_composition(composition: Composition) -> RunSpec:
         if not faults:
             raise
     except ConfigError as error:
-        faults += str(error).splitlines()
+        missing = tuple(f"{option} is needed" for option in composition.refused)
+        faults += [line for line in str(error).splitlines() if not (missing and line.startswith(missing))]
     if faults:
         raise ConfigError("\n".join(dict.fromkeys(faults)))
     return spec
@@ -112,6 +116,13 @@ def apply(said: Said, config: DictConfig) -> None:
     """
     if _is_in_null(said.typed.key, config):
         raise ConfigError(explain_refusal(said.typed, KeyError(said.typed.key), plain(config)))
+    if not said.typed.prefix and said.override.value() == {}:
+        node = OmegaConf.select(config, said.typed.key, throw_on_resolution_failure=False)
+        if isinstance(node, DictConfig) and len(node) > 0:
+            raise ConfigError(
+                f"{said.typed.shown} changes nothing: what is in braces is added to what is there. Take a key away by its "
+                f"name, ~{said.typed.key}.{next(iter(node))!s}."
+            )
     try:
         ConfigLoaderImpl._apply_overrides_to_config([said.override], config)
     except _REFUSALS as error:

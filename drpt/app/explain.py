@@ -7,6 +7,7 @@ from rich.table import Table
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
+from drpt.app.explain_reward import print_reward
 from drpt.app.schema import RunSpec
 from drpt.geometry.catalogue import AUTO, SCORES, SETS, Partition, Pool, ProductsMethod, Scope, SetEntry
 from drpt.geometry.spec import PHASE, RegularizerSpec
@@ -41,6 +42,8 @@ def explain_regularizer(overrides: Sequence[str], console: Console) -> int:
     for heading, text in _facts(spec):
         table.add_row(heading, text.replace("[", "\\["))
     console.print(table)
+    if run.reward is not None:
+        print_reward(run.reward, console)
     from drpt.app.explain_plan import print_plan  # torch and transformers: only now that the words are out
 
     print_plan(run, console)

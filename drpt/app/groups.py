@@ -10,7 +10,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Glob
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -20,7 +20,7 @@ from drpt.app.config import register
 from drpt.app.errors import ConfigError
 from drpt.app.options import ALGORITHMS
 from drpt.app.paths import config_folder
-from drpt.app.words import Word
+from drpt.app.words import Word, in_shell
 from drpt.checks import did_you_mean
 from drpt.kinds import Kind
 
@@ -50,8 +50,14 @@ def choices(search_words: tuple[str, ...] = ()) -> Mapping[str, tuple[str, ...]]
 
     Returns:
         Names by group, in alphabetical order; of subfolders, with a slash.
+
+    Raises:
+        ConfigError: The words name no folders.
     """
-    _, repository = loader(config_folder())._parse_overrides_and_create_caching_repo(None, list(search_words))
+    try:
+        _, repository = loader(config_folder())._parse_overrides_and_create_caching_repo(None, list(search_words))
+    except HydraException as error:
+        raise ConfigError(f"{in_shell(search_words[-1])}: write hydra.searchpath=[file:///a/folder/like/conf].") from error
 
     def below(folder: str) -> Iterator[str]:
         yield from repository.get_group_options(folder, ObjectType.CONFIG)
@@ -59,7 +65,8 @@ def choices(search_words: tuple[str, ...] = ()) -> Mapping[str, tuple[str, ...]]
             if f"{folder}/{inner}" not in NESTED:
                 yield from (f"{inner}/{name}" for name in below(f"{folder}/{inner}"))
 
-    groups = [group for group in repository.get_group_options("", ObjectType.GROUP) if group != "hydra"]
+    # The groups are ours: other folders beside a user's choices may be anything, and large.
+    groups = sorted(path.name for path in config_folder().iterdir() if path.is_dir())
     # Schemas are no choices: they have no values.
     return {group: tuple(name for name in below(group) if name not in ALGORITHMS) for group in (*groups, *NESTED)}
 
@@ -76,6 +83,8 @@ def check_choices(word: Word, values: Sequence[object], names: Sequence[str]) ->
         A line for each fault.
     """
     exist = f"Choices: {', '.join(names)}."
+    if word.prefix == "~" and word.value is not None:
+        return [f"{word.shown}: write ~{word.key} without a choice, or {word.key}=… for another one."]
     if word.prefix in {"+", "++"}:
         return [f"{word.shown}: {word.key} is a group; write it without the plus."]
     faults = []
@@ -124,5 +133,10 @@ def compose_groups(words: Sequence[str]) -> DictConfig:
 def _composed(words: tuple[str, ...], folder: Path) -> DictConfig:
     try:
         return loader(folder).load_configuration("train", list(words), run_mode=RunMode.RUN, from_shell=False)
-    except (HydraException, OmegaConfBaseException, AssertionError, ValueError, TypeError) as error:
+    except MissingConfigException as error:
         raise ConfigError(explain_composition(error)) from error
+    except (HydraException, OmegaConfBaseException, AssertionError, ValueError, TypeError, AttributeError, KeyError) as error:
+        own = [in_shell(word) for word in words if word.lstrip("+~").startswith("hydra")]
+        fits = "its value is of another kind than that option of Hydra's takes"
+        said = f"Hydra cannot use {' '.join(own)}: {fits}." if own else explain_composition(error)
+        raise ConfigError(said) from error

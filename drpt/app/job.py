@@ -14,18 +14,28 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from drpt.analysis.run import CHECKPOINTS, CONFIG_FILE, ENVIRONMENT_FILE, LOCK_FILE, SUMMARY_FILE
-from drpt.analysis.run_files import checked_config, read_yaml
+from drpt.analysis.run import (
+    CHECKED_FILES,
+    CHECKPOINTS,
+    CONFIG_FILE,
+    DATA_FILE,
+    ENVIRONMENT_FILE,
+    LOCK_FILE,
+    MEASURED_FILES,
+    SUMMARY_FILE,
+)
+from drpt.analysis.run_files import check_unchanged, checked_config, checked_mapping, checksums_of, read_yaml
 from drpt.app.build_plugins import build_plugins
 from drpt.app.config import check_config, drop_unused_strength, job_folder
-from drpt.app.run_data import DrawnBefore, check_data_are_the_same, describe_data
+from drpt.app.rollout_rules import rollout_warnings
+from drpt.app.run_data import DataChangedError, DrawnBefore, check_data_are_the_same, describe_data, read_record
 from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.data.pool_words import spoken
 from drpt.files import remove_parts, write_atomically
 from drpt.interruption import Interrupted, acknowledge, farewell, is_listening, is_stopping, listening, told
 from drpt.rollouts.errors import RolloutError
-from drpt.storage import StorageError, explain_failure, explain_os_error, require_folder
+from drpt.storage import StorageError, explain_failure, explain_os_error, require_file, require_folder
 
 _log = logging.getLogger(__name__)
 _LOCK_SECONDS = 1.0  # whoever looks whether a run is at work holds its lock for a moment
@@ -89,6 +99,7 @@ def _run_job(config: DictConfig) -> str:
 def _lock(folder: Path) -> BaseFileLock:
     """The folder, made if needed, for this process alone; raises `Timeout` where another has it."""
     require_folder(folder)
+    require_file(folder / LOCK_FILE)
     lock = FileLock(folder / LOCK_FILE, timeout=_LOCK_SECONDS)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -130,6 +141,8 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
     require_folder(folder / CHECKPOINTS)  # or the first checkpoint would find out
     try:
         with farewell(say=lambda: _note_interruption(folder, started, told())):
+            for warning in rollout_warnings(spec):
+                _log.warning("%s", warning)
             source = build_plugins(spec)
             data = describe_data(spec, source)
             for level, line in spoken(data.pools, spec.data):
@@ -149,7 +162,9 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
         if stop is not None:
             raise stop from error
         raise
-    _write_summary(folder, started | outcome | {"status": "finished"})
+    _write_summary(
+        folder, started | outcome | {"status": "finished", "checksums": checksums_of(folder, (*CHECKED_FILES, *MEASURED_FILES))}
+    )
     _clean_up(folder)
     return "finished"
 
@@ -175,8 +190,17 @@ def check_finished(folder: Path, spec: RunSpec, drawn: DrawnBefore) -> None:
         drawn: What is known already of the data of other runs.
 
     Raises:
-        DataChangedError: It was made from other data, files or another model.
+        DataChangedError: It was made from other data, files or another model, or its record of them is damaged.
     """
+    try:
+        check_unchanged(folder / DATA_FILE, _summary_of(folder))
+    except (OSError, ValueError) as error:
+        raise DataChangedError(
+            f"{folder / DATA_FILE} is missing or damaged, so that it is not known what this finished run was made from. Put it "
+            "back, or remove the folder and train it again."
+        ) from error
+    if not read_record(folder):
+        _log.warning("%s has no %s: it is not known whether its data are still the same", folder, DATA_FILE)
     check_data_are_the_same(folder, drawn.fingerprints(spec))
     if spec.trainer.keep_steps:
         from drpt.modules.checkpoint_files import step_file
@@ -200,6 +224,7 @@ def needs_nothing(folder: Path) -> bool:
 def _has_config(folder: Path) -> bool:
     try:
         checked_config(read_yaml(folder / CONFIG_FILE))
+        check_unchanged(folder / CONFIG_FILE, _summary_of(folder))
     except (OSError, ValueError, YAMLError, RecursionError):
         return False
     return True
@@ -214,6 +239,10 @@ def _mend_config(folder: Path, config: DictConfig) -> None:
     """Write a finished run's configuration again, should its file be damaged: the folder's name says that it is this one."""
     if not _has_config(folder):
         write_atomically(folder / CONFIG_FILE, OmegaConf.to_yaml(config, resolve=True))
+        summary = _summary_of(folder)
+        if "checksums" in summary:
+            summary["checksums"] |= checksums_of(folder, [CONFIG_FILE])
+            _write_summary(folder, summary)
         _log.warning("%s was damaged, and has been written anew", folder / CONFIG_FILE)
 
 
@@ -245,9 +274,13 @@ def _shown(folder: Path) -> str:
 def is_finished(folder: Path) -> bool:
     """Whether the run in a folder took all its steps."""
     try:
-        return bool(json.loads((folder / SUMMARY_FILE).read_text())["status"] == "finished")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not there, or damaged
+        return bool(_summary_of(folder)["status"] == "finished")
+    except (OSError, ValueError, KeyError, RecursionError):  # not there, or damaged
         return False
+
+
+def _summary_of(folder: Path) -> dict[str, Any]:
+    return checked_mapping(json.loads((folder / SUMMARY_FILE).read_text()))
 
 
 def _write_summary(folder: Path, summary: dict[str, Any]) -> None:

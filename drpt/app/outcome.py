@@ -47,7 +47,7 @@ def run_outcome(folder: Path, *, logits_mib: int, console: Console) -> int:
         console: Where to print.
 
     Returns:
-        0; 1 when a run is damaged and was left out, or a file could not be written.
+        0; 1 when a run is damaged and was left out, a job is not finished, or a file could not be written.
 
     Raises:
         ResultsError: No run is finished, or no regularizer has two replicates that can be measured.
@@ -78,7 +78,7 @@ def run_outcome(folder: Path, *, logits_mib: int, console: Console) -> int:
         console.print(f"left out, with {runs}: {one.label}", style="yellow", markup=False)
     for warning in (*found.faults, *_differences(found.groups, measured)):
         console.print(warning, style="yellow", markup=False, soft_wrap=True)
-    return max(write_results(files, console), int(bool(found.faults)))
+    return max(write_results(files, console), int(bool(found.faults) or not sweep.is_complete))
 
 
 def _measure_all(found: FoundReplicates, *, logits_mib: int) -> tuple[FoundReplicates, list[OutcomePoint]]:

@@ -77,6 +77,7 @@ def prepare(words: Sequence[str], console: Console) -> Prepared:
     is_sweep = bool(flags)
     command = read_command(texts, is_sweep=is_sweep)
     base = compose_groups(base_words(command))
+    _check_hydra(base)
     if OmegaConf.is_missing(base, "sweep") and not any(said.typed.key == "sweep" for said in command):
         texts.append(f"sweep={datetime.now():%Y-%m-%d_%H-%M-%S}")
         command = read_command(texts, is_sweep=is_sweep)
@@ -136,6 +137,18 @@ def _check_words_count(command: Sequence[Said], specs: Sequence[RunSpec]) -> Non
         if other is not None and one.key == "regularizer.base_weights":
             how = "all pairs count alike" if other == "reward" else "algorithm.normalisation says how responses are weighted"
             raise ConfigError(f"{one.shown}: with task={other} {how}.")
+
+
+def _check_hydra(base: DictConfig) -> None:
+    """What Hydra needs of its own configuration, and would miss with a traceback.
+
+    Raises:
+        ConfigError: Something is missing, or of another kind.
+    """
+    for section in ("launcher", "sweeper"):
+        node = base.hydra.get(section)
+        if not isinstance(node, DictConfig) or node.get("_target_") is None:
+            raise ConfigError(f"hydra.{section} names no class: choose one by hydra/{section}=…, or leave the word out.")
 
 
 def _check_alone() -> None:

@@ -11,7 +11,8 @@ from rich.progress import track
 from torch import Tensor
 
 from drpt.analysis.run import CHECKPOINTS, ResultsError
-from drpt.app.run_data import read_record, recorded_date, unfit_for
+from drpt.app.run_data import read_record, recorded_date
+from drpt.app.run_fitting import unfit_for
 from drpt.app.schema import RunSpec
 from drpt.capture.pool import GradientPool
 from drpt.data.batch import pad_rows

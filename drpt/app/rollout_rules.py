@@ -7,6 +7,7 @@ from drpt.geometry.catalogue import SETS
 from drpt.modules.algorithm_spec import GroupAlgorithmSpec
 from drpt.modules.ppo_spec import PpoSpec
 from drpt.objectives.choices import MAX_KL_ERROR, KlControl
+from drpt.objectives.kl_control import horizon_that_doubles, largest_change
 from drpt.optim.spec import check_decay
 
 if TYPE_CHECKING:
@@ -82,6 +83,47 @@ def check_rollouts(spec: "RunSpec") -> None:
         _check_phase_choice(spec.regularizer)
     if spec.data.packing:
         raise ValueError("data.packing=true goes with task=sft alone.")
+
+
+_LEAST_CHANGE = 1.5  # an adaptive coefficient that cannot change by half within a run is as good as fixed
+
+
+def rollout_warnings(spec: "RunSpec") -> list[str]:
+    """What is allowed in a configuration of reinforcement learning and hardly meant.
+
+    Args:
+        spec: A checked configuration of any task.
+
+    Returns:
+        One line each, for whoever starts the run; none where all is well.
+    """
+    if not isinstance(spec.algorithm, PpoSpec):
+        return []
+    kl, responses = spec.algorithm.kl, _num_responses(spec)
+    if kl.control != KlControl.ADAPTIVE or kl.horizon is None:
+        return []
+    steps = spec.algorithm.epochs * -(-responses // spec.data.general_rows)
+    phases = -(-spec.trainer.max_steps // steps)
+    most = largest_change(num_responses=responses, num_phases=phases, horizon=kl.horizon)
+    if most >= _LEAST_CHANGE:
+        return []
+    what = (
+        f"algorithm.kl.horizon={kl.horizon:g}: with {responses} responses a phase the adaptive coefficient moves by "
+        f"{MAX_KL_ERROR * responses / kl.horizon:.2%} a phase at most, in the {phases} phases of this run "
+        f"(trainer.max_steps={spec.trainer.max_steps}, {steps} steps a phase) by {most - 1:.1%}"
+    )
+    if phases < 2:
+        return [f"{what}. Train for more steps, or say what it is: algorithm.kl.control=fixed."]
+    horizon = max(horizon_that_doubles(num_responses=responses, num_phases=phases), 1.01 * MAX_KL_ERROR * responses)
+    return [
+        f"{what}. With algorithm.kl.horizon={_rounded(horizon)} it could double; algorithm.kl.control=fixed says that it is to "
+        "stay."
+    ]
+
+
+def _rounded(value: float) -> str:
+    """Two digits that are sure to reach what the whole number reaches."""
+    return f"{float(f'{value:.2g}'):g}" if float(f"{value:.2g}") <= value else f"{value:.4g}"
 
 
 def _num_responses(spec: "RunSpec") -> int:

@@ -4,32 +4,31 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from drpt.analysis.run import DATA_FILE
+from drpt.app.run_fitting import longest_response, unfit_for
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
-from drpt.data.example import Example
 from drpt.data.fingerprint import source_fingerprint
-from drpt.data.pools import Pools, Unfit, draw_pools
+from drpt.data.pools import Pools, draw_pools
 from drpt.data.source import Source
 from drpt.files import write_atomically
-from drpt.models.fingerprint import files_fingerprint, model_fingerprints, paths_fingerprint
+from drpt.models.fingerprint import files_fingerprint, model_fingerprints, named_model_fingerprint, paths_fingerprint
+from drpt.rewards.build import build_reference_checks
+from drpt.rewards.references import ChecksReferences, ReadableSource, require_readable
 
 DATE = "date"  # entry of data.json
-if TYPE_CHECKING:
-    from drpt.data.fitting import Fitting  # which loads torch
-
 # Entries of data.json, and what is said of one that differs.
 _SAID = {
-    "fingerprint": "its examples are others (data.source)",
-    "source": "the data that it draws from are others (data.source)",
-    "tokenizer": "the tokenizer or the chat template is another (model.name)",
-    "model": "the model's weights or configuration are others (model.name)",
-    "adapter": "the adapter is another (finetune.adapter)",
-    "reward": "files that the reward or a judge is made of are others (reward.*)",
+    "fingerprint": "its examples differ (data.source)",
+    "source": "the data that it draws from differ (data.source)",
+    "tokenizer": "the tokenizer or the chat template differs (model.name)",
+    "model": "the model's weights or configuration differ (model.name)",
+    "adapter": "the adapter differs (finetune.adapter)",
+    "reward": "files that the reward or a judge is made of differ (reward.*)",
+    "reward_models": "models that the reward or a judge is made of differ (reward.*)",
 }
 
 
@@ -78,13 +77,28 @@ def describe_data(spec: RunSpec, source: Source) -> RunData:
         The examples, and the fingerprints.
 
     Raises:
-        ValueError: The source has too few examples.
+        ValueError: The source has too few examples, or the reward cannot read a reference.
     """
-    share = spec.regularizer.stopping_share
-    pools = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit_for(spec))
+    checks = _reference_checks(spec)
+    pools = _draw(spec, source, checks)
+    for option, term in checks.items():
+        if term.unreadable == "error":
+            require_readable(option, term, [*pools.target, *pools.stopping, *pools.evaluation, *pools.general])
     texts = {"fingerprint": pools.fingerprint, "source": source_fingerprint(source)}
     now = datetime.now().replace(microsecond=0)
     return RunData(pools=pools, fingerprints=texts | _of_files(spec), date=now)
+
+
+def _reference_checks(spec: RunSpec) -> dict[str, ChecksReferences]:
+    return {} if spec.reward is None else build_reference_checks(spec.reward)
+
+
+def _draw(spec: RunSpec, source: Source, checks: Mapping[str, ChecksReferences]) -> Pools:
+    """Draw the pools, without the examples whose reference no answer can equal where these are to be left out."""
+    readable = ReadableSource(source, [term for term in checks.values() if term.unreadable == "drop"])
+    share = spec.regularizer.stopping_share
+    pools = draw_pools(readable, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit_for(spec))
+    return replace(pools, counts=pools.counts | readable.counts)
 
 
 class DrawnBefore:
@@ -111,70 +125,25 @@ class DrawnBefore:
             built = build_source(spec.data.node)
             self._sources[key] = built, source_fingerprint(built)
         source, print_of_source = self._sources[key]
-        share = spec.regularizer.stopping_share
         # Which examples fit is a matter of the tokenizer, and of the room that responses need.
         room = [
             spec.task.name,
             spec.model.label,
             spec.model.chat_template,
             spec.model.chat_template_kwargs,
-            _longest_response(spec),
+            longest_response(spec),
         ]
-        draw = json.dumps([asdict(spec.data), spec.seed, share, room], sort_keys=True)
+        reward = None if spec.reward is None else asdict(spec.reward)
+        draw = json.dumps([asdict(spec.data), spec.seed, spec.regularizer.stopping_share, reward, room], sort_keys=True)
         if draw not in self._drawn:
-            drawn = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit_for(spec))
-            self._drawn[draw] = drawn.fingerprint
+            self._drawn[draw] = _draw(spec, source, _reference_checks(spec)).fingerprint
         return {"fingerprint": self._drawn[draw], "source": print_of_source} | _of_files(spec)
-
-
-def unfit_for(spec: RunSpec) -> Unfit | None:
-    """Which examples training would not see.
-
-    Args:
-        spec: A checked configuration.
-
-    Returns:
-        See `drpt.data.fitting`; the tokenizer is loaded when the first example is asked about. None where all are seen.
-    """
-    if spec.task.name == "reward":  # whose encoder reads the beginnings of long texts
-        return None
-
-    return _LazyFitting(spec)
-
-
-class _LazyFitting:
-    """Loads the tokenizer when the first example is asked about; without one, everything fits: the model's loading says why."""
-
-    def __init__(self, spec: RunSpec) -> None:
-        self._spec = spec
-
-    @cached_property
-    def _fitting(self) -> "Fitting | None":
-        from drpt.data.fitting import Fitting
-        from drpt.models.tokenizer import load_tokenizer
-
-        spec = self._spec
-        tokenizer = load_tokenizer(spec.model)
-        if tokenizer is None:
-            return None
-        room = _longest_response(spec) if spec.task.draws_responses else None
-        return Fitting(tokenizer, max_length=spec.data.max_length, max_new_tokens=room, options=spec.model.chat_template_kwargs)
-
-    @property
-    def words(self) -> Mapping[str, str]:
-        return {} if self._fitting is None else self._fitting.words
-
-    def __call__(self, example: Example) -> str | None:
-        return None if self._fitting is None else self._fitting(example)
-
-
-def _longest_response(spec: RunSpec) -> int:
-    return 0 if spec.rollout is None else max(spec.rollout.max_tokens, spec.evaluation.max_new_tokens)
 
 
 def _of_files(spec: RunSpec) -> dict[str, str | None]:
     reward = [] if spec.reward is None else [spec.reward.terms, spec.reward.judges]
-    return model_fingerprints(spec.model, spec.finetune) | {"reward": _of_named_files(reward)}
+    prints = {"reward": _of_named_files(reward), "reward_models": _of_named_models(reward)}
+    return model_fingerprints(spec.model, spec.finetune) | prints
 
 
 def check_data_are_the_same(folder: Path, found: Mapping[str, str | None], recorded: Mapping[str, Any] | None = None) -> None:
@@ -224,6 +193,23 @@ def _of_named_files(node: object) -> str | None:
     """A checksum of the files and folders that a part of a configuration names; None where it names none."""
     prints = [_of_path(path) for path in _paths(node)]
     return "-".join(filter(None, prints)) or None
+
+
+def _of_named_models(node: object) -> str | None:
+    """A checksum of the models that a part of a configuration names by ``model``, beside ``revision``; None for none."""
+    prints = [print_ for model, revision in _models(node) if (print_ := named_model_fingerprint(model, revision)) is not None]
+    return "-".join(prints) or None
+
+
+def _models(node: object) -> Iterator[tuple[str, str | None]]:
+    if isinstance(node, Mapping):
+        if isinstance(node.get("model"), str):
+            yield node["model"], node.get("revision")
+        for value in node.values():
+            yield from _models(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _models(value)
 
 
 def _of_path(path: Path) -> str | None:

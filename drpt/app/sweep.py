@@ -112,11 +112,12 @@ class _Planner:
         self.left_out: dict[str, None] = {}  # likewise
         self._built: dict[str, ConfigError | None] = {}
 
-    def look(self, job: Job) -> tuple[str, str, RunSpec] | None:
+    def look(self, job: Job, *, builds: bool = True) -> tuple[str, str, RunSpec] | None:
         """Check a job.
 
         Args:
             job: The job's words: one value of each axis, in the axes' order.
+            builds: Whether to build what it names by classes, too, which imports them.
 
         Returns:
             Its name, its point and its specification; None where it is left out, or faulty, which is remembered.
@@ -127,7 +128,8 @@ class _Planner:
                 self._faults |= dict.fromkeys(faults)
                 return None
             spec = build_spec(drop_unused_strength(values))
-            self._build(spec)
+            if builds:
+                self._build(spec)
         except NotForTaskError as error:
             group = f"{error.group}/"  # or one within it
             of_pattern = [value for value in job if value.is_glob and f"{value.typed.key}/".startswith(group)]
@@ -147,15 +149,17 @@ class _Planner:
         Raises:
             ConfigError: One is bad.
         """
-        first = [axis.values[0] for axis in self._axes]
         swept = [place for place, axis in enumerate(self._axes) if axis.is_swept]
         if len(swept) < 2:  # there are no combinations
             return
-        for place in sorted(swept, key=lambda place: not self._axes[place].said.is_group):  # choices decide what else fits
-            values = self._axes[place].values
-            fit = [value for value in values if self.look((*first[:place], value, *first[place + 1 :])) is not None]
-            first[place] = (fit or values)[0]
-        self.stop_at_faults()
+        swept.sort(key=lambda place: not self._axes[place].said.is_group)  # choices decide what else fits
+        for builds in (False, True):  # a bad word is found before anything is imported
+            first = [axis.values[0] for axis in self._axes]
+            for place in swept:
+                values, rest = self._axes[place].values, first[place + 1 :]
+                fit = [value for value in values if self.look((*first[:place], value, *rest), builds=builds) is not None]
+                first[place] = (fit or values)[0]
+            self.stop_at_faults()
 
     def stop_at_faults(self) -> None:
         """Report what was found.

@@ -33,6 +33,7 @@ from drpt.modules.checkpoint_files import (
     ResumePoint,
     find_resume_point,
     set_damaged_aside,
+    step_file,
 )
 from drpt.modules.checkpoints import Checkpoints
 from drpt.modules.progress import TrainingProgress
@@ -118,8 +119,7 @@ def _resume_point(spec: RunSpec, data: RunData, folder: Path) -> tuple[ResumePoi
     Returns:
         The checkpoint to go on from, and the data.
     """
-    options: dict[str, Any] = {"num_steps": spec.trainer.max_steps, "keep_steps": spec.trainer.keep_steps}
-    found = find_resume_point(folder, folder / CHECKPOINTS, **options)
+    found = find_resume_point(folder, folder / CHECKPOINTS, num_steps=spec.trainer.max_steps)
     if found.path is not None:
         check_data_are_the_same(folder, data.fingerprints, found.data)
     data = data.begun(found.data or {}, read_record(folder))
@@ -128,8 +128,14 @@ def _resume_point(spec: RunSpec, data: RunData, folder: Path) -> tuple[ResumePoi
         _log.warning("%s", fault)
     if found.step:
         _log.info("%s goes on after step %d", folder.name, found.step)
+        late = [step for step in spec.trainer.keep_steps if step < found.step]
+        if missing := [step for step in late if not (folder / CHECKPOINTS / step_file(step)).exists()]:
+            _log.warning(
+                "%s: trainer.keep_steps=%s is asked for after step %d: the weights after steps %s were not kept.",
+                *(folder.name, spec.trainer.keep_steps, found.step, missing),
+            )
     elif read_metrics(folder / METRICS_FILE):
-        _log.info("%s begins from the beginning: no checkpoint was written before", folder.name)
+        _log.warning("%s begins from the beginning: there is no checkpoint in %s", folder.name, folder / CHECKPOINTS)
     return found, data
 
 

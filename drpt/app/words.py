@@ -74,8 +74,22 @@ def read_word(text: str) -> Word:
     """
     match = _WORD.fullmatch(text)
     if match is None or (match["value"] is None and match["prefix"] != "~"):
-        raise ConfigError(f"{in_shell(text)}: write option=value.")
+        raise ConfigError(f"{in_shell(text)}: {_what_is_no_word(text)}")
+    if "" in match["key"].split("."):
+        whole = ".".join(filter(None, match["key"].split(".")))
+        meant = f", as in {in_shell(f'{whole}=…')}" if whole else ""
+        raise ConfigError(f"{in_shell(text)}: a name stands before, between and after the dots{meant}.")
     return Word(prefix=match["prefix"], key=match["key"], value=match["value"])
+
+
+def _what_is_no_word(text: str) -> str:
+    name, equals, value = text.partition("=")
+    bare = name.lstrip("+~")
+    if not equals or not bare:
+        return "write option=value."
+    if bare != bare.strip():
+        return f"no space around the equals sign: {in_shell(f'{name.strip()}={value.strip()}')}."
+    return f"there is no option {bare!r}: names are of letters (a-z), digits, underscores and dots."
 
 
 def quoted(text: str) -> str:

@@ -12,22 +12,10 @@ from typing import Any
 
 from drpt.checks import check_choice
 from drpt.data.example import Example, Message
+from drpt.data.reasoning_rules import REFUSED, STORES_NO_ANSWERS
+from drpt.data.reasoning_scores import shared_scores
 
 _PATIENCE = 25  # items without an answer, after which a family has none
-# Families whose scorers run what they are given as Python code, and so can be made to do anything, or never to end.
-RUNS_ANSWERS = frozenset(
-    {
-        "binary_matrix",
-        "countdown",
-        "intermediate_integration",
-        "n_queens",
-        "polynomial_multiplication",
-        "puzzle24",
-        "simple_integration",
-        "spiral_matrix",
-        "string_insertion",
-    }
-)
 _CHAPTER = 1_000  # items made from one seed; some families prepare something for each when they are created
 
 
@@ -70,14 +58,14 @@ class ReasoningSource:
                 f"data.source.target={target!r} is also in data.source.general: general data would hold target examples. "
                 "Take it out of the list."
             )
-        if target in RUNS_ANSWERS:
-            raise ValueError(
-                f"data.source.target={target!r}: reasoning-gym's scorer of this family runs answers as Python code, and a "
-                "model's answers are not to be run. Take another family."
-            )
+        if target in REFUSED:
+            raise ValueError(f"data.source.target={target!r}: {REFUSED[target]}. Take another family.")
+        for family in sorted(STORES_NO_ANSWERS.intersection(general)):
+            raise ValueError(f"data.source.general: {family!r}: {REFUSED[family]}. Take it out of the list.")
         for family in general_options:
             check_choice("data.source.general_options", family, known)
         self._target, self._general, self._system = target, list(general), system
+        self._scores = shared_scores()
         self._options = {target: dict(target_options)} | {
             name: dict(general_options[name]) for name in general if name in general_options
         }
@@ -103,9 +91,9 @@ class ReasoningSource:
         return self._stream(self._target, f"evaluation-{seed}")
 
     def is_correct(self, example: Example, response: str) -> bool:
-        """Full marks from the family's own verifier; partial credit does not count."""
-        entry = dict(example.payload)
-        return float(self._family(example.source, 0).score_answer(response.strip(), entry)) == 1.0
+        """Full marks from the family's own verifier, in time; partial credit does not count."""
+        options = self._options.get(example.source, {})
+        return self._scores.score(example.source, example.payload, response.strip(), options) == 1.0
 
     def _stream(self, family: str, name: str) -> Iterator[Example]:
         num_without_answer = 0

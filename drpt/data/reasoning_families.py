@@ -5,7 +5,9 @@ from typing import Any
 
 from drpt.checks import check_choice
 from drpt.data.example import Example
-from drpt.data.reasoning import RUNS_ANSWERS, ReasoningSource, families
+from drpt.data.reasoning import ReasoningSource, families
+from drpt.data.reasoning_rules import REFUSED, STORES_NO_ANSWERS
+from drpt.data.reasoning_scores import shared_scores
 
 
 class ReasoningFamilies(ReasoningSource):
@@ -35,10 +37,13 @@ class ReasoningFamilies(ReasoningSource):
             raise ValueError("families=[]: name at least one family.")
         for name in families:
             check_choice("families", name, known)
+            if name in STORES_NO_ANSWERS:
+                raise ValueError(f"families: {name!r}: {REFUSED[name]}. Take it out of the list.")
         for name in options or {}:
             check_choice("options", name, list(families))
         self._families = list(dict.fromkeys(families))
         self._target, self._general, self._system = "", self._families, system
+        self._scores = shared_scores()
         self._options = {name: dict(given) for name, given in (options or {}).items()}
         for name in self._families:
             self._family(name, 0)  # an unknown option is refused now
@@ -54,11 +59,8 @@ class ReasoningFamilies(ReasoningSource):
     def _verified(self, name: str) -> Iterator[Example]:
         """Families in turn, whose scorers may be given a model's answers."""
         for family in self._families:
-            if family in RUNS_ANSWERS:
-                raise ValueError(
-                    f"families: reasoning-gym's scorer of {family} runs answers as Python code, and a model's answers are not "
-                    "to be run. Take another family as the target."
-                )
+            if family in REFUSED:
+                raise ValueError(f"families: {family!r}: {REFUSED[family]}. Take another family as the target.")
         return self._in_turn(name)
 
     def _option_of(self, family: str) -> str:

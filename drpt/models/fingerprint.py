@@ -47,6 +47,20 @@ def model_fingerprints(model: ModelSpec, finetune: FinetuneSpec) -> dict[str, st
     return parts | {"adapter": None if adapter is None else files_fingerprint(adapter, ("*",))}
 
 
+def named_model_fingerprint(name: str, revision: str | None) -> str | None:
+    """A model that a reward or a judge loads.
+
+    Args:
+        name: Folder, or name on the hub.
+        revision: Branch, tag or commit of the hub; None = main.
+
+    Returns:
+        A checksum of the folder's files, or the commit of the hub that is in the cache; None where neither is known.
+    """
+    folder = Path(name).expanduser()
+    return files_fingerprint(folder, ("*",)) if folder.is_dir() else _cached_commit(name, revision)
+
+
 def _of_place(name: str, revision: str | None) -> dict[str, str | None]:
     folder = Path(name).expanduser()
     if not folder.is_dir():

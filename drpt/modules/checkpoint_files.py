@@ -1,4 +1,4 @@
-"""The files of checkpoints: written so that a whole one is always there, looked through before one is gone on from.
+"""The files of checkpoints: written so that a whole one is always there, and verified before a run resumes from one.
 
 ``last.ckpt`` is the newest, ``previous.ckpt`` the one before it, ``best.ckpt`` the one whose model counts where target examples
 are held out to stop early. Each is torch's zip archive, whose records have checksums.
@@ -7,7 +7,7 @@ are held out to stop early. Each is torch's zip archive, whose records have chec
 import os
 import pickle
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ _UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, TypeError,
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be read or gone on from, or holds other parameters than those that are trained here."""
+    """A checkpoint cannot be read or resumed from, or its parameters are not the ones that are trained here."""
 
 
 def step_file(step: int) -> str:
@@ -133,14 +133,13 @@ class ResumePoint:
     passed_over: tuple[str, ...] = ()  # what is wrong with newer checkpoints, for the log
 
 
-def find_resume_point(run_folder: Path, folder: Path, *, num_steps: int, keep_steps: Collection[int]) -> ResumePoint:
+def find_resume_point(run_folder: Path, folder: Path, *, num_steps: int) -> ResumePoint:
     """The newest checkpoint that is whole, and to which the run's other files belong.
 
     Args:
         run_folder: With the run's journals.
         folder: With its checkpoints; need not exist.
         num_steps: Optimizer steps of the whole run.
-        keep_steps: Steps after which the parameters are kept for good: those files are looked through, too.
 
     Returns:
         Where to go on; at the beginning where no checkpoint was written.
@@ -160,7 +159,7 @@ def find_resume_point(run_folder: Path, folder: Path, *, num_steps: int, keep_st
             continue
         step = found["global_step"]
         run = found.get(CHECKPOINT_RUN, {})
-        if reason := _unfit(found, path, step, num_steps) or _lacking(found, run_folder, folder, step, keep_steps):
+        if reason := _unfit(found, path, step, num_steps) or _lacking(found, run_folder, folder, step):
             if path.name != BEST:
                 faults.append(f"{path} (step {step}) {reason}")
             continue
@@ -295,19 +294,20 @@ def _unfit(found: Mapping[str, Any], path: Path, step: int, num_steps: int) -> s
     return None
 
 
-def _lacking(found: Mapping[str, Any], run_folder: Path, folder: Path, step: int, keep_steps: Collection[int]) -> str | None:
+def _lacking(found: Mapping[str, Any], run_folder: Path, folder: Path, step: int) -> str | None:
     """Which file that a checkpoint counts on is not there as it was; None where all are, or the checkpoint does not know."""
     for name, state in found.get(CHECKPOINT_RUN, {}).get("journals", {}).items():
         if (wrong := fault(run_folder / name, state)) is not None:
             return f"does not fit the run's files: {run_folder}/{wrong}"
-    best_step = found.get("callbacks", {}).get("Checkpoints", {}).get("best_step")
+    state = found.get("callbacks", {}).get("Checkpoints", {})
+    best_step = state.get("best_step")
     if best_step is not None:
         best = read_whole(folder / BEST)
         if isinstance(best, str):
             return f"counts on {folder / BEST}, which {best}"
         if best["global_step"] < best_step:
             return f"counts on {folder / BEST}, which is of step {best['global_step']} and not {best_step}"
-    for kept in sorted(keep_steps):
+    for kept in state.get("kept_steps", ()):
         # That of the step itself is written anew.
         if kept < step and isinstance(found_file := read_whole(folder / step_file(kept)), str):
             return f"counts on {folder / step_file(kept)}, which {found_file}"

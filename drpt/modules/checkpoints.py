@@ -51,6 +51,7 @@ class Checkpoints(Callback):
         self._data = data
         self._every_steps = every_steps
         self._keep_steps = set(keep_steps)  # still to come
+        self._kept_steps: set[int] = set()
         self._is_restored = False  # all of the trainer's state is there: it can be written
         self._on_disk: tuple[int, int | None] | None = None  # steps taken and evaluated of what is in the last one
         self.best_loss = math.inf
@@ -116,13 +117,15 @@ class Checkpoints(Callback):
         self._on_disk = checkpoint["global_step"], state.get("step")
 
     def state_dict(self) -> dict[str, Any]:
-        """Which step was best, and what its model answered."""
-        return {"best_loss": self.best_loss, "best_step": self.best_step, "best_samples": self.best_samples}
+        """Which step was best, what its model answered, and after which steps the parameters were kept."""
+        best = {"best_loss": self.best_loss, "best_step": self.best_step, "best_samples": self.best_samples}
+        return best | {"kept_steps": sorted(self._kept_steps)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.best_loss, self.best_step = state_dict["best_loss"], state_dict["best_step"]
         self.best_samples = state_dict["best_samples"]
+        self._kept_steps = set(state_dict.get("kept_steps", ()))
 
     def _save_due(self, trainer: Trainer) -> None:
         """The best first, so that the last knows of it."""
@@ -135,6 +138,7 @@ class Checkpoints(Callback):
             with protected():
                 self._save(trainer, step_file(step), weights_only=True)
                 self._keep_steps.remove(step)
+                self._kept_steps.add(step)
         if step and step % self._every_steps == 0:
             self._save_last(trainer)
 

@@ -185,7 +185,7 @@ class PolicyTraining(RegularizedTraining):
 
     def _next_phase(self, step: int) -> dict[str, float]:
         """Phases until one leaves something to train on."""
-        seconds = 0.0
+        seconds, num_alike = 0.0, 0
         for number in range(_PHASES_IN_VAIN):
             try:
                 metrics = self._begin_phase(step)
@@ -195,10 +195,8 @@ class PolicyTraining(RegularizedTraining):
             if self._batches:
                 in_vain = {"train/phases_in_vain/value": float(number)} if number else {}
                 return metrics | in_vain | {"rollout/seconds/value": seconds}
-        raise NoSignalError(
-            f"in {_PHASES_IN_VAIN} phases in a row every response pointed against the target gradient and was dropped. Take a "
-            "larger regularizer.strength (the share of such responses that is kept), or another regularizer."
-        )
+            num_alike += not len(self._general)
+        raise NoSignalError(_why_in_vain(num_alike))
 
     def _begin_phase(self, step: int) -> dict[str, float]:
         self._phase += 1
@@ -208,7 +206,7 @@ class PolicyTraining(RegularizedTraining):
         self._general, self._target = phase.general, phase.target
         rows = list(range(len(phase.general))) if self.regularizer.needs_general else []
         metrics = dict(phase.metrics)
-        if self._phase_choice is not None:
+        if self._phase_choice is not None and rows:
             rows, figures = self._choose_rows(self._phase_choice, rows, step)
             metrics |= figures
         digest = hashlib.sha256(f"{self.seed}-minibatches-{self._phase}".encode()).digest()
@@ -351,6 +349,20 @@ class PolicyTraining(RegularizedTraining):
 def unregularized(model: nn.Module) -> tuple[str, ...]:
     """Patterns of parameters that get the ordinary general gradient: a value head's, which general data do not regularize."""
     return (f"{VALUE_HEAD}.*",) if isinstance(model, PolicyWithValues) else ()
+
+
+def _why_in_vain(num_alike: int) -> str:
+    alike = (
+        f"in {num_alike} of {_PHASES_IN_VAIN} phases in a row all rewards of every group were alike, so that "
+        "algorithm.zero_variance left nothing to learn from. Take easier or harder prompts, more responses "
+        "(rollout.num_responses), a reward with partial credit, or algorithm.zero_variance=keep."
+    )
+    dropped = (
+        f"in {_PHASES_IN_VAIN - num_alike} of {_PHASES_IN_VAIN} phases in a row every response pointed against the target "
+        "gradient and was dropped. Take a larger regularizer.strength (the share of such responses that is kept), or another "
+        "regularizer."
+    )
+    return " ".join([*([alike] if num_alike else []), *([dropped] if num_alike < _PHASES_IN_VAIN else [])])
 
 
 def _total(statistics: Sequence[PolicyStatistics | None]) -> PolicyStatistics | None:

@@ -30,7 +30,7 @@ from drpt.rollouts.spec import RolloutSpec
 
 
 class NoSignalError(ValueError):
-    """No group of a phase had different rewards, so that there is nothing to learn from."""
+    """No response of several phases in a row has anything to teach."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,6 +113,7 @@ class RolloutWorker:
         self._seed = seed
         self._device_type = "cpu"  # until training begins
         self._generate_seconds = 0.0  # of the phase so far, judging left out
+        self._scoring_seconds = 0.0  # of the phase so far: what the reward and the judges took
 
     @property
     def num_responses(self) -> int:
@@ -167,7 +168,9 @@ class RolloutWorker:
             for example, group in zip(examples, responses, strict=True)
             for response in group
         ]
+        start = time.perf_counter()
         said = iter(zip(self.reward(answers), self._judges(answers), strict=True))
+        self._scoring_seconds += time.perf_counter() - start
         return [
             [
                 Answered(response=response, judged=judged, opinions=opinions)
@@ -215,19 +218,23 @@ class RolloutWorker:
             device: Where it is.
 
         Returns:
-            Rows of the general prompts, of the target prompts, and what was measured on the way.
+            Rows of the general prompts, of the target prompts, and what was measured on the way. Without any rows where no
+            group of general prompts is left to learn from.
 
         Raises:
-            NoSignalError: No group is left to learn from.
             NonFiniteError: A reward, a log-prob or a value is NaN or infinite.
             StaleWeightsError: The engine does not compute what the trainer computes.
         """
         start = time.perf_counter()
         metrics = {"rollout/sync_seconds/value": self.sync(model)}
-        self._generate_seconds = 0.0
+        self._generate_seconds = self._scoring_seconds = 0.0
         general = self._ask_general(number) if self._needs_general else _Asked([], [], [])
         target = self._ask_target(number) if self._needs_target else _Asked([], [], [])
         metrics |= self._describe(general, target, self._generate_seconds)
+        metrics["rollout/scoring_seconds/value"] = self._scoring_seconds
+        if self._needs_general and not general.kept:  # nothing to learn from: whoever asked goes on to the next phase
+            metrics["rollout/seconds/value"] = time.perf_counter() - start
+            return Phase(number=number, general=Experience(), target=Experience(), metrics=metrics)
         experiences = [self._experience(asked) for asked in (general, target)]
         metrics |= self._probe(number, joined(experiences), model, device)
         for stage, experience in zip(("train", "train_target"), experiences, strict=True):
@@ -264,12 +271,6 @@ class RolloutWorker:
             asked.kept = [place for place, signal in enumerate(signals) if signal or rule == "keep"][:wanted]
             if len(asked.kept) == wanted:
                 break
-        if not asked.kept:
-            raise NoSignalError(
-                f"phase {number}: in each of {len(asked.groups)} groups all {self._spec.num_responses} rewards are alike, so "
-                "that there is nothing to learn from. Take easier or harder prompts, more responses (rollout.num_responses), a "
-                "reward with partial credit, or algorithm.zero_variance=keep."
-            )
         return asked
 
     def _ask_target(self, number: int) -> "_Asked":

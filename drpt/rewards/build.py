@@ -6,6 +6,7 @@ from typing import Any
 
 from drpt.plugins import build_plugin
 from drpt.rewards.judges import Judges
+from drpt.rewards.references import ChecksReferences
 from drpt.rewards.reward import RewardTerm
 from drpt.rewards.spec import RewardSpec
 from drpt.rewards.weighted import WeightedReward, WeightedTerm
@@ -69,6 +70,40 @@ def build_judges(spec: RewardSpec) -> Judges:
         ValueError: A path leads to no term of a reward, a key is not one of its, or a value breaks its rules.
     """
     return Judges({name: _build_term(f"reward.judges.{name}", node) for name, node in spec.judges.items()})
+
+
+def build_terms(spec: RewardSpec) -> dict[str, RewardTerm]:
+    """Build every term and judge.
+
+    Args:
+        spec: The `reward` config group.
+
+    Returns:
+        All of them, by their names in the configuration: ``reward.terms.correct``.
+
+    Raises:
+        ValueError: See `build_reward`.
+    """
+    nodes = {f"reward.terms.{name}": node for name, node in spec.terms.items()}
+    nodes |= {f"reward.judges.{name}": node for name, node in spec.judges.items()}
+    return {
+        name: _build_term(name, {key: value for key, value in node.items() if key != "weight"}) for name, node in nodes.items()
+    }
+
+
+def build_reference_checks(spec: RewardSpec) -> dict[str, ChecksReferences]:
+    """Build the terms and judges that compare answers with references, to judge the references themselves.
+
+    Args:
+        spec: The `reward` config group.
+
+    Returns:
+        Such terms by their names in the configuration; none is fine.
+
+    Raises:
+        ValueError: See `build_reward`.
+    """
+    return {name: term for name, term in build_terms(spec).items() if isinstance(term, ChecksReferences)}
 
 
 def _build_term(option: str, node: Mapping[str, Any]) -> RewardTerm:

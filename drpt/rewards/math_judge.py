@@ -1,28 +1,23 @@
-"""math-verify in a process of its own, started anew when it has to be ended.
+r"""Mathematical answers judged in a process of its own: what sympy does with some of them nothing else can interrupt.
 
-Run as a module, this file is that process: a line of JSON in, a line of JSON out.
+Run as a module, this file is that process; see `drpt.timed_worker`.
 """
 
-import json
-import os
-import selectors
-import signal
-import subprocess
-import sys
-import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from importlib.util import find_spec
+from typing import Any
 
-_START_SECONDS = 60.0  # importing sympy takes a second or two, more on a busy machine
-_READY = ["$1$", "$1$"]  # a formula, so that the grammar of LaTeX is loaded before an answer's time begins
+from drpt.timed_worker import CRASHED, TIMED_OUT, TimedWorker, serve
+
+_FAILURES = (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
 
 
 class Judge:
     """Compares answers with references, each within a time. One thread at a time may ask.
 
     Args:
-        timeout_seconds: For each comparison.
+        timeout_seconds: Seconds for each comparison.
 
     Raises:
         ValueError: math-verify is not installed.
@@ -30,99 +25,133 @@ class Judge:
 
     def __init__(self, timeout_seconds: float) -> None:
         if find_spec("math_verify") is None:
-            raise ValueError("math-verify is not installed, which judges mathematical answers: run `make install`.")
-        self._timeout_seconds = timeout_seconds
-        self._process: subprocess.Popen[bytes] | None = None
-        # Ends the process, at the latest when nothing refers to this object any more.
-        self._end: Callable[[], object] = lambda: None
+            raise ValueError("math-verify is not installed, which reads mathematical answers: run `make install`.")
+        self.worker = TimedWorker(__name__, timeout_seconds)
 
-    def compare(self, reference: str, answer: str) -> str:
-        """What there is to say of an answer.
+    def compare(self, reference: str, answer: str, *, requires_box: bool = False) -> str:
+        r"""Judge an answer.
 
         Args:
-            reference: The right one.
+            reference: The reference response.
             answer: Any text.
+            requires_box: Whether only an answer in ``\boxed{…}`` counts.
 
         Returns:
-            ``correct``, ``wrong``, ``unparsable`` (no mathematics found in it), ``timed_out``, or ``crashed``: the process
-            died of it twice, as when it runs out of memory.
+            ``correct``, ``wrong``, ``unboxed``, ``unparsable`` (no mathematics found in it), ``timed_out``, or ``crashed``: the
+            process died of it twice, as when it runs out of memory.
         """
-        outcome = self._ask(reference, answer)
-        # Once may have been another's doing: the process was ended from outside.
-        return self._ask(reference, answer) if outcome == "crashed" else outcome
+        return str(self.worker.ask({"reference": reference, "answer": answer, "requires_box": requires_box}))
 
-    def _ask(self, reference: str, answer: str) -> str:
-        process = self._running()
-        outcome = _exchange(process, [reference, answer], self._timeout_seconds)
-        if outcome in {"timed_out", "crashed"}:
-            self._end()
-        return outcome
+    def fault_of(self, reference: str, *, requires_box: bool) -> str | None:
+        r"""Judge a reference response against itself, in every form that an answer takes.
 
-    def _running(self) -> "subprocess.Popen[bytes]":
-        if self._process is None or self._process.poll() is not None:
-            self._end()
-            # No thread pools and no device for a process that compares fractions.
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-            command = [sys.executable, "-m", __name__, str(_START_SECONDS + 2 * self._timeout_seconds)]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-            )
-            self._end = weakref.finalize(self, _end, self._process)
-            if _exchange(self._process, _READY, _START_SECONDS) != "correct":
-                self._end()
-                raise RuntimeError(f"math-verify does not start: try `{' '.join(command)}` and type {json.dumps(_READY)}.")
-        return self._process
+        Args:
+            reference: The reference response.
+            requires_box: Whether only an answer in ``\boxed{…}`` counts.
+
+        Returns:
+            What is wrong with it, as the end of a sentence about it; None if nothing is.
+        """
+        found = self.worker.ask({"reference": reference, "requires_box": requires_box})
+        if found in {TIMED_OUT, CRASHED}:
+            return "takes too long to be compared with itself"
+        return None if found is None else str(found)
 
 
-def _exchange(process: "subprocess.Popen[bytes]", pair: list[str], seconds: float) -> str:
-    assert process.stdin is not None
-    assert process.stdout is not None
+@lru_cache(maxsize=4)
+def shared_judge(timeout_seconds: float) -> Judge:
+    """The one such process of this program: importing sympy takes seconds, and the check of references needs it, too.
+
+    Args:
+        timeout_seconds: See `Judge`.
+
+    Returns:
+        The same object for the same time.
+
+    Raises:
+        ValueError: math-verify is not installed.
+    """
+    return Judge(timeout_seconds)
+
+
+def _handle(question: Mapping[str, Any]) -> str | None:
+    from drpt.rewards.mathematics.answer import find_answer
+    from drpt.rewards.mathematics.equality import equal
+
+    requires_box = question["requires_box"]
     try:
-        process.stdin.write(json.dumps(pair).encode() + b"\n")
-        process.stdin.flush()
-    except BrokenPipeError:
-        return "crashed"
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        if not selector.select(seconds):
-            return "timed_out"
-    line = process.stdout.readline()
-    return str(json.loads(line)) if line else "crashed"
+        # A reference is the last box where there is one, whatever answers need.
+        reference = find_answer(question["reference"], requires_box=False)
+        if "answer" not in question:
+            return "cannot be read as mathematics" if reference is None else _fault(question["reference"], requires_box)
+        if requires_box and not _has_box(question["answer"]):
+            return "unboxed"
+        answer = find_answer(question["answer"], requires_box=requires_box)
+        if answer is None:
+            return "unparsable"
+        return "correct" if reference is not None and equal(reference[0], answer[0]) else "wrong"
+    except _FAILURES:  # sympy gives up in many ways
+        return "unparsable" if "answer" in question else "cannot be compared with itself"
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        assert pipe is not None
-        with suppress(BrokenPipeError):  # of what it had not read when it died
-            pipe.close()
+def _has_box(text: str) -> bool:
+    from drpt.rewards.mathematics.signs import last_box, plain_signs
+
+    return last_box(plain_signs(text)) is not None
 
 
-def _serve(alarm_seconds: float) -> None:
-    for line in sys.stdin:
-        # Should whoever asks be killed, nobody else would end a comparison that takes for ever; the system's alarm does.
-        signal.setitimer(signal.ITIMER_REAL, alarm_seconds)
-        reference, answer = json.loads(line)
-        try:
-            outcome = _compare(reference, answer)
-        except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError):
-            outcome = "unparsable"  # sympy gives up in many ways
-        sys.stdout.write(json.dumps(outcome) + "\n")
-        sys.stdout.flush()
-        signal.setitimer(signal.ITIMER_REAL, 0)
+def _fault(reference: str, requires_box: bool) -> str | None:
+    from drpt.rewards.mathematics.answer import find_answer
+    from drpt.rewards.mathematics.equality import equal
+
+    found = find_answer(reference, requires_box=False)
+    assert found is not None
+    for form in forms_of(reference, requires_box=requires_box):
+        answer = find_answer(form, requires_box=requires_box)
+        if answer is None or not equal(found[0], answer[0]):
+            return f"is not judged equal to itself in the form {form[-80:]!r}"
+    return None
 
 
-def _compare(reference: str, answer: str) -> str:
-    from math_verify import parse, verify
+def forms_of(reference: str, *, requires_box: bool) -> Iterator[str]:
+    r"""A reference in the forms that an answer takes: bare, in a box, in a formula, in a sentence, after ``####``.
 
-    # Its own time-outs are signals in whole seconds, which a long multiplication does not hear.
-    found = parse(answer, parsing_timeout=None)
-    if not found:
-        return "unparsable"
-    gold = parse(reference, parsing_timeout=None)
-    return "correct" if gold and verify(gold, found, timeout_seconds=None) else "wrong"
+    Args:
+        reference: A reference response that can be read.
+        requires_box: Whether only an answer in ``\boxed{…}`` counts.
+
+    Yields:
+        Texts of answers.
+    """
+    from drpt.rewards.mathematics.answer import find_answer
+    from drpt.rewards.mathematics.signs import CURRENCY
+    from drpt.rewards.mathematics.values import Words
+
+    found = find_answer(reference, requires_box=False)
+    assert found is not None
+    value, core = found[0], " ".join(found[1].split())
+    formula = value.source.replace(CURRENCY, "\\$")
+    if isinstance(value, Words) and "\\text" not in core:  # outside of a box a bare word is prose
+        core = formula = f"\\text{{{core}}}"
+    yield f"\\boxed{{{core}}}"
+    yield f"Therefore it is $\\boxed{{{formula}}}$."
+    if requires_box:
+        return
+    yield reference
+    yield core
+    yield f"${formula}$"
+    yield f"The answer is {core}."
+    yield f"The answer is ${formula}$."
+    yield f"We get there in steps.\n#### {core}"
+
+
+def _prepare() -> None:
+    import logging
+
+    logging.disable(logging.CRITICAL)  # math-verify warns of time limits that are kept elsewhere
+    # A formula, so that the grammar of LaTeX is loaded.
+    _handle({"reference": "\\boxed{\\sqrt{x}}", "answer": "$\\sqrt{x}$", "requires_box": False})
 
 
 if __name__ == "__main__":
-    _serve(float(sys.argv[1]))
+    serve(_handle, _prepare)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from drpt.checks import check_choice
+from drpt.rewards.categories import limits_of
 from drpt.rewards.reward import Answer, Verdict
 
 MEASURES = {
@@ -46,6 +47,10 @@ class OffensiveReward:
         from profanity_check import predict_prob
 
         return [self._verdict(float(probability)) for probability in predict_prob([answer.text for answer in answers])]
+
+    def limits(self) -> list[str]:
+        """What it does not see, as measured; see `drpt.rewards.categories`."""
+        return limits_of("offensive")
 
     def _verdict(self, offensive: float) -> Verdict:
         value = 1 - offensive if self._measure == "probability" else -_logit(offensive)

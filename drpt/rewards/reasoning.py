@@ -4,12 +4,13 @@ Source: reasoning-gym (Stojanovski et al. 2025, arXiv 2505.24760).
 """
 
 import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
 
 from drpt.checks import check_choice
-from drpt.data.reasoning import RUNS_ANSWERS, families
+from drpt.data.example import Example
+from drpt.data.reasoning import families
+from drpt.data.reasoning_rules import REFUSED
+from drpt.data.reasoning_scores import shared_scores
 from drpt.rewards.reward import Answer, Verdict
 
 EXTRACTIONS = {
@@ -23,6 +24,9 @@ _TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 class ReasoningReward:
     """The family's score in [0, 1], or full marks alone.
 
+    The scorers run in a process of their own, within three seconds an answer, and under the rules of
+    `drpt.data.reasoning_rules`.
+
     Args:
         partial: Whether partial credit counts. Most families give the share that the right answer has of the text that
             contains it, so that shorter answers score higher; else a score below 1 is 0.
@@ -33,11 +37,13 @@ class ReasoningReward:
     """
 
     needs_reference = True
+    unreadable = "error"  # see `drpt.rewards.references`; the source leaves out items without an answer
 
     def __init__(self, *, partial: bool, extract: str) -> None:
         check_choice("extract", extract, EXTRACTIONS)
         self._partial = partial
         self._extract = extract
+        self._scores = shared_scores()
 
     def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
         """See `drpt.rewards.reward.RewardTerm`.
@@ -53,19 +59,38 @@ class ReasoningReward:
         """
         return [self._judge(answer) for answer in answers]
 
+    def faults(self, examples: Sequence[Example]) -> list[str | None]:
+        """See `drpt.rewards.references.ChecksReferences`.
+
+        Args:
+            examples: Examples with reference responses.
+
+        Returns:
+            What is wrong with each reference, as a sentence; None where nothing is.
+        """
+        return [self._fault(example) for example in examples]
+
+    def _fault(self, example: Example) -> str | None:
+        try:
+            _require_scorer(example.source, is_generated="answer" in example.payload)
+        except ValueError as error:
+            return str(error)
+        score = self._scores.score(example.source, example.payload, example.response.strip())
+        return None if score == 1.0 else f"the stored answer {example.response[-80:]!r} does not get full marks ({score})."
+
     def _judge(self, answer: Answer) -> Verdict:
-        scorer = _scorer(answer.example.source, is_generated="answer" in answer.example.payload)
+        example = answer.example
+        _require_scorer(example.source, is_generated="answer" in example.payload)
         text = self._answer_in(answer.text)
         if text is None:
             return Verdict(value=0.0, outcome="no_answer", is_correct=False)
-        try:
-            score = float(scorer(answer=text, entry=dict(answer.example.payload)))
-        except Exception:  # scorers parse what they are given, and raise whatever comes of that
-            return Verdict(value=0.0, outcome="unparsable", is_correct=False)
-        if score >= 1.0:
+        score = self._scores.score(example.source, example.payload, text)
+        if isinstance(score, str):
+            return Verdict(value=0.0, outcome=score, is_correct=False)
+        if score == 1.0:
             return Verdict(value=1.0, outcome="correct", is_correct=True)
         outcome = "partial" if score > 0 else "wrong"
-        return Verdict(value=max(0.0, score) if self._partial else 0.0, outcome=outcome, is_correct=False)
+        return Verdict(value=score if self._partial else 0.0, outcome=outcome, is_correct=False)
 
     def _answer_in(self, text: str) -> str | None:
         if self._extract == "answer_tag":
@@ -77,19 +102,11 @@ class ReasoningReward:
         return text.strip()
 
 
-@lru_cache(maxsize=256)
-def _scorer(family: str, *, is_generated: bool) -> Callable[..., Any]:
-    if family in RUNS_ANSWERS:
-        raise ValueError(
-            f"{family}: reasoning-gym's scorer of this family runs answers as Python code, and a model's answers are not to be "
-            "run. Take it out of data.source.general."
-        )
+def _require_scorer(family: str, *, is_generated: bool) -> None:
+    if family in REFUSED:
+        raise ValueError(f"{family}: {REFUSED[family]}. Take it out of data.source.general.")
     if not is_generated or family not in families():
         raise ValueError(
             f"{family}: not a task family of reasoning-gym, whose scorers this reward asks. Take reward=math or reward=exact, "
             "or data=reasoning."
         )
-    import reasoning_gym
-
-    scorer: Callable[..., Any] = reasoning_gym.get_score_answer_fn(family)
-    return scorer

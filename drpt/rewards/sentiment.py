@@ -8,6 +8,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
+from drpt.rewards.categories import limits_of
 from drpt.rewards.reward import Answer, Verdict
 
 _NEUTRAL = 0.05  # VADER's own thresholds: positive from it on, negative from its opposite on
@@ -31,6 +32,10 @@ class SentimentReward:
     def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
         """See `drpt.rewards.reward.RewardTerm`."""
         return [_verdict(float(self._analyzer.polarity_scores(answer.text)["compound"])) for answer in answers]
+
+    def limits(self) -> list[str]:
+        """What it does not see, as measured; see `drpt.rewards.categories`."""
+        return limits_of("sentiment")
 
     @cached_property
     def _analyzer(self) -> Any:  # Any: vaderSentiment has no types

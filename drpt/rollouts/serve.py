@@ -17,6 +17,7 @@ it by SIGTERM or Ctrl-C: vLLM's engine processes outlive a server that was kille
 """
 
 import argparse
+import errno
 import os
 import shlex
 import socket
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     environment = dict(os.environ)
     try:
         command = vllm_command(options, environment)
+        require_free_port(options.host, options.port)  # or a running server would lose its token to this one
         about_token = set_token(options, environment)
     except (ValueError, RolloutError) as error:
         parser.error(str(error))
@@ -104,6 +106,26 @@ def vllm_command(options: argparse.Namespace, environment: dict[str, str]) -> li
     if kv_cache_mib is not None:
         words += ["--kv-cache-memory-bytes", str(kv_cache_mib * 2**20)]
     return words
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Refuse an address that another process listens on.
+
+    Args:
+        host: The address to listen on.
+        port: The port to listen on.
+
+    Raises:
+        ValueError: It is taken, or may not be listened on.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            reason = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
+            raise ValueError(f"--port={port} of --host={host} cannot be taken ({reason}): give another --port.") from error
 
 
 def set_token(options: argparse.Namespace, environment: dict[str, str]) -> str:

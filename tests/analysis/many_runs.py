@@ -10,6 +10,9 @@ from pathlib import Path
 
 import yaml
 
+from drpt.analysis.run import CHECKED_FILES
+from drpt.analysis.run_files import checksums_of
+
 SEEDS, STEPS = 5, 400  # seeds a point; steps whose lines of metrics a run has
 
 
@@ -42,10 +45,11 @@ def make_many(template, sweep, num_runs):
         config["regularizer"]["strength"] = strength
         (folder / "config.yaml").write_text(yaml.dump(config, Dumper=yaml.CSafeDumper, sort_keys=False))
         final = {name: value * (1 + 0.001 * number) for name, value in summary["final"].items()}
-        (folder / "summary.json").write_text(json.dumps(summary | {"final": final, "label": f"many λ={strength:g}"}, indent=1))
         os.link(sweep / "metrics.jsonl.long", folder / "metrics.jsonl")
         for name in ("data.json", "environment.json", "samples.json"):
             (folder / name).write_bytes((template / name).read_bytes())
+        own = {"final": final, "label": f"many λ={strength:g}", "checksums": checksums_of(folder, CHECKED_FILES)}
+        (folder / "summary.json").write_text(json.dumps(summary | own, indent=1))
     record = {"folder": str(Path.cwd()), "words": ["-m", f"sweep={sweep.name}"], "jobs": dict.fromkeys(names, "")}
     (sweep / "commands.jsonl").write_text(json.dumps(record) + "\n")
     return sweep

@@ -11,7 +11,8 @@ import pytest
 from filelock import FileLock
 
 from drpt.analysis.report import write_report
-from drpt.analysis.run import ResultsError
+from drpt.analysis.run import CHECKED_FILES, ResultsError
+from drpt.analysis.run_files import checksums_of
 from drpt.analysis.sweep import State, newest_sweep, read_sweep
 from drpt.analysis.sweep_words import counts_of, lines_below, unfinished_lines
 from drpt.analysis.table import ZERO_SHOT, tabulate
@@ -166,6 +167,13 @@ def _text(old, new):
         ("summary.json", _final("target/reward/mean", float("nan")), "holds NaN for final target/reward/mean"),
         ("summary.json", _final("target/accuracy/mean", "0.5"), "has final target/accuracy/mean='0.5' instead of a number"),
         ("summary.json", _final("target/reward/mean", True), "has final target/reward/mean=True instead of a number"),
+        (
+            "summary.json",
+            _final("target/reward/mean", 10**400),
+            "has final target/reward/mean with a whole number of 401 digits",
+        ),
+        ("config.yaml", _text("seed: 1", f"seed: 1{'0' * 400}"), "has a value with a whole number of 401 digits"),
+        ("config.yaml", _text("trainer:", "evaluation:\ntrainer:"), "has evaluation=None instead of keys with values"),
         ("config.yaml", _text("seed: 1", "seed: one"), "has seed='one' instead of a whole number"),
         ("config.yaml", _text("seed: 1", "seed: true"), "has seed=True instead of a whole number"),
         ("config.yaml", _text("name: rlvr", "name: rlvx"), "has task.name='rlvx': nothing is known of what counts"),
@@ -185,6 +193,37 @@ def test_what_a_table_needs_is_checked_when_it_is_read(whole, sweep, name, damag
     assert "\n" not in line
     assert len(line) < 300
     assert _figures(tabulate(found))["target_only"] == _figures(tabulate(read_sweep(whole)))["target_only"]
+
+
+def _with_checksums(sweep):
+    for folder in sweep.iterdir():
+        if folder.is_dir():
+            path = folder / "summary.json"
+            sums = checksums_of(folder, CHECKED_FILES)
+            assert set(sums) == set(CHECKED_FILES)
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"checksums": sums}))
+
+
+def test_a_configuration_that_is_cut_off_at_any_line_is_noticed(whole, sweep):
+    _with_checksums(sweep)
+    assert read_sweep(sweep).is_complete
+    path = sweep / DAMAGED / "config.yaml"
+    lines = path.read_text().splitlines(keepends=True)
+    for num_lines in range(len(lines)):
+        path.write_text("".join(lines[:num_lines]))
+        (line,) = unfinished_lines(read_sweep(sweep))
+        assert line.startswith(f"unreadable {DAMAGED}: config.yaml ")
+        assert _figures(tabulate(read_sweep(sweep)))["full"]["seeds"] == "0"
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "data.json"])
+@pytest.mark.parametrize("damage", [*WAYS, _text("0", "1"), _text("0", "00")])
+def test_what_a_run_is_and_was_made_from_is_what_it_was_when_it_finished(whole, sweep, name, damage):
+    _with_checksums(sweep)
+    damage(sweep / DAMAGED / name)
+    (line,) = unfinished_lines(read_sweep(sweep))
+    assert line.startswith(f"unreadable {DAMAGED}: {name} ")
+    assert _figures(tabulate(read_sweep(sweep)))["target_only"] == _figures(tabulate(read_sweep(whole)))["target_only"]
 
 
 def test_an_infinite_figure_is_a_figure(sweep):
@@ -329,15 +368,29 @@ def test_many_jobs_are_named_up_to_a_dozen(sweep):
     assert not any("\n" in line for line in lines)
 
 
-@pytest.mark.parametrize(
-    "record", ['{"folder": "/", "words": []}\n', '{"fold', "[]\n", '{"jobs": {"a": 1}}\n', '{"jobs": ["a"]}\n', ""]
-)
-def test_a_record_without_jobs_leaves_missing_ones_unknown(sweep, record):
-    (sweep / "commands.jsonl").write_text(record)
+def test_a_record_of_an_earlier_version_leaves_missing_jobs_unknown(sweep):
+    (sweep / "commands.jsonl").write_text('{"folder": "/", "words": []}\n')
     shutil.rmtree(sweep / DAMAGED)
     assert counts_of(read_sweep(sweep)) == "rl: 3 jobs finished; how many there should be is not recorded"
+    assert read_sweep(sweep).is_complete
     _say(sweep / "full-None-0", status="failed", error="no")
     assert "Jobs that never began are not known" in lines_below(read_sweep(sweep))[-1]
+
+
+@pytest.mark.parametrize(
+    "line", ['{"fold', "[]", '{"words": [], "jobs": {"a": 1}}', '{"words": [], "jobs": ["a"]}', "\0\0", ""]
+)
+def test_a_damaged_record_is_named_and_its_whole_lines_count(sweep, line):
+    path = sweep / "commands.jsonl"
+    record = path.read_text() if line else ""
+    path.write_text(f"{line}\n{record}" if line else "")
+    shutil.rmtree(sweep / DAMAGED)
+    found = read_sweep(sweep)
+    assert not found.is_complete
+    lines = "\n".join(lines_below(found))
+    assert f"{path} is {'damaged: 1 of its 2 lines' if line else 'empty'}; jobs that never began may not be known." in lines
+    assert ("3 of 4 jobs finished; 1 missing" if line else "3 jobs finished; how many there should be cannot be read") in lines
+    assert "earlier version" not in lines
 
 
 def test_a_sweep_none_of_whose_jobs_began_has_them_missing(tmp_path):

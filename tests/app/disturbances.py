@@ -241,6 +241,11 @@ def _finish(place, words, harm, story):
     assert status == 0, text
 
 
+def is_hurt(story):
+    """Whether anything in a trial's story stopped a run before its end, or damaged a file of it."""
+    return any(": 0: " not in line and not line.endswith(": 0") for line in story[1:])
+
+
 def peaceful_result(task, place):
     """A run in peace."""
     status, text = processes.run(place, "train", *TASKS[task], *COMMON)

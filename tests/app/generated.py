@@ -129,6 +129,11 @@ TEXTS = (
     "a#b",
     "",
 )
+ABOUT_HYDRA = (
+    *("hydra=1", "hydra.nix=1", "+hydra.nix=1", "hydra.run=null", "hydra.launcher=null", "hydra/launcher=null"),
+    *("hydra/launcher=slurm", "hydra/sweeper=basic", "hydra.searchpath=3", "hydra.searchpath=[1]", "hydra.job.name=x"),
+    *("hydra.sweeper.params.seed=1", "+hydra.sweeper.params={seed: 1}", "hydra.verbose=true", "hydra.mode=RUN"),
+)
 OTHERS = ("null", "[]", "[1,2]", "[a]", "{}", "{a:1}", "true", "false", "range(3)", "glob(*)", "interval(0,1)", "f(x)", "'1'")
 
 
@@ -181,6 +186,8 @@ def _command(draw: random.Random) -> list[str]:
         words.append(_value(draw))
     if draw.random() < 0.06:
         words.append(draw.choice(["full", "=", "seed", "~", "+", "a b=c", "ä=1", "--fast", "seed==1", "++", "run=x"]))
+    if draw.random() < 0.06:
+        words.append(draw.choice(ABOUT_HYDRA))
     if draw.random() < 0.25:
         words = ["-m", *words]
         for _ in range(draw.randint(1, 2)):
@@ -245,7 +252,9 @@ def _sweep(draw: random.Random) -> str:
     if draw.random() < 0.4:
         group = draw.choice(list(choices()))
         names = draw.sample(choices()[group], min(2, len(choices()[group])))
-        return f"{group}={draw.choice([','.join(names), 'glob(*)', 'glob(a*)', f'{names[0]},nothing', f'{names[0]},null'])}"
+        first = names[0]
+        whole = [",".join(names), "glob(*)", "glob(a*)", f"{first},nothing", f"{first},null", f"{first},glob(*)"]
+        return f"{group}={draw.choice(whole)}"
     option = _option(draw)
     values = ",".join(_fitting(draw, option) for _ in range(2))
     functions = ("range(3)", "range(0)", "choice(1,2)", "interval(0,1)", "shuffle(1,2)", "sort(2,1)")

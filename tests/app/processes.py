@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from contextlib import chdir
 from dataclasses import dataclass
@@ -63,6 +64,13 @@ def begin(folder, *words, prepare=None):
     with chdir(ROOT):  # where the process to fork from finds its imports when it starts
         process.start()
     return Command(process, log)
+
+
+def warm_up():
+    """Start the process that all are forked from, which imports everything, before time counts."""
+    with tempfile.TemporaryDirectory(prefix="drpt-warm-") as folder:
+        status, text = run(Path(folder), "--version")
+    assert status == 0, text
 
 
 def run(folder, *words, prepare=None):

@@ -45,3 +45,20 @@ class Alike:
 
     def __call__(self, answers):
         return [Verdict(value=0.5, outcome="alike") for _ in answers]
+
+
+class AlikeAtFirst:
+    """The same number for every answer of the first calls, then one that depends on the answer.
+
+    Args:
+        alike_calls: Calls that teach nothing; the first ones belong to the evaluation before training.
+    """
+
+    def __init__(self, *, alike_calls: int) -> None:
+        self._alike_calls = alike_calls
+        self._calls = 0
+
+    def __call__(self, answers):
+        self._calls += 1
+        is_alike = self._calls <= self._alike_calls
+        return [Verdict(value=0.0 if is_alike else float(len(answer.text) % 5), outcome="odd") for answer in answers]

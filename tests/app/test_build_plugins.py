@@ -9,7 +9,7 @@ from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.probe_subject import prepare
 from drpt.data.build_source import build_source
-from drpt.data.reasoning import RUNS_ANSWERS
+from drpt.data.reasoning_rules import RUNS_ANSWERS
 
 
 @pytest.fixture

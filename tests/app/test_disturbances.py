@@ -11,13 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.disturbances import TASKS, peaceful_result, tidy, try_once
+from tests.app.disturbances import TASKS, is_hurt, peaceful_result, tidy, try_once
+from tests.app.processes import warm_up
 
 TRIALS = 16  # of each task, in `make test-long`
 
 
+_HURT: dict[str, list[bool]] = {}  # by task: whether a trial was interrupted or damaged at all
+
+
 @cache
 def peaceful(task):
+    """What a run in peace leaves, and the seconds it takes in a process that finds everything imported."""
+    warm_up()
     with tempfile.TemporaryDirectory(prefix="drpt-peace-") as place:
         start = time.monotonic()
         return peaceful_result(task, Path(place)), time.monotonic() - start
@@ -32,8 +38,17 @@ def test_a_hurt_run_ends_as_if_nothing_had_happened(task, tmp_path):
 @pytest.mark.parametrize("seed", range(1, TRIALS + 1))
 @pytest.mark.parametrize("task", TASKS)
 def test_hurt_runs_end_as_if_nothing_had_happened(task, seed, tmp_path):
-    try_once(seed, tmp_path, task, *peaceful(task))
+    story = try_once(seed, tmp_path, task, *peaceful(task))
+    _HURT.setdefault(task, []).append(is_hurt(story))
     tidy(tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("task", TASKS)
+def test_most_of_the_trials_hurt(task):
+    if len(found := _HURT.get(task, [])) < TRIALS:
+        pytest.skip("counts the trials before it")
+    assert sum(found) >= 0.75 * TRIALS, found
 
 
 if __name__ == "__main__":

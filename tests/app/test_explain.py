@@ -4,6 +4,7 @@ import pytest
 
 from drpt.app.paths import config_folder
 from drpt.geometry.catalogue import SETS
+from drpt.rewards.categories import limits_of
 
 PRESETS = sorted(path.stem for path in config_folder().glob("regularizer/*.yaml"))
 
@@ -39,6 +40,17 @@ def test_all_sets_in_short(drpt):
     assert status == 0
     for name in SETS:
         assert f"\n{name} " in text
+
+
+def test_a_reward_is_explained_with_what_it_cannot_see(drpt):
+    status, text = drpt("explain", "full", "task=rlhf", "model=tiny")
+    assert status == 0, text
+    text = " ".join(text.split())
+    assert "term language 1 times: High where the answer is inoffensive" in text
+    assert "judge sentiment training does not follow it: VADER's compound score" in text
+    for line in (*limits_of("offensive"), *limits_of("sentiment")):
+        assert " ".join(line.split()) in text
+    assert "of all categories it sees threat least" in text
 
 
 def test_mistakes_are_explained(drpt):

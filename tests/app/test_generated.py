@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from omegaconf import Container, ListConfig, OmegaConf
 
 from drpt.app.command import read_command
+from drpt.app.compose import compose_run
 from drpt.app.errors import ConfigError
 from drpt.app.groups import choices
 from drpt.app.launch import launch
@@ -20,7 +22,8 @@ from tests.app.generated import commands, trainable
 FOREIGN = re.compile(
     r"Traceback|omegaconf|OmegaConf|hydra\.|ListConfig|DictConfig|NoneType|full_key|object_type|[A-Za-z]Exception|<class|lambda|"
     r"mismatched input|token recognition|no viable|extraneous|LexerNo|__init__|could not be converted|unhashable|not iterable|"
-    r"NotImplemented|object has no|unexpected keyword|positional argument|invalid literal"
+    r"NotImplemented|object has no|unexpected keyword|positional argument|invalid literal|Could not override|Could not delete|"
+    r"Config group override|Glob\(|Sweep\(|QuotedString|raised while resolving|Interpolation to parent|Error merging"
 )
 PARTS = {part for option in all_options() for part in (option, option.split(".")[0])}
 
@@ -34,6 +37,25 @@ def check_refusal(words: list[str], message: str) -> None:
     named = [word.lstrip("+~").partition("=")[0] or word for word in words]
     assert any(name and name in message for name in named) or any(part in message for part in PARTS), (words, message)
     assert len(message) < 6000, (words, message)
+
+
+def check_words_count(words: list[str]) -> None:
+    """What a command without a sweep says is what is composed: no word is dropped."""
+    command = read_command(words, is_sweep=False)
+    config = compose_run(words)
+    last = {said.typed.key: said for said in command if not said.is_base and said.typed.prefix != "~"}
+    for option, said in last.items():
+        if any(other != option and (other.startswith(f"{option}.") or option.startswith(f"{other}.")) for other in last):
+            continue  # words about one thing, which add up
+        value = said.override.value()
+        value = getattr(value, "text", value)
+        if isinstance(value, dict):
+            continue  # added to what is there
+        node, found = config, None
+        for part in option.split("."):
+            node = node._get_node(int(part) if isinstance(node, ListConfig) else part)
+        found = OmegaConf.to_container(node) if isinstance(node, Container) and not node._is_none() else node._value()
+        assert found == value or str(found) == str(value), (words, option, found, value)
 
 
 def end_of(words: list[str]) -> dict[str, RunSpec] | None:
@@ -56,7 +78,7 @@ def check_many(count: int, seed: int) -> int:
             assert all(isinstance(spec, RunSpec) for spec in specs.values()), words
             if not {"-m", "--multirun"} & set(words):
                 assert len(specs) == 1
-                assert read_command(words, is_sweep=False) is not None
+                check_words_count(words)
     return sum(specs is not None for _, specs in ends)
 
 

@@ -1,10 +1,12 @@
 """What is refused at once: unknown options, values of another kind, choices that a task has no use for; a line each."""
 
 import pytest
+from rich.console import Console
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.errors import ConfigError, NotForTaskError
+from drpt.app.prepare import prepare
 from drpt.app.sweep import plan_sweep, read_sweep
 
 
@@ -198,3 +200,99 @@ def test_a_pattern_leaves_out_what_a_task_has_no_use_for_and_says_so():
         plan("regularizer=full,iif")
     with pytest.raises(ConfigError, match=r"No job is left\.$"):
         plan("regularizer=glob(iif)")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["optimizer..lr=1"], 'optimizer..lr=1: a name stands before, between and after the dots, as in "optimizer.lr=…".'),
+        ([".lr=1"], ".lr=1: a name stands before, between and after the dots"),
+        (["größe=1"], "größe=1: there is no option 'größe': names are of letters (a-z), digits"),
+        (["optimizer.lr =1"], '"optimizer.lr =1": no space around the equals sign: optimizer.lr=1.'),
+        (["seed=-1"], "seed=-1 must lie in [0, 2147483647]"),
+        (["sweep=[a]"], '"sweep=[a]" must be a text.'),
+        (["seed=${oc.env:NIX}"], "'seed=${oc.env:NIX}': there is no environment variable 'NIX'; set it, or give a default"),
+        (["model.name=${model}"], "'model.name=${model}' refers to the section that it is in."),
+        (["~regularizer=full"], '"~regularizer=full": write ~regularizer without a choice, or regularizer=… for another one.'),
+    ],
+)
+def test_words_are_refused_in_ours(words, message):
+    text = refusal(*words)
+    assert text.startswith(message)
+    assert "\n" not in text
+
+
+def test_what_changes_nothing_is_refused():
+    assert '"reward.terms={}" changes nothing: what is in braces is added to what is there. Take a key away by its name, ~' in (
+        refusal("task=rlvr", "reward.terms={}")
+    )
+    assert '"data.source.general_options={}" changes nothing' in refusal(
+        "data=easy_reasoning", "data.source.general_options={}"
+    )
+    spec = check_config(compose_run(["sweep=x", "data.source.target_options={}"]))
+    assert spec.data.source["target_options"] == {}
+
+
+@pytest.mark.parametrize("option", ["reward.terms.x", "reward.judges.y"])
+def test_a_plus_is_asked_for_once(option):
+    task = "task=rlvr"
+    assert f"a new key is added with a plus, +{option}=3" in refusal(task, f"{option}=3")
+    for plus in ("+", "++"):
+        assert refusal(task, f"{plus}{option}=3") == f"{plus}{option}=3 must be a mapping, {{key: value}}."
+    assert "a new key is added with a plus" in refusal("data.source.target_options={min_terms:2}")
+
+
+@pytest.mark.parametrize("words", [["reward=null"], ["~reward"], ["algorithm=null", "rollout=null"]])
+@pytest.mark.parametrize("tasks", ["task=sft,rlvr", "task=rlvr,sft", "task=sft,rlhf", "task=glob([sft,rl*])"])
+def test_what_one_task_of_a_sweep_needs_cannot_be_taken_away(tasks, words):
+    with pytest.raises(ConfigError, match=r"task=rl(vr|hf) needs one"):
+        read_sweep(["sweep=x", tasks, *words])
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("algorithm=null,grpo", "algorithm=null,grpo: null is no choice beside others; task=… brings what each task needs."),
+        ("regularizer=glob(layer*),full", 'several are a list, "regularizer=glob([layer*,full])".'),
+        ("regularizer=full,glob(g*)", 'several are a list, "regularizer=glob([full,g*])".'),
+        ("regularizer=interval(0,1)", "regularizer is a group, whose choices have names. Choices: agem, "),
+    ],
+)
+def test_choices_of_a_sweep_are_names_or_one_pattern(word, message):
+    with pytest.raises(ConfigError) as error:
+        read_sweep(["sweep=x", "task=sft,rlvr", word])
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("hydra.searchpath=3", "write hydra.searchpath=[file:///a/folder/like/conf]."),
+        ("hydra.searchpath=", "write hydra.searchpath=[file:///a/folder/like/conf]."),
+        ("hydra.nix=1", "hydra.nix=1: Hydra has no such option."),
+        ("hydra=1", "hydra is a section"),
+        ("hydra.launcher=null", "hydra.launcher names no class: choose one by hydra/launcher=…"),
+        ("hydra/launcher=null", "Hydra cannot use hydra/launcher=null"),
+        ("hydra/launcher=slurm", "hydra/launcher='slurm' is not known. Choices: basic"),
+        ("hydra.run=null", "Hydra cannot use hydra.run=null"),
+        ("+hydra.sweeper.params={seed: 1}", "Hydra cannot use"),
+        ("hydra.sweeper.params.seed=0", "Hydra cannot use hydra.sweeper.params.seed=0"),
+    ],
+)
+def test_words_about_hydra_itself_are_refused_in_one_line(word, message):
+    with pytest.raises(ConfigError) as error:
+        prepare(["-m", "sweep=x", word], Console(stderr=True))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_search_path_may_be_a_large_folder(tmp_path):
+    inner = tmp_path
+    for number in range(30):
+        (inner / "a").mkdir()
+        (inner / "b").symlink_to(tmp_path if number == 0 else inner)
+        inner /= "a"
+    (tmp_path / "regularizer").mkdir()
+    (tmp_path / "regularizer" / "mine.yaml").write_text("defaults: [mix]\n")
+    words = [f"hydra.searchpath=[file://{tmp_path}]", "regularizer=mine"]
+    assert check_config(compose_run(["sweep=x", *words])).regularizer.set == "ball"

@@ -112,6 +112,28 @@ SETTINGS = {
 }
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("rule", ["drop", "resample"])
+def test_phases_whose_rewards_are_alike_are_gone_through(drpt, rule):
+    own = "+reward.terms.own={_target_: tests.app.rewards.AlikeAtFirst, weight: 1.0, alike_calls: 6}"
+    words = [*SLOW, own, f"algorithm.zero_variance={rule}", "algorithm.resample_rounds=2", "regularizer=full"]
+    words = [word for word in words if not word.startswith("+reward.terms.letters")]
+    status, text = drpt("train", *words, "sweep=late")
+    assert status == 0, text
+    folder = only_run("late")
+    assert curve(folder, "train/phases_in_vain/value")[1] >= 1
+    assert curve(folder, "rollout/scoring_seconds/value")[1] > 0
+
+
+@pytest.mark.long
+def test_rewards_that_stay_alike_end_the_run_with_the_reason(drpt):
+    words = [word for word in SLOW if not word.startswith("+reward.terms.letters")]
+    alike = "+reward.terms.own={_target_: tests.app.rewards.Alike, weight: 1.0}"
+    status, text = drpt("train", *words, alike, "algorithm.zero_variance=drop", "regularizer=full", "sweep=never")
+    assert status == 1
+    assert "in 8 of 8 phases in a row all rewards of every group were alike" in " ".join(text.split())
+
+
 # One in three for every change, the others for `make test-long`.
 @pytest.mark.parametrize(
     "words",

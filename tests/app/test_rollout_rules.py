@@ -7,6 +7,7 @@ import pytest
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.errors import ConfigError
+from drpt.app.rollout_rules import rollout_warnings
 
 RECOMPUTED = r"Set algorithm\.old_logprobs=trainer, which computes them again"
 
@@ -138,3 +139,42 @@ def test_a_group_that_a_task_needs_cannot_be_null():
         compose_run(["task=rlvr", "rollout=null", "rollout.num_prompts=2"])
     with pytest.raises(ConfigError, match=r"^rollout\.num_prompts: rollout is null here"):
         compose_run(["rollout=null", "rollout.num_prompts=2"])
+
+
+PHASE = ("task=rlhf", "rollout.num_prompts=64", "rollout.num_responses=1", "data.general_rows=16", "algorithm.epochs=2")
+
+
+def test_an_adaptive_divergence_that_cannot_move_is_said_with_a_horizon_that_can():
+    (line,) = rollout_warnings(check(*PHASE, "algorithm.kl.horizon=10000", "trainer.max_steps=40"))
+    assert line.startswith(
+        "algorithm.kl.horizon=10000: with 64 responses a phase the adaptive coefficient moves by 0.13% a phase at most, in the "
+        "5 phases of this run (trainer.max_steps=40, 8 steps a phase) by 0.5%. With algorithm.kl.horizon="
+    )
+    horizon = re.search(r"With (algorithm\.kl\.horizon=[\d.]+) it could double", line)[1]
+    assert rollout_warnings(check(*PHASE, horizon, "trainer.max_steps=40")) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*PHASE, "algorithm.kl.horizon=10000", "trainer.max_steps=8000"),  # a thousand phases
+        (*PHASE, "algorithm.kl.control=fixed", "trainer.max_steps=40"),
+        ("task=rlvr",),
+        ("task=sft",),
+    ],
+)
+def test_what_can_move_or_is_fixed_is_not_warned_of(words):
+    assert rollout_warnings(check(*words)) == []
+
+
+def test_one_phase_alone_cannot_move_a_coefficient():
+    (line,) = rollout_warnings(check(*PHASE, "trainer.max_steps=8"))
+    assert "in the 1 phases of this run" in line
+    assert "Train for more steps, or say what it is: algorithm.kl.control=fixed." in line
+
+
+def test_every_suggested_horizon_is_allowed_and_moves():
+    for steps in (16, 24, 80, 800):
+        for line in rollout_warnings(check(*PHASE, "algorithm.kl.horizon=1e6", f"trainer.max_steps={steps}")):
+            horizon = re.search(r"With (algorithm\.kl\.horizon=[\d.e+]+) it could double", line)[1]
+            assert rollout_warnings(check(*PHASE, horizon, f"trainer.max_steps={steps}")) == []

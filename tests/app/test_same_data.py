@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from drpt.analysis.sweep import read_sweep
 from drpt.analysis.table import ZERO_SHOT, tabulate
 from drpt.app.cli import main
+from drpt.app.run_data import _of_named_models
 from tests.app.conftest import TINY
 from tests.models.folders import llama, save
 
@@ -50,15 +51,15 @@ def train_model_further(folder):
 
 
 CHANGES = {
-    "general data": (lambda: write("general", "no"), "examples are others"),
-    "target data": (lambda: write("target", "no"), "examples are others"),
+    "general data": (lambda: write("general", "no"), "examples differ"),
+    "target data": (lambda: write("target", "no"), "examples differ"),
     "one example more": (
         lambda: write("target", num=41),
-        "the data that it draws from are others",
+        "the data that it draws from differ",
     ),
-    "tokenizer": (lambda: edit_tokenizer(Path("here")), "the tokenizer or the chat template is another"),
-    "chat template": (lambda: edit_template(Path("here")), "the tokenizer or the chat template is another"),
-    "model": (lambda: train_model_further(Path("here")), "the model's weights or configuration are others"),
+    "tokenizer": (lambda: edit_tokenizer(Path("here")), "the tokenizer or the chat template differs"),
+    "chat template": (lambda: edit_template(Path("here")), "the tokenizer or the chat template differs"),
+    "model": (lambda: train_model_further(Path("here")), "the model's weights or configuration differ"),
 }
 
 
@@ -141,7 +142,7 @@ def test_an_adapter_belongs_to_a_run(trained):
     save_file({name: value + 1 for name, value in load_file(train_weights).items()}, train_weights, {"format": "pt"})
     status, text = trained("train", *words)
     assert status == 2, text
-    assert "the adapter is another (finetune.adapter)" in text
+    assert "the adapter differs (finetune.adapter)" in text
 
 
 def test_steps_to_keep_that_come_too_late_are_said(trained):
@@ -155,4 +156,35 @@ def test_a_probe_of_a_run_draws_what_it_was_trained_on(trained):
     (folder,) = Path("runs/data").glob("mix-*")
     status, text = trained("probe", f"run={folder}", "--pool", "4", "--draws", "4")
     assert status == 2, text
-    assert "its examples are others (data.source)" in text
+    assert "its examples differ (data.source)" in text
+
+
+@pytest.mark.parametrize("what", ["gone", "empty", "of another run"])
+def test_a_finished_job_whose_record_of_data_is_damaged_is_refused(trained, what):
+    run = next(Path("runs/data").glob("mix*"))
+    path = run / "data.json"
+    if what == "gone":
+        path.unlink()
+    else:
+        path.write_text("" if what == "empty" else path.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    before = contents(run)
+    status, text = trained("train", *WORDS)
+    assert status == 2, text
+    assert "data.json is missing or damaged, so that it is not known what this finished run was made from" in text
+    assert contents(run) == before
+    status, text = trained("table", "runs/data")
+    assert status == 1
+    assert f"unreadable {run.name}: data.json" in text
+
+
+def test_models_of_rewards_are_known_by_their_folders_and_commits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("clf").mkdir()
+    Path("clf/config.json").write_text("{}")
+    own = [{"x": {"model": "clf", "revision": None}}, {}]
+    first = _of_named_models(own)
+    assert first is not None
+    assert first == _of_named_models(own)
+    assert _of_named_models([{"x": {"label": "clf"}}, {}]) is None
+    Path("clf/config.json").write_text('{"a": 1}')
+    assert _of_named_models(own) != first

@@ -163,12 +163,70 @@ def test_the_way_out_is_one(tell, sweep):
 def test_a_finished_job_whose_configuration_is_damaged_gets_it_back(tell, sweep):
     before = tell("table", "--format", "csv")
     path = _job(sweep) / "config.yaml"
-    path.write_text("seed: 0\n")
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
     assert tell("table")[0] == 1
     status, out, err = tell("resume")
     assert status == 0, err
     assert "config.yaml was damaged, and has been written anew" in out + err
     assert tell("table", "--format", "csv") == before
+
+
+def _cut(path):
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[: int(0.9 * len(lines))]))
+
+
+def _double(path):
+    path.write_bytes(2 * path.read_bytes())
+
+
+@pytest.mark.parametrize("damage", [_cut, _double, Path.unlink])
+def test_metrics_that_are_not_whole_are_named_and_counted(tell, sweep, damage):
+    path = _job(sweep) / "metrics.jsonl"
+    damage(path)
+    status, out, _ = tell("report", "runs/four")
+    assert status == 1
+    assert f"{path.parent.name}/metrics.jsonl" in out
+    assert "left out of curves and answers" in out
+
+
+@pytest.mark.parametrize("damage", ["a bad byte", "half", "nothing", "zeros"])
+def test_a_damaged_record_of_commands_is_named(tell, sweep, damage):
+    shutil.rmtree(_job(sweep))
+    path = sweep / "commands.jsonl"
+    content = path.read_bytes()
+    changes = {
+        "a bad byte": content[:30] + b"\xff" + content[31:],
+        "half": content[: len(content) // 2],
+        "nothing": b"",
+        "zeros": bytes(len(content)),
+    }
+    path.write_bytes(changes[damage])
+    status, out, _ = tell("table", "runs/four")
+    assert status == 1
+    assert "four: 3 jobs finished; how many there should be cannot be read" in out
+    assert f"commands.jsonl is {'empty' if damage == 'nothing' else 'damaged: 1 of its 1 lines'}" in out
+    assert "an earlier version" not in out
+
+
+def test_a_job_that_is_a_link_to_nowhere_is_named(tell, sweep):
+    folder = _job(sweep)
+    shutil.rmtree(folder)
+    folder.symlink_to("nowhere")
+    status, out, _ = tell("table", "runs/four")
+    assert status == 1
+    assert f"unreadable {folder.name}: runs/four/{folder.name} is a link to nowhere: move it away" in out
+
+
+def test_what_is_in_the_lock_s_place_is_named(tell, sweep):
+    lock = _job(sweep) / ".lock"
+    lock.unlink()
+    lock.mkdir()
+    _status(sweep, "interrupted")
+    status, out, err = tell("resume", "runs/four")
+    assert status == 1
+    assert f"{lock.parent.name}/.lock: a folder stands where a file should be" in out + err
 
 
 # --- results that cannot be written
@@ -179,7 +237,7 @@ def test_outcomes_say_what_is_missing_and_are_shown_where_they_cannot_be_written
     (sweep / "outcome.png").mkdir()
     status, out, err = tell("outcome")
     assert status == 1
-    for word in (f"four: 3 of 4 jobs finished; {count}", *words, "left out, with one finished run: full"):
+    for word in (f"four: 3 of 4 jobs finished; {count}", *words, "left out, with one run that can be measured (seed 0): full"):
         assert word in out
     assert "runs/four/outcome.png: a folder stands where a file should be. Move it away" in err
     record = json.loads((sweep / "outcome.json").read_text())

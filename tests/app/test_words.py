@@ -91,7 +91,7 @@ def test_where_there_is_no_sweep_the_ways_out_are_shown_in_quotes():
         value_of("1,2", kind_of(list[int]))
 
 
-@pytest.mark.parametrize("text", ["full", "=x", "two words=1", "+", "~", "~=", "ä=1", ""])
+@pytest.mark.parametrize("text", ["full", "=x", "+", "~", "~=", ""])
 def test_what_is_no_word_is_refused(text):
     with pytest.raises(ConfigError, match=r"write option=value\.$"):
         read_word(text)

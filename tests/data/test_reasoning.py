@@ -7,7 +7,8 @@ from itertools import islice
 import pytest
 from reasoning_gym.factory import DATASETS
 
-from drpt.data.reasoning import RUNS_ANSWERS, ReasoningSource, families
+from drpt.data.reasoning import ReasoningSource, families
+from drpt.data.reasoning_rules import REFUSED, RUNS_ANSWERS, STORES_NO_ANSWERS
 
 SMALL = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
 
@@ -74,6 +75,26 @@ def test_a_target_whose_scorer_runs_answers_is_refused(family):
     with pytest.raises(ValueError, match=rf"data\.source\.target='{family}': .*runs answers as Python code.*another family"):
         source(target=family)
     assert source(general=[family, "gcd"])  # is learned from, and never asked for
+
+
+@pytest.mark.parametrize("family", sorted(STORES_NO_ANSWERS))
+def test_a_family_that_stores_no_answers_is_refused_by_name(family):
+    with pytest.raises(ValueError, match=rf"data\.source\.target='{family}': its items store no answers.*another family"):
+        source(target=family)
+    with pytest.raises(ValueError, match=rf"data\.source\.general: '{family}': its items store no answers.*out of the list"):
+        source(general=[family, "gcd"])
+
+
+def test_refused_families_exist():
+    assert set(REFUSED) <= set(families())
+
+
+def test_correctness_is_found_out_in_time():
+    small = source(target="coin_flip")
+    example = next(small.target(0))
+    assert small.is_correct(example, example.response)
+    assert not small.is_correct(example, "1e3000000")
+    assert not small.is_correct(example, "0")
 
 
 def test_options_of_families_that_are_not_asked_have_no_effect():

@@ -129,7 +129,7 @@ EXACT = "drpt.rewards.exact.ExactReward"
             r"^reward\.terms\.own\.extract='tag' is not known",
         ),
         (
-            {"_target_": "drpt.rewards.math.MathReward", "requires_box": True, "timeout_seconds": 0},
+            {"_target_": "drpt.rewards.math.MathReward", "requires_box": True, "timeout_seconds": 0, "unreadable": "drop"},
             r"^reward\.terms\.own\.timeout_seconds=0 must be more than 0: seconds for each answer",
         ),
     ],

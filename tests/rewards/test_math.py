@@ -1,92 +1,44 @@
 """Mathematical answers: worked values, what has no time limit of its own, and texts that are anything."""
 
-import gc
 import os
 import signal
 import threading
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drpt.rewards.math import MathReward
 from tests.rewards.answers import answer, outcomes
+from tests.rewards.math_answers import RIGHT_AND_WRONG, UNPARSABLE, UNREADABLE
 
 
 @pytest.fixture(scope="module")
 def term():
-    return MathReward(requires_box=False, timeout_seconds=20.0)
+    return MathReward(requires_box=False, timeout_seconds=20.0, unreadable="error")
 
 
 @pytest.fixture(scope="module")
 def hasty():
-    return MathReward(requires_box=False, timeout_seconds=2.0)
+    return MathReward(requires_box=False, timeout_seconds=2.0, unreadable="error")
 
 
-RIGHT = {  # reference -> answers
-    "8": [
-        "8",
-        "3 + 5 = 8",
-        "The answer is 8.",
-        "x = 8",
-        "8 = x",
-        r"\boxed{8}",
-        "8.0",
-        "$8$",
-        "16/2",
-        r"first \boxed{3}, no: \boxed{8}",
-    ],
-    "-7": ["-7", "The answer is -7.", r"\boxed{-7}", "3 - 10 = -7"],
-    "1/2": ["0.5", r"\boxed{\frac{1}{2}}", r"\boxed{\dfrac12}", "1/2", "2/4"],
-    "-1/2": ["-0.5", r"\boxed{-\frac12}"],
-    "1000": ["1,000", "1000", r"\boxed{10^3}", "$1000"],
-    "50%": ["50%", "0.5"],
-    # MATH: a solution that ends in a box, or the box's content alone.
-    r"Since $x=2$, we get $x^2=4$, so the answer is $\boxed{\frac{3}{4}}$.": ["3/4", "0.75", r"\boxed{\frac{6}{8}}"],
-    r"\frac{3}{4}": ["0.75", r"\boxed{\frac34}"],
-    r"\sqrt{2}": [r"\boxed{\sqrt2}", r"$\sqrt{2}$", r"\boxed{2^{1/2}}"],
-    r"\boxed{(3, \frac{\pi}{2})}": [r"\boxed{(3,\pi/2)}", r"$(3, \frac{\pi}{2})$"],
-    "(1,2)": ["(1, 2)", r"\boxed{(1,2)}", "$(1,2)$"],
-    r"\boxed{[0,1)}": ["[0, 1)", r"\boxed{[0,1)}"],
-    r"\{1,2\}": [r"\{2, 1\}", r"\boxed{\{2,1\}}"],
-    "2x+1": [r"\boxed{1+2x}", "$2x+1$"],
-    r"\boxed{x^2+2x+1}": [r"\boxed{(x+1)^2}"],
-    r"\boxed{\text{Evelyn}}": [r"\boxed{\text{Evelyn}}", r"\boxed{Evelyn}"],
-    r"\text{Evelyn}": [r"\boxed{Evelyn}"],
-    # GSM8K: worked steps, and the answer after its mark.
-    "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\n#### 72": ["72", "She sold 72 clips.", r"\boxed{72}"],
-    "He pays 1200 dollars.\n#### 1,200": ["1200", "$1,200", "1,200"],
-    "#### -3": ["-3"],
-}
-WRONG = {
-    "8": ["7", "-8", "first 8, then 9", "8 eggs and 3 more", "0.8", r"8, so \boxed{7}"],
-    "-7": ["7"],
-    "1/2": ["2", "1", "0.3333"],
-    "(1,2)": ["(2, 1)", "(1, 2), (3, 4)"],
-    "2x+1": ["2", "1"],
-    "#### 2x": ["2"],
-    "x=7": ["2"],
-    r"\boxed{\text{Evelyn}}": [r"\boxed{\text{Carla}}"],
-    "6 * 7 = 42\n#### 42": ["6", "7"],
-}
+@pytest.mark.parametrize("kind", RIGHT_AND_WRONG)
+def test_mathematics_is_compared_as_such(term, kind):
+    for reference, right, wrong in RIGHT_AND_WRONG[kind]:
+        for outcome, texts in (("correct", right), ("wrong", wrong)):
+            for text in texts:
+                (verdict,) = term([answer(text, reference)])
+                expected = (float(outcome == "correct"), outcome, outcome == "correct")
+                assert (verdict.value, verdict.outcome, verdict.is_correct) == expected, (reference, text)
 
 
-@pytest.mark.parametrize("reference", RIGHT)
-def test_mathematics_is_compared_as_such(term, reference):
-    for text in RIGHT[reference]:
-        (verdict,) = term([answer(text, reference)])
-        assert (verdict.value, verdict.outcome, verdict.is_correct) == (1.0, "correct", True), text
+def test_the_table_of_verdicts_is_long():
+    assert sum(len(right) + len(wrong) for rows in RIGHT_AND_WRONG.values() for _, right, wrong in rows) >= 120
 
 
-@pytest.mark.parametrize("reference", WRONG)
-def test_what_is_not_equal_is_wrong(term, reference):
-    for text in WRONG[reference]:
-        (verdict,) = term([answer(text, reference)])
-        assert (verdict.value, verdict.outcome, verdict.is_correct) == (0.0, "wrong", False), text
-
-
-@pytest.mark.parametrize("text", ["", "no idea", r"\boxed{}", r"\boxed{8", "\n", "\\", "}{"])
+@pytest.mark.parametrize("text", UNPARSABLE)
 def test_no_mathematics_is_unparsable(term, text):
     (verdict,) = term([answer(text)])
     assert (verdict.value, verdict.outcome, verdict.is_correct) == (0.0, "unparsable", False)
@@ -98,28 +50,45 @@ def test_answers_keep_their_order_and_may_be_none(term):
 
 
 def test_an_answer_outside_a_box_can_be_none():
-    boxed = MathReward(requires_box=True, timeout_seconds=20.0)
+    boxed = MathReward(requires_box=True, timeout_seconds=20.0, unreadable="error")
     texts = ["8", r"\boxed{8}", r"\boxed{8", r"\boxed{7}", r"\boxed{\frac{16}{2}} it is", r"\boxed{}"]
     found = outcomes(boxed, *(answer(text) for text in texts))
     assert found == ["unboxed", "correct", "unboxed", "wrong", "correct", "unparsable"]
 
 
-@pytest.mark.parametrize("reference", ["eight apples", "yes", "", r"\boxed{}", "}"])
+@pytest.mark.parametrize("reference", UNREADABLE)
 def test_a_reference_that_is_no_mathematics_is_named(term, reference):
-    with pytest.raises(
-        ValueError, match=r"sums\.jsonl:3: the reference .* cannot be read as mathematics.*Take reward=exact"
-    ) as error:
+    (fault,) = term.faults([answer("8", reference).example])
+    assert fault == f"the reference {reference!r} cannot be read as mathematics."
+    with pytest.raises(ValueError, match=r"^sums\.jsonl:3: the reference .* cannot be read as mathematics"):
         term([answer("8", reference)])
-    assert repr(reference) in str(error.value)
+
+
+def test_every_reference_of_the_table_equals_itself_in_every_form(term):
+    references = [reference for rows in RIGHT_AND_WRONG.values() for reference, _, _ in rows]
+    boxed = MathReward(requires_box=True, timeout_seconds=20.0, unreadable="error")
+    for judge in (term, boxed):
+        faults = judge.faults([answer("", reference).example for reference in references])
+        assert [fault for fault in faults if fault is not None] == []
+
+
+def test_a_reference_that_only_a_part_of_its_forms_can_show_is_named(term):
+    (fault,) = term.faults([answer("", r"$\\left(1,2\\right)$").example])  # backslashes doubled on the way to a file
+    assert "is not judged equal to itself in the form" in fault
+
+
+def test_what_becomes_of_unreadable_references_is_a_choice():
+    with pytest.raises(ValueError, match=r"unreadable='skip' is not known\..*Choices: error, drop"):
+        MathReward(requires_box=False, timeout_seconds=1.0, unreadable="skip")
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
 def test_a_time_limit_is_positive(seconds):
     with pytest.raises(ValueError, match=r"timeout_seconds=.* must be (more than 0|finite)"):
-        MathReward(requires_box=False, timeout_seconds=seconds)
+        MathReward(requires_box=False, timeout_seconds=seconds, unreadable="error")
 
 
-ENDLESS = ["9**9**9**9", "$9^{9^{9^9}}$"]
+ENDLESS = [r"$\sqrt{2}^{9^{9^9}}$", r"\boxed{x^{9^{9^9}}}"]
 
 
 def is_alive(pid):
@@ -131,43 +100,33 @@ def is_alive(pid):
 
 
 def test_what_takes_too_long_is_counted_apart_and_the_next_is_judged():
-    brief = MathReward(requires_box=False, timeout_seconds=0.5)
+    brief = MathReward(requires_box=False, timeout_seconds=0.5, unreadable="error")
     brief([answer("8")])  # the judge is up
     pids = []
     for text in ENDLESS:
-        pids.append(brief._judge._process.pid)
+        pids.append(brief._judge.worker.process_id)
         start = time.monotonic()
         (verdict,) = brief([answer(text)])
         assert time.monotonic() - start < 10
         assert (verdict.value, verdict.outcome, verdict.is_correct) == (0.0, "timed_out", False)
         assert not is_alive(pids[-1])
         assert outcomes(brief, answer("8"), answer("7")) == ["correct", "wrong"]
-    assert len({*pids, brief._judge._process.pid}) == 3
-
-
-def test_no_process_is_left_behind():
-    brief = MathReward(requires_box=False, timeout_seconds=0.5)
-    outcomes(brief, answer("8"), answer(ENDLESS[0]), answer("8"))
-    pid = brief._judge._process.pid
-    assert is_alive(pid)
-    del brief
-    gc.collect()
-    assert not is_alive(pid)
+    assert len({*pids, brief._judge.worker.process_id}) == 3
 
 
 def test_a_killed_judge_is_started_anew(term):
     term([answer("8")])
     for wait in (True, False):  # known to be gone, or found out by asking
-        process = term._judge._process
+        process = term._judge.worker._process
         os.kill(process.pid, signal.SIGKILL)
         if wait:
             process.wait()
         assert outcomes(term, answer("8"), answer("7")) == ["correct", "wrong"]
-        assert term._judge._process.pid != process.pid
+        assert term._judge.worker.process_id != process.pid
 
 
 def test_judging_works_off_the_main_thread():
-    brief = MathReward(requires_box=False, timeout_seconds=0.5)
+    brief = MathReward(requires_box=False, timeout_seconds=0.5, unreadable="error")
     found = []
     thread = threading.Thread(target=lambda: found.extend(outcomes(brief, answer("8"), answer(ENDLESS[0]), answer("8"))))
     thread.start()
@@ -181,9 +140,10 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(max_examples=50)
 @given(st.lists(st.one_of(SIGNS, PIECES, st.text(max_size=12)), max_size=4).map("".join))
 def test_any_text_gets_a_verdict(hasty, text):
     (verdict,) = hasty([answer(text)])
     assert verdict.value in {0.0, 1.0}
     assert verdict.is_correct == (verdict.value == 1.0)
-    assert verdict.outcome in {"correct", "wrong", "unparsable", "timed_out"}
+    assert verdict.outcome in {"correct", "wrong", "unparsable", "timed_out", "unboxed"}

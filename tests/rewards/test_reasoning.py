@@ -1,20 +1,36 @@
 """reasoning-gym's scorers as a reward."""
 
+from dataclasses import replace
+from functools import lru_cache
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drpt.data.reasoning import RUNS_ANSWERS, ReasoningSource
+from drpt.data.example import Message
+from drpt.data.reasoning import ReasoningSource
+from drpt.data.reasoning_rules import RUNS_ANSWERS
+from drpt.data.reasoning_scores import ReasoningScores
 from drpt.rewards.reasoning import ReasoningReward
 from drpt.rewards.reward import Answer
 from tests.rewards.answers import answer, outcomes
 
 
-def of_family(text, family="chain_sum"):
-    """An answer with ``{}`` standing for the right one."""
+@pytest.fixture(scope="module")
+def term():
+    return ReasoningReward(partial=True, extract="whole")
+
+
+@lru_cache
+def example_of(family):
     general = "gcd" if family != "gcd" else "lcm"
     source = ReasoningSource(target=family, target_options={}, general=[general], general_options={}, system=None)
-    example = next(source.target(0))
+    return next(source.target(0))
+
+
+def of_family(text, family="chain_sum"):
+    """An answer with ``{}`` standing for the right one."""
+    example = example_of(family)
     return Answer(example=example, text=text.replace("{}", example.response), is_finished=True, num_tokens=1)
 
 
@@ -89,14 +105,59 @@ TEXTS = st.one_of(
 @pytest.mark.parametrize(
     "family", ["chain_sum", "prime_factorization", "coin_flip", "game_of_life", "word_sorting", "time_intervals"]
 )
+@settings(max_examples=40)
 @given(text=TEXTS)
-def test_any_text_gets_a_verdict(family, text):
+def test_any_text_gets_a_verdict(term, family, text):
     example = of_family("", family).example
-    (verdict,) = ReasoningReward(partial=True, extract="whole")(
-        [Answer(example=example, text=text, is_finished=True, num_tokens=1)]
-    )
+    (verdict,) = term([Answer(example=example, text=text, is_finished=True, num_tokens=1)])
     assert 0.0 <= verdict.value <= 1.0
     assert verdict.is_correct == (verdict.value == 1.0)
+
+
+@pytest.mark.parametrize(
+    ("family", "text", "outcomes"),
+    [
+        ("game_of_life_halting", "nan", {"wrong"}),
+        ("game_of_life_halting", "asdf", {"wrong"}),
+        ("game_of_life_halting", "True False", {"wrong"}),
+        ("complex_arithmetic", "nan", {"wrong"}),
+        ("complex_arithmetic", "nan+nanj", {"wrong"}),
+        ("complex_arithmetic", "inf", {"wrong"}),
+        ("coin_flip", "0", {"wrong"}),
+        ("coin_flip", "1e3000000", {"wrong"}),
+        ("coin_flip", "1e-99999999", {"wrong"}),
+        ("coin_flip", "1e999", {"wrong"}),
+        ("coin_flip", "0.", {"wrong"}),
+        ("power_function", "no number", {"wrong"}),  # the family gives 0.01 to anything
+        ("sentence_reordering", "", {"wrong"}),
+    ],
+)
+def test_what_a_scorer_gives_to_nonsense_is_nothing(term, family, text, outcomes):
+    right, verdict = term([of_family("{}", family), of_family(text, family)])
+    assert (right.value, right.is_correct) == (1.0, True)
+    assert (verdict.value, verdict.is_correct) == (0.0, False)
+    assert verdict.outcome in outcomes
+
+
+@pytest.mark.long  # starts reasoning-gym three times
+def test_a_scorer_that_takes_too_long_costs_one_answer(monkeypatch):
+    term = ReasoningReward(partial=True, extract="whole")
+    term._scores = ReasoningScores(0.5)
+    ask = term._scores.worker.ask
+    # A scorer that never returns: the process is told to wait.
+    monkeypatch.setattr(term._scores.worker, "_module", "tests.slow_scores")
+    found = term([of_family("{}"), of_family("sleep"), of_family("{}")])
+    assert [verdict.outcome for verdict in found] == ["correct", "timed_out", "correct"]
+    assert ask == term._scores.worker.ask
+
+
+def test_references_are_judged_against_themselves(term):
+    fine = [example_of(family) for family in ("gcd", "coin_flip", "game_of_life_halting", "word_sorting")]
+    assert term.faults(fine) == [None] * 4
+    spoilt = replace(fine[0], messages=(*fine[0].messages[:-1], Message(role="assistant", content="no number")))
+    (fault,) = term.faults([spoilt])
+    assert fault == "the stored answer 'no number' does not get full marks (0.0)."
+    assert "not a task family" in term.faults([answer("8").example])[0]
 
 
 def test_answers_keep_their_order_whatever_their_family():

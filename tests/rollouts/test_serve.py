@@ -1,8 +1,11 @@
+import socket
+
 import pytest
 
 from drpt.rollouts.errors import RolloutError
 from drpt.rollouts.serve import _parser as parser
-from drpt.rollouts.serve import main, set_token, start_command, vllm_command
+from drpt.rollouts.serve import main, require_free_port, set_token, start_command, vllm_command
+from drpt.rollouts.server_token import leave_token
 from drpt.rollouts.spec import CPU_BLOCK_TOKENS
 
 
@@ -120,3 +123,16 @@ def test_the_command_we_recommend_is_one_we_understand(tmp_path):
     options = parser().parse_args(words[3:])
     assert (options.port, options.dtype, options.max_model_len, options.host) == (8001, "bfloat16", 99, "10.0.0.2")
     assert options.token_variable == "MINE"
+
+
+def test_a_server_at_the_same_port_keeps_its_token(tmp_path, state, capsys):
+    left = leave_token("127.0.0.1", 8123)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        mine = leave_token("127.0.0.1", port)
+        with pytest.raises(SystemExit):
+            main(["--model", str(tmp_path), "--max-model-len", "64", "--port", str(port)])
+        assert f"--port={port} of --host=127.0.0.1 cannot be taken (another process listens there)" in capsys.readouterr().err
+        assert mine.path.read_text() == mine.token
+    assert left.path.read_text() == left.token
+    require_free_port("127.0.0.1", port)

@@ -1,0 +1,174 @@
+r"""Whether an answer's value is its reference's.
+
+- Numbers are equal exactly. One exception: a decimal number of at least six digits equals a number that no decimal number
+  writes (1/3, √2, π) where it is that number rounded to its digits: 0.333333 is 1/3, 0.3333 is not.
+- A percent sign divides by 100: 50 % is 0.5. It may also be missing or superfluous where the number beside it is at least 1:
+  50 % is 50, and 0.5 % is not 0.5.
+- A unit may be missing on one side; two that differ are wrong.
+- A bare list and a set are equal in any order; brackets may be missing on one side, and then the order counts; brackets of
+  two kinds differ (``(1,2)`` and ``[1,2]``).
+- A side of an equation equals its value: ``x = 5`` and 5; two names that differ are wrong.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from drpt.rewards.mathematics.formulas import are_equal, formula_of, is_zero, rounded
+from drpt.rewards.mathematics.values import Equation, Formula, InBase, Number, Several, Value, Words
+
+_LEAST_DIGITS = 6
+
+
+def equal(first: Value, second: Value) -> bool:
+    """Compare two values; the order of the two does not matter.
+
+    Args:
+        first: Of `drpt.rewards.mathematics.values.read`.
+        second: Likewise.
+
+    Returns:
+        True where they are equal by the rules above, False where they are not or nothing proves it.
+    """
+    if isinstance(first, Equation) or isinstance(second, Equation):
+        return _equations(first, second)
+    if isinstance(first, Several) or isinstance(second, Several):
+        return _collections(first, second)
+    if isinstance(first, Number) and isinstance(second, Number):
+        return _numbers(first, second)
+    if isinstance(first, InBase) or isinstance(second, InBase):
+        return _in_bases(first, second)
+    if isinstance(first, Words) or isinstance(second, Words):
+        return _bare(first) == _bare(second)
+    return _formulas(first, second)
+
+
+def _equations(first: Value, second: Value) -> bool:
+    if isinstance(first, Equation) and isinstance(second, Equation):
+        if first.name == second.name:
+            return equal(first.value, second.value)
+        return _same_formulas(first.source, second.source) and "=" in first.source
+    ours, other = (first, second) if isinstance(first, Equation) else (second, first)
+    assert isinstance(ours, Equation)
+    if isinstance(other, Formula) and any(sign in other.source for sign in ("=", "<", ">", "\\le", "\\ge")):
+        return _same_formulas(ours.source, other.source)
+    return equal(ours.value, other)
+
+
+def _collections(first: Value, second: Value) -> bool:
+    if not (isinstance(first, Several) and isinstance(second, Several)):
+        several, other = (first, second) if isinstance(first, Several) else (second, first)
+        assert isinstance(several, Several)
+        if several.kind == "{}" and len(several.items) == 1:
+            return equal(several.items[0], other)
+        return isinstance(other, Formula) and _same_formulas(several.source, other.source)
+    kinds = {first.kind, second.kind}
+    if kinds <= {"{}", ""}:
+        ours, theirs = (_distinct(one.items) if "{}" in kinds else one.items for one in (first, second))
+        return len(ours) == len(theirs) and _can_be_paired(ours, theirs)
+    if len(kinds) == 2 and kinds not in ({"", "()"}, {"", "[]"}):
+        return False
+    if len(first.items) != len(second.items):
+        return False
+    return all(equal(one, other) for one, other in zip(first.items, second.items, strict=True))
+
+
+def _distinct(items: Sequence[Value]) -> list[Value]:
+    found: list[Value] = []
+    for item in items:
+        if not any(equal(item, other) for other in found):
+            found.append(item)
+    return found
+
+
+def _can_be_paired(ours: Sequence[Value], theirs: Sequence[Value]) -> bool:
+    """Whether each of the ones has an equal among the others, no two the same (Kuhn's augmenting paths)."""
+    partner: dict[int, int] = {}  # of theirs
+
+    def finds(one: int, seen: set[int]) -> bool:
+        for other in range(len(theirs)):
+            if other not in seen and equal(ours[one], theirs[other]):
+                seen.add(other)
+                if other not in partner or finds(partner[other], seen):
+                    partner[other] = one
+                    return True
+        return False
+
+    return all(finds(one, set()) for one in range(len(ours)))
+
+
+def _numbers(first: Number, second: Number) -> bool:
+    if first.unit and second.unit and first.unit != second.unit:
+        return False
+    if _same_number(first, second.value) or _same_number(second, first.value):
+        return True
+    if first.is_percent != second.is_percent and not (first.unit or second.unit):
+        per_cent, plain = (first, second) if first.is_percent else (second, first)
+        return abs(plain.value) >= 1 and per_cent.value * 100 == plain.value
+    return False
+
+
+def _same_number(written: Number, value: Fraction) -> bool:
+    if written.value == value:
+        return True
+    if written.decimals is None or written.digits < _LEAST_DIGITS or _is_decimal(value):
+        return False
+    return Fraction(round(value * 10**written.decimals), 10**written.decimals) == written.value
+
+
+def _is_decimal(value: Fraction) -> bool:
+    """Whether some decimal number is exactly this one."""
+    rest = value.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return rest == 1
+
+
+def _in_bases(first: Value, second: Value) -> bool:
+    if isinstance(first, InBase) and isinstance(second, InBase):
+        return first.digits == second.digits and first.base == second.base
+    ours, other = (first, second) if isinstance(first, InBase) else (second, first)
+    assert isinstance(ours, InBase)
+    return isinstance(other, Number) and other.source.upper() == ours.digits  # the base is left out
+
+
+def _bare(value: Value) -> str:
+    r"""Letters of a text, or of a formula that is one: ``(A)``, ``A`` and ``\text{A}`` are the same."""
+    if isinstance(value, Words):
+        return value.text
+    return "".join(sign for sign in value.source.casefold() if sign not in " (){}\\.$")
+
+
+def _formulas(first: Value, second: Value) -> bool:
+    units = [one.unit for one in (first, second) if isinstance(one, Number | Formula) and one.unit]
+    if len(units) == 2 and units[0] != units[1]:
+        return False
+    for written, other in ((first, second), (second, first)):
+        if isinstance(written, Number) and isinstance(other, Formula):
+            if len(written.unit) == 1 and _same_formulas(f"{written.source.split()[0]}{written.unit}", other.source):
+                return True  # 5 m within a formula is a product
+            formula = formula_of(other.source)
+            if formula is None or getattr(formula, "free_symbols", None):
+                return False
+            return _constant_equals(formula, written)
+    return _same_formulas(first.source, second.source)
+
+
+def _constant_equals(formula: object, written: Number) -> bool:
+    import sympy
+
+    if not isinstance(formula, sympy.Expr) or isinstance(formula, sympy.MatrixExpr) or formula.is_infinite:
+        return False
+    value = sympy.Rational(written.value.numerator, written.value.denominator)
+    if is_zero(formula - value):
+        return True
+    if written.decimals is None or written.digits < _LEAST_DIGITS or formula.is_rational:
+        return False
+    return rounded(formula, written.decimals) == written.value
+
+
+def _same_formulas(first: str, second: str) -> bool:
+    if first == second:
+        return True
+    ours, theirs = formula_of(first), formula_of(second)
+    return ours is not None and theirs is not None and are_equal(ours, theirs)

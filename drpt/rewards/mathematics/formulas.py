@@ -1,0 +1,186 @@
+"""Expressions that are more than rational numbers: read by math-verify (latex2sympy), compared exactly by sympy.
+
+Source: math-verify (Kydlíček et al. 2025, Hugging Face). Departure: its comparison rounds, to 15 digits and, beside a decimal
+number, to 6 decimals, so that 1/2^99 is 1/2^98; here two expressions are equal where sympy proves it, and decimal numbers are
+the fractions that they write.
+
+Nothing here is bounded in time: whoever calls ends the process.
+"""
+
+from dataclasses import replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+_FAILURES = (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
+
+
+@lru_cache(maxsize=256)
+def formula_of(text: str) -> Any | None:  # Any: sympy's
+    """Read an expression.
+
+    Args:
+        text: In the form that `drpt.rewards.mathematics.signs.normal` gives.
+
+    Returns:
+        An object of sympy without floating-point numbers, its symbols real; None where the text is none.
+    """
+    from math_verify import LatexExtractionConfig, parse
+
+    rules = replace(LatexExtractionConfig().normalization_config, units=False, boxed="last")
+    config = LatexExtractionConfig(boxed_match_priority=0, normalization_config=rules)
+    try:
+        # Its own time-outs are signals in whole seconds, which a long multiplication does not hear.
+        found = parse(f"\\boxed{{{text}}}", [config], fallback_mode="no_fallback", parsing_timeout=None)
+        return _exact(found[0]) if found else None
+    except _FAILURES:  # sympy gives up in many ways
+        return None
+
+
+def _exact(formula: Any) -> Any | None:
+    """Without floating-point numbers; None where it is undefined."""
+    import sympy
+
+    if isinstance(formula, str):
+        return None
+    if isinstance(formula, sympy.MatrixBase):
+        return formula.applyfunc(_exact_entry).as_immutable()
+    floats = {number: sympy.Rational(str(number)) for number in formula.atoms(sympy.Float)}
+    symbols = {symbol: sympy.Symbol(symbol.name, real=True) for symbol in formula.atoms(sympy.Symbol)}
+    exact = formula.xreplace(floats).xreplace(symbols)
+    if isinstance(exact, sympy.Expr):
+        exact = exact.doit()
+    return None if exact.has(sympy.nan, sympy.zoo) else exact
+
+
+def _exact_entry(entry: Any) -> Any:
+    found = _exact(entry)
+    if found is None:
+        raise ValueError("an undefined entry")
+    return found
+
+
+def is_zero(formula: Any) -> bool:
+    """Whether sympy proves that an expression is zero."""
+    import sympy
+
+    if formula == 0:
+        return True
+    if formula.is_number and formula.is_rational:
+        return bool(formula.is_zero)
+    if sympy.simplify(sympy.expand(formula)) == 0:
+        return True
+    return formula.equals(0) is True
+
+
+def are_equal(first: Any, second: Any) -> bool:
+    """Whether two formulas are the same: expressions, equations, inequalities, sets, tuples or matrices.
+
+    Args:
+        first: Of `formula_of`.
+        second: Likewise.
+
+    Returns:
+        True where it is proved, False otherwise.
+    """
+    import sympy
+    from sympy.core.relational import Relational
+
+    try:
+        if first == second:
+            return True
+        kinds = (sympy.MatrixBase, sympy.Tuple, sympy.Set, sympy.Expr)
+        for kind in kinds:
+            if isinstance(first, kind) and isinstance(second, kind):
+                return _COMPARE[kind.__name__](first, second)
+        if _is_relation(first) and _is_relation(second):
+            ours, theirs = ([one] if isinstance(one, Relational) else list(one.args) for one in (first, second))
+            return len(ours) == len(theirs) and all(any(_same_relation(one, other) for other in theirs) for one in ours)
+        if isinstance(first, sympy.Set) and _is_relation(second):
+            return _sets(first, _as_set(second))
+        if isinstance(second, sympy.Set) and _is_relation(first):
+            return _sets(_as_set(first), second)
+    except _FAILURES:
+        return False
+    return False
+
+
+def _is_relation(formula: Any) -> bool:
+    import sympy
+    from sympy.core.relational import Relational
+
+    return isinstance(formula, Relational | sympy.And)
+
+
+def _as_set(relation: Any) -> Any:
+    """The set of numbers that fulfil a relation; f(x) counts as one unknown."""
+    import sympy
+    from sympy.core.function import AppliedUndef
+
+    unknowns = {found: sympy.Symbol(f"f_{place}", real=True) for place, found in enumerate(relation.atoms(AppliedUndef))}
+    return relation.xreplace(unknowns).as_set()
+
+
+def _same_relation(first: Any, second: Any) -> bool:
+    """Whether one is the other times a number, with its sides exchanged or not."""
+    import sympy
+
+    if first.rel_op in {">", ">="}:
+        first = first.reversed
+    if second.rel_op in {">", ">="}:
+        second = second.reversed
+    if first.rel_op != second.rel_op:
+        return False
+    ratio = sympy.simplify((first.lhs - first.rhs) / (second.lhs - second.rhs))
+    is_constant = bool(ratio.is_number and ratio.is_finite and not ratio.is_zero)
+    return is_constant and (first.rel_op in {"==", "!="} or bool(ratio.is_positive))
+
+
+def _matrices(first: Any, second: Any) -> bool:
+    return first.shape == second.shape and all(is_zero(entry) for entry in first - second)
+
+
+def _tuples(first: Any, second: Any) -> bool:
+    return len(first) == len(second) and all(are_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def _sets(first: Any, second: Any) -> bool:
+    import sympy
+
+    if isinstance(first, sympy.FiniteSet) and isinstance(second, sympy.FiniteSet):
+        ours, theirs = list(first.args), list(second.args)
+        return all(any(are_equal(one, other) for other in theirs) for one in ours) and all(
+            any(are_equal(other, one) for one in ours) for other in theirs
+        )
+    if isinstance(first, sympy.Interval) and isinstance(second, sympy.Interval):
+        is_alike = first.left_open == second.left_open and first.right_open == second.right_open
+        return bool(is_alike and are_equal(first.start, second.start) and are_equal(first.end, second.end))
+    return bool(first.doit().symmetric_difference(second.doit()).is_empty)
+
+
+def _expressions(first: Any, second: Any) -> bool:
+    if first.is_infinite or second.is_infinite:  # the difference of two infinities is nothing
+        return bool(first == second)
+    return is_zero(first - second)
+
+
+_COMPARE = {"MatrixBase": _matrices, "Tuple": _tuples, "Set": _sets, "Expr": _expressions}
+
+
+def rounded(formula: Any, decimals: int) -> Fraction | None:
+    """The value of a constant, rounded to some decimals.
+
+    Args:
+        formula: Of `formula_of`.
+        decimals: How many.
+
+    Returns:
+        The nearest fraction of that many decimals; None where the formula is no real constant.
+    """
+    import sympy
+
+    if not isinstance(formula, sympy.Expr) or formula.free_symbols or not formula.is_extended_real or formula.is_infinite:
+        return None
+    size = max(0, int(sympy.ceiling(sympy.log(abs(formula) + 1, 10).evalf(5))))
+    value = sympy.Rational(str(formula.evalf(size + decimals + 20)))
+    return Fraction(round(Fraction(int(value.p), int(value.q)) * 10**decimals), 10**decimals)
