@@ -160,7 +160,7 @@ class ChatEncoder:
             ids.append(end)
         mask = [False] + [True] * (len(ids) - 1)
         notes = {UNENDED: ""} if end is None else {}
-        return EncodedExample(example=example, token_ids=ids, loss_mask=mask, prompt_ids=[], end_token_id=end, notes=notes)
+        return EncodedExample(example=example, token_ids=ids, loss_mask=mask, prompt_ids=ids[:1], end_token_id=end, notes=notes)
 
     def _id_of(self, token: str) -> int | None:
         return int(self._tokenizer.convert_tokens_to_ids(token)) if token else None

@@ -63,6 +63,11 @@ class Conversation:
         """
         return self._render(self._turns[:count], is_prompt=is_prompt)
 
+    def prompt(self, place: int) -> str:
+        """What generation is given to write a turn."""
+        # Of no turns at all there is no generation prompt; what stands before any answer is the same.
+        return self.text(place, is_prompt=True) if place else self.with_answer(0, "")[0]
+
     def with_answer(self, place: int, avoid: str) -> tuple[str, str]:
         """What the template writes around an answer: texts before and after a plain one in place of a turn.
 

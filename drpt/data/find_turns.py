@@ -26,14 +26,13 @@ def find_assistant_turns(talk: Conversation) -> AssistantTurns:
             told apart.
     """
     last = len(talk.messages) - 1
-    found = AssistantTurns(text=talk.text(), prompt=_prompt(talk, last))
+    found = AssistantTurns(text=talk.text(), prompt=talk.prompt(last))
     if not talk.messages[last].has_text and not found.text.startswith(found.prompt):
         found.text = found.prompt  # some templates write nothing of an empty turn; the prompt is all there is
     if talk.has_replaced_developer:
         found.notes[DEVELOPER] = ""
-    if talk.has_markers and talk.messages[last].has_text:
-        read_markers(talk, found, generation_prompt(talk)[1])
-    else:
+    is_marked = talk.has_markers and talk.messages[last].has_text
+    if not (is_marked and read_markers(talk, found, generation_prompt(talk)[1])):
         _compare(talk, last, found)
     if not all(talk.writes_thoughts(i) for i, message in enumerate(talk.messages) if message.role == "assistant"):
         found.notes[THOUGHTS_LOST] = ""
@@ -53,16 +52,11 @@ def generation_prompt(talk: Conversation) -> tuple[str, str]:
         ChatTemplateError: The template refuses the turns.
     """
     last = len(talk.messages) - 1
-    prompt = _prompt(talk, last)
+    prompt = talk.prompt(last)
     try:
         return prompt, talk.renderer.end_of_turn(talk.with_answer(last, prompt)[1]).token
     except ChatTemplateError:  # the prompt is all that is needed
         return prompt, ""
-
-
-def _prompt(talk: Conversation, place: int) -> str:
-    # Of no turns at all there is no generation prompt; what stands before any answer is the same.
-    return talk.text(place, is_prompt=True) if place else talk.with_answer(0, "")[0]
 
 
 def _compare(talk: Conversation, last: int, found: AssistantTurns) -> None:
@@ -75,7 +69,7 @@ def _compare(talk: Conversation, last: int, found: AssistantTurns) -> None:
     for earlier in range(last):
         message = talk.messages[earlier]
         if message.role == "assistant" and message.is_learned and message.has_text:
-            turn = place_earlier(talk, earlier, found, _prompt(talk, earlier))
+            turn = place_earlier(talk, earlier, found)
             found.learned += [] if turn is None else [(turn.start, turn.stop)]
     if place is not None:
         found.learned.append((place.start, place.stop))

@@ -67,22 +67,29 @@ def place_last(talk: Conversation, place: int, text: str, prompt: str) -> TurnPl
     return found
 
 
-def place_earlier(talk: Conversation, place: int, found: AssistantTurns, prompt: str) -> TurnPlace | None:
+def place_earlier(talk: Conversation, place: int, found: AssistantTurns) -> TurnPlace | None:
     """Where an earlier assistant turn is learned: where it stands as generation would have had to write it.
 
     Args:
         talk: The conversation.
         place: Of the turn.
         found: The whole text, and what ends the last turn; a turn that is not learned is noted.
-        prompt: For the turns before.
 
     Returns:
         The place; None where the template changes the turn or what stands before it once other turns follow.
-
-    Raises:
-        ChatTemplateError: The template refuses the turns up to this one.
     """
-    message = talk.messages[place]
+    try:
+        turn = _find_earlier(talk, place, found)
+    except ChatTemplateError as error:  # also of a template that takes the turns up to here with what follows alone
+        found.notes[CALLS_LOST if error.reason == "tool_calls" else CHANGED] = excerpt(talk.messages[place].content)
+        return None
+    if turn is None:
+        found.notes[CHANGED] = excerpt(talk.messages[place].content)
+    return turn
+
+
+def _find_earlier(talk: Conversation, place: int, found: AssistantTurns) -> TurnPlace | None:
+    message, prompt = talk.messages[place], talk.prompt(place)
     if found.text.startswith(prompt):
         content, start = message.content.strip(), _skip_space(found.text, len(prompt))
         is_plain = content and not message.tool_calls and message.reasoning_content is None and "</think>" not in content
@@ -93,20 +100,13 @@ def place_earlier(talk: Conversation, place: int, found: AssistantTurns, prompt:
                 stop += len(found.ending)
                 return TurnPlace(start=len(prompt), own_stop=own_stop, stop=stop, first_stop=stop, end=found.end)
         text = talk.text(place + 1)
-        try:
-            own = place_last(talk, place, text, prompt)
-        except ChatTemplateError as error:
-            if error.reason == "refused":
-                raise
-            found.notes[CALLS_LOST if error.reason == "tool_calls" else CHANGED] = excerpt(message.content)
-            return None
+        own = place_last(talk, place, text, prompt)
         # With and without what the template writes before and after the last answer alone.
         for begin, stop in product((own.start, len(prompt)), (own.stop, own.first_stop)):
             learned = text[own.start : stop]
             if text[:begin] == found.text[:begin] and found.text.startswith(learned, begin):
                 own_stop, stop = begin + own.own_stop - own.start, begin + len(learned)
                 return TurnPlace(start=begin, own_stop=own_stop, stop=stop, first_stop=stop, end=own.end)
-    found.notes[CHANGED] = excerpt(message.content)
     return None
 
 

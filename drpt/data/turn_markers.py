@@ -8,7 +8,7 @@ from drpt.data.turn_differences import NO_CALLS
 from drpt.models.chat_renderer import ChatTemplateError
 
 
-def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> None:
+def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> bool:
     """Take what the template marks as what is learned; the marks are the word of whoever wrote the template.
 
     Args:
@@ -16,12 +16,17 @@ def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> None:
         found: Its text and generation prompt; what is learned, its end and notes are added.
         end: The special token that ends an answer; empty where there is none.
 
+    Returns:
+        Whether there are marks: a template may have them for some conversations alone.
+
     Raises:
         ChatTemplateError: The marks are not around the last turn's text, its tool calls are not written, or turns that are
             not to be learned cannot be told from the others.
     """
     text, marked = talk.marked()
     marked = [(start, stop) for start, stop in marked if start < stop]
+    if not marked:
+        return False
     turns = [(place, message) for place, message in enumerate(talk.messages) if message.role == "assistant"]
     last_place, last = turns[-1]
     if last.is_learned and last.tool_calls and not talk.writes_calls(last_place):
@@ -29,7 +34,7 @@ def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> None:
     written = "".join(text[start:stop] for start, stop in marked)
     content = last.content.strip()
     is_inside = content in written or content.rpartition("</think>")[2].strip() in written
-    if text != found.text or any(one[1] > other[0] for one, other in pairwise(marked)) or not marked or not is_inside:
+    if text != found.text or any(one[1] > other[0] for one, other in pairwise(marked)) or not is_inside:
         raise ChatTemplateError(
             "the {% generation %} markers of the chat template do not enclose the assistant's text (they must stand around "
             "what is printed, not inside a {% set %} or a macro). Mend the template, or take the markers out of it.",
@@ -44,6 +49,7 @@ def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> None:
     start = of_last[0][0]
     if not text.startswith(found.prompt) or text[len(found.prompt) : start].strip():
         found.notes[PROMPT_DIFFERS] = difference(found.prompt, text[:start])
+    return True
 
 
 def _without_unlearned(talk: Conversation, found: AssistantTurns, marked: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -100,6 +100,10 @@ class TestEnds:
         assert row.end_token_id == tokenizer.convert_tokens_to_ids("<|eot|>")
         assert not row.notes
 
+    def test_a_template_with_markers_for_other_conversations_is_compared(self, tokenizer):
+        template = CHATML + "{% if tools %}{% generation %}{{ 'x' }}{% endgeneration %}{% endif %}"
+        assert learned(tokenizer, encode(tokenizer, template, USER, HELLO)) == ["Hello!<|im_end|>"]
+
     def test_a_token_at_the_end_of_a_conversation_alone_does_not_hide_earlier_turns(self, tokenizer):
         template = PHI.replace("'<|eot|>\n'", "'<|eot|>'")  # the two tokens stand side by side
         row = encode(tokenizer, template, USER, HELLO, AGAIN, GOODBYE)
@@ -223,6 +227,14 @@ class TestPrompts:
         row = encode(tokenizer, CHATML, HELLO, USER, GOODBYE)
         assert learned(tokenizer, row) == ["Hello!<|im_end|>", "Goodbye!<|im_end|>"]
 
+    def test_a_template_that_takes_the_first_turns_with_the_others_alone_leaves_the_last_one(self, tokenizer):
+        template = (
+            "{% if messages | length == 2 and messages[1]['role'] == 'assistant' %}{{ raise_exception('no') }}{% endif %}"
+        )
+        row = encode(tokenizer, template + UNENDED, USER, HELLO, AGAIN, GOODBYE)
+        assert learned(tokenizer, row) == ["Goodbye!"]
+        assert "turns_changed" in row.notes
+
     def test_a_developer_is_the_system_of_templates_that_do_not_name_one(self, tokenizer):
         developer = Message(role="developer", content="Be brief.")
         row = encode(tokenizer, CHATML, developer, USER, HELLO)
@@ -262,7 +274,7 @@ class TestRefusals:
                 "changes the turns before an answer|0 times",
             ),
             (
-                "{% set x %}{% generation %}{% endgeneration %}{% endset %}" + CHATML,
+                "{% set x %}{% generation %}abc{% endgeneration %}{% endset %}" + CHATML,
                 "markers of the chat template do not enclose",
             ),
         ],

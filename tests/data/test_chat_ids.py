@@ -6,9 +6,10 @@ from drpt.data.chat import encode_chat
 from drpt.data.example import Message, ToolCall
 from drpt.models.chat_renderer import ChatStyle
 from tests.data.chat_templates import CHATML, FAMILIES, LLAMA2, PARTS, QWEN3
-from tests.data.tokenizers_of_kinds import FAST, byt5, llama, slow_sentencepiece
+from tests.data.tokenizers_of_kinds import FAST, byt5, llama, of_model_file, slow_sentencepiece
 
 USER, ANSWER = Message(role="user", content="Hello"), Message(role="assistant", content="Hello! How can I help you?")
+KINDS = [*FAST, "byt5", "sentencepiece", "model file"]
 TALKS = {
     "one turn": (USER, ANSWER),
     "three turns": (
@@ -26,7 +27,8 @@ TALKS = {
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory):
     slow = {"byt5": byt5(), "sentencepiece": slow_sentencepiece(tmp_path_factory.mktemp("slow"))}
-    return {name: make() for name, make in FAST.items()} | slow
+    read = {"model file": of_model_file(tmp_path_factory.mktemp("read"))}
+    return {name: make() for name, make in FAST.items()} | slow | read
 
 
 def own_ids(tokenizer, turns, **options):
@@ -34,7 +36,7 @@ def own_ids(tokenizer, turns, **options):
     return tokenizer.apply_chat_template(given, tokenize=True, return_dict=False, **options)
 
 
-@pytest.mark.parametrize("kind", [*FAST, "byt5", "sentencepiece"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_ids_and_prompts_are_the_tokenizers_own(tokenizers, kind, family):
     tokenizer = tokenizers[kind]
@@ -47,7 +49,7 @@ def test_ids_and_prompts_are_the_tokenizers_own(tokenizers, kind, family):
         assert any(mask)
 
 
-@pytest.mark.parametrize("kind", [*FAST, "byt5", "sentencepiece"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("family", ["chatml", "llama2", "llama3", "gemma", "zephyr", "phi", "marked"])
 def test_every_answer_is_learned_with_its_end_and_nothing_else(tokenizers, kind, family):
     tokenizer = tokenizers[kind]

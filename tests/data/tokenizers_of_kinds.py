@@ -138,6 +138,15 @@ def slow_sentencepiece(folder):
     return _marked(BertGenerationTokenizer(vocab_file=str(path)))
 
 
+def of_model_file(folder):
+    """Of a folder with SentencePiece's file alone, as older models have."""
+    from transformers import AutoTokenizer
+
+    (folder / "tokenizer.model").write_bytes(sentencepiece_model())
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    return _marked(AutoTokenizer.from_pretrained(folder))
+
+
 def _marked(tokenizer):
     tokenizer.add_special_tokens({"additional_special_tokens": MARKS})
     if tokenizer.bos_token is None:
