@@ -25,7 +25,8 @@ RESULT: Mapping[str, tuple[str, ...]] = {
     "finetune": ("method", "rank", "alpha", "dropout", "target_modules", "default_lr", "adapter", "adapter_use"),
     "data": (
         *("name", "source", "num_target", "num_general", "num_eval", "general_rows", "target_rows", "max_length"),
-        *("packing", "split_seed"),
+        *("packing", "split_seed", "near_duplicates"),
+        *("general.name", "general.source", "target.name", "target.source"),
     ),
     "regularizer": (
         *("name", "set", "partition", "score", "strength", "relaxation", "step_size", "auto_memory", "products", "scope"),
@@ -76,6 +77,8 @@ _LATER: Mapping[str, object] = {
     "finetune.adapter": None,
     "finetune.adapter_use": None,
     "data.source.needs_response": True,
+    "data.source.format": "auto",
+    "data.near_duplicates": 0.7,
     "reward.judges": {},
     "reward.terms.correct.unreadable": "error",
 }
@@ -89,8 +92,9 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """All that can change a run's result, the seed included.
 
     Sections of other tasks (null), options that have no effect beside others (``sketch`` without sketched products, the target
-    of a fixed KL coefficient, the strength of a set that has none) and later options at their neutral values are left out, so
-    that two configurations under which the same is computed have the same identity.
+    of a fixed KL coefficient, the strength of a set that has none, a source of data where general and target have their own)
+    and later options at their neutral values are left out, so that two configurations under which the same is computed have
+    the same identity.
 
     Args:
         config: A configuration in plain values, interpolations resolved; other keys are passed over, and those that a run of
@@ -108,6 +112,10 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
             found, value = _look_up(values, key)
             if found:
                 _put(identity, f"{section}.{key}", _plain(value))
+    data = identity.get("data", {})
+    if {"general", "target"} <= set(data):  # both were chosen apart: the source that has both is not drawn from
+        for key in ("name", "source"):
+            data.pop(key, None)
     regularizer = identity.get("regularizer", {})
     if regularizer.get("set") in SETS and SETS[regularizer["set"]].strength is None:
         regularizer["strength"] = None

@@ -79,6 +79,7 @@ def test_what_changes_no_result_is_no_part_of_a_run(by_task, key):
 @pytest.mark.parametrize("key", RESULT_KEYS)
 def test_what_can_change_a_result_makes_another_run_and_another_point(by_task, key):
     extra = ["regularizer.products=sketch"] if key.startswith("sketch.") else []
+    extra += ["data/general=reasoning", "data/target=reasoning"] if key.startswith(("data.general.", "data.target.")) else []
     extra += ["algorithm.kl.control=adaptive"] if key in {"algorithm.kl.target", "algorithm.kl.horizon"} else []
     configs = [config_of("task=rlhf" if "kl" in key else "task=sft", *extra)] if extra else list(by_task.values())
     found = [(config, other) for config in configs if (other := changed(config, key)) is not None]

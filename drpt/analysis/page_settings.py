@@ -27,8 +27,8 @@ def common_settings(runs: Sequence[Run]) -> list[tuple[str, str]]:
         "task": value("task.name"),
         "model": value("model.name") or _MODELS.get(str(value("model.source")), value("model.source")),
         "fine-tuning": value("finetune.method"),
-        "target": _name_of(value("data.source.target") or "of a source of your own"),
-        **(_of_responses(value) if config.get("rollout") else _of_examples(value)),
+        "target": _name_of(value("data.target.source") or value("data.source.target") or "of a source of your own"),
+        **(_of_responses(value, runs) if config.get("rollout") else _of_examples(value, runs)),
         "steps": value("trainer.max_steps"),
         "learning rate": _number(value("optimizer.lr")),
         "precision": value("trainer.precision"),
@@ -40,26 +40,50 @@ _MODELS = {"embedded": "SmolLM2-135M-Instruct"}
 
 
 def _name_of(target: object) -> object:
-    return target.get("path", "") if isinstance(target, dict) else target
+    if not isinstance(target, dict):
+        return target
+    table = target.get("table")
+    place = table if isinstance(table, dict) else target
+    return place.get("path") or ", ".join(map(str, place.get("families", ()))) or "of a source of your own"
+
+
+def drawn(runs: Sequence[Run], pool: str) -> str | None:
+    """How many examples of a pool training saw, or measuring: what was drawn, not what was asked for.
+
+    Args:
+        runs: Of one task.
+        pool: ``general``, ``target``, ``stopping`` or ``evaluation``.
+
+    Returns:
+        A number, or a range where runs differ; None where the pool is empty, or no run recorded it.
+    """
+    sizes = [found.get(pool) for run in runs if isinstance(found := run.summary.get("data_sizes"), dict)]
+    known = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool)]
+    if not known or not max(known):
+        return None
+    return f"{min(known):,}" if min(known) == max(known) else f"{min(known):,} to {max(known):,}"
 
 
 def _number(value: object) -> str | None:
     return f"{value:g}" if isinstance(value, int | float) else None
 
 
-def _of_examples(value: Callable[[str], object]) -> dict[str, object]:
+def _of_examples(value: Callable[[str], object], runs: Sequence[Run]) -> dict[str, object]:
     return {
-        "target examples": value("data.num_target"),
-        "held-out examples": value("data.num_eval"),
+        "target examples": drawn(runs, "target") or value("data.num_target"),
+        "to choose when to stop": drawn(runs, "stopping"),
+        "general examples": drawn(runs, "general"),
+        "held-out examples": drawn(runs, "evaluation") or value("data.num_eval"),
         "rows a step": f"{value('data.general_rows')} general, {value('data.target_rows')} target",
     }
 
 
-def _of_responses(value: Callable[[str], object]) -> dict[str, object]:
+def _of_responses(value: Callable[[str], object], runs: Sequence[Run]) -> dict[str, object]:
     source, terms = value("algorithm.target.source"), value("reward.terms")
     asked = f", {value('data.target_rows')} target prompts" if source == "prompts" else ""
     return {
-        "target prompts": value("data.num_target"),
+        "target prompts": drawn(runs, "target") or value("data.num_target"),
+        "general prompts": drawn(runs, "general"),
         "held-out prompts": value("evaluation.num_generate"),
         "algorithm": value("algorithm.name"),
         "reward": ", ".join(map(str, terms)) if isinstance(terms, Mapping) else None,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
+from drpt.analysis.page_settings import drawn
 from drpt.analysis.point_settings import data_of, find_points, group_runs, is_told_by_data, point_labels, settings_of
 from drpt.analysis.run import Run
 from drpt.analysis.sweep import Sweep
@@ -214,6 +215,19 @@ def _rank(row: Row) -> tuple[int, str, float, str]:
     return first.get(row.name, 3), row.name, -1.0 if row.strength is None else row.strength, row.label
 
 
+def _of_examples(rows: Sequence[Row]) -> list[str]:
+    """On how many examples the runs were trained and measured, a sentence a task."""
+    notes = []
+    for task in dict.fromkeys(row.task for row in rows):
+        runs = [run for row in rows if row.task == task and row.name != ZERO_SHOT for run in row.runs]
+        target, general, held_out = (drawn(runs, pool) for pool in ("target", "general", "evaluation"))
+        if target is not None:
+            notes.append(
+                f"Trained on {target} target and {general or 0} general examples, measured on {held_out or 0} held-out ones."
+            )
+    return notes
+
+
 def row_notes(rows: Sequence[Row]) -> list[str]:
     """What a reader of a table must know besides its figures.
 
@@ -223,7 +237,7 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
     Returns:
         Sentences: of runs that were left out since their seed counts already, and of points that data tell apart.
     """
-    notes = []
+    notes = _of_examples(rows)
     for row in rows:
         if row.repeated:
             seeds = ", ".join(dict.fromkeys(str(run.config["seed"]) for run in row.repeated))

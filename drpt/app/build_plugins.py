@@ -1,5 +1,6 @@
 """What a configuration names by ``_target_``: built before anything heavy is loaded, so that a mistake in it costs a second."""
 
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from drpt.app.errors import NotForTaskError
@@ -31,29 +32,45 @@ def build_plugins(spec: RunSpec) -> Source:
             that holds something else.
     """
     check_model_folders(spec)
-    source = build_source(spec.data.source)
+    source = build_source(spec.data.node)
     try:
         if spec.task.name == "reward":
             for stream in (source.general, source.target, source.evaluation):
                 require_pairs(list(islice(stream(0), 1)))
         elif not spec.task.draws_responses:
-            require_responses(source, name=spec.data.name, why=f"task={spec.task.name} imitates responses")
+            require_responses(source, name=spec.data.label, why=f"task={spec.task.name} imitates responses")
     except (NoPairsError, NoResponsesError) as error:
         raise NotForTaskError(str(error), group="data") from error
     if spec.reward is not None:
         for term in build_reward(spec.reward).comparing:
             why = f"reward={spec.reward.name} compares answers with them (reward.terms.{term})"
-            require_responses(source, name=spec.data.name, why=why)
+            require_responses(source, name=spec.data.label, why=why)
         build_judges(spec.reward)
         nodes = [*spec.reward.terms.values(), *spec.reward.judges.values()]
         if any(node["_target_"] == _REASONING for node in nodes):
-            general = spec.data.source.get("general")
-            for family in sorted(RUNS_ANSWERS.intersection(general if isinstance(general, list) else ())):
+            for option, family in _general_families(spec):
+                if family not in RUNS_ANSWERS:
+                    continue
                 raise ValueError(
-                    f"data.source.general: {family}: {REFUSED[family]}. Take it out of the list, or another reward (and judge) "
-                    "than reasoning."
+                    f"{option}: {family}: {REFUSED[family]}. Take it out of the list, or another reward (and judge) than "
+                    "reasoning."
                 )
     return source
+
+
+def _general_families(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    """Options that name families of general data, and the families."""
+    if spec.data.general is None:
+        places = {"data.source.general": spec.data.source.get("general")}
+    else:
+        node = spec.data.general.source
+        parts = node.get("parts")
+        places = {"data.general.source.families": node.get("families")}
+        for name, part in parts.items() if isinstance(parts, Mapping) else ():
+            places[f"data.general.source.parts.{name}"] = part.get("families") if isinstance(part, Mapping) else None
+    for option, found in places.items():
+        for family in sorted(map(str, found)) if isinstance(found, list | tuple) else ():
+            yield option, family
 
 
 def check_model_folders(spec: RunSpec) -> None:

@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Glob, Override, Sweep
 from omegaconf import DictConfig, OmegaConf
 
 from drpt.app.errors import ConfigError
-from drpt.app.groups import CHOICE, check_choices, choices, compose_groups, is_of_hydra
+from drpt.app.groups import CHOICE, NESTED, check_choices, choices, compose_groups, is_of_hydra
 from drpt.app.options import has_class, is_unknown_to_hydra, kind_of_option, put
 from drpt.app.words import Word, in_shell, read_word, spelled
 from drpt.kinds import Kind, takes_text
@@ -17,7 +17,7 @@ from drpt.kinds import Kind, takes_text
 # Decide where results go, which runs_folder and sweep say, or how many jobs there are, which -m says.
 _OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir", "hydra.mode")
 _DECIDES_NEEDS = ("task", "experiment")  # groups whose choices bring others along
-_NAMES_CLASSES = ("data", "reward", "task", "experiment")  # groups that decide which classes a configuration names
+_NAMES_CLASSES = ("data", *NESTED, "reward", "task", "experiment")  # groups that decide which classes a configuration names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,6 +140,7 @@ def _of_kind(typed: Word, values: Mapping[str, Any]) -> str | None:
 
 
 def _what_brings(group: str) -> str:
+    group = group if (config_folder() / group).is_dir() else group.replace(".", "/")
     tasks = sorted(path.stem for path in config_folder().glob("task/*.yaml") if f"override /{group}:" in path.read_text())
     choices = sorted(path.stem for path in config_folder().glob(f"{group}/*.yaml"))
     if tasks:

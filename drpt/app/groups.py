@@ -25,6 +25,7 @@ from drpt.checks import did_you_mean
 from drpt.kinds import Kind
 
 CHOICE = Kind(members=(str,), is_optional=True)  # the kind of a group's value: a name, or null
+NESTED = ("data/general", "data/target")  # groups within a group
 _MANY = 64  # compositions that are kept: each costs a tenth of a second, and words are looked at more than once
 
 
@@ -61,12 +62,13 @@ def choices(search_words: tuple[str, ...] = ()) -> Mapping[str, tuple[str, ...]]
     def below(folder: str) -> Iterator[str]:
         yield from repository.get_group_options(folder, ObjectType.CONFIG)
         for inner in repository.get_group_options(folder, ObjectType.GROUP):
-            yield from (f"{inner}/{name}" for name in below(f"{folder}/{inner}"))
+            if f"{folder}/{inner}" not in NESTED:
+                yield from (f"{inner}/{name}" for name in below(f"{folder}/{inner}"))
 
     # The groups are ours: other folders beside a user's choices may be anything, and large.
     groups = sorted(path.name for path in config_folder().iterdir() if path.is_dir())
     # Schemas are no choices: they have no values.
-    return {group: tuple(name for name in below(group) if name not in ALGORITHMS) for group in groups}
+    return {group: tuple(name for name in below(group) if name not in ALGORITHMS) for group in (*groups, *NESTED)}
 
 
 def check_choices(word: Word, values: Sequence[object], names: Sequence[str]) -> list[str]:

@@ -31,6 +31,7 @@ from drpt.app.rollout_rules import rollout_warnings
 from drpt.app.run_data import DataChangedError, DrawnBefore, check_data_are_the_same, describe_data, read_record
 from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
+from drpt.data.pool_words import spoken
 from drpt.files import remove_parts, write_atomically
 from drpt.interruption import Interrupted, acknowledge, farewell, is_listening, is_stopping, listening, told
 from drpt.rollouts.errors import RolloutError
@@ -144,6 +145,8 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
                 _log.warning("%s", warning)
             source = build_plugins(spec)
             data = describe_data(spec, source)
+            for level, line in spoken(data.pools, spec.data):
+                _log.log(level, "%s", line)
             from drpt.app.environment import describe_environment
             from drpt.app.training import train  # torch and all that: not before the data are known to be good
 

@@ -35,7 +35,7 @@ _NAMES_ELSEWHERE = {
     "per_device_train_batch_size": "data.general_rows",
 }
 # Nodes that a class is built from: their keys are the class's own.
-_SOURCE = "data.source"
+_SOURCES = ("data.source", "data.general.source", "data.target.source")
 _REWARDS = ("reward.terms", "reward.judges")
 
 
@@ -59,7 +59,7 @@ def kind_of_option(option: str, config: Mapping[str, Any]) -> Kind:  # Any: a co
 
 def has_class(option: str) -> bool:
     """Whether an option is a key of a node that a class is built from."""
-    return option.startswith(tuple(f"{node}." for node in (_SOURCE, *_REWARDS)))
+    return option.startswith(tuple(f"{node}." for node in (*_SOURCES, *_REWARDS)))
 
 
 def is_new_key(option: str, config: Mapping[str, Any]) -> bool:
@@ -92,7 +92,7 @@ def put(config: dict[str, Any], option: str, value: object) -> None:
 
 
 def _is_plugin(node: str) -> bool:
-    return node == _SOURCE or node.rpartition(".")[0] in _REWARDS
+    return node in _SOURCES or node.rpartition(".")[0] in _REWARDS
 
 
 def _kind_in_plugin(node: object, parts: list[str]) -> Kind:

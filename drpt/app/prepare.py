@@ -124,6 +124,14 @@ def _check_words_count(command: Sequence[Said], specs: Sequence[RunSpec]) -> Non
         for one in typed:
             if one.key.split(".")[0] == "sketch":
                 raise ConfigError(f"{one.shown} counts with regularizer.products=sketch alone: add that, or leave it out.")
+    if all(spec.data.general is not None and spec.data.target is not None for spec in specs):
+        for one in typed:
+            if one.key.startswith("data.source."):
+                role = "target" if one.key.startswith(("data.source.target", "data.source.evaluation")) else "general"
+                raise ConfigError(
+                    f"{one.shown}: data/general=… and data/target=… choose both kinds of data apart, and nothing is drawn from "
+                    f"data.source: say it of data.{role}.source, or leave one of the two choices out."
+                )
     other = next((spec.task.name for spec in specs if spec.task.name != "sft"), None)
     for one in typed:
         if other is not None and one.key == "regularizer.base_weights":

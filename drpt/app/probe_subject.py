@@ -12,13 +12,15 @@ from torch import Tensor
 
 from drpt.analysis.run import CHECKPOINTS, ResultsError
 from drpt.app.run_data import read_record, recorded_date
+from drpt.app.run_fitting import unfit_for
 from drpt.app.schema import RunSpec
 from drpt.capture.pool import GradientPool
 from drpt.data.batch import pad_rows
 from drpt.data.build_source import build_source
 from drpt.data.chat import EncodedExample, encode_examples
-from drpt.data.example import Example, Message
+from drpt.data.example import Example
 from drpt.data.pools import draw_pools
+from drpt.data.sameness import Asked
 from drpt.data.source import require_responses
 from drpt.data.vocabulary import check_token_ids
 from drpt.memory import release_memory
@@ -82,7 +84,7 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
         if len(usable) < wanted:
             raise ValueError(
                 f"--pool {pool}: there are only {len(usable)} {name} examples that fit into "
-                f"data.max_length={spec.data.max_length} and begin as none of another kind does"
+                f"data.max_length={spec.data.max_length} and ask what none of another kind does"
                 f"{', nor as any that training saw' if run is not None else ''}. Lower --pool, or raise data.max_length."
             )
         places = torch.arange(len(encoded), len(encoded) + wanted)
@@ -94,25 +96,32 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
 
 def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[Example]]:
     """Examples by kind, more than are needed of some."""
-    source = build_source(spec.data.source)
-    require_responses(source, name=spec.data.name, why="the probe's gradients are of losses on responses")
-    seen: set[tuple[Message, ...]] = set()
+    source = build_source(spec.data.node)
+    require_responses(source, name=spec.data.label, why="the probe's gradients are of losses on responses")
+    unfit = unfit_for(spec)
+    seen = Asked()
     kinds: dict[str, Sequence[Example]] = {}
     spare, seed = 0, spec.seed
     if is_trained:
-        trained = draw_pools(source, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+        share = spec.regularizer.stopping_share
+        trained = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit)
         kinds["used"] = trained.target
-        seen = {example.beginning for example in (*trained.general, *trained.target, *trained.stopping)}
+        for example in (*trained.general, *trained.target, *trained.stopping):
+            seen.add(example)
         spare, seed = spec.data.num_target, spec.seed + _NEW_TARGETS
-    # More than are needed, where there are: some will be too long, or begin as one of another kind does.
-    count = _SURPLUS * pool if source.is_endless else pool + spare
-    sizes = replace(spec.data, num_target=count, num_eval=count, num_general=count if source.is_endless else None)
-    drawn = draw_pools(source, sizes, seed=seed, stopping_share=0.0)
+    # More than are needed, where there are: some will ask what one of another kind does.
+    is_target_endless = getattr(source, "is_target_endless", source.is_endless)
+    count = _SURPLUS * pool if is_target_endless else pool + spare
+    num_general = _SURPLUS * pool if source.is_endless else None
+    sizes = replace(spec.data, num_target=count, num_eval=count, num_general=num_general)
+    drawn = draw_pools(source, sizes, seed=seed, stopping_share=0.0, unfit=unfit)
+    own = Asked()
     for name, examples in (("population", drawn.evaluation), ("target", drawn.target)):
-        kinds[name] = [example for example in examples if example.beginning not in seen]
-        seen |= {example.beginning for example in kinds[name]}
-    own = {example.beginning for name in ("population", "target") for example in kinds[name]}
-    kinds["general"] = [example for example in drawn.general if example.beginning not in own]
+        kinds[name] = [example for example in examples if not seen.has(example)]
+        for example in kinds[name]:
+            seen.add(example)
+            own.add(example)
+    kinds["general"] = [example for example in drawn.general if not own.has(example)]
     return kinds
 
 

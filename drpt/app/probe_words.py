@@ -14,7 +14,15 @@ from drpt.app.schema import RunSpec
 from drpt.app.words import literal_values
 from drpt.geometry.spec import RegularizerSpec
 
-_FIXED = {"seed", "data", "data.num_target", "data.num_general", "data.split_seed"}  # what a run was trained on
+_FIXED = {
+    "seed",
+    "data",
+    "data/general",
+    "data/target",
+    "data.num_target",
+    "data.num_general",
+    "data.split_seed",
+}  # what a run was trained on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +76,7 @@ def read_probe_words(overrides: Sequence[str]) -> ProbeSubject:
     values, _ = resolve(composed)
     for word in words:
         key = word.partition("=")[0].lstrip("+~")
-        if key in _FIXED or key.startswith("data.source"):
+        if key in _FIXED or key.startswith(("data.source", "data.general.", "data.target.")):
             raise ResultsError(f"{word}: decides what run={run} was trained on. Leave it out; --seed gives other draws.")
         value = OmegaConf.select(OmegaConf.create(literal_values(values)), key)
         OmegaConf.update(

@@ -165,7 +165,7 @@ def _replicate(run: Run) -> Replicate:
 def _held_out(member: Replicate) -> list[Example]:
     """Drawn as for training; the fingerprint of all pools tells whether they are the ones it was trained and measured with."""
     folder = member.run.folder
-    found = describe_data(member.spec, build_source(member.spec.data.source))
+    found = describe_data(member.spec, build_source(member.spec.data.node))
     if "fingerprint" not in read_record(folder):
         raise ReplicatesError(f"{folder / DATA_FILE}: not there or unreadable, so the run's data cannot be checked.")
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from drpt.analysis.run import DATA_FILE
+from drpt.app.run_fitting import longest_response, unfit_for
 from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
 from drpt.data.fingerprint import source_fingerprint
@@ -50,7 +51,7 @@ class RunData:
 
     def record(self) -> dict[str, Any]:  # Any: JSON values
         """The contents of ``data.json``."""
-        return self.remembered | {"left_out": self.pools.counts}
+        return self.remembered | {"sizes": self.pools.sizes, "left_out": self.pools.counts}
 
     def begun(self, *records: Mapping[str, Any]) -> "RunData":
         """The same with the date on which the run began.
@@ -95,7 +96,8 @@ def _reference_checks(spec: RunSpec) -> dict[str, ChecksReferences]:
 def _draw(spec: RunSpec, source: Source, checks: Mapping[str, ChecksReferences]) -> Pools:
     """Draw the pools, without the examples whose reference no answer can equal where these are to be left out."""
     readable = ReadableSource(source, [term for term in checks.values() if term.unreadable == "drop"])
-    pools = draw_pools(readable, spec.data, seed=spec.seed, stopping_share=spec.regularizer.stopping_share)
+    share = spec.regularizer.stopping_share
+    pools = draw_pools(readable, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit_for(spec))
     return replace(pools, counts=pools.counts | readable.counts)
 
 
@@ -118,13 +120,21 @@ class DrawnBefore:
         Raises:
             ValueError: The source cannot be built, or has too few examples.
         """
-        key = json.dumps(spec.data.source, sort_keys=True)
+        key = json.dumps(spec.data.node, sort_keys=True)
         if key not in self._sources:
-            built = build_source(spec.data.source)
+            built = build_source(spec.data.node)
             self._sources[key] = built, source_fingerprint(built)
         source, print_of_source = self._sources[key]
+        # Which examples fit is a matter of the tokenizer, and of the room that responses need.
+        room = [
+            spec.task.name,
+            spec.model.label,
+            spec.model.chat_template,
+            spec.model.chat_template_kwargs,
+            longest_response(spec),
+        ]
         reward = None if spec.reward is None else asdict(spec.reward)
-        draw = json.dumps([asdict(spec.data), spec.seed, spec.regularizer.stopping_share, reward], sort_keys=True)
+        draw = json.dumps([asdict(spec.data), spec.seed, spec.regularizer.stopping_share, reward, room], sort_keys=True)
         if draw not in self._drawn:
             self._drawn[draw] = _draw(spec, source, _reference_checks(spec)).fingerprint
         return {"fingerprint": self._drawn[draw], "source": print_of_source} | _of_files(spec)

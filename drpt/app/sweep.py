@@ -131,7 +131,8 @@ class _Planner:
             if builds:
                 self._build(spec)
         except NotForTaskError as error:
-            of_pattern = [value for value in job if value.is_glob and value.typed.key == error.group]
+            group = f"{error.group}/"  # or one within it
+            of_pattern = [value for value in job if value.is_glob and f"{value.typed.key}/".startswith(group)]
             if of_pattern:
                 self.left_out[f"{of_pattern[0].typed.shown} is left out: {error}"] = None
             else:
@@ -186,7 +187,7 @@ class _Planner:
     def _build(self, spec: RunSpec) -> None:
         """Build what a job names by classes, and look at its folders, once for all jobs that agree in that."""
         reward = None if spec.reward is None else vars(spec.reward)
-        parts = [vars(spec.task), vars(spec.model), vars(spec.finetune), spec.data.name, spec.data.source, reward]
+        parts = [vars(spec.task), vars(spec.model), vars(spec.finetune), spec.data.label, spec.data.node, reward]
         key = json.dumps(parts, sort_keys=True, default=str)
         if key not in self._built:
             try:

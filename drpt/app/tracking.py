@@ -164,7 +164,7 @@ def start_tracking(
         "sweep": spec.sweep,
         "task": spec.task.name,
         "model": spec.model.label,
-        "data": spec.data.name,
+        "data": spec.data.label,
         "set": regularizer.set,
         "partition": regularizer.partition,
     }

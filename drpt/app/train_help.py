@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from drpt.app.groups import NESTED
 from drpt.app.paths import config_folder
 from drpt.geometry.catalogue import SCORES, SETS, Partition
 
@@ -22,6 +23,7 @@ sweep ends with a table, chart.png and report.html. The same command with the sa
   drpt train regularizer=mix regularizer.strength=0.25 seed=3
   drpt train -m 'regularizer=glob(*)' regularizer.strength=0.25,0.5 'seed=range(3)'
   drpt train data=jsonl data.source.general=pool.jsonl data.source.target=mine.jsonl
+  drpt train data/general=reasoning data/target=jsonl data.target.source.path=mine.jsonl
   drpt train model=hub model.name=HuggingFaceTB/SmolLM2-360M-Instruct finetune=full
   drpt train task=rlvr                          GRPO on small sums, responses drawn by vLLM
   drpt train task=rlhf                          PPO away from offensive language
@@ -83,12 +85,13 @@ def show_help(console: Console) -> None:
 def _choices(folder: Path) -> Iterator[tuple[str, str, str]]:
     """Group, choice and the first comment of each file; the group's name once."""
     defaults = _defaults(folder / "train.yaml")
-    for group in sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "hydra"):
-        shown = group.name
+    groups = [path for path in folder.iterdir() if path.is_dir() and path.name != "hydra"]
+    for group in sorted([*groups, *(folder / name for name in NESTED)]):
+        shown = group.relative_to(folder).as_posix()
         for path in sorted(group.glob("*.yaml")):
             lines = [line for line in path.read_text().splitlines() if line and not line.startswith("# @package")]
             meaning = lines[0].partition("#")[2].strip() if "#" in lines[0] else ""
-            mark = "*" if defaults.get(group.name) == path.stem else ""
+            mark = "*" if defaults.get(group.relative_to(folder).as_posix()) == path.stem else ""
             yield shown, f"{path.stem}{mark}", meaning
             shown = ""
 

@@ -93,11 +93,12 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, data: RunData, 
     assembly = assemble(parts)
     with assembly.cleanup:
         _report_counts(assembly.counts)
-        figures = _fit(assembly, parts, data, config, number)
+        figures = _fit(assembly, parts, data, config | {"data_sizes": data.pools.sizes}, number)
     result = figures | {
         "num_trained_parameters": num_trained,
         "num_parameters": num_parameters,
         "data_counts": assembly.counts,
+        "data_sizes": data.pools.sizes,
         "seconds": time.perf_counter() - start,
     }
     del assembly, parts, model, loaded, rewards

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from drpt.data.order import rows_of_step
+from drpt.data.pair_rows import REJECTED
 from drpt.data.pools import Pools
-from drpt.data.preferences import REJECTED, prompt_text, require_pairs
+from drpt.data.preferences import prompt_text, require_pairs
 from drpt.data.spec import DataSpec
 
 

@@ -1,35 +1,12 @@
-"""Data sets of the Hugging Face hub, or local ones that `datasets` reads, with a mapping from columns to conversations."""
+"""Data sets of the Hugging Face hub, or local ones, with a mapping from columns to conversations."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from drpt.checks import did_you_mean
-from drpt.data.columns import column_paths, columns_in, fill
-from drpt.data.example import Example, RecordError, example_from_record
-from drpt.data.row_filter import RowFilter
-from drpt.data.shuffled import shuffled
+from drpt.data.example import Example
+from drpt.data.hub_table import HubTable, load_table, read_table
+from drpt.data.row_examples import RowExamples
 from drpt.data.source import is_exact_match
-
-_FIELDS = ({"messages"}, {"prompt", "response"})
-_PROMPT = {"prompt"}  # enough where no response is needed
-
-
-@dataclass(frozen=True, kw_only=True)
-class HubTable:
-    r"""One table: what `datasets.load_dataset` is asked for, and which columns make a conversation.
-
-    ``columns`` maps ``messages``, or ``prompt`` and ``response``, each to a column's name or, for texts, to a template such
-    as ``"{instruction}\n{input}"``. ``prompt.text`` is the field ``text`` of the struct column ``prompt``, everywhere.
-    """
-
-    path: str
-    columns: Mapping[str, str]
-    name: str | None = None
-    split: str = "train"
-    revision: str | None = None
-    data_files: Any = None  # Any: whatever load_dataset takes: a file, a list, a mapping
-    filter: Mapping[str, Any] | None = None  # keep rows whose columns meet these conditions, see RowFilter
 
 
 class HubSource:
@@ -38,7 +15,8 @@ class HubSource:
     Args:
         general: Keys of `HubTable`.
         target: Keys of `HubTable`.
-        evaluation: Keys of `HubTable`; None takes evaluation examples out of ``target``.
+        evaluation: Keys of `HubTable`; None, or another split of a local file, which has a single one, takes evaluation
+            examples out of ``target``.
         needs_response: Whether each example must have a response; if not, a table may map ``prompt`` alone, and a response
             may be empty.
 
@@ -57,91 +35,45 @@ class HubSource:
         needs_response: bool,
     ) -> None:
         self.has_responses = needs_response
-        self._tables = {
-            "general": _read_table("general", general, needs_response),
-            "target": _read_table("target", target, needs_response),
-            "evaluation": None if evaluation is None else _read_table("evaluation", evaluation, needs_response),
+        self._tables: dict[str, HubTable] = {
+            "general": read_table("data.source.general", general, needs_response),
+            "target": read_table("data.source.target", target, needs_response),
         }
-        self._loaded: dict[str, list[Example]] = {}
+        if evaluation is not None:
+            held_out = read_table("data.source.evaluation", evaluation, needs_response)
+            if not held_out.lacks_split(self._tables["target"]):
+                self._tables["evaluation"] = held_out
+        self._loaded: dict[str, RowExamples] = {}
+
+    @property
+    def has_own_evaluation(self) -> bool:
+        """Whether evaluation examples are of a table of their own."""
+        return "evaluation" in self._tables
 
     def general(self, seed: int) -> Iterator[Example]:
         """See `Source.general`."""
-        return shuffled(self._examples("general"), seed)
+        return self._examples("general").stream(seed)
 
     def target(self, seed: int) -> Iterator[Example]:
         """See `Source.target`."""
-        return shuffled(self._examples("target"), seed)
+        return self._examples("target").stream(seed)
 
     def evaluation(self, seed: int) -> Iterator[Example]:
         """See `Source.evaluation`."""
-        return shuffled(self._examples("target" if self._tables["evaluation"] is None else "evaluation"), seed)
+        return self._examples("evaluation").stream(seed)
 
     def is_correct(self, example: Example, response: str) -> bool:
         """See `is_exact_match`."""
         return is_exact_match(example, response)
 
-    def _examples(self, role: str) -> list[Example]:
+    def stream_digest(self, stream: str) -> str | None:
+        """See `drpt.data.file_source.FileSource.stream_digest`."""
+        return self._examples(stream).digest
+
+    def _examples(self, role: str) -> RowExamples:
+        role = role if role in self._tables else "target"
         if role not in self._loaded:
-            table = self._tables[role]
-            assert table is not None
-            self._loaded[role] = _load(role, table, self.has_responses)
-        return self._loaded[role]
-
-
-def _read_table(role: str, keys: Mapping[str, Any], needs_response: bool) -> HubTable:
-    option = f"data.source.{role}"
-    known = list(HubTable.__dataclass_fields__)
-    for key in keys:
-        if key not in known:
-            raise ValueError(f"{option}.{key} is not known.{did_you_mean(key, known)} Choices: {', '.join(known)}.")
-    missing = [key for key in ("path", "columns") if not keys.get(key)]
-    if missing:
-        raise ValueError(
-            f"{option}.{missing[0]} is needed, e.g. {option}.path=tatsu-lab/alpaca "
-            f"'{option}.columns={{prompt: instruction, response: output}}'."
-        )
-    columns = {field: template for field, template in keys["columns"].items() if template is not None}
-    if set(columns) not in _FIELDS and (needs_response or set(columns) != _PROMPT):
-        alone = " Prompts alone are admitted by data.source.needs_response=false." if set(columns) == _PROMPT else ""
-        raise ValueError(
-            f"{option}.columns maps {sorted(columns)}; it must map either messages, or both prompt and response. Set the "
-            f"others to null: {option}.columns.messages=messages {option}.columns.prompt=null {option}.columns.response=null."
-            f"{alone}"
-        )
-    RowFilter(f"{option}.filter", keys.get("filter"))  # refused now, not when the data are there
-    return HubTable(**(dict(keys) | {"columns": columns}))
-
-
-def _load(role: str, table: HubTable, needs_response: bool) -> list[Example]:
-    import datasets
-
-    option = f"data.source.{role}"
-    try:
-        rows = datasets.load_dataset(
-            table.path, table.name, split=table.split, revision=table.revision, data_files=table.data_files
-        )
-    except Exception as error:  # datasets raises many kinds; all of them mean the same to the reader
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(
-            f"{option}: datasets.load_dataset({table.path!r}, {table.name!r}, split={table.split!r}) failed: {reason}"
-        ) from error
-    wanted = RowFilter(f"{option}.filter", table.filter)
-    columns = column_paths(rows.features)
-    named = [("columns", column) for template in table.columns.values() for column in columns_in(template)]
-    for key, column in [*named, *(("filter", column) for column in wanted.columns)]:
-        if column not in columns:
-            raise ValueError(
-                f"{option}.{key}: {table.path} has no column {column!r}.{did_you_mean(column, columns)} "
-                f"Columns: {', '.join(columns)}."
+            self._loaded[role] = load_table(
+                f"data.source.{role}", self._tables[role], needs_response=self.has_responses, admits_text=role == "general"
             )
-    examples = []
-    for number, row in enumerate(rows):
-        try:
-            if wanted.admits(row):
-                record = {field: fill(template, row) for field, template in table.columns.items()}
-                examples.append(example_from_record(record, f"{table.path}:{number}", needs_response=needs_response))
-        except RecordError as error:
-            raise ValueError(f"{option}: {table.path}, split {table.split}, row {number}: {error}") from error
-    if not examples:
-        raise ValueError(f"{option}: {table.path}, split {table.split}: no row is left.")
-    return examples
+        return self._loaded[role]

@@ -1,93 +1,70 @@
-"""Local files with one conversation a line."""
+"""Local files of general and of target examples, the short form of choosing the two apart."""
 
-import json
-from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator
 
-from drpt.data.example import Example, RecordError, example_from_record
-from drpt.data.shuffled import shuffled
+from drpt.data.example import Example
+from drpt.data.formats import AUTO, RowRules, check_format
+from drpt.data.row_examples import file_examples
 from drpt.data.source import is_exact_match
-
-_SHOWN_FAULTS = 10
 
 
 class JsonlSource:
-    """General and target examples from chat-format JSON lines, ``messages`` or ``prompt`` and ``response``.
+    """General and target examples of local files in any of the known formats (`drpt.data.rows`, `drpt.data.formats`).
 
-    All files are read and checked at once, so that nothing starts on bad data.
+    Small files are read and checked at once, so that nothing starts on bad data.
 
     Args:
         general: File of general examples.
         target: File of target examples.
         evaluation: File of target examples to measure with; None takes them out of ``target``.
         needs_response: Whether each example must have a response; if not, prompts alone are read, too.
+        format: A key of `drpt.data.formats.FORMATS`; ``auto`` recognises each file's by its columns.
 
     Raises:
         ValueError: A file is missing, empty or malformed; the message lists file, line, field and fix.
     """
 
     is_endless = False
+    needs_pair = False
 
-    def __init__(self, *, general: str, target: str, evaluation: str | None, needs_response: bool) -> None:
+    def __init__(
+        self,
+        *,
+        general: str,
+        target: str,
+        evaluation: str | None,
+        needs_response: bool,
+        format: str = AUTO,  # noqa: A002  # the option's name
+    ) -> None:
+        check_format("data.source.format", format)
         self.has_responses = needs_response
-        read_record = partial(example_from_record, needs_response=needs_response)
-        self._general = read_lines("data.source.general", general, read_record)
-        self._target = read_lines("data.source.target", target, read_record)
-        self._evaluation = self._target if evaluation is None else read_lines("data.source.evaluation", evaluation, read_record)
+        self.has_own_evaluation = evaluation is not None
+        is_pair = self.needs_pair
+        own = RowRules(needs_response=needs_response, needs_pair=is_pair, format=format)
+        with_texts = RowRules(
+            needs_response=needs_response, needs_pair=is_pair, admits_text=needs_response and not is_pair, format=format
+        )
+        self._general = file_examples("data.source.general", general, with_texts)
+        self._target = file_examples("data.source.target", target, own)
+        self._evaluation = self._target if evaluation is None else file_examples("data.source.evaluation", evaluation, own)
 
     def general(self, seed: int) -> Iterator[Example]:
         """See `Source.general`."""
-        return shuffled(self._general, seed)
+        return self._general.stream(seed)
 
     def target(self, seed: int) -> Iterator[Example]:
         """See `Source.target`."""
-        return shuffled(self._target, seed)
+        return self._target.stream(seed)
 
     def evaluation(self, seed: int) -> Iterator[Example]:
         """See `Source.evaluation`."""
-        return shuffled(self._evaluation, seed)
+        return self._evaluation.stream(seed)
 
     def is_correct(self, example: Example, response: str) -> bool:
         """See `is_exact_match`."""
         return is_exact_match(example, response)
 
-
-def read_lines(option: str, name: str, read_record: Callable[[object, str], Example]) -> list[Example]:
-    """Read a file with one JSON object a line.
-
-    Args:
-        option: Full name of the option that names the file, for messages.
-        name: The file.
-        read_record: Makes an example of an object and its place; raises `RecordError` where it cannot.
-
-    Returns:
-        At least one example, in the file's order.
-
-    Raises:
-        ValueError: The file is missing, empty or malformed; the message lists all faults with line and field.
-    """
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise ValueError(f"{option}={name}: no such file. Give a file with one JSON object a line.")
-    examples, faults = [], []
-    with path.open("rb") as lines:
-        for number, raw in enumerate(lines, start=1):
-            if not raw.strip():
-                continue
-            where = f"{name}:{number}"
-            try:
-                examples.append(read_record(json.loads(raw.decode("utf-8")), where))
-            except json.JSONDecodeError as error:
-                faults.append(f"{where}: column {error.colno}: not JSON ({error.msg}): write one complete object a line.")
-            except UnicodeDecodeError as error:
-                faults.append(f"{where}: byte {error.start + 1}: not UTF-8: convert the file to UTF-8.")
-            except RecordError as error:
-                faults.append(f"{where}: {error}")
-    if faults:
-        more = f"\n  … and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
-        shown = "".join(f"\n  {fault}" for fault in faults[:_SHOWN_FAULTS])
-        raise ValueError(f"{option}={name}: {len(faults)} malformed line{'s'[: len(faults) != 1]}:{shown}{more}")
-    if not examples:
-        raise ValueError(f"{option}={name}: the file holds no example.")
-    return examples
+    def stream_digest(self, stream: str) -> str | None:
+        """See `drpt.data.file_source.FileSource.stream_digest`."""
+        files = {"general": self._general, "target": self._target, "evaluation": self._evaluation}
+        return files[stream].digest

@@ -1,13 +1,10 @@
-"""Preferences: two responses to one prompt, one chosen and one rejected, from local files with one pair a line."""
+"""Preferences: two responses to one prompt, one chosen and one rejected."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
-from drpt.data.example import Example, Message, RecordError, read_text
-from drpt.data.jsonl import read_lines
-from drpt.data.shuffled import shuffled
-from drpt.data.source import is_exact_match
-
-REJECTED = "rejected"  # key of an example's payload
+from drpt.data.example import Example, Message
+from drpt.data.jsonl import JsonlSource
+from drpt.data.pair_rows import REJECTED
 
 
 class NoPairsError(ValueError):
@@ -52,10 +49,10 @@ def require_pairs(examples: Sequence[Example]) -> None:
             )
 
 
-class PreferencePairs:
-    """General and target pairs from JSON lines ``{"prompt": str, "chosen": str, "rejected": str}``; other keys are left alone.
+class PreferencePairs(JsonlSource):
+    """General and target pairs of local files, ``{"prompt": …, "chosen": …, "rejected": …}``; see `drpt.data.pair_rows`.
 
-    All files are read and checked at once, so that nothing starts on bad data. Pools hold a prompt once.
+    Small files are read and checked at once, so that nothing starts on bad data.
 
     Args:
         general: File of general pairs.
@@ -66,36 +63,7 @@ class PreferencePairs:
         ValueError: A file is missing, empty or malformed; the message lists file, line, field and fix.
     """
 
-    is_endless = False
-    has_responses = True
+    needs_pair = True
 
     def __init__(self, *, general: str, target: str, evaluation: str | None) -> None:
-        self._general = read_lines("data.source.general", general, _pair_from_record)
-        self._target = read_lines("data.source.target", target, _pair_from_record)
-        given = None if evaluation is None else read_lines("data.source.evaluation", evaluation, _pair_from_record)
-        self._evaluation = self._target if given is None else given
-
-    def general(self, seed: int) -> Iterator[Example]:
-        """See `drpt.data.source.Source.general`."""
-        return shuffled(self._general, seed)
-
-    def target(self, seed: int) -> Iterator[Example]:
-        """See `drpt.data.source.Source.target`."""
-        return shuffled(self._target, seed)
-
-    def evaluation(self, seed: int) -> Iterator[Example]:
-        """See `drpt.data.source.Source.evaluation`."""
-        return shuffled(self._evaluation, seed)
-
-    def is_correct(self, example: Example, response: str) -> bool:
-        """See `drpt.data.source.is_exact_match`: the chosen response, word for word."""
-        return is_exact_match(example, response)
-
-
-def _pair_from_record(record: object, source: str) -> Example:
-    if not isinstance(record, Mapping):
-        raise RecordError('a JSON object was expected: write {"prompt": …, "chosen": …, "rejected": …}, one a line.')
-    prompt, chosen, rejected = (read_text(record, field) for field in ("prompt", "chosen", "rejected"))
-    if chosen == rejected:
-        raise RecordError("fields 'chosen' and 'rejected' are the same text: a pair needs two responses to choose between.")
-    return pair_example(prompt=prompt, chosen=chosen, rejected=rejected, source=source)
+        super().__init__(general=general, target=target, evaluation=evaluation, needs_response=True)

@@ -118,9 +118,10 @@ class PromptData:
         if refused and len(refused) == len(examples):
             raise ChatTemplateError(refused[0])
         if refused:
-            self.counts[f"{name}_refused"] = len(refused)
+            self.counts[f"{name}_refused"] = self.counts.get(f"{name}_refused", 0) + len(refused)
             _log.warning("%s pool: %d of %d prompts are left out. The first, %s", name, len(refused), len(examples), refused[0])
-        self.counts[f"{name}_too_long"] = len(examples) - len(encoded) - len(refused)
+        too_long = len(examples) - len(encoded) - len(refused)
+        self.counts[f"{name}_too_long"] = self.counts.get(f"{name}_too_long", 0) + too_long
         return encoded
 
 

@@ -74,7 +74,10 @@ class ReasoningSource:
 
     def general(self, seed: int) -> Iterator[Example]:
         """Families in turn, so that each has the same share of any beginning of the stream."""
-        streams = [self._stream(family, f"general-{seed}") for family in self._general]
+        return self._in_turn(f"general-{seed}")
+
+    def _in_turn(self, name: str) -> Iterator[Example]:
+        streams = [self._stream(family, name) for family in self._general]
         while True:
             for stream in streams:
                 yield next(stream)
@@ -127,11 +130,15 @@ class ReasoningSource:
         import reasoning_gym
 
         options = self._options.get(family, {})
-        option = "target_options" if family == self._target else f"general_options.{family}"
+        option = self._option_of(family)
         try:
             return reasoning_gym.create_dataset(family, seed=seed, size=_CHAPTER, **options)
         except (TypeError, AssertionError, ValueError) as error:
-            raise ValueError(f"data.source.{option}={options}: the family {family!r} does not take these ({error}).") from error
+            raise ValueError(f"{option}={options}: the family {family!r} does not take these ({error}).") from error
+
+    def _option_of(self, family: str) -> str:
+        """The full name of a family's options."""
+        return f"data.source.{'target_options' if family == self._target else f'general_options.{family}'}"
 
 
 def families() -> list[str]:

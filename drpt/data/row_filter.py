@@ -7,7 +7,7 @@ from typing import Any
 
 from drpt.checks import did_you_mean
 from drpt.data.columns import cell
-from drpt.data.example import RecordError
+from drpt.data.record import RecordError
 
 _BOUNDS = ("min", "max")
 

@@ -9,7 +9,10 @@ from drpt.data.example import Example
 class Source(Protocol):
     """Streams of examples in an order drawn by a seed: finite for files, endless for generators.
 
-    The evaluation and target streams may overlap; whoever draws from them keeps them apart.
+    The evaluation and target streams may overlap; whoever draws from them keeps them apart. A source may have more:
+    ``is_target_endless``, where that differs from ``is_endless``; ``has_own_evaluation``, whether its evaluation examples are
+    of a file of their own, and are not to be fewer so that the target has more; ``shortage``, why its general stream ended;
+    ``stream_digest(name)``, a checksum of a stream that is too large to be read for it.
     """
 
     is_endless: bool  # whether the general stream never ends

@@ -39,7 +39,7 @@ def template_text(choice: str) -> str:
     return _TEXT_TEMPLATE if choice == "text" else _PLAIN_TEMPLATE
 
 
-def set_chat_template(tokenizer: Any, choice: str, *, label: str) -> None:  # Any: transformers has no types
+def set_chat_template(tokenizer: Any, choice: str, *, label: str | None) -> None:  # Any: transformers has no types
     """Give a tokenizer the template that was chosen.
 
     Where the template is not the tokenizer's own, conversations begin as the tokenizer begins texts: some with a token of
@@ -48,7 +48,7 @@ def set_chat_template(tokenizer: Any, choice: str, *, label: str) -> None:  # An
     Args:
         tokenizer: Of transformers; changed.
         choice: A key of `CHAT_TEMPLATES`.
-        label: The model, for the log.
+        label: The model, for the log; None: nothing is said.
 
     Raises:
         ValueError: The tokenizer is one of mistral-common, which makes conversations by code of its own.
@@ -60,7 +60,7 @@ def set_chat_template(tokenizer: Any, choice: str, *, label: str) -> None:  # An
         )
     if choice == "own" and tokenizer.chat_template is not None:
         return
-    if choice == "own":
+    if choice == "own" and label is not None:
         _log.warning("%s has no chat template; the plain one (<|user|>, <|assistant|>) is used", label)
     ids = tokenizer("a").input_ids
     begins = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]

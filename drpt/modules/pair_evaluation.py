@@ -7,7 +7,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from drpt.data.encoded_pairs import EncodedPairs
-from drpt.data.preferences import REJECTED, prompt_text
+from drpt.data.pair_rows import REJECTED
+from drpt.data.preferences import prompt_text
 from drpt.evaluation.spec import EvaluationSpec
 from drpt.modules.evaluation import Evaluation
 from drpt.modules.reward_modeling import pair_figures

@@ -1,6 +1,6 @@
 """References judged against themselves before anything is asked: a reference that no answer can equal teaches nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from drpt.data.example import Example
@@ -84,9 +84,16 @@ class ReadableSource:
         """See `Source.evaluation`."""
         return self._readable("evaluation", self._source.evaluation(seed))
 
-    def _readable(self, pool: str, stream: Iterator[Example]) -> Iterator[Example]:
-        for example in stream:
+    def _readable(self, pool: str, stream: Iterator[Example]) -> Generator[Example, bool | None, None]:
+        send = getattr(stream, "send", None)  # mixtures are told which examples were taken
+        verdict: bool | None = None
+        while True:
+            try:
+                example = next(stream) if send is None else send(verdict)
+            except StopIteration:
+                return
             if any(fault is not None for term in self._terms for fault in term.faults([example])):
                 self.counts[f"{pool}_unreadable"] = self.counts.get(f"{pool}_unreadable", 0) + 1
+                verdict = False
             else:
-                yield example
+                verdict = yield example

@@ -68,6 +68,11 @@ TRAINING = {
             "model.gradient_checkpointing=true",
             "evaluation.num_generate=2",
         ),
+        *("data/general=reasoning", "data/target=reasoning data.target.source.families=[gcd]", "data.near_duplicates=null"),
+        *(
+            "data/general=mixture +data.general.source.parts.a={weight:2,families:[gcd]} "
+            "+data.general.source.parts.b={weight:1,families:[lcm,chain_sum]}",
+        ),
         *("trainer.retain_mib=0", "data.max_length=128", "finetune.target_modules=[q_proj]", "regularizer.scope=paper"),
     ),
     "reward": ("data.source.target=science data.source.general=[ai,food]", "data.max_length=32"),
@@ -211,6 +216,10 @@ def _option(draw: random.Random) -> str:
             "data.source.system",
             "data.source._target_",
             "data.source.target_options.a",
+            "data.general.source.path",
+            "data.general.source.parts.a",
+            "data.target.source.families",
+            "data.target.source.columns.prompt",
         ),
         *("reward.terms.correct.weight", "reward.terms.x._target_", "reward.judges.x.weight", "hydra.verbose", "hydra.run.dir"),
     )

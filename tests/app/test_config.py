@@ -14,13 +14,20 @@ from drpt.app.sweep import plan_sweep, read_sweep
 from drpt.data.build_source import build_source
 from drpt.run_identity import job_name
 
-GROUPS = sorted(path for path in config_folder().iterdir() if path.is_dir())
-CHOICES = sorted(f"{path.parent.name}={path.stem}" for group in GROUPS for path in group.rglob("*.yaml"))
+CHOICES = sorted(
+    f"{path.parent.relative_to(config_folder()).as_posix()}={path.stem}" for path in config_folder().glob("*/**/*.yaml")
+)
 # What a choice needs besides itself.
 NEEDS = {
     "model=hub": ["model.name=some/model"],
     "data=jsonl": ["data.source.general=a.jsonl", "data.source.target=b.jsonl"],
     "data=jsonl_prompts": ["data.source.general=a.jsonl", "data.source.target=b.jsonl"],
+    "data/general=jsonl": ["data.general.source.path=a.jsonl"],
+    "data/general=jsonl_prompts": ["data.general.source.path=a.jsonl"],
+    "data/general=preferences": ["data.general.source.path=a.jsonl"],
+    "data/target=jsonl": ["data.target.source.path=a.jsonl"],
+    "data/target=jsonl_prompts": ["data.target.source.path=a.jsonl"],
+    "data/target=preferences": ["data.target.source.path=a.jsonl"],
     "data=preferences": ["data.source.general=a.jsonl", "data.source.target=b.jsonl"],
     "reward=learned": ["reward.terms.preference.path=runs/a/b/reward_model"],
     "rollout=vllm_server": ["rollout.url=http://127.0.0.1:8000"],

@@ -233,3 +233,58 @@ def table_words(path):
     return [
         f"data.source.{role}.{key}={value}" for role in ("general", "target", "evaluation") for key, value in values.items()
     ]
+
+
+@pytest.fixture
+def dialogues(tmp_path):
+    path = tmp_path / "dialogues.jsonl"
+    rows = [{"dialogue": f"Ann: {i}", "summary": f"Ann says {i}."} for i in range(6)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("way", ["a file", "a builder"])
+def test_with_local_files_the_hub_is_not_asked(dialogues, monkeypatch, way):
+    """The preset's own evaluation table is of the hub, and must follow the target's path."""
+    monkeypatch.setattr("drpt.data.hub_table._is_reachable", lambda endpoint: pytest.fail("the hub is asked"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    keys = {"path": dialogues} if way == "a file" else {"path": "json", "data_files": dialogues}
+    words = [f"data.source.target.{key}={value}" for key, value in keys.items()]
+    words += [f"data.source.general.{key}={value}" for key, value in keys.items()]
+    words += ["data.source.general.columns={prompt: dialogue, response: summary}"]
+    source = build_source(check_config(compose_run(["data=hub", "sweep=x", *words])).data.source)
+    first = next(source.evaluation(0))
+    assert first.prompt[0].content.startswith("Summarize this dialogue:\nAnn: ")
+    assert sorted(row.response for row in source.evaluation(0)) == sorted(row.response for row in source.target(0))
+    assert len(list(source.general(0))) == 6
+
+
+def test_the_evaluation_follows_the_target_path_on_the_hub_too():
+    words = ["data=hub", "sweep=x", "data.source.target.path=some/data", "data.source.target.name=en"]
+    node = check_config(compose_run(words)).data.source
+    assert (node["evaluation"]["path"], node["evaluation"]["name"], node["evaluation"]["split"]) == ("some/data", "en", "test")
+
+
+def test_offline_it_says_so_once_and_what_to_do(monkeypatch, caplog):
+    asked = []
+    monkeypatch.setattr("drpt.data.hub_table._is_reachable", lambda endpoint: asked.append(endpoint) or False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    source = build_source(check_config(compose_run(["data=hub", "sweep=x"])).data.source)
+    with pytest.raises(
+        ValueError, match=r"data\.source\.general\.path=tatsu-lab/alpaca: the Hugging Face hub cannot be reached"
+    ) as error:
+        next(source.general(0))
+    assert "path=FILE.jsonl" in str(error.value)
+    assert "HF_HOME" in str(error.value)
+    assert len(asked) == 1
+
+
+def test_lists_and_structs_of_a_table_are_reached(tmp_path):
+    path = tmp_path / "squad.jsonl"
+    path.write_text(json.dumps({"question": "Who?", "answers": {"text": ["Austen"], "answer_start": [3]}}) + "\n")
+    table = {"path": "json", "data_files": str(path), "columns": {"prompt": "question", "response": "{answers.text[0]}"}}
+    source = HubSource(general=table, target=table, evaluation=None, needs_response=True)
+    assert next(source.target(0)).response == "Austen"
+    whole = table | {"columns": {"prompt": "question", "response": "{answers.text}"}}
+    with pytest.raises(ValueError, match=r"row 0: column 'answers\.text' holds a list, which is no text"):
+        next(HubSource(general=whole, target=table, evaluation=None, needs_response=True).general(0))

@@ -43,7 +43,10 @@ def test_both_formats_are_read(good):
         ({"prompt": "a"}, r"bad\.jsonl:2: field 'response' is missing"),
         ({"prompt": "a", "response": 4}, r"bad\.jsonl:2: field 'response' must be a string, not the number 4"),
         ({"prompt": None, "response": "b"}, r"bad\.jsonl:2: field 'prompt' must be a string, not null"),
-        ({"text": "a"}, r"bad\.jsonl:2: neither field 'messages' nor .* \(fields: 'text'\)"),
+        (
+            {"text": "a"},
+            r"bad\.jsonl:2: none of the formats .* \(fields: 'text'\)\. Plain texts are for the general pool.*messages",
+        ),
         ([1], r"bad\.jsonl:2: a JSON object was expected, not a list"),
         ({"messages": []}, r"bad\.jsonl:2: field 'messages' must be a list of at least one turn, not an empty list"),
         ({"messages": ["hello"]}, r"bad\.jsonl:2: field 'messages\[0\]' must be .*, not a string"),

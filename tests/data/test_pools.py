@@ -5,7 +5,9 @@ import pytest
 from drpt.data.example import Example, Message
 from drpt.data.pools import draw_pools
 from drpt.data.reasoning import ReasoningSource
+from drpt.data.sameness import prompt_key
 from drpt.data.spec import DataSpec
+from tests.data.lists import Lists, drawn, sentence, talk
 
 OPTIONS = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
 
@@ -98,10 +100,10 @@ class Overlapping:
 def test_versions_of_one_conversation_are_kept_apart():
     sizes = spec(num_target=4, num_eval=2, num_general=None, general_rows=1, target_rows=1)
     pools = draw_pools(Overlapping(), sizes, seed=0, stopping_share=0.5)
-    assert (len(pools.evaluation), len(pools.target), len(pools.stopping), len(pools.general)) == (2, 2, 2, 4)
-    held_out = {example.beginning for example in [*pools.evaluation, *pools.stopping]}
-    assert not held_out & {example.beginning for example in [*pools.general, *pools.target]}
-    assert pools.counts == {"target_held_out": 2, "general_held_out": 4}
+    assert (len(pools.evaluation), len(pools.target), len(pools.stopping), len(pools.general)) == (2, 2, 2, 2)
+    asked = [{example.messages[0].content for example in pool} for pool in (pools.evaluation, pools.target, pools.general)]
+    assert len(set.union(*asked, {example.messages[0].content for example in pools.stopping})) == 8
+    assert pools.counts == {"target_held_out": 2, "general_held_out": 4, "general_in_target": 2}
 
 
 @pytest.mark.parametrize(
@@ -143,3 +145,84 @@ def test_bad_sizes_are_explained(change, message):
 def test_endless_source_needs_a_size():
     with pytest.raises(ValueError, match=r"data\.num_general=null: this source never ends"):
         draw_pools(source(), spec(num_general=None), seed=0, stopping_share=0.0)
+
+
+def test_several_responses_to_a_prompt_stay_together_and_are_counted():
+    """Twenty-four rows of six prompts, four responses each."""
+    rows = [talk(sentence(prompt), f"answer {i}") for prompt in range(6) for i in range(4)]
+    own = [talk(sentence(100 + i), "a") for i in range(12)]
+    pools = drawn(Lists(rows, own))
+    assert len(pools.general) == 24
+    assert pools.counts["general_same_prompt"] == 18
+    rows = [talk(sentence(prompt), f"answer {i}") for prompt in range(24) for i in range(4)]
+    for seed in range(6):
+        pools = drawn(Lists(rows, rows), seed=seed, num_target=6, num_eval=4, stopping_share=0.5)
+        asked = [{prompt_key(row) for row in pool} for pool in (pools.general, pools.target, pools.stopping, pools.evaluation)]
+        assert sum(map(len, asked)) == len(set.union(*asked)), "a prompt is in two pools"
+        assert (len(pools.target), len(pools.stopping)) == (3, 3)
+
+
+def test_what_training_would_not_see_goes_before_drawing():
+    """Eleven of sixteen would have vanished later."""
+    target = [talk(sentence(i), "long" if i % 3 else "short") for i in range(60)]
+    source = Lists([talk(sentence(100 + i), "short") for i in range(10)], target)
+    pools = drawn(source, num_target=16, num_eval=4, unfit=lambda row: "too_long" if row.response == "long" else None)
+    assert pools.sizes == {"general": 10, "target": 16, "stopping": 0, "evaluation": 4}
+    assert {row.response for row in [*pools.target, *pools.evaluation]} == {"short"}
+    assert pools.counts["target_too_long"] > 16
+    assert any("of the" in line and "raise data.max_length to keep them" in line for line in pools.warnings)
+    with pytest.raises(ValueError, match=r"data\.num_target=21: .*are too long for their answer: raise data\.max_length=64"):
+        drawn(source, num_target=21, num_eval=4, unfit=lambda row: "too_long" if row.response == "long" else None)
+
+
+@pytest.mark.parametrize(("lost", "is_warned"), [(1, False), (3, True)])
+def test_a_tenth_lost_is_a_warning(lost, is_warned):
+    general = [talk(sentence(i), "long" if i < lost else "short") for i in range(20)]
+    source = Lists(general, [talk(sentence(100 + i), "short") for i in range(8)])
+    pools = drawn(source, unfit=lambda row: "too_long" if row.response == "long" else None)
+    assert bool(pools.warnings) == is_warned
+
+
+def test_default_sizes_fit_small_files_and_say_what_they_chose():
+    source = Lists([talk(sentence(100 + i), "a") for i in range(40)], [talk(sentence(i), "a") for i in range(40)])
+    pools = drawn(source, num_target=16, num_eval=128, general_rows=8)
+    assert pools.sizes == {"general": 40, "target": 16, "stopping": 0, "evaluation": 24}
+    assert pools.chosen == (
+        "data.num_eval=128: 24 examples to measure with are all that there are besides the 16 for training "
+        "(data.num_target=16).",
+    )
+    assert drawn(source, num_target=16, num_eval=128, seed=1).evaluation == pools.evaluation
+    pools = drawn(source, num_general=500)
+    assert pools.chosen == ("data.num_general=500: 40 general examples are all that there are.",)
+    with pytest.raises(ValueError, match=r"data\.num_target=40: besides the \d+ held-out ones"):
+        drawn(source, num_target=40, num_eval=128)
+
+
+def test_a_file_of_its_own_to_measure_with_is_not_made_smaller():
+    rows = [talk(sentence(i), "a") for i in range(12)]
+    source = Lists([talk(sentence(100), "a")], rows, rows[:5])
+    source.has_own_evaluation = True
+    with pytest.raises(ValueError, match=r"data\.num_target=8: besides the 5 held-out ones .* has only 7"):
+        drawn(source, num_target=8, num_eval=13)
+    assert drawn(source, num_target=7, num_eval=13).sizes["evaluation"] == 5
+
+
+def test_all_of_a_large_source_is_a_number(monkeypatch):
+    monkeypatch.setattr("drpt.data.pools.MOST_GENERAL", 12)
+    source = Lists([talk(sentence(100 + i), "a") for i in range(40)], [talk(sentence(i), "a") for i in range(40)])
+    pools = drawn(source)
+    assert len(pools.general) == 12
+    assert any(line.startswith("data.num_general=null: the first 12 general examples") for line in pools.chosen)
+
+
+def test_held_out_sums_are_not_in_the_general_pool():
+    """Sums are asked in other words by another family."""
+    options = {"basic_arithmetic": {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}}
+    sums = source(general=["basic_arithmetic", "gcd"], general_options=options)
+    pools = draw_pools(sums, spec(num_general=150), seed=0, stopping_share=0.0)
+    expressions = [
+        {row.payload["metadata"].get("expression") for row in pool} - {None}
+        for pool in (pools.general, [*pools.evaluation, *pools.target])
+    ]
+    assert not expressions[0] & expressions[1]
+    assert pools.counts["general_held_out"] > 0

@@ -1,0 +1,58 @@
+"""Which examples a run would not see: asked while its pools are drawn, before its model is loaded."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from drpt.app.schema import RunSpec
+from drpt.data.example import Example
+from drpt.data.pools import Unfit
+
+if TYPE_CHECKING:
+    from drpt.data.fitting import Fitting  # which loads torch
+
+
+def unfit_for(spec: RunSpec) -> Unfit | None:
+    """Which examples training would not see.
+
+    Args:
+        spec: A checked configuration.
+
+    Returns:
+        See `drpt.data.fitting`; the tokenizer is loaded when the first example is asked about. None where all are seen.
+    """
+    if spec.task.name == "reward":  # whose encoder reads the beginnings of long texts
+        return None
+
+    return _LazyFitting(spec)
+
+
+class _LazyFitting:
+    """Loads the tokenizer when the first example is asked about; without one, everything fits: the model's loading says why."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
+
+    @cached_property
+    def _fitting(self) -> "Fitting | None":
+        from drpt.data.fitting import Fitting
+        from drpt.models.tokenizer import load_tokenizer
+
+        spec = self._spec
+        tokenizer = load_tokenizer(spec.model)
+        if tokenizer is None:
+            return None
+        room = longest_response(spec) if spec.task.draws_responses else None
+        return Fitting(tokenizer, max_length=spec.data.max_length, max_new_tokens=room, options=spec.model.chat_template_kwargs)
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        return {} if self._fitting is None else self._fitting.words
+
+    def __call__(self, example: Example) -> str | None:
+        return None if self._fitting is None else self._fitting(example)
+
+
+def longest_response(spec: RunSpec) -> int:
+    """Tokens of the longest response that is drawn, in training or measuring; 0 where none is."""
+    return 0 if spec.rollout is None else max(spec.rollout.max_tokens, spec.evaluation.max_new_tokens)

@@ -1,0 +1,218 @@
+"""One table of the Hugging Face hub, or one that is found here: what is asked for, and its rows."""
+
+import logging
+import socket
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from drpt.checks import did_you_mean
+from drpt.data.columns import checked_columns, column_paths, columns_in, without_places
+from drpt.data.formats import AUTO, RowRules, check_format
+from drpt.data.row_examples import Reading, RowExamples
+from drpt.data.row_filter import RowFilter
+from drpt.data.rows import KINDS, Rows, open_rows
+
+_FIELDS = ({"messages"}, {"conversations"}, {"prompt", "response"}, {"prompt", "completion"}, {"text"})
+_PAIRS = ({"prompt", "chosen", "rejected"}, {"chosen", "rejected"})
+_BESIDE = {"tools", "system"}
+_PROMPT = {"prompt"}  # enough where no response is needed
+_LARGE_ROWS = 200_000  # from this size on, rows are looked at when they are drawn
+_TIMEOUT_SECONDS = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubTable:
+    r"""One table: what `datasets.load_dataset` is asked for, and which columns make a conversation.
+
+    ``path`` is a name of the hub, a builder of `datasets` (``json`` with ``data_files``), a folder, or a local file that
+    `drpt.data.rows` reads. ``columns`` maps ``messages``, or ``prompt`` and ``response``, each to a column's name or, for
+    texts, to a template such as ``"{instruction}\n{input}"``; without it the format is recognised by its columns.
+    ``prompt.text`` is the field ``text`` of the struct column ``prompt``, ``answers.text[0]`` an item of a list.
+    """
+
+    path: str
+    columns: Mapping[str, str] | None = None
+    name: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    data_files: Any = None  # Any: whatever load_dataset takes: a file, a list, a mapping
+    filter: Mapping[str, Any] | None = None  # keep rows whose columns meet these conditions, see RowFilter
+    format: str = AUTO  # a key of drpt.data.formats.FORMATS, where columns is not given
+
+    @property
+    def is_local_file(self) -> bool:
+        """Whether ``path`` is a file that our own reader reads."""
+        return self.path.lower().endswith(KINDS) and not self.path.startswith(("http://", "https://", "hf://"))
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether its rows are preferences."""
+        return "chosen" in (self.columns or {}) or self.format == "pair"
+
+    def lacks_split(self, other: "HubTable") -> bool:
+        """Whether this is another split of one local file, which has a single one.
+
+        Args:
+            other: The table that is read.
+
+        Returns:
+            False where there may be such a split.
+        """
+        same = (self.path, self.data_files) == (other.path, other.data_files)
+        return same and self.split != other.split and (self.is_local_file or isinstance(self.data_files, str | list))
+
+
+def read_table(option: str, keys: Mapping[str, Any], needs_response: bool) -> HubTable:
+    """Check what is said of a table, before anything is loaded.
+
+    Args:
+        option: Full name of the option, for messages.
+        keys: Those of `HubTable`.
+        needs_response: Whether each example must have a response.
+
+    Returns:
+        The table.
+
+    Raises:
+        ValueError: A key is unknown or missing, the mapping names other fields than a conversation has, or a filter is none.
+    """
+    known = list(HubTable.__dataclass_fields__)
+    for key in keys:
+        if key not in known:
+            raise ValueError(f"{option}.{key} is not known.{did_you_mean(key, known)} Choices: {', '.join(known)}.")
+    if not keys.get("path"):
+        raise ValueError(
+            f"{option}.path is needed, e.g. {option}.path=tatsu-lab/alpaca "
+            f"'{option}.columns={{prompt: instruction, response: output}}'."
+        )
+    given = {field: template for field, template in (keys.get("columns") or {}).items() if template is not None}
+    columns = checked_columns(f"{option}.columns", given) if given else None
+    if columns is not None:
+        fields = set(columns) - _BESIDE
+        if fields not in (*_FIELDS, *_PAIRS) and (needs_response or fields != _PROMPT):
+            alone = " Prompts alone are admitted by data.source.needs_response=false." if fields == _PROMPT else ""
+            raise ValueError(
+                f"{option}.columns maps {sorted(columns)}; it must map either messages, or both prompt and response. Set the "
+                f"others to null: {option}.columns.messages=messages {option}.columns.prompt=null "
+                f"{option}.columns.response=null.{alone}"
+            )
+    check_format(f"{option}.format", keys.get("format", AUTO))
+    RowFilter(f"{option}.filter", keys.get("filter"))  # refused now, not when the data are there
+    return HubTable(**(dict(keys) | {"columns": columns}))
+
+
+def load_table(option: str, table: HubTable, *, needs_response: bool, admits_text: bool) -> RowExamples:
+    """Load a table and make examples of its rows.
+
+    Args:
+        option: Full name of the option, for messages.
+        table: See `read_table`.
+        needs_response: Whether each example must have a response.
+        admits_text: Whether plain texts are examples.
+
+    Returns:
+        The examples.
+
+    Raises:
+        ValueError: It cannot be loaded, a column is missing, a row is malformed, or none is left.
+    """
+    rows = open_rows(f"{option}.path", table.path) if table.is_local_file else _LoadedTable(option, table)
+    wanted = RowFilter(f"{option}.filter", table.filter)
+    if isinstance(rows, _LoadedTable):
+        rows.check_columns(option, table, wanted)
+    rules = RowRules(
+        needs_response=needs_response,
+        needs_pair=table.is_pair,
+        admits_text=admits_text and needs_response and not table.is_pair,
+        format=table.format,
+    )
+    return RowExamples(option, rows, Reading(rules=rules, columns=table.columns, conditions=wanted))
+
+
+class _LoadedTable(Rows):
+    """A table that `datasets` loaded."""
+
+    def __init__(self, option: str, table: HubTable) -> None:
+        import datasets
+
+        arguments = f"({table.path!r}, {table.name!r}, split={table.split!r})"
+        self._table = table
+        with _quick_if_offline(table) as is_offline:
+            try:
+                self._rows = datasets.load_dataset(
+                    table.path, table.name, split=table.split, revision=table.revision, data_files=table.data_files
+                )
+            except Exception as error:  # datasets raises many kinds; all of them mean the same to the reader
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                if is_offline:
+                    raise ValueError(
+                        f"{option}.path={table.path}: the Hugging Face hub cannot be reached from here, and the data set "
+                        f"is not in the cache ({reason}). Take a file of your own, {option}.path=FILE.jsonl, or load it once "
+                        "on a machine with a network and bring its cache here (HF_HOME)."
+                    ) from error
+                raise ValueError(f"{option}: datasets.load_dataset{arguments} failed: {reason}") from error
+        self.is_large = len(self._rows) > _LARGE_ROWS
+        self.digest = str(self._rows._fingerprint) if self.is_large else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def place(self, number: int) -> str:
+        return f"{self._table.path}, split {self._table.split}, row {number}"
+
+    def record(self, number: int) -> object:
+        return self._rows[number]
+
+    def check_columns(self, option: str, table: HubTable, wanted: RowFilter) -> None:
+        """Refuse columns that are not there, before any row is read."""
+        columns = column_paths(self._rows.features)
+        named = [("columns", column) for template in (table.columns or {}).values() for column in columns_in(template)]
+        for key, path in [*named, *(("filter", column) for column in wanted.columns)]:
+            column = without_places(path)
+            # Below a list, what is there is only known of its items.
+            if column not in columns and path not in columns:
+                raise ValueError(
+                    f"{option}.{key}: {table.path} has no column {path!r}.{did_you_mean(path, columns)} "
+                    f"Columns: {', '.join(columns)}."
+                )
+
+
+@contextmanager
+def _quick_if_offline(table: HubTable) -> Iterator[bool]:
+    """Without a network, let `datasets` look into its cache at once, not ask the hub again and again for half a minute."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    is_here = table.data_files is not None or Path(table.path).expanduser().exists()
+    if is_here or huggingface_hub.constants.HF_HUB_OFFLINE or _is_reachable(huggingface_hub.constants.ENDPOINT):
+        yield not is_here and bool(huggingface_hub.constants.HF_HUB_OFFLINE)
+        return
+    places: tuple[Any, ...] = (huggingface_hub.constants, datasets.config)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = True
+        yield True
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value
+
+
+@cache
+def _is_reachable(endpoint: str) -> bool:
+    """Whether a connection to the hub can be made; taken for granted behind a proxy."""
+    if urllib.request.getproxies():
+        return True
+    parts = urlsplit(endpoint)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=_TIMEOUT_SECONDS):
+            return True
+    except OSError as error:
+        logging.getLogger(__name__).warning("%s cannot be reached (%s): only what is in the cache is there", endpoint, error)
+        return False

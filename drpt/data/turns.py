@@ -1,0 +1,196 @@
+"""Turns of a conversation as files have them: OpenAI's (``messages``) and ShareGPT's (``conversations``)."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from drpt.data.example import ROLES, Message, ToolCall
+from drpt.data.record import RecordError, checked_text, kind_words, read_text
+
+# ShareGPT's names of speakers.
+_SPEAKERS = {
+    **{role: role for role in ROLES},
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "function_call": "call",
+    "tool_call": "call",
+    "function": "tool",
+    "function_response": "tool",
+    "tool_response": "tool",
+    "observation": "tool",
+}
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+
+
+def read_turns(value: object, name: str) -> list[Message]:
+    """A list of turns, each ``{"role": …, "content": …}``.
+
+    Args:
+        value: Of a row. A content may be a list of text parts, whose texts are joined; it may be null beside tool calls.
+        name: The field, for messages.
+
+    Returns:
+        At least one turn.
+
+    Raises:
+        RecordError: It is none, or a turn is malformed.
+    """
+    if not isinstance(value, list | tuple) or not len(value):
+        raise RecordError(f"field '{name}' must be a list of at least one turn, not {kind_words(value)}.")
+    return [_read_turn(turn, f"{name}[{i}]") for i, turn in enumerate(value)]
+
+
+def read_sharegpt(value: object, name: str) -> list[Message]:
+    """A list of turns, each ``{"from": "human", "value": …}``, or as of `read_turns`.
+
+    Args:
+        value: Of a row.
+        name: The field, for messages.
+
+    Returns:
+        At least one turn.
+
+    Raises:
+        RecordError: It is none, or a turn is malformed.
+    """
+    if not isinstance(value, list | tuple) or not len(value):
+        raise RecordError(f"field '{name}' must be a list of at least one turn, not {kind_words(value)}.")
+    turns = []
+    for i, turn in enumerate(value):
+        where = f"{name}[{i}]"
+        if not isinstance(turn, Mapping) or "from" not in turn:
+            turns.append(_read_turn(turn, where))
+            continue
+        speaker = turn["from"]
+        role = _SPEAKERS.get(speaker.lower()) if isinstance(speaker, str) else None
+        if role is None:
+            raise RecordError(f"field '{where}.from' is {_shown(speaker)}; it must be one of {', '.join(_SPEAKERS)}.")
+        content = _read_content(turn, "value", f"{where}.value", may_be_null=False)
+        if role == "call":
+            calls = _read_calls(_parsed(content, f"{where}.value"), f"{where}.value")
+            turns.append(Message(role="assistant", content="", tool_calls=calls))
+        else:
+            turns.append(Message(role=role, content=content, is_learned=_is_learned(turn, role, where)))
+    return turns
+
+
+def read_tools(value: object, name: str) -> tuple[Mapping[str, Any], ...]:  # Any: JSON values
+    """Schemas of the functions that an assistant may call.
+
+    Args:
+        value: A list of objects, the same as a JSON text, or null.
+        name: The field, for messages.
+
+    Returns:
+        None where there are none.
+
+    Raises:
+        RecordError: It is something else.
+    """
+    if isinstance(value, str):
+        value = _parsed(value, name) if value.strip() else None
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple) or not all(isinstance(tool, Mapping) for tool in value):
+        raise RecordError(f"field '{name}' must be a list of objects, each the JSON schema of a function.")
+    return tuple(value)
+
+
+def _read_turn(turn: object, where: str) -> Message:
+    if not isinstance(turn, Mapping):
+        raise RecordError(f'field \'{where}\' must be {{"role": …, "content": …}}, not {kind_words(turn)}.')
+    role = turn.get("role")
+    role = "tool" if role == "function" else role
+    if role not in ROLES:
+        raise RecordError(f"field '{where}.role' is {_shown(role)}; it must be one of {', '.join(ROLES)}.")
+    given = turn.get("tool_calls")
+    if given is None and turn.get("function_call") is not None:  # as before tools had ids
+        given = [turn["function_call"]]
+    calls = _read_calls(given, f"{where}.tool_calls") if given is not None else ()
+    if calls and role != "assistant":
+        raise RecordError(f"field '{where}.tool_calls': the assistant calls tools, and this turn is the {role}'s.")
+    thoughts = [key for key in _THOUGHTS if turn.get(key) is not None]
+    if len(thoughts) > 1:
+        raise RecordError(f"fields '{where}.{thoughts[0]}' and '{where}.{thoughts[1]}' are both there: keep one.")
+    if thoughts and role != "assistant":
+        raise RecordError(f"field '{where}.{thoughts[0]}': the assistant has thoughts, and this turn is the {role}'s.")
+    return Message(
+        role=role,
+        content=_read_content(turn, "content", f"{where}.content", may_be_null=bool(calls)),
+        reasoning_content=checked_text(turn[thoughts[0]], f"{where}.{thoughts[0]}") if thoughts else None,
+        tool_calls=calls,
+        tool_call_id=_optional_text(turn, "tool_call_id", where),
+        name=_optional_text(turn, "name", where),
+        is_learned=_is_learned(turn, role, where),
+    )
+
+
+def _read_content(turn: Mapping[str, object], key: str, name: str, *, may_be_null: bool) -> str:
+    value = turn.get(key)
+    if value is None and may_be_null:
+        return ""
+    if not isinstance(value, list | tuple):
+        return read_text(turn, key, name)
+    texts = []
+    for i, part in enumerate(value):
+        if isinstance(part, str):
+            texts.append(checked_text(part, f"{name}[{i}]"))
+        elif isinstance(part, Mapping) and part.get("type", "text") == "text":
+            texts.append(read_text(part, "text", f"{name}[{i}].text"))
+        else:
+            kind = part.get("type") if isinstance(part, Mapping) else kind_words(part)
+            raise RecordError(f"field '{name}[{i}]' is {_shown(kind)}: only parts that are texts can be trained on.")
+    return "".join(texts)
+
+
+def _read_calls(value: object, name: str) -> tuple[ToolCall, ...]:
+    calls = [value] if isinstance(value, Mapping) else value
+    if not isinstance(calls, list | tuple):
+        raise RecordError(f"field '{name}' must be a list of calls, not {kind_words(value)}.")
+    return tuple(_read_call(call, f"{name}[{i}]") for i, call in enumerate(calls))
+
+
+def _read_call(call: object, name: str) -> ToolCall:
+    inner = call.get("function", call) if isinstance(call, Mapping) else None
+    if not isinstance(call, Mapping) or not isinstance(inner, Mapping):
+        raise RecordError(f'field \'{name}\' must be {{"function": {{"name": …, "arguments": …}}}}, not {kind_words(call)}.')
+    arguments = inner.get("arguments")
+    if arguments is None:
+        arguments = {}
+    written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return ToolCall(
+        name=read_text(inner, "name", f"{name}.name"),
+        arguments=checked_text(written, f"{name}.arguments"),
+        id=_optional_text(call, "id", name),
+    )
+
+
+def _is_learned(turn: Mapping[str, object], role: str, where: str) -> bool:
+    weight = turn.get("weight")
+    if weight is None:
+        return True
+    if role != "assistant" or isinstance(weight, bool) or weight not in {0, 1}:
+        raise RecordError(
+            f"field '{where}.weight' is {_shown(weight)} in the {role}'s turn; it must be 1 (learned) or 0 (not learned), in "
+            "an assistant's turn."
+        )
+    return bool(weight)
+
+
+def _optional_text(record: Mapping[str, object], key: str, where: str) -> str | None:
+    return None if record.get(key) is None else read_text(record, key, f"{where}.{key}")
+
+
+def _parsed(text: str, name: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"field '{name}' must hold JSON ({str(error)[:60]}).") from error
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -1,0 +1,1 @@
+"""A file of a million conversations: what reading and drawing from it take."""

@@ -1,0 +1,1 @@
+"""Does the reward rise under GRPO, and what does a regularizer change?"""
