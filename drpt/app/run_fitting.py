@@ -36,12 +36,14 @@ class _LazyFitting:
     @cached_property
     def _fitting(self) -> "Fitting | None":
         from drpt.data.fitting import Fitting
+        from drpt.models.chat_template import check_options
         from drpt.models.tokenizer import load_tokenizer
 
         spec = self._spec
         tokenizer = load_tokenizer(spec.model)
         if tokenizer is None:
             return None
+        check_options(tokenizer, spec.model.chat_template_kwargs)
         room = longest_response(spec) if spec.task.draws_responses else None
         return Fitting(tokenizer, max_length=spec.data.max_length, max_new_tokens=room, options=spec.model.chat_template_kwargs)
 
