@@ -4,7 +4,8 @@ r"""Whether an answer's value is its reference's.
   writes (1/3, √2, π) where it is that number rounded to its digits: 0.333333 is 1/3, 0.3333 is not.
 - A percent sign divides by 100: 50 % is 0.5. It may also be missing or superfluous where the number beside it is at least 1:
   50 % is 50, and 0.5 % is not 0.5.
-- A unit may be missing on one side; two that differ are wrong.
+- A unit may be missing on one side; two that differ are wrong. A unit's symbol also equals the same letters as variables.
+- Of a constant with its rounded value (``1/6 ≈ 0.1667``) either equals.
 - A bare list and a set are equal in any order; brackets may be missing on one side, and then the order counts; brackets of
   two kinds differ (``(1,2)`` and ``[1,2]``).
 - A side of an equation equals its value: ``x = 5`` and 5; two names that differ are wrong.
@@ -14,7 +15,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from drpt.rewards.mathematics.formulas import are_equal, formula_of, is_zero, rounded
-from drpt.rewards.mathematics.values import Equation, Formula, InBase, Number, Several, Value, Words
+from drpt.rewards.mathematics.units import as_product
+from drpt.rewards.mathematics.values import Equation, Formula, InBase, Number, Rounded, Several, Value, Words
+from drpt.rewards.mathematics.vocabulary import is_name
 
 _LEAST_DIGITS = 6
 
@@ -23,14 +26,20 @@ def equal(first: Value, second: Value) -> bool:
     """Compare two values; the order of the two does not matter.
 
     Args:
-        first: Of `drpt.rewards.mathematics.values.read`.
+        first: Of `drpt.rewards.mathematics.reading.read`.
         second: Likewise.
 
     Returns:
         True where they are equal by the rules above, False where they are not or nothing proves it.
     """
+    if isinstance(first, Rounded) and isinstance(second, Rounded):
+        return equal(first.exact, second.exact)
     if isinstance(first, Equation) or isinstance(second, Equation):
         return _equations(first, second)
+    if isinstance(first, Rounded):
+        return equal(first.exact, second) or equal(first.near, second)
+    if isinstance(second, Rounded):
+        return equal(second, first)
     if isinstance(first, Several) or isinstance(second, Several):
         return _collections(first, second)
     if isinstance(first, Number) and isinstance(second, Number):
@@ -38,7 +47,7 @@ def equal(first: Value, second: Value) -> bool:
     if isinstance(first, InBase) or isinstance(second, InBase):
         return _in_bases(first, second)
     if isinstance(first, Words) or isinstance(second, Words):
-        return _bare(first) == _bare(second)
+        return _words(first, second)
     return _formulas(first, second)
 
 
@@ -139,14 +148,24 @@ def _bare(value: Value) -> str:
     return "".join(sign for sign in value.source.casefold() if sign not in " (){}\\.$")
 
 
+def _words(first: Value, second: Value) -> bool:
+    if _bare(first) == _bare(second):
+        return True
+    words, other = (first, second) if isinstance(first, Words) else (second, first)
+    # A short word beside a formula can be a product: kab and abk. A name is none: SAS, SSA.
+    is_short = isinstance(words, Words) and len(words.source) <= 3 and not is_name(words.source)
+    return is_short and isinstance(other, Formula) and _same_formulas(words.source, other.source)
+
+
 def _formulas(first: Value, second: Value) -> bool:
     units = [one.unit for one in (first, second) if isinstance(one, Number | Formula) and one.unit]
     if len(units) == 2 and units[0] != units[1]:
         return False
     for written, other in ((first, second), (second, first)):
         if isinstance(written, Number) and isinstance(other, Formula):
-            if len(written.unit) == 1 and _same_formulas(f"{written.source.split()[0]}{written.unit}", other.source):
-                return True  # 5 m within a formula is a product
+            product = as_product(written.unit)
+            if product and not other.unit and _same_formulas(f"({written.value})*{product}", other.source):
+                return True
             formula = formula_of(other.source)
             if formula is None or getattr(formula, "free_symbols", None):
                 return False
