@@ -36,6 +36,7 @@ _NUMBER = re.compile(
     rf"(?:\s+(?:squared|cubed)(?![a-zA-Z]))?(?:\s*(?:{_FACTOR}))*"
 )
 _THOUGHT = re.compile(r".*</think(?:ing)?>", re.DOTALL)
+_COMMAND = re.compile(r"\\(?:text|mathrm|mbox)[a-z]*\s*\{[^{}]*\}|\\[a-zA-Z]+|(?<=\d)'")
 _MAX_WHOLE = 400  # characters of a text that may be an expression as a whole
 _MAX_SENTENCE = 400
 _MAX_TEXT = 20_000  # characters at the end of a text, where an answer is looked for
@@ -63,6 +64,8 @@ def find_answer(text: str, *, requires_box: bool) -> tuple[Value, str] | None:
     whole = text.strip()
     if len(whole) <= _MAX_WHOLE and "\n" not in whole and (found := _value(whole, is_marked=_is_formula(whole))):
         return found
+    if len(whole) <= _MAX_WHOLE and _is_broken_expression(whole):
+        return None
     text = _without_exclamations(text)
     return _after_anchor(text) or _last(text)
 
@@ -140,6 +143,13 @@ def _is_formula(text: str) -> bool:
     """Whether a text is one formula between its signs: letters in it are no prose."""
     spans = formula_spans(text)
     return len(spans) == 1 and not (text[: spans[0][0]] + text[spans[0][1] :]).strip(" .")
+
+
+def _is_broken_expression(text: str) -> bool:
+    r"""Whether a text that cannot be read has no words: the last number of ``\langle 1, 2 \rangle`` is not its value."""
+    if "\n" in text or "=" in text or not _COMMAND.search(text):
+        return False
+    return not formula_spans(text) and re.search(r"[a-zA-Z]{2}", _COMMAND.sub(" ", text)) is None
 
 
 def _expressions(text: str) -> list[tuple[str, bool]]:

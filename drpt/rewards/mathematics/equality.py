@@ -8,15 +8,18 @@ r"""Whether an answer's value is its reference's.
 - Of a constant with its rounded value (``1/6 ≈ 0.1667``) either equals.
 - A bare list and a set are equal in any order; brackets may be missing on one side, and then the order counts; brackets of
   two kinds differ (``(1,2)`` and ``[1,2]``).
+- Of a choice with what it stands for, ``(C) 5``, the letter counts beside a letter, else the rest.
+- A list with several names (``x = 3, y = 4``) equals one without names in the same order alone.
 - A side of an equation equals its value: ``x = 5`` and 5; two names that differ are wrong.
 """
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
 from drpt.rewards.mathematics.formulas import are_equal, formula_of, is_zero, rounded
 from drpt.rewards.mathematics.units import as_product
-from drpt.rewards.mathematics.values import Equation, Formula, InBase, Number, Rounded, Several, Value, Words
+from drpt.rewards.mathematics.values import Choice, Equation, Formula, InBase, Number, Rounded, Several, Value, Words
 from drpt.rewards.mathematics.vocabulary import is_name
 
 _LEAST_DIGITS = 6
@@ -32,6 +35,8 @@ def equal(first: Value, second: Value) -> bool:
     Returns:
         True where they are equal by the rules above, False where they are not or nothing proves it.
     """
+    if isinstance(first, Choice) or isinstance(second, Choice):
+        return _choices(first, second)
     if isinstance(first, Rounded) and isinstance(second, Rounded):
         return equal(first.exact, second.exact)
     if isinstance(first, Equation) or isinstance(second, Equation):
@@ -49,6 +54,16 @@ def equal(first: Value, second: Value) -> bool:
     if isinstance(first, Words) or isinstance(second, Words):
         return _words(first, second)
     return _formulas(first, second)
+
+
+def _choices(first: Value, second: Value) -> bool:
+    if isinstance(first, Choice) and isinstance(second, Choice):
+        return first.letter == second.letter and equal(first.value, second.value)
+    ours, other = (first, second) if isinstance(first, Choice) else (second, first)
+    assert isinstance(ours, Choice)
+    if isinstance(other, Words | Formula) and re.fullmatch(r"[a-e]", _bare(other)):
+        return _bare(other) == ours.letter
+    return equal(ours.value, other)
 
 
 def _equations(first: Value, second: Value) -> bool:
@@ -71,14 +86,22 @@ def _collections(first: Value, second: Value) -> bool:
             return equal(several.items[0], other)
         return isinstance(other, Formula) and _same_formulas(several.source, other.source)
     kinds = {first.kind, second.kind}
+    if kinds == {""} and _num_names(first) != _num_names(second) and max(_num_names(first), _num_names(second)) > 1:
+        return _are_equal_in_order(first.items, second.items)
     if kinds <= {"{}", ""}:
         ours, theirs = (_distinct(one.items) if "{}" in kinds else one.items for one in (first, second))
         return len(ours) == len(theirs) and _can_be_paired(ours, theirs)
     if len(kinds) == 2 and kinds not in ({"", "()"}, {"", "[]"}):
         return False
-    if len(first.items) != len(second.items):
-        return False
-    return all(equal(one, other) for one, other in zip(first.items, second.items, strict=True))
+    return _are_equal_in_order(first.items, second.items)
+
+
+def _are_equal_in_order(ours: Sequence[Value], theirs: Sequence[Value]) -> bool:
+    return len(ours) == len(theirs) and all(equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def _num_names(several: Several) -> int:
+    return len({item.name for item in several.items if isinstance(item, Equation)})
 
 
 def _distinct(items: Sequence[Value]) -> list[Value]:

@@ -27,7 +27,9 @@ def formula_of(text: str) -> Any | None:  # Any: sympy's
     from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
     from math_verify.parser import get_last_eq
 
-    rules = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="last", equations=False)
+    rules = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="last", equations=False
+    )
     latex = normalize_latex(text, config=rules)
     for one in (latex, get_last_eq(latex)):  # of a chain of equations that it cannot read, the last side
         try:

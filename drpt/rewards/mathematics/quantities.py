@@ -49,8 +49,10 @@ _SIZED = re.compile(
 _ONE_PART = re.compile(rf"1\s*-?\s*(?:\\text\s*\{{\s*)?({'|'.join(_PARTS)})\s*\}}?", re.IGNORECASE)
 _POWER = r"((?:\s*\^\s*(?:\{\s*\d\s*\}|\d))?)"
 _IN_TEXT = re.compile(rf"(.*[\d)}}\w])\s*\\text\s*\{{([^{{}}]*)\}}\s*{_POWER}")
+_FRACTION_IN_TEXT = re.compile(r"\s*\}\s*/\s*\\text\s*\{\s*")  # \text{km} / \text{h}
 _IN_WORDS = re.compile(rf"(.*[\d)}}])( ?)([a-zA-Z][a-zA-Z ./'^\d\-]*?)\s*{_POWER}")
 _SCALE_OF_DEGREES = re.compile(r"(.*)\^\\circ\s*(?:\\text\s*\{\s*)?([CF])(?:\s*\})?")
+_RESIDUE = re.compile(r"(.*?)\s*(?:\\pmod|\(\s*\\?mod)(?![a-zA-Z])\s*\{?\s*(\d+)\s*\}?\s*\)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ def split(text: str, *, is_marked: bool) -> Quantity:
     Returns:
         The parts; the whole text as its body where neither a size nor a unit is recognized.
     """
-    body, currency = text, ""
+    body, currency = _FRACTION_IN_TEXT.sub("/", text), ""
     if CURRENCY in body:
         before, _, after = body.partition(CURRENCY)
         if before.strip() in {"", "-", "+"} or not after.strip():
@@ -85,6 +87,9 @@ def split(text: str, *, is_marked: bool) -> Quantity:
         return Quantity(body=degrees[1].strip(), unit=f"°{degrees[2]}")
     if body.endswith("^\\circ"):
         return Quantity(body=body.removesuffix("^\\circ").strip(), unit="degree")
+    residue = _RESIDUE.fullmatch(body)
+    if residue:
+        return Quantity(body=residue[1].strip(), unit=f"mod {residue[2]}")
     sized = _sized(body, is_marked)
     if sized is not None:
         return Quantity(body=sized.body, size=sized.size, unit=currency or sized.unit)

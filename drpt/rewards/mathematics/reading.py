@@ -21,7 +21,8 @@ from drpt.rewards.mathematics.formulas import formula_of, rounded
 from drpt.rewards.mathematics.numbers import NotANumberError, TooLargeError, number_of
 from drpt.rewards.mathematics.quantities import split
 from drpt.rewards.mathematics.signs import normal
-from drpt.rewards.mathematics.values import Equation, Formula, InBase, Number, Rounded, Several, Value, Words
+from drpt.rewards.mathematics.units import known_unit
+from drpt.rewards.mathematics.values import Choice, Equation, Formula, InBase, Number, Rounded, Several, Value, Words
 from drpt.rewards.mathematics.vocabulary import has_words, is_name, is_word
 
 _MAX_CHARACTERS = 5_000
@@ -46,6 +47,9 @@ _NAME = (
 )
 _EQUATION = re.compile(rf"({_NAME})\s*=\s*(?:[^=<>]+=\s*)*([^=<>]+)")
 _REVERSED = re.compile(rf"([^=<>]+?)\s*=\s*({_NAME})")
+# The letter of a choice and what stands behind it: (C) 5, \text{(C) } 5.
+_CHOICE = re.compile(r"(?:\\text\s*\{\s*)?\(\s*([A-Ea-e])\s*\)(?:\s*\}\s*(\S.*)|\s+(?=[-+\d\\¤.(])(\S.*?)\}?)")
+_MIXED = re.compile(r"(\d[\d./]*\s*(?:\\text\s*\{\s*([a-zA-Z]+)\s*\}|([a-zA-Z]{2,})))\s+(?=\d)")
 _MEMBER = re.compile(rf"(?:{_NAME})\s*\\in(?![a-zA-Z])\s*(.+)")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _LETTER_IN_TEXT = re.compile(r"\\text\s*\{\s*([a-zA-Z])\s*\}")
@@ -54,7 +58,7 @@ _COMMANDS = re.compile(r"\\(?:begin|end)\s*\{[a-z*]+\}(?:\s*\{[lcr|\s]*\})?|\\[a
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 _PROSE = re.compile(r"[a-zA-Z]{2,}\s+-?[\w\d]|\w\s+[a-zA-Z]{2,}")  # a word beside others
 _INDEX = re.compile(r"_\s*(?:\{[^{}]*(?:\{[^{}]*\}[^{}]*)?\}|\w)")
-_WORD_IN_TEXT = re.compile(r"\\text\s*\{[^{}]*[a-zA-Z]{2}")
+_WORD_IN_TEXT = re.compile(r"\\text\s*\{[^{}]*[a-zA-Z][^{}]*[a-zA-Z]")
 _FUNCTIONS = re.compile(r"(?:sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|sqrt|max|min|gcd|lcm|pi|mod|det)(?![a-z])")
 _SIGNIFICANT = re.compile(r"[^\d]")
 
@@ -86,6 +90,12 @@ def _read(text: str, is_marked: bool) -> Value | None:
     member = _MEMBER.fullmatch(text)
     if member:
         return _read(member[1].strip(), is_marked)
+    choice = _CHOICE.fullmatch(text)
+    if choice and (meant := _read(" ".join((choice[2] or choice[3]).split()), is_marked)):
+        return Choice(letter=(choice[1]).casefold(), value=meant, source=text)
+    mixed = _MIXED.sub(lambda found: f"{found[1]}, " if known_unit(found[2] or found[3], is_text=True) else found[0], text)
+    if mixed != text:  # 2 hours 30 minutes
+        return _items("", _parts(mixed, is_within=False), text, is_marked)
     exact, is_about, near = text.partition("\\approx")
     if is_about:
         return _approximation(exact.strip(), near.strip(), is_marked)
@@ -138,7 +148,7 @@ def _rounds_to(value: Value, near: Number) -> bool:
 def _several(text: str, is_marked: bool) -> Value | None:
     if re.search(r"\\(?:cup|cap|setminus)(?![a-zA-Z])", text):
         return None
-    if "\\pm" in text and not re.search(r"[,;]", text):
+    if re.search(r"\\pm(?![a-zA-Z])", text) and not re.search(r"[,;]", text):
         signs = [re.sub(r"\\pm(?![a-zA-Z])", sign, text) for sign in "+-"]
         return _items("", [re.sub(r"^\s*\+", "", one) for one in signs], text, is_marked)
     is_set = text.startswith("\\{") and text.endswith("\\}")
@@ -272,7 +282,7 @@ def _formula(text: str, is_marked: bool) -> Formula | None:
     bare = _FUNCTIONS.sub(" ", _COMMANDS.sub(" ", _TEXT.sub(" ", text)))
     if any(len(word) > 3 for word in _LETTERS.findall(bare)) or _is_prose(_INDEX.sub("", bare), is_marked):
         return None
-    if re.search(r"[.?!]\s|[:?]$", text) or text.count("{") != text.count("}") or not re.search(r"[\w\\]", text):
+    if re.search(r"[.?!]\s|[:?]$|\d\s*'", text) or text.count("{") != text.count("}") or not re.search(r"[\w\\]", text):
         return None
     return Formula(source=text) if formula_of(text) is not None else None
 

@@ -72,7 +72,7 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"\\lbrace(?![a-zA-Z])", r"\\{"),
     (r"\\rbrace(?![a-zA-Z])", r"\\}"),
     (r"\\(?:degree|degrees)(?![a-zA-Z])|\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])", r"^\\circ "),
-    (r"\\text\{\s*(?:percent|percentage|pct|\\?%)\s*\}|\b(?:percent|percentage|pct)\b|\\%", "%"),
+    (r"\\text\{\s*(?:per\s?cent|percentage|pct|\\?%)\s*\}|\b(?:per\s?cent|percentage|pct)\b|\\%", "%"),
     (r"\\text\{\s*\}", ""),
     (r"\\text\{\s*(,?\s*(?:and|or)\s*,?|,)\s*\}|(?<![a-zA-Z]),?\s*\b(?:and|or)\b", ", "),
     (r"(?<![\\a-zA-Z])(?:infinity|inf)(?![a-zA-Z])", r"\\infty "),

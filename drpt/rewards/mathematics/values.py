@@ -69,4 +69,13 @@ class Rounded:
     source: str
 
 
-Value = Number | Several | Equation | InBase | Words | Formula | Rounded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A letter of several choices, and what it stands for: ``(C) 5``."""
+
+    letter: str  # small
+    value: "Value"
+    source: str
+
+
+Value = Number | Several | Equation | InBase | Words | Formula | Rounded | Choice
