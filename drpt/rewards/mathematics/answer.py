@@ -35,6 +35,11 @@ _NUMBER = re.compile(
     r"(?:[eE][-+]?\d+(?!\w))?!?(?:\s*(?:[-+*/^×÷·=]{1,2}|\\approx)\s*\(?-?\(?(?:\d+(?:\.\d+)?|\.\d+)\)?!?)*"
     rf"(?:\s+(?:squared|cubed)(?![a-zA-Z]))?(?:\s*(?:{_FACTOR}))*"
 )
+# What follows a number that is not meant, or is another one: 5 is wrong, 5 less than, 5 and a half, 5k, 5', 5_2.
+_NOT_THE_NUMBER = re.compile(
+    r"\s*(?:\\text\s*\{\s*)?(?:(?:is|are)\s+(?:wrong|incorrect|false|not)\b|times\s+as\b|(?:less|more|fewer|greater)\s+than\b"
+    r"|and\s+a\s+(?:half|third|quarter)\b|(?:score|gross|mil|[kK])(?![a-zA-Z]))|_|'(?![a-zA-Z])"
+)
 _THOUGHT = re.compile(r".*</think(?:ing)?>", re.DOTALL)
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox)[a-z]*\s*\{[^{}]*\}|\\[a-zA-Z]+|(?<=\d)'")
 _MAX_WHOLE = 400  # characters of a text that may be an expression as a whole
@@ -158,6 +163,12 @@ def _expressions(text: str) -> list[tuple[str, bool]]:
     found = [(start, content, True) for start, _, content in formulas]
     place = 0
     for start, end, _ in [*formulas, (len(text), len(text), "")]:
-        found += [(number.start(), number[0].strip(), False) for number in _NUMBER.finditer(text[:start], place)]
+        numbers = [number for number in _NUMBER.finditer(text[:start], place) if _is_meant(number, text)]
+        found += [(number.start(), number[0].strip(), False) for number in numbers]
         place = end
     return [(content, is_formula) for _, content, is_formula in sorted(found)]
+
+
+def _is_meant(number: re.Match[str], text: str) -> bool:
+    is_quoted = text[: number.start()].endswith("'") and text[number.end() :].startswith("'")
+    return is_quoted or _NOT_THE_NUMBER.match(text, number.end()) is None

@@ -282,7 +282,7 @@ def _formula(text: str, is_marked: bool) -> Formula | None:
     bare = _FUNCTIONS.sub(" ", _COMMANDS.sub(" ", _TEXT.sub(" ", text)))
     if any(len(word) > 3 for word in _LETTERS.findall(bare)) or _is_prose(_INDEX.sub("", bare), is_marked):
         return None
-    if re.search(r"[.?!]\s|[:?]$|\d\s*'", text) or text.count("{") != text.count("}") or not re.search(r"[\w\\]", text):
+    if re.search(r"[.?!]\s|[:?]$|\d\s*['_]", text) or text.count("{") != text.count("}") or not re.search(r"[\w\\]", text):
         return None
     return Formula(source=text) if formula_of(text) is not None else None
 

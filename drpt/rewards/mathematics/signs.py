@@ -77,6 +77,7 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"\\text\{\s*(,?\s*(?:and|or)\s*,?|,)\s*\}|(?<![a-zA-Z]),?\s*\b(?:and|or)\b", ", "),
     (r"(?<![\\a-zA-Z])(?:infinity|inf)(?![a-zA-Z])", r"\\infty "),
     (r"\*\*", "^"),
+    (r"\\text\{\s*(squared|cubed|factorial|times|plus|minus|divided by)\s*\}", r" \1 "),
     (rf"(?<=[\w)}}])\s+times\s+{_FACTOR}", "*"),
     (rf"(?<=[\w)}}])\s+divided\s+by\s+{_FACTOR}", "/"),
     (rf"(?<=[\w)}}])\s+plus\s+{_FACTOR}", "+"),
