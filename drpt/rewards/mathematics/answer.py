@@ -30,9 +30,11 @@ _FACTOR = rf"\\?%|percent\b|pct\b|(?i:{MULTIPLE}|{PART})"  # what changes the si
 _BEHIND_BOX = re.compile(rf"\s*(?:\$|\\\))?\s*((?:{_FACTOR})|\\text\{{\s*(?:{_FACTOR})\s*\}})")
 _BETWEEN_BOXES = re.compile(r"(?:[\s$,;.&]|\\[()\[\],; ]|\\q?quad|and|or|\\text\{\s*,?\s*(?:and|or)?\s*,?\s*\})*")
 _IS = re.compile(r".*(?:\b(?:is|are|equals|be)\b|:)\s*")
+_ROOT = r"(?:\\pi(?![a-zA-Z])|\\sqrt\s*(?:\{\d+\}|\d+))"  # or pi
 _NUMBER = re.compile(
-    r"(?<![\w.,\\^{])[-+]?(?:\\?[$€£])?\s?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+ \d+/\d+|\d+(?:\.\d+)?|\.\d+)"
-    r"(?:[eE][-+]?\d+(?!\w))?!?(?:\s*(?:[-+*/^×÷·=]{1,2}|\\approx)\s*\(?-?\(?(?:\d+(?:\.\d+)?|\.\d+)\)?!?)*"
+    r"(?<![\w.,\\^{])[-+]?(?:\\?[$€£])?\s?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+ \d+/\d+|\d+(?:\.\d+)?|\.\d+)"
+    rf"(?:[eE][-+]?\d+(?!\w))?!?|{_ROOT})(?:\s*{_ROOT})*"
+    rf"(?:\s*(?:[-+*/^×÷·=]{{1,2}}|\\approx)\s*\(?-?\(?(?:\d+(?:\.\d+)?|\.\d+|{_ROOT})\)?!?(?:\s*{_ROOT})*)*"
     rf"(?:\s+(?:squared|cubed)(?![a-zA-Z]))?(?:\s*(?:{_FACTOR}))*"
 )
 # What follows a number that is not meant, or is another one: 5 is wrong, 5 less than, 5 and a half, 5k, 5', 5_2.
@@ -71,7 +73,7 @@ def find_answer(text: str, *, requires_box: bool) -> tuple[Value, str] | None:
         return found
     if len(whole) <= _MAX_WHOLE and _is_broken_expression(whole):
         return None
-    text = _without_exclamations(text)
+    text = _without_exclamations(text.replace("{,}", ","))
     return _after_anchor(text) or _last(text)
 
 
@@ -164,7 +166,7 @@ def _expressions(text: str) -> list[tuple[str, bool]]:
     place = 0
     for start, end, _ in [*formulas, (len(text), len(text), "")]:
         numbers = [number for number in _NUMBER.finditer(text[:start], place) if _is_meant(number, text)]
-        found += [(number.start(), number[0].strip(), False) for number in numbers]
+        found += [(number.start(), _last_side(number[0]), False) for number in numbers]
         place = end
     return [(content, is_formula) for _, content, is_formula in sorted(found)]
 
@@ -172,3 +174,8 @@ def _expressions(text: str) -> list[tuple[str, bool]]:
 def _is_meant(number: re.Match[str], text: str) -> bool:
     is_quoted = text[: number.start()].endswith("'") and text[number.end() :].startswith("'")
     return is_quoted or _NOT_THE_NUMBER.match(text, number.end()) is None
+
+
+def _last_side(number: str) -> str:
+    """Of an equation with roots, which is no sum to check, the last side."""
+    return (number.rpartition("=")[2] if "\\" in number else number).strip()

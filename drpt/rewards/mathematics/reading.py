@@ -90,6 +90,9 @@ def _read(text: str, is_marked: bool) -> Value | None:
     member = _MEMBER.fullmatch(text)
     if member:
         return _read(member[1].strip(), is_marked)
+    in_text = _TEXT.fullmatch(text)
+    if in_text and re.match(r"\s*[-+]?\s*¤?\s*\d", in_text[1]) and (number := _read(in_text[1].strip(), is_marked=True)):
+        return number
     choice = _CHOICE.fullmatch(text)
     if choice and (meant := _read(" ".join((choice[2] or choice[3]).split()), is_marked)):
         return Choice(letter=(choice[1]).casefold(), value=meant, source=text)

@@ -105,7 +105,7 @@ _FOLDED = Counter(symbol.casefold() for symbol in _SYMBOLS)
 # Symbols in other capitals (CM, Kg), where that leaves no doubt.
 _SYMBOLS |= {s.casefold(): n for s, n in list(_SYMBOLS.items()) if len(s) > 1 and _FOLDED[s.casefold()] == 1}
 # Units by a symbol that may touch its number: 5cm; other letters that do so are a product.
-_CLEAR = "mm cm km ft yd kg lb oz hr min sec mph mpg km/h kmh m/s m/s^2 Hz kHz MHz kPa kJ kW kWh MW kcal mol"
+_CLEAR = "mm cm km ft yd kg lb lbs oz hr hrs min mins sec secs mph mpg km/h kmh m/s m/s^2 Hz kHz MHz kPa kJ kW kWh MW kcal mol"
 _TOUCHING = frozenset(_CLEAR.split())
 _MODIFIERS = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cu": "^3", "cubed": "^3"}
 _PER = re.compile(r"\s*/\s*|\s+per\s+|(?<=[a-z])\s+an?\s+")

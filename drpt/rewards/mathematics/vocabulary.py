@@ -88,6 +88,8 @@ def things_counted(phrase: str, *, is_text: bool, is_one: bool) -> str | None:
     """
     phrase = phrase.casefold().strip(" .")
     words = re.split(r"[ '\-]+", phrase)
+    if words[0] in {"more", "fewer"} and len(words) > 1:  # 5 more apples
+        words = words[1:]
     if not _PHRASE.fullmatch(phrase) or len(words) > _MAX_WORDS:
         return None
     nouns = [word for word in words if word not in _JOINING]
