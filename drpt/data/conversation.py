@@ -9,6 +9,9 @@ from drpt.data.example import Message
 from drpt.models.chat_renderer import PROBE, ChatRenderer, ChatTemplateError
 
 
+_TELLING = 12  # a text of so many characters is not in a rendering by chance
+
+
 class Conversation:
     """Texts of an example's turns.
 
@@ -120,6 +123,42 @@ class Conversation:
         except ChatTemplateError:
             is_other = True
         return is_other and all(name in text for name in names)
+
+    def writes_content(self, place: int) -> bool:
+        """Whether the template writes what a turn says beside its tool calls."""
+        message = self.messages[place]
+        if not (message.tool_calls and message.content.strip()):
+            return True
+        return self._depends_on(self._turns, place, self.text())
+
+    def unwritten(self, prompt: str) -> Message | None:
+        """The first turn before the last, not the assistant's, that the template does not write, such as a tool's answer.
+
+        Args:
+            prompt: For the last turn.
+
+        Returns:
+            None where all are written, changed or not.
+        """
+        turns, place_in_prompt = self._turns[:-1], 0
+        for place, message in enumerate(self.messages[:-1]):
+            content = message.content.strip()
+            if message.role == "assistant" or not content:
+                continue
+            start = prompt.find(content, place_in_prompt)
+            if start >= 0 and (message.role == "user" or len(content) >= _TELLING):
+                place_in_prompt = start + len(content)
+            elif not self._depends_on(turns, place, prompt, is_prompt=True):
+                return message
+        return None
+
+    def _depends_on(self, turns: Sequence[dict[str, Any]], place: int, text: str, *, is_prompt: bool = False) -> bool:
+        """Whether another content of one of the turns makes another text."""
+        other = self._turn(replace(self.messages[place], content=PROBE))
+        try:
+            return self._render([*turns[:place], other, *turns[place + 1 :]], is_prompt=is_prompt) != text
+        except ChatTemplateError:  # it is read
+            return True
 
     def marked(self) -> tuple[str, list[tuple[int, int]]]:
         """The whole text, and the places that the template marks as the assistant's; see `ChatRenderer.render_marked`."""

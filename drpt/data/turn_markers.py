@@ -33,7 +33,7 @@ def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> bool:
         raise ChatTemplateError(NO_CALLS, reason="tool_calls")
     written = "".join(text[start:stop] for start, stop in marked)
     content = last.content.strip()
-    is_inside = content in written or content.rpartition("</think>")[2].strip() in written
+    is_inside = content in written or content.rpartition("</think>")[2].strip() in written or not talk.writes_content(last_place)
     if text != found.text or any(one[1] > other[0] for one, other in pairwise(marked)) or not is_inside:
         raise ChatTemplateError(
             "the {% generation %} markers of the chat template do not enclose the assistant's text (they must stand around "
@@ -45,7 +45,11 @@ def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> bool:
     # The last turn's marks: a template may mark a turn and what ends it apart.
     of_last = [(start, stop) for start, stop in marked if stop > len(found.prompt)] or marked[-1:]
     if not end or all(end not in text[start:stop] for start, stop in of_last):
-        found.notes[UNENDED] = ""
+        # Another token may end a turn that calls tools.
+        found.end = talk.renderer.last_special(text[slice(*of_last[-1])].rstrip())
+        if not found.end:
+            found.end = end
+            found.notes[UNENDED] = ""
     start = of_last[0][0]
     if not text.startswith(found.prompt) or text[len(found.prompt) : start].strip():
         found.notes[PROMPT_DIFFERS] = difference(found.prompt, text[:start])
