@@ -107,7 +107,8 @@ class ChatEncoder:
             The prompt, which may be longer than the maximal length.
 
         Raises:
-            ChatTemplateError: The template refuses the turns, or leaves one out; or the example is a plain text, without a prompt.
+            ChatTemplateError: The template refuses the turns, or leaves one out; or the example is a plain text, without a
+                prompt.
         """
         if example.is_plain_text:
             raise ChatTemplateError("a plain text has no prompt to answer. Take conversations, or task=sft.")

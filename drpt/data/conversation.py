@@ -8,7 +8,6 @@ from typing import Any
 from drpt.data.example import Message
 from drpt.models.chat_renderer import PROBE, ChatRenderer, ChatTemplateError
 
-
 _TELLING = 12  # a text of so many characters is not in a rendering by chance
 
 

@@ -66,8 +66,8 @@ def require_written(talk: Conversation, prompt: str) -> None:
     turn = talk.unwritten(prompt)
     if turn is not None:
         raise ChatTemplateError(
-            f"the chat template does not write the turn of the role {turn.role!r}, {excerpt(turn.content)}, and what answers it "
-            "would be learned without it. Take a template that writes such turns, or data without them.",
+            f"the chat template does not write the turn of the role {turn.role!r}, {excerpt(turn.content)}, and what answers "
+            "it would be learned without it. Take a template that writes such turns, or data without them.",
             reason="unwritten",
         )
 

@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from drpt.checks import did_you_mean
+from drpt.data.arrow_rows import arrow_record
 from drpt.data.columns import checked_columns, column_paths, columns_in, without_places
-from drpt.data.formats import AUTO, RowRules, check_format
+from drpt.data.formats import AUTO, RowRules, check_format, check_mapping
 from drpt.data.row_examples import Reading, RowExamples
 from drpt.data.row_filter import RowFilter
 from drpt.data.rows import KINDS, Rows, open_rows
@@ -102,6 +103,8 @@ def read_table(option: str, keys: Mapping[str, Any], needs_response: bool) -> Hu
                 f"others to null: {option}.columns.messages=messages {option}.columns.prompt=null "
                 f"{option}.columns.response=null.{alone}"
             )
+        rules = RowRules(needs_response=needs_response, needs_pair="chosen" in columns, admits_text=True)
+        check_mapping(f"{option}.columns", columns, rules)
     check_format(f"{option}.format", keys.get("format", AUTO))
     RowFilter(f"{option}.filter", keys.get("filter"))  # refused now, not when the data are there
     return HubTable(**(dict(keys) | {"columns": columns}))
@@ -167,7 +170,7 @@ class _LoadedTable(Rows):
         return f"{self._table.path}, split {self._table.split}, row {number}"
 
     def record(self, number: int) -> object:
-        return self._rows[number]
+        return arrow_record(self._rows[number])
 
     def check_columns(self, option: str, table: HubTable, wanted: RowFilter) -> None:
         """Refuse columns that are not there, before any row is read."""

@@ -33,7 +33,9 @@ def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> bool:
         raise ChatTemplateError(NO_CALLS, reason="tool_calls")
     written = "".join(text[start:stop] for start, stop in marked)
     content = last.content.strip()
-    is_inside = content in written or content.rpartition("</think>")[2].strip() in written or not talk.writes_content(last_place)
+    is_inside = (
+        content in written or content.rpartition("</think>")[2].strip() in written or not talk.writes_content(last_place)
+    )
     if text != found.text or any(one[1] > other[0] for one, other in pairwise(marked)) or not is_inside:
         raise ChatTemplateError(
             "the {% generation %} markers of the chat template do not enclose the assistant's text (they must stand around "

@@ -85,7 +85,8 @@ def test_bad_choices_are_explained(words, message):
     [
         (["data.target.source.path=nowhere"], r"data\.target\.source\.path=nowhere: no such file"),
         (["data.target.source.format=x"], r"data\.target\.source\.format='x' is not known"),
-        (["data.target.source.columns={prompt: q}"], r"data\.target\.source\.path=[\s\S]*there is no column 'q'"),
+        (["data.target.source.columns={prompt: q}"], r"data\.target\.source: columns maps prompt, and response must be mapped"),
+        (["data.target.source.columns={prompt: q, response: a}"], r"data\.target\.source\.path=[\s\S]*there is no column 'q'"),
         (["data.general.source.families=[gdc]"], r"data\.general\.source\.families='gdc' is not known.*'gcd'"),
         (["data.general.source.families=[]"], r"data\.general\.source\.families=\[\]: name at least one"),
         (["+data.general.source.options.gdc={a: 1}"], r"data\.general\.source\.options='gdc' is not known"),

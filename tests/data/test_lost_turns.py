@@ -16,7 +16,9 @@ TALKING_CALL = Message(role="assistant", content="Let me look.", tool_calls=CALL
 RESULT, ANSWER = Message(role="tool", content="yes", name="look"), Message(role="assistant", content="It is sunny, yes.")
 # As of Llama 3.1: a turn that calls is the call alone.
 CALLS_ALONE = CHATML.replace("m['content']", "(m.tool_calls[0].function.name if 'tool_calls' in m else m['content'])")
-MARKED_CALLS_ALONE = MARKED.replace("{{ m['content'] }}{% for", "{% if 'tool_calls' not in m %}{{ m['content'] }}{% endif %}{% for")
+MARKED_CALLS_ALONE = MARKED.replace(
+    "{{ m['content'] }}{% for", "{% if 'tool_calls' not in m %}{{ m['content'] }}{% endif %}{% for"
+)
 FIRST_CALL_ALONE = CHATML.replace("m['content']", "(m.tool_calls[0].function.name if m.tool_calls else m['content'] | trim)")
 # As of Phi 3: there is no branch for a tool's turn.
 TOOLLESS = PHI.replace("{% for m in messages %}", "{% for m in messages if m['role'] in ['system', 'user', 'assistant'] %}")
