@@ -125,15 +125,15 @@ def check_mapping(option: str, columns: Mapping[str, str], rules: RowRules) -> N
     try:
         found = _format_of(record, rules)
     except RecordError as error:
-        raise ValueError(f"{option} maps {', '.join(columns)}: {error}") from error
+        raise ValueError(f"{option}: {', '.join(columns)}: {error}") from error
     missing = [] if not rules.needs_response and found.columns[0] in columns else found.missing(record)
     if missing:
-        raise ValueError(f"{option} maps {', '.join(columns)}, and {' and '.join(missing)} must be mapped, too: {found.shown}.")
+        raise ValueError(f"{option}: beside {', '.join(columns)} map {' and '.join(missing)}, too: {found.shown}.")
     lost = [field for field in columns if field not in found.reads]
     if lost:
         raise ValueError(
-            f"{option} maps {', '.join(columns)}, and an example of the form {found.shown} has no place for "
-            f"{' and '.join(lost)}: take {' and '.join(lost)} out, or the others."
+            f"{option}: {', '.join(columns)}: an example of the form {found.shown} has no place for {' and '.join(lost)}: take "
+            f"{' and '.join(lost)} out, or the others."
         )
 
 

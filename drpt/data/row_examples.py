@@ -153,7 +153,7 @@ class RowExamples:
 @lru_cache(maxsize=64)  # a command opens its files more than once
 def _say_unread(label: str, names: tuple[str, ...]) -> None:
     if names:
-        shown = ", ".join(names[:_SHOWN_NAMES]) + (
+        shown = ", ".join(map(repr, names[:_SHOWN_NAMES])) + (
             f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
         )
         _log.info("%s: examples are not made of its columns %s; columns={…} chooses others.", label, shown)

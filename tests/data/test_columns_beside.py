@@ -172,10 +172,10 @@ def test_the_filter_that_is_recommended_leaves_unwanted_answers_out(tmp_path):
     [
         ({"text": "t", "system": "s"}, r"has no place for system: take system out"),
         ({"text": "t", "tools": "s"}, r"has no place for tools"),
-        ({"messages": "m", "prompt": "p"}, r"columns maps messages, prompt, and .* has no place for prompt"),
+        ({"messages": "m", "prompt": "p"}, r"columns: messages, prompt: .* has no place for prompt"),
         ({"prompt": "p", "response": "r", "text": "t"}, r"has no place for text"),
-        ({"prompt": "p"}, r"columns maps prompt, and response must be mapped, too"),
-        ({"system": "s"}, r"columns maps system: none of the formats"),
+        ({"prompt": "p"}, r"columns: beside prompt map response, too"),
+        ({"system": "s"}, r"columns: system: none of the formats"),
         ({"prompt": "p", "chosen": "c", "rejected": "r"}, r"Preferences are for task=reward"),
         (
             {"prompt": "{q", "response": "a"},
@@ -222,7 +222,7 @@ def test_columns_that_are_not_used_are_said_once(tmp_path, caplog):
             FileSource(path=str(path))
         FileSource(path=str(path), columns={"prompt": "prompt", "response": "response"})
     assert [record.getMessage().partition("examples")[2] for record in caplog.records] == [
-        " are not made of its columns id, source, topic; columns={…} chooses others."
+        " are not made of its columns 'id', 'source', 'topic'; columns={…} chooses others."
     ]
 
 
