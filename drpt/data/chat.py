@@ -18,7 +18,7 @@ from drpt.models.chat_renderer import ChatTemplateError as ChatTemplateError  # 
 LEFT_OUT = {
     "empty": "without an answer",
     "cut": "whose answer lies beyond data.max_length",
-    "weight_zero": 'all of whose turns have "weight": 0',
+    "weight_zero": 'none of whose turns is learned ("weight": 0, or changed by the chat template)',
     "tool_calls": "whose tool calls the chat template does not write",
     "unwritten": "of which the chat template leaves out a turn that is answered",
     "refused": "that the chat template refuses",
@@ -82,7 +82,10 @@ class ChatEncoder:
             return LeftOut(example=example, reason=error.reason, words=str(error), is_cut=False)
         is_cut = len(whole.token_ids) > self._max_length
         if not any(whole.loss_mask):
-            words = 'every assistant turn has "weight": 0, or is changed by the template'
+            is_weight = not any(turn.is_learned for turn in example.messages if turn.role == "assistant")
+            words = 'every assistant turn has "weight": 0'
+            if not is_weight:
+                words = "the turns to be learned are written otherwise by the template once others follow, or are empty"
             return LeftOut(example=example, reason="weight_zero", words=words, is_cut=is_cut)
         if not any(whole.loss_mask[: self._max_length]):
             words = f"its answer begins after {whole.loss_mask.index(True)} tokens; raise data.max_length={self._max_length}"

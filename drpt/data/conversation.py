@@ -166,6 +166,29 @@ class Conversation:
         except Exception as error:
             raise self._refusal(error) from error
 
+    def marks_others(self, marked: str) -> bool:
+        """Whether the template marks what others than the assistant say.
+
+        Args:
+            marked: All that it marks.
+
+        Returns:
+            The answer.
+        """
+        others = [message.role != "assistant" and bool(message.content.strip()) for message in self.messages]
+        said = [message.content.strip() for message, is_other in zip(self.messages, others, strict=True) if is_other]
+        if not any(text in marked for text in said):
+            return False  # what the assistant repeats is told apart by other texts in their places
+        turns = [
+            self._turn(replace(message, content=PROBE)) if is_other else turn
+            for message, turn, is_other in zip(self.messages, self._turns, others, strict=True)
+        ]
+        try:
+            text, places = self.renderer.render_marked(turns, self._tools)
+        except Exception:  # of texts that the template takes apart; they are not written as they are
+            return False
+        return any(PROBE in text[start:stop] for start, stop in places)
+
     def _render(self, turns: Sequence[Mapping[str, Any]], *, is_prompt: bool) -> str:
         try:
             return self.renderer.render(turns, self._tools, is_prompt=is_prompt)

@@ -42,6 +42,12 @@ def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> bool:
             "what is printed, not inside a {% set %} or a macro). Mend the template, or take the markers out of it.",
             reason="ambiguous",
         )
+    if talk.marks_others(written):
+        raise ChatTemplateError(
+            "the {% generation %} markers of the chat template enclose what others than the assistant say, which would be "
+            "learned. Mend the template, or take the markers out of it.",
+            reason="ambiguous",
+        )
     found.learned = _without_unlearned(talk, found, marked)
     found.end = end
     # The last turn's marks: a template may mark a turn and what ends it apart.
@@ -78,7 +84,9 @@ def _turns_of(talk: Conversation, found: AssistantTurns, marked: list[tuple[int,
     prompts = [talk.text(turn, is_prompt=True) if turn else "" for turn in turns]
     if all(found.text.startswith(prompt) for prompt in prompts):
         # The last turn whose answer begins before the text ends: what belongs to the next prompt is marked with no answer.
-        return [max(turn for turn, p in zip(turns, prompts, strict=True) if stop > len(p) or not p) for _, stop in marked]
+        found_turns = [[turn for turn, p in zip(turns, prompts, strict=True) if stop > len(p) or not p] for _, stop in marked]
+        if all(found_turns):
+            return [max(places) for places in found_turns]
     raise ChatTemplateError(
         f"the chat template marks {len(marked)} texts of {len(turns)} assistant turns, so that the turns that are not learned "
         '("weight": 0) cannot be told apart. Take a template with one {% generation %} block a turn.',

@@ -96,6 +96,49 @@ def test_a_call_without_an_end_is_unended(tokenizer):
     assert "unended" in encode(tokenizer, OWN_END.replace("'<|stop|>'", "''"), USER, CALL).notes
 
 
+ALL_MARKED = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% generation %}{{ m['content'] + '<|im_end|>\n' }}"
+    "{% endgeneration %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+USER_MARKED = ALL_MARKED.replace("{% generation %}{{", "{% if m['role'] != 'system' %}{% generation %}{{").replace(
+    "{% endgeneration %}", "{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}"
+)
+ONE_BLOCK = "{% generation %}" + CHATML.replace("{% endfor %}", "{% endfor %}{% endgeneration %}", 1)
+
+
+@pytest.mark.parametrize("template", [ALL_MARKED, USER_MARKED, ONE_BLOCK], ids=["all", "all but the system", "one block"])
+@pytest.mark.parametrize("is_learned", [True, False])
+def test_markers_around_what_others_say_are_refused(tokenizer, template, is_learned):
+    first = Message(role="assistant", content="Yes.", is_learned=is_learned)
+    row = encode(tokenizer, template, SYSTEM, USER, first, USER, ANSWER)
+    assert isinstance(row, LeftOut)
+    assert row.reason == "ambiguous"
+    assert "enclose what others than the assistant say" in row.words
+
+
+def test_what_the_assistant_repeats_is_no_fault_of_the_markers(tokenizer):
+    echo = Message(role="assistant", content="Is it sunny? Yes.")
+    assert not isinstance(encode(tokenizer, MARKED, USER, echo, USER, echo), LeftOut)
+
+
+@pytest.mark.parametrize("after", ["<|im_start|>system\nGo on.", "<|im_start|>user\n", "<|stop|> <|start|>x"])
+def test_what_a_template_begins_after_the_last_answer_is_not_learned(tokenizer, after):
+    template = (
+        CHATML.replace("'<|im_end|>' + '\n'", "'<|im_end|>'") + "{% if not add_generation_prompt %}{{ AFTER }}{% endif %}"
+    )
+    row = encode(tokenizer, template.replace("AFTER", repr(after)), USER, ANSWER)
+    learned = [token for token, counts in zip(row.token_ids, row.loss_mask, strict=True) if counts]
+    assert tokenizer.decode(learned) == "It is sunny, yes.<|im_end|>"
+
+
+def test_a_conversation_whose_turns_are_changed_is_not_said_to_have_no_weight(tokenizer):
+    thoughtful = Message(role="assistant", content="Yes.", reasoning_content="Blue sky.")
+    last = Message(role="assistant", content="It is.", is_learned=False)
+    row = encode(tokenizer, QWEN3, USER, thoughtful, USER, last)
+    assert isinstance(row, LeftOut)
+    assert "written otherwise by the template" in row.words
+
+
 @pytest.mark.parametrize("arguments", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}", "{bad"])
 def test_arguments_that_no_reader_takes_are_written_as_they_are(arguments):
     call = ToolCall(name="f", arguments=arguments).as_template_call()
