@@ -140,15 +140,17 @@ class Conversation:
             None where all are written, changed or not.
         """
         turns, place_in_prompt = self._turns[:-1], 0
+        written = {"user"}  # roles that the template is known to write; what a tool says may be repeated by others
         for place, message in enumerate(self.messages[:-1]):
             content = message.content.strip()
             if message.role == "assistant" or not content:
                 continue
             start = prompt.find(content, place_in_prompt)
-            if start >= 0 and (message.role == "user" or len(content) >= _TELLING):
+            if start >= 0 and (message.role in written or (message.role != "tool" and len(content) >= _TELLING)):
                 place_in_prompt = start + len(content)
             elif not self._depends_on(turns, place, prompt, is_prompt=True):
                 return message
+            written.add(message.role)
         return None
 
     def _depends_on(self, turns: Sequence[dict[str, Any]], place: int, text: str, *, is_prompt: bool = False) -> bool:

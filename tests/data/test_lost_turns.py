@@ -67,6 +67,7 @@ def test_what_is_written_beside_a_call_is_not_said_to_be_lost(tokenizer):
         (TOOLLESS_HEADERS, (USER, CALL, RESULT, ANSWER), "tool"),
         (TOOLLESS, (USER, CALL, RESULT, ANSWER, USER, ANSWER), "tool"),
         (SYSTEMLESS, (SYSTEM, USER, ANSWER), "system"),
+        (TOOLLESS, (USER, CALL, Message(role="tool", content="It is sunny, yes."), ANSWER, USER, ANSWER), "tool"),
     ],
 )
 def test_an_answer_to_a_turn_that_is_not_written_is_left_out(tokenizer, template, turns, role):
