@@ -7,6 +7,7 @@ UNENDED = "unended"  # nothing that ends the turn is learned
 CHANGED = "turns_changed"  # earlier assistant turns that a later rendering changes; they are not learned
 CALLS_LOST = "tool_calls_lost"  # tool calls of earlier turns that the template does not write; the turns are not learned
 THOUGHTS_LOST = "thoughts_lost"  # thoughts that the template does not write
+CONTENT_LOST = "content_lost"  # what turns say beside tool calls, where the template writes the calls alone
 PROMPT_DIFFERS = "prompt_differs"  # what stands before the answer is not what generation is given
 DEVELOPER = "developer_as_system"  # developer turns that are written as system turns
 

@@ -9,7 +9,7 @@ from typing import Any
 from drpt.data.assistant_turns import PROMPT_DIFFERS, UNENDED, AssistantTurns
 from drpt.data.conversation import Conversation
 from drpt.data.example import Example, Message
-from drpt.data.find_turns import find_assistant_turns, generation_prompt
+from drpt.data.find_turns import find_assistant_turns, generation_prompt, require_written
 from drpt.data.token_places import Place, check_decoding, mask_of, token_ids, tokens_of
 from drpt.models.chat_renderer import ChatRenderer, ChatStyle
 from drpt.models.chat_renderer import ChatTemplateError as ChatTemplateError  # part of what encoding may raise
@@ -18,12 +18,13 @@ from drpt.models.chat_renderer import ChatTemplateError as ChatTemplateError  # 
 LEFT_OUT = {
     "empty": "without an answer",
     "cut": "whose answer lies beyond data.max_length",
-    "weight_zero": 'all of whose turns have "weight": 0',
+    "weight_zero": 'none of whose turns is learned ("weight": 0, or changed by the chat template)',
     "tool_calls": "whose tool calls the chat template does not write",
+    "unwritten": "of which the chat template leaves out a turn that is answered",
     "refused": "that the chat template refuses",
     "ambiguous": "in which the assistant's tokens cannot be told apart",
 }
-_OF_TEMPLATE = {"tool_calls", "refused", "ambiguous"}
+_OF_TEMPLATE = {"tool_calls", "unwritten", "refused", "ambiguous"}
 _PLAIN = ChatStyle()
 
 
@@ -81,7 +82,10 @@ class ChatEncoder:
             return LeftOut(example=example, reason=error.reason, words=str(error), is_cut=False)
         is_cut = len(whole.token_ids) > self._max_length
         if not any(whole.loss_mask):
-            words = 'every assistant turn has "weight": 0, or is changed by the template'
+            is_weight = not any(turn.is_learned for turn in example.messages if turn.role == "assistant")
+            words = 'every assistant turn has "weight": 0'
+            if not is_weight:
+                words = "the turns to be learned are written otherwise by the template once others follow, or are empty"
             return LeftOut(example=example, reason="weight_zero", words=words, is_cut=is_cut)
         if not any(whole.loss_mask[: self._max_length]):
             words = f"its answer begins after {whole.loss_mask.index(True)} tokens; raise data.max_length={self._max_length}"
@@ -106,11 +110,14 @@ class ChatEncoder:
             The prompt, which may be longer than the maximal length.
 
         Raises:
-            ChatTemplateError: The template refuses the turns; or the example is a plain text, without a prompt.
+            ChatTemplateError: The template refuses the turns, or leaves one out; or the example is a plain text, without a
+                prompt.
         """
         if example.is_plain_text:
             raise ChatTemplateError("a plain text has no prompt to answer. Take conversations, or task=sft.")
-        prompt, end = generation_prompt(Conversation(self._renderer, example.messages, example.tools))
+        talk = Conversation(self._renderer, example.messages, example.tools)
+        prompt, end = generation_prompt(talk)
+        require_written(talk, prompt)
         ids = token_ids(self._tokenizer, prompt)
         return EncodedExample(
             example=example,

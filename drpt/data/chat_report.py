@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from drpt.data.assistant_turns import CALLS_LOST, CHANGED, DEVELOPER, PROMPT_DIFFERS, THOUGHTS_LOST, UNENDED
+from drpt.data.assistant_turns import CALLS_LOST, CHANGED, CONTENT_LOST, DEVELOPER, PROMPT_DIFFERS, THOUGHTS_LOST, UNENDED
 from drpt.data.chat import LEFT_OUT, EncodedPool
 
 _log = logging.getLogger(__name__)
@@ -22,6 +22,10 @@ _NOTES = {
     ),
     CALLS_LOST: (
         "tool calls in earlier turns of {count} examples are not written by the chat template, and the turns are not learned"
+    ),
+    CONTENT_LOST: (
+        "what the assistant says beside tool calls in {count} examples is not written by the chat template and is lost; the "
+        "calls alone are learned. Take a template that writes both. The first: {excerpt}"
     ),
     THOUGHTS_LOST: (
         "thoughts in {count} examples (reasoning_content, or before </think>) are not written by the chat template and are "

@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from drpt.checks import did_you_mean
-from drpt.data.record import RecordError, kind_words
+from drpt.data.json_rows import as_json
+from drpt.data.record import LongInteger, RecordError, kind_words
 
 _STEP = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<place>-?\d+)\]")
 _JSON = "json"  # format of a place in a template: the cell as JSON
@@ -29,17 +30,29 @@ def checked_columns(option: str, columns: Mapping[str, str | None]) -> dict[str,
         Fields that are not null.
 
     Raises:
-        ValueError: There is no such field, no field is left, or a value is no text.
+        ValueError: There is no such field, no field is left, or a value is no text, or one whose braces name no columns.
     """
     for field, template in columns.items():
         if field not in _FIELDS:
             raise ValueError(f"{option}.{field} is not known.{did_you_mean(field, _FIELDS)} Choices: {', '.join(_FIELDS)}.")
         if template is not None and not isinstance(template, str):
             raise ValueError(f"{option}.{field}={template!r} must be a column's name, or a text with names in braces.")
+        if template is not None:
+            _check_braces(f"{option}.{field}", template)
     found = {field: template for field, template in columns.items() if template is not None}
     if not found:
         raise ValueError(f"{option} maps nothing; such as {option}={{prompt: question, response: answer}}, or null.")
     return found
+
+
+def _check_braces(option: str, template: str) -> None:
+    rule = 'Write the name of each column in braces, such as "{question}", and a brace of the text twice, "{{".'
+    try:
+        names = columns_in(template)
+    except ValueError as error:  # of an opened brace, or a format that ends nowhere
+        raise ValueError(f"{option}={template!r}: its braces cannot be read ({error}). {rule}") from error
+    if not all(name.strip() for name in names):
+        raise ValueError(f"{option}={template!r} names no column in braces. {rule}")
 
 
 def column_paths(features: Mapping[str, Any]) -> list[str]:
@@ -101,6 +114,8 @@ def _item(value: Any, step: re.Match[str], where: str) -> Any:
         if not isinstance(value, Mapping):
             hint = f" Name an item: {where}[0]{step[0]}." if isinstance(value, list | tuple) else ""
             raise RecordError(f"column {where!r} holds {kind_words(value)}, which has no field {step['name']!r}.{hint}")
+        if step["name"] in getattr(value, "absent", ()):
+            return None
         if step["name"] not in value:
             raise RecordError(
                 f"column {where!r} has no field {step['name']!r}.{did_you_mean(step['name'], value)} "
@@ -145,9 +160,14 @@ def fill(template: str, row: Mapping[str, Any]) -> Any:  # Any: a path alone giv
     Raises:
         RecordError: A column is not there, or a cell cannot be written as a text.
     """
-    if "{" in template:
+    if "{" not in template:
+        return cell(row, template)
+    try:
         return _FORMATTER.vformat(template, (), row)
-    return cell(row, template)
+    except RecordError:
+        raise
+    except ValueError as error:  # of formats within formats
+        raise RecordError(f"the text {template!r} cannot be filled ({error}).") from error
 
 
 def fill_field(field: str, template: str, row: Mapping[str, Any]) -> Any:  # Any: see `fill`
@@ -178,21 +198,26 @@ class _RowFormatter(string.Formatter):
 
     def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str]:
         self._path = field_name
-        value = cell(kwargs, field_name)
-        return "" if value is None else value, field_name
+        return cell(kwargs, field_name), field_name
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
-        if conversion is not None and not isinstance(value, str):
+        if conversion is not None and not isinstance(value, str | None):
             raise RecordError(f"column {self._path!r}: !{conversion} writes what Python prints; use {{{self._path}:json}}.")
-        return super().convert_field(value, conversion)
+        return value if value is None else super().convert_field(value, conversion)
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec == _JSON:
             try:
-                return json.dumps(value, ensure_ascii=False, allow_nan=False)
-            except (TypeError, ValueError) as error:
-                raise RecordError(f"column {self._path!r} holds {kind_words(value)}, which JSON cannot write.") from error
-        if format_spec and isinstance(value, str | int | float):
+                return as_json(value)
+            except RecordError as error:
+                raise RecordError(f"column {self._path!r} holds {error}.") from error
+        if value is None:
+            return ""
+        if isinstance(value, LongInteger):
+            if format_spec not in {"", "d"}:
+                raise RecordError(f"column {self._path!r}: {kind_words(value)} has no format {format_spec!r}.")
+            return value.digits
+        if format_spec and isinstance(value, str | int | float | date | time | Decimal):
             try:
                 return format(value, format_spec)
             except ValueError as error:
@@ -205,14 +230,16 @@ def _as_text(value: Any, path: str) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int) and not hasattr(value, "digits"):
+    if isinstance(value, int):
         return str(int(value))
     if isinstance(value, float) and math.isfinite(value):
         return json.dumps(float(value))
     if isinstance(value, date | time):  # a date and time is a date
         return value.isoformat()
     if isinstance(value, Decimal):
-        return str(value)
+        return format(value, "f")
+    if not isinstance(value, list | tuple | Mapping):
+        raise RecordError(f"column {path!r} holds {kind_words(value)}, which is no text: take a column of texts.")
     ways = f"name an item, {{{path}[0]}}, or " if isinstance(value, list | tuple) else ""
     raise RecordError(f"column {path!r} holds {kind_words(value)}, which is no text: {ways}write it as JSON, {{{path}:json}}.")
 

@@ -1,6 +1,6 @@
 """General and target examples of two sources, each chosen by itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -8,6 +8,8 @@ from drpt.data.build_source import build_source
 from drpt.data.example import Example
 from drpt.data.file_source import FileSource
 from drpt.data.source import Source
+
+_KEYS = ("path", "table", "evaluation")  # of the sources of files and tables, which read when they are asked
 
 
 class CombinedSource:
@@ -58,15 +60,15 @@ class CombinedSource:
 
     def general(self, seed: int) -> Iterator[Example]:
         """See `Source.general`."""
-        return self._general.general(seed)
+        return _named("data.general.source", self._general.general, seed)
 
     def target(self, seed: int) -> Iterator[Example]:
         """See `Source.target`."""
-        return self._target.target(seed)
+        return _named("data.target.source", self._target.target, seed)
 
     def evaluation(self, seed: int) -> Iterator[Example]:
         """See `Source.evaluation`."""
-        return self._target.evaluation(seed)
+        return _named("data.target.source", self._target.evaluation, seed)
 
     def is_correct(self, example: Example, response: str) -> bool:
         """The verifier of the target's source: what is verified are held-out target examples."""
@@ -76,6 +78,16 @@ class CombinedSource:
         """See `drpt.data.file_source.FileSource.stream_digest`."""
         of_file = getattr(self._general if stream == "general" else self._target, "stream_digest", None)
         return None if of_file is None else of_file(stream)
+
+
+def _named(option: str, stream: Callable[[int], Iterator[Example]], seed: int) -> Iterator[Example]:
+    """A stream whose faults are said with the full name of the option: a source knows its own keys alone."""
+    try:
+        return stream(seed)
+    except ValueError as error:
+        if str(error).startswith(tuple(f"{key}{sign}" for key in _KEYS for sign in "=.:")):
+            raise ValueError(f"{option}.{error}") from error
+        raise
 
 
 def _built(node: Mapping[str, Any] | None, option: str, whole: Source | None) -> Source:

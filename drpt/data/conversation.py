@@ -8,6 +8,8 @@ from typing import Any
 from drpt.data.example import Message
 from drpt.models.chat_renderer import PROBE, ChatRenderer, ChatTemplateError
 
+_TELLING = 12  # a text of so many characters is not in a rendering by chance
+
 
 class Conversation:
     """Texts of an example's turns.
@@ -121,12 +123,73 @@ class Conversation:
             is_other = True
         return is_other and all(name in text for name in names)
 
+    def writes_content(self, place: int) -> bool:
+        """Whether the template writes what a turn says beside its tool calls."""
+        message = self.messages[place]
+        if not (message.tool_calls and message.content.strip()):
+            return True
+        return self._depends_on(self._turns, place, self.text())
+
+    def unwritten(self, prompt: str) -> Message | None:
+        """The first turn before the last, not the assistant's, that the template does not write, such as a tool's answer.
+
+        Args:
+            prompt: For the last turn.
+
+        Returns:
+            None where all are written, changed or not.
+        """
+        turns, place_in_prompt = self._turns[:-1], 0
+        written = {"user"}  # roles that the template is known to write; what a tool says may be repeated by others
+        for place, message in enumerate(self.messages[:-1]):
+            content = message.content.strip()
+            if message.role == "assistant" or not content:
+                continue
+            start = prompt.find(content, place_in_prompt)
+            if start >= 0 and (message.role in written or (message.role != "tool" and len(content) >= _TELLING)):
+                place_in_prompt = start + len(content)
+            elif not self._depends_on(turns, place, prompt, is_prompt=True):
+                return message
+            written.add(message.role)
+        return None
+
+    def _depends_on(self, turns: Sequence[dict[str, Any]], place: int, text: str, *, is_prompt: bool = False) -> bool:
+        """Whether another content of one of the turns makes another text."""
+        other = self._turn(replace(self.messages[place], content=PROBE))
+        try:
+            return self._render([*turns[:place], other, *turns[place + 1 :]], is_prompt=is_prompt) != text
+        except ChatTemplateError:  # it is read
+            return True
+
     def marked(self) -> tuple[str, list[tuple[int, int]]]:
         """The whole text, and the places that the template marks as the assistant's; see `ChatRenderer.render_marked`."""
         try:
             return self.renderer.render_marked(self._turns, self._tools)
         except Exception as error:
             raise self._refusal(error) from error
+
+    def marks_others(self, marked: str) -> bool:
+        """Whether the template marks what others than the assistant say.
+
+        Args:
+            marked: All that it marks.
+
+        Returns:
+            The answer.
+        """
+        others = [message.role != "assistant" and bool(message.content.strip()) for message in self.messages]
+        said = [message.content.strip() for message, is_other in zip(self.messages, others, strict=True) if is_other]
+        if not any(text in marked for text in said):
+            return False  # what the assistant repeats is told apart by other texts in their places
+        turns = [
+            self._turn(replace(message, content=PROBE)) if is_other else turn
+            for message, turn, is_other in zip(self.messages, self._turns, others, strict=True)
+        ]
+        try:
+            text, places = self.renderer.render_marked(turns, self._tools)
+        except Exception:  # of texts that the template takes apart; they are not written as they are
+            return False
+        return any(PROBE in text[start:stop] for start, stop in places)
 
     def _render(self, turns: Sequence[Mapping[str, Any]], *, is_prompt: bool) -> str:
         try:

@@ -20,7 +20,7 @@ class ToolCall:
         """The call as chat templates expect it: arguments that are a JSON object become a mapping."""
         try:
             arguments = json.loads(self.arguments)
-        except ValueError:
+        except (ValueError, RecursionError):  # also of too many digits or brackets: written as they are
             arguments = None
         call: dict[str, Any] = {
             "type": "function",

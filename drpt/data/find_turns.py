@@ -5,7 +5,16 @@ a turn is what the template adds to the generation prompt of the turns before, u
 it writes between the two whatever the answer is (an empty ``<think></think>``) is in the conversation, and is not learned.
 """
 
-from drpt.data.assistant_turns import DEVELOPER, PROMPT_DIFFERS, THOUGHTS_LOST, UNENDED, AssistantTurns, difference
+from drpt.data.assistant_turns import (
+    CONTENT_LOST,
+    DEVELOPER,
+    PROMPT_DIFFERS,
+    THOUGHTS_LOST,
+    UNENDED,
+    AssistantTurns,
+    difference,
+    excerpt,
+)
 from drpt.data.conversation import Conversation
 from drpt.data.turn_differences import place_earlier, place_last
 from drpt.data.turn_markers import read_markers
@@ -22,11 +31,12 @@ def find_assistant_turns(talk: Conversation) -> AssistantTurns:
         The places, and what has to be said.
 
     Raises:
-        ChatTemplateError: The template refuses the turns, does not write the last one, or the assistant's text cannot be
-            told apart.
+        ChatTemplateError: The template refuses the turns, does not write the last one or one that it answers, or the
+            assistant's text cannot be told apart.
     """
     last = len(talk.messages) - 1
     found = AssistantTurns(text=talk.text(), prompt=talk.prompt(last))
+    require_written(talk, found.prompt)
     if not talk.messages[last].has_text and not found.text.startswith(found.prompt):
         found.text = found.prompt  # some templates write nothing of an empty turn; the prompt is all there is
     if talk.has_replaced_developer:
@@ -34,9 +44,32 @@ def find_assistant_turns(talk: Conversation) -> AssistantTurns:
     is_marked = talk.has_markers and talk.messages[last].has_text
     if not (is_marked and read_markers(talk, found, generation_prompt(talk)[1])):
         _compare(talk, last, found)
-    if not all(talk.writes_thoughts(i) for i, message in enumerate(talk.messages) if message.role == "assistant"):
+    places = [place for place, message in enumerate(talk.messages) if message.role == "assistant"]
+    if not all(map(talk.writes_thoughts, places)):
         found.notes[THOUGHTS_LOST] = ""
+    lost = [talk.messages[place].content for place in places if not talk.writes_content(place)]
+    if lost:
+        found.notes[CONTENT_LOST] = excerpt(lost[0])
     return found
+
+
+def require_written(talk: Conversation, prompt: str) -> None:
+    """Refuse a template that leaves out what is answered: the answer would be learned, or asked for, without it.
+
+    Args:
+        talk: The conversation.
+        prompt: What generation is given to answer the last turn.
+
+    Raises:
+        ChatTemplateError: A turn of the user, the system or a tool is not written.
+    """
+    turn = talk.unwritten(prompt)
+    if turn is not None:
+        raise ChatTemplateError(
+            f"the chat template does not write the turn of the role {turn.role!r}, {excerpt(turn.content)}, and what answers "
+            "it would be learned without it. Take a template that writes such turns, or data without them.",
+            reason="unwritten",
+        )
 
 
 def generation_prompt(talk: Conversation) -> tuple[str, str]:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from drpt.checks import did_you_mean
+from drpt.data.beside import OF_TEXTS, OF_TURNS, READ_BESIDE, is_filled, mapped, refuse_lost, refuse_unwanted, with_beside
 from drpt.data.example import Example, Message
 from drpt.data.pair_rows import read_pair
 from drpt.data.record import RecordError, kind_words, read_text
-from drpt.data.turns import read_sharegpt, read_tools, read_turns
+from drpt.data.turns import read_sharegpt, read_turns
 
 AUTO = "auto"
 
@@ -26,22 +27,51 @@ class RowRules:
 class Format:
     """One way in which people write examples down."""
 
-    columns: tuple[str, ...]  # all of them must be there, or one of each alternative (``a|b``)
+    columns: tuple[str, ...]  # all of them must be there, or one of each alternative (``a|b``); the first is what is asked
     shown: str  # as a row looks
     read: Callable[[Mapping[str, object], RowRules], Example]
+    may_have: tuple[str, ...] = ()  # columns that are read where they are there
+    lost: tuple[str, ...] = OF_TURNS  # columns that matter and have no place, if they are not read
     is_pair: bool = False
     is_text: bool = False
 
-    def fits(self, record: Mapping[str, object]) -> bool:
-        """Whether a row has the columns."""
-        return all(any(name in record for name in column.split("|")) for column in self.columns)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its columns, alternatives and those that may be there."""
+        return (*(name for column in self.columns for name in column.split("|")), *self.may_have)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All columns that are read."""
+        return self.names if self.is_text else (*self.names, *READ_BESIDE)
+
+    def fit(self, record: Mapping[str, object]) -> int:
+        """How well a row has the columns: 3 if all are filled, 2 if the first is, 1 if all are there, 0 if one is not."""
+        found = [[record[name] for name in column.split("|") if name in record] for column in self.columns]
+        if not all(found):
+            return 0
+        filled = [any(value is not None for value in values) for values in found]
+        return 3 if all(filled) else 2 if filled[0] else 1
+
+    def missing(self, record: Mapping[str, object]) -> list[str]:
+        """Columns that a row has not."""
+        return [column.split("|")[0] for column in self.columns if not any(name in record for name in column.split("|"))]
+
+    def mapping(self, record: Mapping[str, object]) -> dict[str, str]:
+        """The columns of a row that the example is made of, by the fields of ``columns={…}``."""
+        names = [next((n for n in column.split("|") if n in record), column.split("|")[0]) for column in self.columns]
+        if self.is_pair and "prompt" in record:
+            names = ["prompt", *names]
+        fields = names if self.is_pair or len(names) == 1 else ["prompt", "response"]
+        return dict(zip(fields, names, strict=True))
 
 
 def read_row(record: object, source: str, rules: RowRules) -> Example:
     """The example that a row is.
 
     Args:
-        record: By column; columns that the format does not have are left alone.
+        record: By column. Columns that say something of the conversation and have no place in the row's format are refused,
+            see `drpt.data.beside`; all others are left alone, see `unread_columns`.
         source: Where it came from.
         rules: What is asked of it.
 
@@ -49,15 +79,62 @@ def read_row(record: object, source: str, rules: RowRules) -> Example:
         The example. Without a response, its last turn is empty.
 
     Raises:
-        RecordError: The row has no known format, or a field is missing or has the wrong kind of value.
+        RecordError: The row has no known format, or a field is missing, has the wrong kind of value, or would be lost.
     """
     if not isinstance(record, Mapping):
         raise RecordError(f"a JSON object was expected, not {kind_words(record)}: write one {{…}} a line.")
     found = _format_of(record, rules)
+    missing = found.missing(record)
+    if missing and (rules.needs_response or found.is_pair or missing[0] == found.columns[0].split("|")[0]):
+        raise RecordError(_missing_words(missing[0], record, found))
+    if not found.is_text and not found.is_pair:
+        refuse_unwanted(record)
     example = replace(found.read(record, rules), source=source)
     if found.is_text:
         return example
-    return replace(example, tools=read_tools(record.get("tools"), "tools")) if record.get("tools") is not None else example
+    refuse_lost(record, [name for name in found.lost if name not in found.names], found.mapping(record))
+    return with_beside(example, record, has_history="history" in found.may_have)
+
+
+def unread_columns(record: Mapping[str, object], rules: RowRules) -> list[str]:
+    """The columns of a row that its example is not made of.
+
+    Args:
+        record: A row that is an example.
+        rules: What is asked of it.
+
+    Returns:
+        Their names.
+    """
+    reads = _format_of(record, rules).reads
+    return [name for name in record if name not in reads]
+
+
+def check_mapping(option: str, columns: Mapping[str, str], rules: RowRules) -> None:
+    """Refuse a mapping from columns of which a field would be lost, before any row is read.
+
+    Args:
+        option: Full name of the option.
+        columns: By field.
+        rules: What is asked of the rows.
+
+    Raises:
+        ValueError: The fields are of no format, of several, or too few.
+    """
+    record = dict.fromkeys(columns, "")
+    try:
+        found = _format_of(record, rules)
+    except RecordError as error:
+        raise ValueError(f"{option}: {', '.join(columns)}: {error}") from error
+    missing = [] if not rules.needs_response and found.columns[0] in columns else found.missing(record)
+    if missing:
+        raise ValueError(f"{option}: beside {', '.join(columns)} map {' and '.join(missing)}, too: {found.shown}.")
+    lost = [field for field in columns if field not in found.reads]
+    if lost:
+        raise ValueError(
+            f"{option}: {', '.join(columns)}: an example of the form {found.shown} has no place for {' and '.join(lost)}: take "
+            f"{' and '.join(lost)} out, or the others."
+        )
 
 
 def check_format(option: str, value: str) -> None:
@@ -83,26 +160,36 @@ def known_formats(rules: RowRules) -> str:
 def _format_of(record: Mapping[str, object], rules: RowRules) -> Format:
     if rules.format != AUTO:
         return FORMATS[rules.format]
-    fitting = [entry for entry in FORMATS.values() if _admits(entry, rules) and entry.fits(record)]
-    if fitting:
-        return fitting[0]  # of several, the first of the list: a conversation goes before its parts
-    halves = [entry for entry in FORMATS.values() if _admits(entry, rules) and any(name in record for name in _names(entry))]
-    if halves:
-        return halves[0]  # which says what is missing
-    keys = ", ".join(map(repr, list(record)[:8])) or "none"
+    known = [entry for entry in FORMATS.values() if _admits(entry, rules)]
+    # Of several that fit equally well the first of the list: a conversation goes before its parts.
+    best = max(known, key=lambda entry: entry.fit(record))
+    if best.fit(record):
+        return best
+    is_pair = "chosen" in record and "rejected" in record and not rules.needs_pair
+    halves = [] if is_pair else [entry for entry in known if len(entry.missing(record)) < len(entry.columns)]
+    if halves:  # what is missing is said; what is asked is a better sign of a format than an answer
+        return min(halves, key=lambda entry: (len(missing := entry.missing(record)), entry.columns[0] in missing))
     why = ""
     if "text" in record and not rules.needs_pair:
         why = " Plain texts are for the general pool: a target has a prompt and a response."
     elif "chosen" in record:
-        why = " Preferences are for task=reward."
+        why = " Preferences are for task=reward: data=preferences, or format=pair."
     raise RecordError(
-        f"none of the formats that are known (fields: {keys}).{why} Known: {known_formats(rules)}. Other columns: "
+        f"none of the formats that are known (fields: {_fields(record)}).{why} Known: {known_formats(rules)}. Other columns: "
         "columns={prompt: …, response: …}."
     )
 
 
-def _names(entry: Format) -> list[str]:
-    return [name for column in entry.columns for name in column.split("|")]
+def _missing_words(name: str, record: Mapping[str, object], found: Format) -> str:
+    mapping = {field: column if column in record else "…" for field, column in found.mapping(record).items()}
+    return (
+        f"field '{name}' is missing.{did_you_mean(name, record)} Fields: {_fields(record)}. Where other columns hold the "
+        f"example, name them: {mapped(mapping)}."
+    )
+
+
+def _fields(record: Mapping[str, object]) -> str:
+    return ", ".join(map(repr, list(record)[:8])) or "none"
 
 
 def _admits(entry: Format, rules: RowRules) -> bool:
@@ -123,22 +210,16 @@ def _messages(record: Mapping[str, object], rules: RowRules) -> Example:
 
 
 def _sharegpt(record: Mapping[str, object], rules: RowRules) -> Example:
-    turns = read_sharegpt(record.get("conversations"), "conversations")
-    if record.get("system") and turns[0].role != "system":
-        turns = [Message(role="system", content=read_text(record, "system")), *turns]
-    return _finished(turns, "conversations", rules)
+    return _finished(read_sharegpt(record.get("conversations"), "conversations"), "conversations", rules)
 
 
 def _prompt_and(answer: str) -> Callable[[Mapping[str, object], RowRules], Example]:
     def read(record: Mapping[str, object], rules: RowRules) -> Example:
-        if record.get("label") is False:
-            raise RecordError(
-                f"field 'label' is false: a {answer} that is not wanted (KTO's format) would be imitated. Leave such rows out "
-                "with filter={label: true}."
-            )
         prompt, response = record.get("prompt"), record.get(answer)
         if isinstance(prompt, list | tuple):
-            asked = read_turns(prompt, "prompt")
+            # As TRL has it: what is in the prompt is not learned, whoever says it.
+            turns = read_turns(prompt, "prompt")
+            asked = [replace(turn, is_learned=False) if turn.role == "assistant" else turn for turn in turns]
         else:
             asked = [Message(role="user", content=read_text(record, "prompt"))]
         if response is None and not rules.needs_response:
@@ -151,22 +232,40 @@ def _prompt_and(answer: str) -> Callable[[Mapping[str, object], RowRules], Examp
 
 
 def _question_and_answer(record: Mapping[str, object], rules: RowRules) -> Example:
-    asked = [Message(role="user", content=read_text(record, "question"))]
-    if record.get("answer") is None and not rules.needs_response:
-        return _finished(asked, "question", rules)
-    return _finished([*asked, Message(role="assistant", content=read_text(record, "answer"))], "answer", rules)
+    prompt = read_text(record, "question")
+    if is_filled(record.get("context")):
+        prompt = f"{_context(record, 'question')}\n\n{prompt}"
+    return _answered(prompt, record, "answer" if "answer" in record else "response", rules)
 
 
 def _instruction(record: Mapping[str, object], rules: RowRules) -> Example:
     prompt = read_text(record, "instruction")
-    if record.get("input"):
-        prompt = f"{prompt}\n{read_text(record, 'input')}"
+    beside = [name for name in ("input", "context") if is_filled(record.get(name))]
+    if len(beside) > 1:
+        raise RecordError(
+            "fields 'input' and 'context' are both there: say where they go, such as "
+            'columns={prompt: "{instruction} {context} {input}", response: "{output}"}.'
+        )
+    if beside:
+        text = read_text(record, "input") if beside == ["input"] else _context(record, "instruction")
+        prompt = f"{prompt}\n{text}"
+    return _answered(prompt, record, "output" if "output" in record else "response", rules)
+
+
+def _context(record: Mapping[str, object], ask: str) -> str:
+    if not isinstance(record["context"], str):
+        raise RecordError(
+            f"field 'context' must be a string, not {kind_words(record['context'])}: name the text in it, such as "
+            f'columns={{prompt: "{{context[0]}} {{{ask}}}", response: …}}, or write all as JSON, {{context:json}}.'
+        )
+    return read_text(record, "context")
+
+
+def _answered(prompt: str, record: Mapping[str, object], answer: str, rules: RowRules) -> Example:
     asked = [Message(role="user", content=prompt)]
-    if record.get("system"):
-        asked = [Message(role="system", content=read_text(record, "system")), *asked]
-    if record.get("output") is None and not rules.needs_response:
-        return _finished(asked, "instruction", rules)
-    return _finished([*asked, Message(role="assistant", content=read_text(record, "output"))], "output", rules)
+    if record.get(answer) is None and not rules.needs_response:
+        return _finished(asked, answer, rules)
+    return _finished([*asked, Message(role="assistant", content=read_text(record, answer))], answer, rules)
 
 
 def _text(record: Mapping[str, object], rules: RowRules) -> Example:
@@ -181,19 +280,41 @@ FORMATS: Mapping[str, Format] = {
     "sharegpt": Format(
         columns=("conversations",), shown='{"conversations": [{"from": "human", "value": …}, …]}', read=_sharegpt
     ),
-    "response": Format(columns=("prompt", "response"), shown='{"prompt": …, "response": …}', read=_prompt_and("response")),
+    "response": Format(
+        columns=("prompt", "response"),
+        shown='{"prompt": …, "response": …}',
+        read=_prompt_and("response"),
+        may_have=("history",),
+        lost=OF_TEXTS,
+    ),
     "completion": Format(
-        columns=("prompt", "completion"), shown='{"prompt": …, "completion": …}', read=_prompt_and("completion")
+        columns=("prompt", "completion"),
+        shown='{"prompt": …, "completion": …}',
+        read=_prompt_and("completion"),
+        may_have=("history",),
+        lost=OF_TEXTS,
     ),
     "instruction": Format(
-        columns=("instruction", "output"), shown='{"instruction": …, "input": …, "output": …}', read=_instruction
+        columns=("instruction", "output|response"),
+        shown='{"instruction": …, "input": …, "output": …}, or "context" and "response"',
+        read=_instruction,
+        may_have=("input", "context", "history"),
+        lost=OF_TEXTS,
     ),
-    "question": Format(columns=("question", "answer"), shown='{"question": …, "answer": …}', read=_question_and_answer),
-    "text": Format(columns=("text",), shown='{"text": …}', read=_text, is_text=True),
+    "question": Format(
+        columns=("question", "answer|response"),
+        shown='{"question": …, "answer": …}, perhaps with "context", which goes before the question',
+        read=_question_and_answer,
+        may_have=("context", "history"),
+        lost=OF_TEXTS,
+    ),
+    "text": Format(columns=("text",), shown='{"text": …}', read=_text, is_text=True, lost=()),
     "pair": Format(
         columns=("chosen", "rejected"),
         shown='{"prompt": …, "chosen": …, "rejected": …}, texts or lists of turns, the prompt perhaps within the two',
         read=lambda record, rules: read_pair(record),
+        may_have=("prompt",),
+        lost=OF_TEXTS,
         is_pair=True,
     ),
 }

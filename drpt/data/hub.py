@@ -73,7 +73,12 @@ class HubSource:
     def _examples(self, role: str) -> RowExamples:
         role = role if role in self._tables else "target"
         if role not in self._loaded:
+            # What the evaluation has of its own by default is another split.
+            is_same = role == "evaluation" and self._tables[role].path == self._tables["target"].path
             self._loaded[role] = load_table(
-                f"data.source.{role}", self._tables[role], needs_response=self.has_responses, admits_text=role == "general"
+                f"data.source.{'target' if is_same else role}",
+                self._tables[role],
+                needs_response=self.has_responses,
+                admits_text=role == "general",
             )
         return self._loaded[role]

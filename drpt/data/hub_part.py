@@ -63,5 +63,7 @@ class HubPart:
 
     def _examples(self, key: str, *, admits_text: bool = False) -> RowExamples:
         if key not in self._loaded:
-            self._loaded[key] = load_table(key, self._tables[key], needs_response=self.has_responses, admits_text=admits_text)
+            table, whole = self._tables[key], self._tables["table"]
+            option = key if table.path != whole.path else "table"  # what the evaluation has of its own is another split
+            self._loaded[key] = load_table(option, table, needs_response=self.has_responses, admits_text=admits_text)
         return self._loaded[key]

@@ -12,8 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from drpt.checks import did_you_mean
+from drpt.data.arrow_rows import arrow_record
 from drpt.data.columns import checked_columns, column_paths, columns_in, without_places
-from drpt.data.formats import AUTO, RowRules, check_format
+from drpt.data.formats import AUTO, RowRules, check_format, check_mapping
+from drpt.data.record import RecordError
 from drpt.data.row_examples import Reading, RowExamples
 from drpt.data.row_filter import RowFilter
 from drpt.data.rows import KINDS, Rows, open_rows
@@ -23,6 +25,7 @@ _PAIRS = ({"prompt", "chosen", "rejected"}, {"chosen", "rejected"})
 _BESIDE = {"tools", "system"}
 _PROMPT = {"prompt"}  # enough where no response is needed
 _LARGE_ROWS = 200_000  # from this size on, rows are looked at when they are drawn
+_FIX = " Map those that are there, or set {option}.columns=null where they are those of a known format."
 _TIMEOUT_SECONDS = 4.0
 
 
@@ -102,6 +105,8 @@ def read_table(option: str, keys: Mapping[str, Any], needs_response: bool) -> Hu
                 f"others to null: {option}.columns.messages=messages {option}.columns.prompt=null "
                 f"{option}.columns.response=null.{alone}"
             )
+        rules = RowRules(needs_response=needs_response, needs_pair="chosen" in columns, admits_text=True)
+        check_mapping(f"{option}.columns", columns, rules)
     check_format(f"{option}.format", keys.get("format", AUTO))
     RowFilter(f"{option}.filter", keys.get("filter"))  # refused now, not when the data are there
     return HubTable(**(dict(keys) | {"columns": columns}))
@@ -126,6 +131,8 @@ def load_table(option: str, table: HubTable, *, needs_response: bool, admits_tex
     wanted = RowFilter(f"{option}.filter", table.filter)
     if isinstance(rows, _LoadedTable):
         rows.check_columns(option, table, wanted)
+    elif table.columns is not None:
+        _check_first_row(option, table, rows)
     rules = RowRules(
         needs_response=needs_response,
         needs_pair=table.is_pair,
@@ -167,7 +174,7 @@ class _LoadedTable(Rows):
         return f"{self._table.path}, split {self._table.split}, row {number}"
 
     def record(self, number: int) -> object:
-        return self._rows[number]
+        return arrow_record(self._rows[number])
 
     def check_columns(self, option: str, table: HubTable, wanted: RowFilter) -> None:
         """Refuse columns that are not there, before any row is read."""
@@ -179,8 +186,24 @@ class _LoadedTable(Rows):
             if column not in columns and path not in columns:
                 raise ValueError(
                     f"{option}.{key}: {table.path} has no column {path!r}.{did_you_mean(path, columns)} "
-                    f"Columns: {', '.join(columns)}."
+                    f"Columns: {', '.join(columns)}.{_FIX.format(option=option) if key == 'columns' else ''}"
                 )
+
+
+def _check_first_row(option: str, table: HubTable, rows: Rows) -> None:
+    """Refuse a mapping, perhaps a preset's, of columns that a local file does not have, once and not for each row."""
+    try:
+        record = rows.record(0)
+    except RecordError:  # said with its place when the rows are read
+        return
+    if not isinstance(record, Mapping):
+        return
+    for path in [path for template in (table.columns or {}).values() for path in columns_in(template)]:
+        if path not in record and not any(path.startswith((f"{name}.", f"{name}[")) for name in record):
+            raise ValueError(
+                f"{option}.columns: {table.path} has no column {path!r}.{did_you_mean(path, record)} Columns: "
+                f"{', '.join(record)}.{_FIX.format(option=option)}"
+            )
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """JSON as rows of a file have it: one object a line, or one array of all; read strictly, with what is wrong in words."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from drpt.data.record import LongInteger, RecordError
+from drpt.data.record import LongInteger, RecordError, kind_words
 
 _MOST_DIGITS = 4_000  # below the number from which on Python refuses
 
@@ -72,5 +72,38 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _integer(digits: str) -> int:
+def as_json(value: Any) -> str:  # Any: JSON values
+    """A value as JSON, numbers of any length included.
+
+    Args:
+        value: Of a row.
+
+    Returns:
+        JSON; characters as they are.
+
+    Raises:
+        RecordError: JSON cannot write it: bytes or dates, numbers that are none, brackets within brackets without end.
+    """
+    try:
+        return _written(value)
+    except RecursionError as error:
+        raise RecordError("brackets nested so deeply that JSON cannot write them") from error
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, LongInteger):
+        return value.digits
+    if isinstance(value, Mapping):
+        return (
+            f"{{{', '.join(f'{json.dumps(str(key), ensure_ascii=False)}: {_written(item)}' for key, item in value.items())}}}"
+        )
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{kind_words(value)}, which JSON cannot write") from error
+
+
+def _integer(digits: str) -> int | LongInteger:
     return int(digits) if len(digits) <= _MOST_DIGITS else LongInteger(digits)

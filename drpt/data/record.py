@@ -1,7 +1,9 @@
 """Fields of one row of a file or data set: texts that are texts, and what is said of those that are none."""
 
 import re
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -54,22 +56,27 @@ def checked_text(value: object, name: str) -> str:
 
 def kind_words(value: object) -> str:
     """What a value of a row is, in words: ``a list``, ``the number 4``; never a whole long value."""
-    names = {type(None): "null", dict: "an object", list: "a list", str: "a string", bool: "a truth value"}
+    if isinstance(value, Mapping):
+        return "an object"
+    names = {type(None): "null", list: "a list", str: "a string", bool: "a truth value"}
     if value == [] and isinstance(value, list):
         return "an empty list"
+    if isinstance(value, LongInteger):
+        return f"the number of {len(value.digits.lstrip('-'))} digits"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        digits = f"of {len(value.digits)} digits" if isinstance(value, LongInteger) else str(value)
-        return f"the number {digits}" if isinstance(value, LongInteger) else f"the number {digits[:40]}"
+        return f"the number {str(value)[:40]}"
     return names.get(type(value), f"a value of the kind {type(value).__name__}")
 
 
-class LongInteger(int):
-    """A number of more digits than Python converts, such as an id that is one long number; its digits as they are."""
+@dataclass(frozen=True, slots=True)
+class LongInteger:
+    """A number of more digits than Python converts, such as an id that is one long number.
 
-    digits: str
+    It is no number of Python's, so that what does not know it fails and does not write another number.
+    """
 
-    def __new__(cls, digits: str) -> "LongInteger":
-        """Keep the digits; as a number it is 0, and nobody calculates with it."""
-        number = super().__new__(cls, 0)
-        number.digits = digits
-        return number
+    digits: str  # as they are written, with the sign
+
+    def __float__(self) -> float:
+        """The number in comparisons: the largest there is, on its side of zero."""
+        return -sys.float_info.max if self.digits.startswith("-") else sys.float_info.max

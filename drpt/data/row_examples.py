@@ -1,18 +1,22 @@
 """The examples of one file or table: a small one is read and checked as a whole, of a large one the rows that are drawn."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from drpt.data.columns import checked_columns, fill_field
 from drpt.data.example import Example
-from drpt.data.formats import RowRules, read_row
+from drpt.data.formats import RowRules, check_mapping, read_row, unread_columns
 from drpt.data.record import RecordError
 from drpt.data.row_filter import RowFilter
 from drpt.data.rows import Rows, open_rows
 from drpt.data.shuffled import shuffled
 
 _SHOWN_FAULTS = 10
+_SHOWN_NAMES = 12
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +53,12 @@ def file_examples(
     """
     section = option.rpartition(".")[0]
     prefix = f"{section}." if section else ""
+    mapping = None if columns is None else checked_columns(f"{prefix}columns", columns)
+    if mapping is not None:
+        check_mapping(f"{prefix}columns", mapping, rules)
     reading = Reading(
         rules=rules,
-        columns=None if columns is None else checked_columns(f"{prefix}columns", columns),
+        columns=mapping,
         conditions=RowFilter(f"{prefix}filter", conditions),
     )
     return RowExamples(f"{option}={name}", open_rows(option, name), reading)
@@ -71,6 +78,8 @@ class RowExamples:
 
     def __init__(self, label: str, rows: Rows, reading: Reading) -> None:
         self._label, self._reading = label, reading
+        self._known_columns: set[tuple[str, ...]] = set()
+        self._unread: dict[str, None] = {}
         self.digest = rows.digest
         self._rows = rows if rows.is_large else None
         self._examples = [] if rows.is_large else self._read_all(rows)
@@ -96,6 +105,7 @@ class RowExamples:
             except RecordError as error:
                 raise ValueError(f"{self._label}: a malformed {rows.unit}:\n  {rows.place(number)}: {error}") from error
             if example is not None:
+                _say_unread(self._label, tuple(self._unread))
                 yield example
 
     def _example(self, rows: Rows, number: int) -> Example | None:
@@ -106,7 +116,15 @@ class RowExamples:
                 return None
             if reading.columns is not None:
                 record = {field: fill_field(field, template, record) for field, template in reading.columns.items()}
-        return read_row(record, rows.place(number), reading.rules)
+        example = read_row(record, rows.place(number), reading.rules)
+        if reading.columns is None and isinstance(record, Mapping):
+            self._note_unread(record)
+        return example
+
+    def _note_unread(self, record: Mapping[str, object]) -> None:
+        if (names := tuple(record)) not in self._known_columns:  # a file of one format has few sets of them
+            self._known_columns.add(names)
+            self._unread |= dict.fromkeys(unread_columns(record, self._reading.rules))
 
     def _read_all(self, rows: Rows) -> list[Example]:
         examples: list[Example] = []
@@ -128,4 +146,14 @@ class RowExamples:
                 f"{self._label}: all {len(examples)} responses are empty, beginning with {examples[0].source}, so that there "
                 "is nothing to learn. See that the field of the responses is the right one, or fill it."
             )
+        _say_unread(self._label, tuple(self._unread))
         return examples
+
+
+@lru_cache(maxsize=64)  # a command opens its files more than once
+def _say_unread(label: str, names: tuple[str, ...]) -> None:
+    if names:
+        shown = ", ".join(map(repr, names[:_SHOWN_NAMES])) + (
+            f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+        )
+        _log.info("%s: examples are not made of its columns %s; columns={…} chooses others.", label, shown)

@@ -7,7 +7,7 @@ from typing import Any
 
 from drpt.checks import did_you_mean
 from drpt.data.columns import cell
-from drpt.data.record import RecordError
+from drpt.data.record import LongInteger, RecordError
 
 _BOUNDS = ("min", "max")
 
@@ -22,6 +22,8 @@ class _Range:
     def admits(self, value: Any, column: str) -> bool:  # Any: a cell
         if value is None:
             return False
+        if isinstance(value, LongInteger):
+            value = float(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RecordError(f"column {column!r} holds {value!r}, and its filter is a range of numbers.")
         return self.low <= value < self.high  # not a number is in no range

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import weakref
+import zlib
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from drpt.data.arrow_rows import arrow_record
 from drpt.data.json_rows import parse_array, parse_line
 from drpt.data.record import RecordError
 
@@ -149,7 +151,7 @@ class _unzipping:  # noqa: N801  # a context manager
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._file.close()
-        if isinstance(error, EOFError | gzip.BadGzipFile):
+        if isinstance(error, EOFError | gzip.BadGzipFile | zlib.error):
             raise RecordError(f"the compressed file is cut or damaged ({error}): copy it again.") from error
 
 
@@ -256,7 +258,8 @@ class _CsvRows(_LoadedRows):
                 f"line {line}: byte {error.start + 1} of the file: not UTF-8: convert the file to UTF-8."
             ) from error
         csv.field_size_limit(2**31 - 1)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        raw = io.StringIO(text, newline="").readlines()
+        reader = csv.reader(raw, delimiter=delimiter, strict=True)
         records, lines = [], []
         try:
             header = next(reader, [])
@@ -266,6 +269,8 @@ class _CsvRows(_LoadedRows):
             start = reader.line_num + 1
             for values in reader:
                 if values:
+                    if delimiter == "\t":
+                        _check_quotes(raw[start - 1 : reader.line_num], start, len(header))
                     if len(values) != len(header):
                         raise RecordError(
                             f"line {start}: {len(values)} values, and line 1 names {len(header)} columns: put values with a "
@@ -277,6 +282,15 @@ class _CsvRows(_LoadedRows):
         except csv.Error as error:
             raise RecordError(f"line {reader.line_num}: {error}.") from error
         super().__init__(records, lambda number: f"{name}:{lines[number]}")
+
+
+def _check_quotes(lines: list[str], start: int, num_columns: int) -> None:
+    """Refuse a row of several lines each of which is a row by itself, where quotes are marks of the text."""
+    if len(lines) > 1 and all(line.count("\t") == num_columns - 1 for line in lines):
+        raise RecordError(
+            f"lines {start} to {start + len(lines) - 1} are one row with a value in quotes over several lines, or {len(lines)} "
+            "rows with quotes of their text: double quotes of the text within a value in quotes, or save the file as .jsonl."
+        )
 
 
 class _ParquetRows(Rows):
@@ -303,4 +317,4 @@ class _ParquetRows(Rows):
         return f"{self._name}, row {number}"
 
     def record(self, number: int) -> object:
-        return self._table.slice(number, 1).to_pylist()[0]
+        return arrow_record(self._table.slice(number, 1).to_pylist()[0])

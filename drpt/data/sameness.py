@@ -42,7 +42,7 @@ def prompt_key(example: Example) -> Key:
 
 
 def row_key(example: Example) -> Key:
-    """What makes a row another one: its prompt and its responses, the rejected one among them.
+    """What makes a row another one: its prompt and its responses with their thoughts, the rejected one among them.
 
     Args:
         example: Conversation, plain text or preference.
@@ -51,7 +51,8 @@ def row_key(example: Example) -> Key:
         Longer than `prompt_key`; rows with the same one are one row written twice.
     """
     rejected = example.payload.get("rejected")
-    response = normalised(spoken(example.messages[-1]))
+    last = example.messages[-1]
+    response = normalised(f"{last.reasoning_content or ''} {spoken(last)}")  # several thoughts may lead to one answer
     return (*prompt_key(example), "response", response, "" if rejected is None else normalised(str(rejected)))
 
 

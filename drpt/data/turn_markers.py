@@ -33,11 +33,19 @@ def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> bool:
         raise ChatTemplateError(NO_CALLS, reason="tool_calls")
     written = "".join(text[start:stop] for start, stop in marked)
     content = last.content.strip()
-    is_inside = content in written or content.rpartition("</think>")[2].strip() in written
+    is_inside = (
+        content in written or content.rpartition("</think>")[2].strip() in written or not talk.writes_content(last_place)
+    )
     if text != found.text or any(one[1] > other[0] for one, other in pairwise(marked)) or not is_inside:
         raise ChatTemplateError(
             "the {% generation %} markers of the chat template do not enclose the assistant's text (they must stand around "
             "what is printed, not inside a {% set %} or a macro). Mend the template, or take the markers out of it.",
+            reason="ambiguous",
+        )
+    if talk.marks_others(written):
+        raise ChatTemplateError(
+            "the {% generation %} markers of the chat template enclose what others than the assistant say, which would be "
+            "learned. Mend the template, or take the markers out of it.",
             reason="ambiguous",
         )
     found.learned = _without_unlearned(talk, found, marked)
@@ -45,7 +53,11 @@ def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> bool:
     # The last turn's marks: a template may mark a turn and what ends it apart.
     of_last = [(start, stop) for start, stop in marked if stop > len(found.prompt)] or marked[-1:]
     if not end or all(end not in text[start:stop] for start, stop in of_last):
-        found.notes[UNENDED] = ""
+        # Another token may end a turn that calls tools.
+        found.end = talk.renderer.last_special(text[slice(*of_last[-1])].rstrip())
+        if not found.end:
+            found.end = end
+            found.notes[UNENDED] = ""
     start = of_last[0][0]
     if not text.startswith(found.prompt) or text[len(found.prompt) : start].strip():
         found.notes[PROMPT_DIFFERS] = difference(found.prompt, text[:start])
@@ -72,7 +84,9 @@ def _turns_of(talk: Conversation, found: AssistantTurns, marked: list[tuple[int,
     prompts = [talk.text(turn, is_prompt=True) if turn else "" for turn in turns]
     if all(found.text.startswith(prompt) for prompt in prompts):
         # The last turn whose answer begins before the text ends: what belongs to the next prompt is marked with no answer.
-        return [max(turn for turn, p in zip(turns, prompts, strict=True) if stop > len(p) or not p) for _, stop in marked]
+        found_turns = [[turn for turn, p in zip(turns, prompts, strict=True) if stop > len(p) or not p] for _, stop in marked]
+        if all(found_turns):
+            return [max(places) for places in found_turns]
     raise ChatTemplateError(
         f"the chat template marks {len(marked)} texts of {len(turns)} assistant turns, so that the turns that are not learned "
         '("weight": 0) cannot be told apart. Take a template with one {% generation %} block a turn.',

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from drpt.data.example import ROLES, Message, ToolCall
+from drpt.data.json_rows import as_json
 from drpt.data.record import RecordError, checked_text, kind_words, read_text
 
+_CALL = "call"  # a speaker of ShareGPT who is no role
 # ShareGPT's names of speakers.
 _SPEAKERS = {
     **{role: role for role in ROLES},
@@ -15,13 +17,16 @@ _SPEAKERS = {
     "chatgpt": "assistant",
     "model": "assistant",
     "bot": "assistant",
-    "function_call": "call",
-    "tool_call": "call",
+    "function_call": _CALL,
+    "tool_call": _CALL,
     "function": "tool",
     "function_response": "tool",
     "tool_response": "tool",
     "observation": "tool",
 }
+_ROUND = ("user", "assistant")  # of LLaMA-Factory's history
+_SWITCHES = ("train", "loss")  # axolotl's and ms-swift's words for a weight of 1 or 0
+_PARTIAL = ("train_detail", "train_offsets")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -68,12 +73,7 @@ def read_sharegpt(value: object, name: str) -> list[Message]:
         role = _SPEAKERS.get(speaker.lower()) if isinstance(speaker, str) else None
         if role is None:
             raise RecordError(f"field '{where}.from' is {_shown(speaker)}; it must be one of {', '.join(_SPEAKERS)}.")
-        content = _read_content(turn, "value", f"{where}.value", may_be_null=False)
-        if role == "call":
-            calls = _read_calls(_parsed(content, f"{where}.value"), f"{where}.value")
-            turns.append(Message(role="assistant", content="", tool_calls=calls))
-        else:
-            turns.append(Message(role=role, content=content, is_learned=_is_learned(turn, role, where)))
+        turns.append(_message(turn, role, "value", where))
     return turns
 
 
@@ -85,7 +85,7 @@ def read_tools(value: object, name: str) -> tuple[Mapping[str, Any], ...]:  # An
         name: The field, for messages.
 
     Returns:
-        None where there are none.
+        An empty tuple where there are none.
 
     Raises:
         RecordError: It is something else.
@@ -96,7 +96,34 @@ def read_tools(value: object, name: str) -> tuple[Mapping[str, Any], ...]:  # An
         return ()
     if not isinstance(value, list | tuple) or not all(isinstance(tool, Mapping) for tool in value):
         raise RecordError(f"field '{name}' must be a list of objects, each the JSON schema of a function.")
-    return tuple(value)
+    # What templates write of them is text, too, which must be one that tokenizers and JSON can read.
+    return tuple(_parsed(checked_text(_as_json(value, name), name), name))
+
+
+def read_history(value: object, name: str) -> list[Message]:
+    """Turns before a question: LLaMA-Factory's pairs of a question and an answer, or a list of turns.
+
+    Args:
+        value: A list, or the same as a JSON text.
+        name: The field, for messages.
+
+    Returns:
+        The turns; the answers are learned.
+
+    Raises:
+        RecordError: It is something else.
+    """
+    rounds = _parsed(value, name) if isinstance(value, str) else value
+    if isinstance(rounds, list | tuple) and rounds and all(isinstance(one, Mapping) for one in rounds):
+        return read_turns(rounds, name)
+    if not isinstance(rounds, list | tuple) or not all(isinstance(one, list | tuple) and len(one) == 2 for one in rounds):
+        raise RecordError(f"field '{name}' must be a list of pairs, [[question, answer], …], or of turns.")
+    texts = [
+        (role, text, f"{name}[{i}][{j}]")
+        for i, one in enumerate(rounds)
+        for j, (role, text) in enumerate(zip(_ROUND, one, strict=True))
+    ]
+    return [Message(role=role, content=checked_text(text, where)) for role, text, where in texts]
 
 
 def _read_turn(turn: object, where: str) -> Message:
@@ -106,20 +133,30 @@ def _read_turn(turn: object, where: str) -> Message:
     role = "tool" if role == "function" else role
     if role not in ROLES:
         raise RecordError(f"field '{where}.role' is {_shown(role)}; it must be one of {', '.join(ROLES)}.")
+    return _message(turn, role, "content", where)
+
+
+def _message(turn: Mapping[str, object], role: str, key: str, where: str) -> Message:
+    """A turn of a role; of ShareGPT's turns that are calls, the content is the calls."""
     given = turn.get("tool_calls")
     if given is None and turn.get("function_call") is not None:  # as before tools had ids
         given = [turn["function_call"]]
+    if role == _CALL:
+        role, content = "assistant", ""
+        given = _parsed(_read_content(turn, key, f"{where}.{key}", may_be_null=False), f"{where}.{key}")
+    else:
+        content = _read_content(turn, key, f"{where}.{key}", may_be_null=bool(given))
     calls = _read_calls(given, f"{where}.tool_calls") if given is not None else ()
     if calls and role != "assistant":
         raise RecordError(f"field '{where}.tool_calls': the assistant calls tools, and this turn is the {role}'s.")
-    thoughts = [key for key in _THOUGHTS if turn.get(key) is not None]
+    thoughts = [name for name in _THOUGHTS if turn.get(name) is not None]
     if len(thoughts) > 1:
         raise RecordError(f"fields '{where}.{thoughts[0]}' and '{where}.{thoughts[1]}' are both there: keep one.")
     if thoughts and role != "assistant":
         raise RecordError(f"field '{where}.{thoughts[0]}': the assistant has thoughts, and this turn is the {role}'s.")
     return Message(
         role=role,
-        content=_read_content(turn, "content", f"{where}.content", may_be_null=bool(calls)),
+        content=content,
         reasoning_content=checked_text(turn[thoughts[0]], f"{where}.{thoughts[0]}") if thoughts else None,
         tool_calls=calls,
         tool_call_id=_optional_text(turn, "tool_call_id", where),
@@ -160,7 +197,7 @@ def _read_call(call: object, name: str) -> ToolCall:
     arguments = inner.get("arguments")
     if arguments is None:
         arguments = {}
-    written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    written = arguments if isinstance(arguments, str) else _as_json(arguments, f"{name}.arguments")
     return ToolCall(
         name=read_text(inner, "name", f"{name}.name"),
         arguments=checked_text(written, f"{name}.arguments"),
@@ -170,21 +207,42 @@ def _read_call(call: object, name: str) -> ToolCall:
 
 def _is_learned(turn: Mapping[str, object], role: str, where: str) -> bool:
     weight = turn.get("weight")
-    if weight is None:
-        return True
-    if role != "assistant" or isinstance(weight, bool) or weight not in {0, 1}:
+    if weight is not None and (role != "assistant" or isinstance(weight, bool) or weight not in {0, 1}):
         raise RecordError(
             f"field '{where}.weight' is {_shown(weight)} in the {role}'s turn; it must be 1 (learned) or 0 (not learned), in "
             "an assistant's turn."
         )
-    return bool(weight)
+    answers = [] if weight is None else [bool(weight)]
+    for key in _SWITCHES:  # which some files have on every turn
+        switch = turn.get(key)
+        if switch is None:
+            continue
+        if not isinstance(switch, bool) or (switch and role != "assistant"):
+            raise RecordError(
+                f"field '{where}.{key}' is {_shown(switch)} in the {role}'s turn; it must be true (learned) or false (not "
+                "learned), and only an assistant's turn can be learned."
+            )
+        answers.append(switch)
+    for key in _PARTIAL:
+        if turn.get(key):
+            raise RecordError(f"field '{where}.{key}': a turn is learned as a whole or not at all: write \"weight\": 1 or 0.")
+    if len(set(answers)) > 1:
+        raise RecordError(f"turn '{where}' is both learned and not learned by 'weight', {' and '.join(map(repr, _SWITCHES))}.")
+    return all(answers)
 
 
 def _optional_text(record: Mapping[str, object], key: str, where: str) -> str | None:
     return None if record.get(key) is None else read_text(record, key, f"{where}.{key}")
 
 
-def _parsed(text: str, name: str) -> object:
+def _as_json(value: object, name: str) -> str:
+    try:
+        return as_json(value)
+    except RecordError as error:
+        raise RecordError(f"field '{name}' holds {error}.") from error
+
+
+def _parsed(text: str, name: str) -> Any:  # Any: JSON values
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

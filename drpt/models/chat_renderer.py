@@ -79,8 +79,8 @@ class ChatRenderer:
             tail: What the template writes after the assistant's own text.
 
         Returns:
-            Up to the end of the first special token and of those that follow at once; without one, all but the white space
-            at the end.
+            Up to the end of the first special token and of those that follow at once, if nothing else follows (which would
+            be another turn that one of them begins); without one, all but the white space at the end.
         """
         first = self._ends.search(tail)
         if first is None:
@@ -88,6 +88,8 @@ class ChatRenderer:
         stop = first.end()
         while (next_one := self._ends.match(tail, stop)) is not None:
             stop = next_one.end()
+        if tail[stop:].strip():
+            stop = first.end()
         return EndOfTurn(length=stop, first_length=first.end(), token=first.group())
 
     def last_special(self, text: str) -> str:

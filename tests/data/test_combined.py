@@ -85,7 +85,8 @@ def test_bad_choices_are_explained(words, message):
     [
         (["data.target.source.path=nowhere"], r"data\.target\.source\.path=nowhere: no such file"),
         (["data.target.source.format=x"], r"data\.target\.source\.format='x' is not known"),
-        (["data.target.source.columns={prompt: q}"], r"data\.target\.source\.path=[\s\S]*there is no column 'q'"),
+        (["data.target.source.columns={prompt: q}"], r"data\.target\.source\.columns: beside prompt map response, too"),
+        (["data.target.source.columns={prompt: q, response: a}"], r"data\.target\.source\.path=[\s\S]*there is no column 'q'"),
         (["data.general.source.families=[gdc]"], r"data\.general\.source\.families='gdc' is not known.*'gcd'"),
         (["data.general.source.families=[]"], r"data\.general\.source\.families=\[\]: name at least one"),
         (["+data.general.source.options.gdc={a: 1}"], r"data\.general\.source\.options='gdc' is not known"),
@@ -96,6 +97,30 @@ def test_bad_sources_are_explained_with_their_full_names(mine, words, message):
     apart = ["data/general=reasoning", "data/target=jsonl", f"data.target.source.path={mine}"]
     with pytest.raises(ValueError, match=message):
         build_source(spec_of(*apart, *words).node)
+
+
+@pytest.mark.parametrize("stream", ["target", "evaluation"])
+def test_a_table_that_cannot_be_read_is_named_as_it_was_typed(mine, monkeypatch, stream):
+    monkeypatch.setattr("drpt.data.hub_table._is_reachable", lambda endpoint: False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    for path, message in (
+        ("foo/baz", r"^data\.target\.source\.table\.path=foo/baz: the Hugging Face hub cannot be reached.*table\.path=FILE"),
+        ("nowhere.jsonl", r"^data\.target\.source\.table\.path=nowhere\.jsonl: no such file"),
+        (
+            str(mine),
+            r"^data\.target\.source\.table\.columns: .* has no column 'dialogue'.*source\.table\.columns=null|columns=null",
+        ),
+    ):
+        source = build_source(spec_of("data/target=hub", f"data.target.source.table.path={path}").node)
+        with pytest.raises(ValueError, match=message):
+            next(getattr(source, stream)(0))
+
+
+def test_a_preset_mapping_can_be_taken_away(mine):
+    source = build_source(
+        spec_of("data/target=hub", f"data.target.source.table.path={mine}", "data.target.source.table.columns=null").node
+    )
+    assert next(source.target(0)).response
 
 
 def test_a_plain_text_is_no_target(tmp_path, mine):

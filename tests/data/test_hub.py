@@ -159,7 +159,7 @@ def test_bad_filters_and_columns_are_refused_before_loading(scored, change, mess
             {"columns": {"prompt": "prompt.txt"}},
             r"general\.columns: json has no column 'prompt\.txt'\. Did you mean 'prompt\.text'\?",
         ),
-        ({"columns": {"prompt": "Go on: {}"}}, r"general\.columns: json has no column ''"),
+        ({"columns": {"prompt": "Go on: {}"}}, r"general\.columns\.prompt='Go on: \{\}' names no column in braces"),
         ({"filter": {"prompt.toxic": {"min": 0}}}, r"general\.filter: json has no column 'prompt\.toxic'.*'prompt\.toxicity'"),
         ({"filter": {"prompt.text": {"min": 0}}}, r"row 0: column 'prompt\.text' holds 'Text 0', and its filter is a range"),
         ({"filter": {"prompt.toxicity": {"min": 2}}}, r"no row is left"),
@@ -277,6 +277,19 @@ def test_offline_it_says_so_once_and_what_to_do(monkeypatch, caplog):
     assert "path=FILE.jsonl" in str(error.value)
     assert "HF_HOME" in str(error.value)
     assert len(asked) == 1
+
+
+def test_a_local_file_without_the_columns_of_the_preset_is_refused_once_with_the_way_out(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps({"prompt": "a", "response": "b"}) + "\n")
+    words = ["data=hub", "sweep=x", f"data.source.target.path={path}"]
+    source = build_source(check_config(compose_run(words)).data.source)
+    for stream in (source.target, source.evaluation):  # whose path follows the target's
+        with pytest.raises(ValueError, match=r"^data\.source\.target\.columns: .* no column 'dialogue'.*columns=null") as error:
+            next(stream(0))
+        assert str(error.value).count("no column") == 1
+    source = build_source(check_config(compose_run([*words, "data.source.target.columns=null"])).data.source)
+    assert [next(stream(0)).response for stream in (source.target, source.evaluation)] == ["b", "b"]
 
 
 def test_lists_and_structs_of_a_table_are_reached(tmp_path):

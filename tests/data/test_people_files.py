@@ -7,9 +7,11 @@ import pyarrow.parquet
 import pytest
 
 from drpt.data.file_source import FileSource
+from drpt.data.hub_part import HubPart
 from drpt.data.jsonl import JsonlSource
 from drpt.data.preferences import PreferencePairs
-from tests.data.people_files import ASK, ASSISTANT, BAD, GOOD, GPT, HUMAN, PAIR, ROW, SAY, USER, line
+from tests.data.bad_files import BAD
+from tests.data.people_files import ASK, ASSISTANT, GOOD, GPT, HUMAN, PAIR, ROW, SAY, USER, line
 
 
 def written(tmp_path, file):
@@ -48,6 +50,127 @@ def test_tool_calls_tools_and_thoughts_are_kept(tmp_path):
     (example,) = FileSource(path=str(path)).general(0)
     assert example.messages[1].reasoning_content == "Austen?"
     assert [message.is_learned for message in example.messages] == [True, False, True, True]
+
+
+WEATHER = {"role": "assistant", "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Paris"}}}]}
+SEARCH = {"role": "assistant", "tool_calls": [{"function": {"name": "search", "arguments": {"query": "Emma", "n": 3}}}]}
+BARE = {"role": "assistant", "tool_calls": [{"function": {"name": "now", "arguments": {}}}]}
+
+
+def tool(name, **properties):
+    return {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": properties}}}
+
+
+CALLING = [
+    {"messages": [USER, WEATHER], "tools": [tool("weather", city={"type": "string", "enum": ["Paris", "Rome"]})]},
+    {"messages": [USER, SEARCH], "tools": [tool("search", query={"type": "string"}, n={"type": "integer"})]},
+    {"messages": [USER, BARE], "tools": [tool("now")]},
+]
+
+
+def calls_and_tools(examples):
+    return sorted((example.messages[-1].tool_calls[0].arguments, example.tools) for example in examples)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "datasets"])
+def test_fields_that_arrow_adds_to_calls_and_tools_are_not_there(tmp_path, kind, monkeypatch):
+    lines = tmp_path / "rows.jsonl"
+    lines.write_bytes(b"".join(map(line, CALLING)))
+    expected = calls_and_tools(FileSource(path=str(lines)).general(0))
+    assert [arguments for arguments, _ in expected] == ['{"city": "Paris"}', '{"query": "Emma", "n": 3}', "{}"]
+    if kind == "parquet":
+        path = tmp_path / "rows.parquet"
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(CALLING), path)
+        found = FileSource(path=str(path)).general(0)
+    else:
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+        found = HubPart(table={"path": "json", "data_files": str(lines)}).general(0)
+    assert calls_and_tools(found) == expected
+
+
+def test_a_field_that_arrow_adds_is_no_part_of_a_cell_in_json_and_no_text_by_itself(tmp_path):
+    path = tmp_path / "rows.parquet"
+    rows = [{"q": ASK, "args": {"city": "Paris"}}, {"q": ASK, "args": {"query": "Emma"}}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    source = FileSource(path=str(path), columns={"prompt": "{q}", "response": "{args:json}{args.query}"})
+    assert sorted(example.response for example in source.general(0)) == ['{"city": "Paris"}', '{"query": "Emma"}Emma']
+
+
+def test_a_null_that_was_written_in_json_stays(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    call = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"limit": None}}}]}
+    path.write_bytes(line({"messages": [USER, call]}))
+    (example,) = FileSource(path=str(path)).general(0)
+    assert example.messages[-1].tool_calls[0].arguments == '{"limit": null}'
+
+
+LONG = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{id:json}", LONG),
+        ("{id:d}", LONG),
+        ("{id}", LONG),
+        ("{all:json}", f'[-{LONG}, {{"é": {LONG}, "x": null}}]'),
+        ("{all[0]}", f"-{LONG}"),
+        ("{nothing:json} {nothing:>5}.", "null ."),
+    ],
+)
+def test_a_number_of_thousands_of_digits_is_written_in_all_of_them(tmp_path, template, text):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"q": "{ASK}", "id": {LONG}, "all": [-{LONG}, {{"é": {LONG}, "x": null}}], "nothing": null}}\n')
+    source = FileSource(path=str(path), columns={"prompt": "q", "response": f"{template} "})
+    assert next(source.general(0)).response == f"{text} "
+    with pytest.raises(ValueError, match=r"column 'id': the number of 5000 digits has no format ',d'"):
+        FileSource(path=str(path), columns={"prompt": "q", "response": "{id:,d}"})
+    with pytest.raises(ValueError, match=r"column 'id': !r writes what Python prints; use \{id:json\}"):
+        FileSource(path=str(path), columns={"prompt": "q", "response": "{id!r}"})
+
+
+def test_a_number_of_thousands_of_digits_is_in_the_ranges_that_hold_it(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"id": ' + LONG.encode() + b", " + ROW[1:] + b'{"id": -' + LONG.encode() + b", " + ROW[1:])
+    for bounds, lines in (({"min": 1}, [1]), ({"max": 1}, [2]), ({"min": -1, "max": 1e300}, [])):
+        if lines:
+            found = FileSource(path=str(path), filter={"id": bounds}).general(0)
+            assert [example.source for example in found] == [f"{path}:{number}" for number in lines]
+        else:
+            with pytest.raises(ValueError, match="no row is left"):
+                FileSource(path=str(path), filter={"id": bounds})
+
+
+def test_the_arguments_of_a_call_keep_a_number_of_thousands_of_digits(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    row = {"messages": [USER, {"role": "assistant", "function_call": {"name": "f", "arguments": {"n": "N"}}}]}
+    path.write_bytes(line(row).replace(b'"N"', LONG.encode()))
+    (example,) = FileSource(path=str(path)).general(0)
+    assert example.messages[-1].tool_calls[0].arguments == f'{{"n": {LONG}}}'
+
+
+def test_what_trl_has_in_a_prompt_is_not_learned(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    for key in ("completion", "response"):
+        path.write_bytes(line({"prompt": [USER, ASSISTANT, USER], key: [ASSISTANT, USER, ASSISTANT]}))
+        (example,) = FileSource(path=str(path)).general(0)
+        said = [message.is_learned for message in example.messages if message.role == "assistant"]
+        assert said == [False, True, True]
+
+
+def test_turns_of_sharegpt_have_what_other_turns_have(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    thoughtful = GPT | {"reasoning_content": "Austen?", "train": False}
+    calling = {"from": "gpt", "value": None, "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]}
+    answer = {"from": "tool", "value": "3", "tool_call_id": "1", "name": "f"}
+    path.write_bytes(
+        line({"conversations": [HUMAN | {"train": False}, thoughtful, HUMAN, calling, answer, GPT | {"loss": True}]})
+    )
+    (example,) = FileSource(path=str(path)).general(0)
+    assert example.messages[1].reasoning_content == "Austen?"
+    assert example.messages[3].tool_calls[0].name == "f"
+    assert (example.messages[4].tool_call_id, example.messages[4].name) == ("1", "f")
+    assert [example.messages[place].is_learned for place in (1, 3, 5)] == [False, True, True]
 
 
 def test_a_plain_text_is_for_the_general_pool_alone(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from drpt.data.example import Example, Message
 from drpt.data.sameness import Asked, normalised, prompt_key, row_key
 from tests.data.lists import Lists, drawn, sentence, talk, text
 
@@ -27,6 +28,15 @@ def test_a_system_turn_makes_no_difference_and_an_answer_makes_a_row():
     assert prompt_key(first) == prompt_key(second)
     assert row_key(first) != row_key(second)
     assert row_key(first) == row_key(talk("why? ", "so."))
+
+
+@pytest.mark.parametrize("thoughts", [("a", "b"), ("a", None), ("The answer is i.", "It is i.")])
+def test_rows_with_other_thoughts_are_other_rows(thoughts):
+    question = Message(role="user", content="Why?")
+    answers = [Message(role="assistant", content="So.", reasoning_content=thought) for thought in thoughts]
+    one, other = (Example(messages=(question, answer), source="a") for answer in answers)
+    assert row_key(one) != row_key(other)
+    assert prompt_key(one) == prompt_key(other)
 
 
 def test_conversations_that_begin_alike_are_others_and_longer_versions_are_the_same():

@@ -1,0 +1,147 @@
+"""Columns beside those of a row's format that say something of the conversation: read, or refused, never dropped in silence."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from drpt.data.example import Example, Message
+from drpt.data.record import RecordError, read_text
+from drpt.data.turns import read_history, read_tools
+
+SYSTEM = ("system", "system_prompt")
+TOOLS = ("tools", "functions")
+LABEL = "label"
+READ_BESIDE = (*SYSTEM, *TOOLS, LABEL)  # of every format that is a conversation
+# What an answer may rest on; a format that has no place for a column of these refuses rows in which it is filled.
+_MEDIA = ("image", "images", "video", "videos", "audio", "audios")
+OF_TURNS = ("documents", "history", *_MEDIA)
+OF_TEXTS = ("context", "input", "choices", "options", *OF_TURNS)
+# KTO's label of an answer that is not to be imitated, as files without truth values write it.
+_UNWANTED = {"false", "0", "0.0", "-1", "no", "n", "f", "bad", "negative", "rejected", "undesirable", "unwanted"}
+_WANTED = {"false": "true", "no": "yes", "n": "y", "f": "t", "bad": "good", "negative": "positive", "rejected": "chosen"}
+_WANTED |= {"undesirable": "desirable", "unwanted": "wanted"}
+
+
+def is_filled(value: object) -> bool:
+    """Whether a cell holds anything."""
+    return value is not None and value not in ("", [], (), {})
+
+
+def refuse_unwanted(record: Mapping[str, object]) -> None:
+    """Refuse an answer that is marked as one not to be imitated.
+
+    Args:
+        record: By column.
+
+    Raises:
+        RecordError: Its ``label`` is false, 0, or a word for it.
+    """
+    label = record.get(LABEL)
+    if isinstance(label, str):
+        is_unwanted = label.strip().lower() in _UNWANTED
+        wanted = _like(label, _WANTED.get(label.strip().lower(), "1"))
+    else:
+        is_unwanted = isinstance(label, int | float) and label <= 0  # a truth value is an int
+        wanted = "true" if isinstance(label, bool) else "1"
+    if is_unwanted:
+        shown = "false" if label is False else repr(label)
+        raise RecordError(
+            f"field 'label' is {shown}: an answer that is not wanted (KTO's format) would be imitated. Leave such rows out "
+            f"with filter={{label: {wanted}}}; if the label says something else, map the other columns by columns={{…}}."
+        )
+
+
+def with_beside(example: Example, record: Mapping[str, object], *, has_history: bool) -> Example:
+    """Add what stands beside the turns of a conversation.
+
+    Args:
+        example: Of the format's own columns.
+        record: By column: ``system`` or ``system_prompt``, a text; ``tools``, or OpenAI's older ``functions``; ``history``.
+        has_history: Whether the format's turns are one question and one answer, before which a history may stand.
+
+    Returns:
+        The example with its system turn, its earlier turns and its tools.
+
+    Raises:
+        RecordError: A column has the wrong kind of value, or says another thing than the turns, or another column.
+    """
+    turns = example.messages
+    if has_history and is_filled(record.get("history")):
+        turns = (*read_history(record["history"], "history"), *turns)
+    system = _system(record)
+    if system is not None:
+        turns = _with_system(turns, *system)
+    return replace(example, messages=turns, tools=_tools(record))
+
+
+def _system(record: Mapping[str, object]) -> tuple[str, str] | None:
+    """The column's name and its text."""
+    given = {name: read_text(record, name) for name in SYSTEM if is_filled(record.get(name))}
+    given = {name: text for name, text in given.items() if text.strip()}
+    if len(set(given.values())) > 1:
+        raise RecordError("fields 'system' and 'system_prompt' are both there and say different things: keep one.")
+    return next(iter(given.items()), None)
+
+
+def _with_system(turns: tuple[Message, ...], name: str, text: str) -> tuple[Message, ...]:
+    if turns[0].role not in {"system", "developer"}:
+        return (Message(role="system", content=text), *turns)
+    if turns[0].content.strip() != text.strip():
+        raise RecordError(
+            f"field '{name}' says another thing than the turn of the {turns[0].role} with which the conversation begins: take "
+            "one of the two out, or map the turns alone, such as columns={messages: messages}."
+        )
+    return turns
+
+
+def _tools(record: Mapping[str, object]) -> tuple[Mapping[str, Any], ...]:  # Any: JSON values
+    tools, functions = (read_tools(record.get(name), name) for name in TOOLS)
+    # Before there were tools of other kinds, functions were listed by themselves.
+    wrapped = tuple(one if "function" in one else {"type": "function", "function": one} for one in functions)
+    if tools and wrapped and tools not in (wrapped, functions):
+        raise RecordError("fields 'tools' and 'functions' are both there and say different things: keep one.")
+    return tools or wrapped
+
+
+def refuse_lost(record: Mapping[str, object], lost: Iterable[str], mapping: Mapping[str, str]) -> None:
+    """Refuse a row with a column that matters to the answer and has no place in its format.
+
+    Args:
+        record: By column.
+        lost: Columns that matter and are not read.
+        mapping: The columns that the example is made of, by the fields of ``columns={…}``.
+
+    Raises:
+        RecordError: One of them is filled.
+    """
+    for name in lost:
+        if is_filled(record.get(name)):
+            way = "write it into a turn"
+            if name in _MEDIA:
+                way = "only texts can be trained on; take such rows out"
+            elif "prompt" in mapping:
+                joined = f"{name}}} {{{mapping['prompt']}"
+                way = f"write it into the prompt, {mapped({**mapping, 'prompt': joined})}"
+            raise RecordError(
+                f"field '{name}' would be lost: {way}, or, where it adds nothing, map the others: {mapped(mapping)}."
+            )
+
+
+def mapped(mapping: Mapping[str, str]) -> str:
+    """The option that maps fields to columns, as it is typed.
+
+    Args:
+        mapping: Columns by field.
+
+    Returns:
+        Such as ``columns={prompt: "{question}", response: "{answer}"}``; a single column, of turns, by its bare name.
+    """
+    braces = "prompt" in mapping
+    texts = [f'{field}: "{{{column}}}"' if braces else f"{field}: {column}" for field, column in mapping.items()]
+    return f"columns={{{', '.join(texts)}}}"
+
+
+def _like(word: str, other: str) -> str:
+    """Another word in the quotes and capitals of one."""
+    is_name = word.strip()[:1].isupper()
+    return f'"{other.upper() if word.isupper() else other.capitalize() if is_name else other}"'
