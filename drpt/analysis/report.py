@@ -12,7 +12,7 @@ from drpt.analysis.page import build_page
 from drpt.analysis.run import COMMANDS_FILE, ResultsError
 from drpt.analysis.sweep import Sweep, read_sweep
 from drpt.analysis.sweep_words import fault_lines, none_finished, states_of
-from drpt.analysis.table import ZERO_SHOT, Row, row_notes, tabulate
+from drpt.analysis.table import ZERO_SHOT, Row, row_notes, size_notes, tabulate
 from drpt.analysis.table_formats import as_csv
 from drpt.analysis.yardsticks import yardstick_of
 from drpt.files import write_atomically
@@ -31,7 +31,7 @@ class Report:
     chart: Path
     page: Path
     faults: dict[Path, str]  # files that could not be written, each with a line that says why and what to do
-    notes: list[str]  # what else a reader must know: see `row_notes` and `fault_lines`
+    notes: list[str]  # what else a reader must know: see `size_notes`, `row_notes` and `fault_lines`
     is_whole: bool  # whether every job is finished and all of its files could be used and written
 
     @property
@@ -60,7 +60,7 @@ def write_report(folder: Path) -> Report:
     title = f"{_title(sweep.name, rows)}\n{states_of(sweep)}"
     table, chart, page = (folder / name for name in ("table.csv", "chart.png", "report.html"))
     damaged = fault_lines(sweep)
-    notes = [*row_notes(rows), *damaged]
+    notes = [*size_notes(rows), *row_notes(rows), *damaged]
     files: dict[Path, Callable[[], str | bytes]] = {
         table: lambda: as_csv(rows, sweep.name),
         chart: lambda: draw_chart(rows, title),

@@ -215,8 +215,15 @@ def _rank(row: Row) -> tuple[int, str, float, str]:
     return first.get(row.name, 3), row.name, -1.0 if row.strength is None else row.strength, row.label
 
 
-def _of_examples(rows: Sequence[Row]) -> list[str]:
-    """On how many examples the runs were trained and measured, a sentence a task."""
+def size_notes(rows: Sequence[Row]) -> list[str]:
+    """On how many examples the runs were trained and measured.
+
+    Args:
+        rows: Of a table.
+
+    Returns:
+        A sentence a task; none of runs that recorded no sizes.
+    """
     notes = []
     for task in dict.fromkeys(row.task for row in rows):
         runs = [run for row in rows if row.task == task and row.name != ZERO_SHOT for run in row.runs]
@@ -237,7 +244,7 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
     Returns:
         Sentences: of runs that were left out since their seed counts already, and of points that data tell apart.
     """
-    notes = _of_examples(rows)
+    notes = []
     for row in rows:
         if row.repeated:
             seeds = ", ".join(dict.fromkeys(str(run.config["seed"]) for run in row.repeated))

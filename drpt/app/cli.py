@@ -110,7 +110,7 @@ def _conclude(folder: Path) -> int:
 def _table(options: argparse.Namespace) -> int:
     from drpt.analysis.sweep import read_sweep
     from drpt.analysis.sweep_words import lines_below
-    from drpt.analysis.table import row_notes, tabulate
+    from drpt.analysis.table import row_notes, size_notes, tabulate
     from drpt.analysis.table_formats import as_csv, as_latex, as_markdown, as_text
 
     sweep = read_sweep(_folder_of(options))
@@ -120,13 +120,14 @@ def _table(options: argparse.Namespace) -> int:
         console = _stdout()
         if rows:
             console.print(as_text(rows, console.width))
-        _show_lines(sweep, notes=notes)
+        _show_lines(sweep, notes=[*size_notes(rows), *notes])
     elif options.format == "csv":
         sys.stdout.write(as_csv(rows, sweep.name))
         if notes or not sweep.is_complete:  # a table for machines; what a reader must know goes beside it
             _show_lines(sweep, Console(stderr=True, highlight=False), notes)
     else:
-        sys.stdout.write({"markdown": as_markdown, "latex": as_latex}[options.format](rows, lines_below(sweep, notes)))
+        below = lines_below(sweep, [*size_notes(rows), *notes])
+        sys.stdout.write({"markdown": as_markdown, "latex": as_latex}[options.format](rows, below))
     return 0 if sweep.is_complete else 1
 
 

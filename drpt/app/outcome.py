@@ -20,7 +20,7 @@ from drpt.analysis.outcome_table import OutcomePoint, as_text, ranked, zero_shot
 from drpt.analysis.run import ResultsError
 from drpt.analysis.sweep import read_sweep
 from drpt.analysis.sweep_words import lines_below, none_finished, states_of
-from drpt.analysis.table import ZERO_SHOT, row_notes, tabulate
+from drpt.analysis.table import ZERO_SHOT, row_notes, size_notes, tabulate
 from drpt.app.replicates import FoundReplicates, LeftOut, Replicates, find_replicates
 from drpt.app.result_files import write_results
 from drpt.app.run_data import read_record, recorded_date
@@ -71,7 +71,7 @@ def run_outcome(folder: Path, *, logits_mib: int, console: Console) -> int:
         folder / "outcome.json": lambda: json.dumps(_without_nan(record), indent=1, ensure_ascii=False, allow_nan=False),
     }
     console.print(as_text(points, console.width))
-    for line in lines_below(sweep, row_notes(rows)):
+    for line in lines_below(sweep, [*size_notes(rows), *row_notes(rows)]):
         console.print(line, markup=False, soft_wrap=True)
     for one in found.left_out:
         runs = "no run that can be measured" if one.seed is None else f"one run that can be measured (seed {one.seed})"

@@ -18,7 +18,9 @@ class MathReward:
 
     Reference and answer go through one reader. Of a text, the last ``\boxed{…}`` or ``\fbox{…}`` counts; without one, what
     follows GSM8K's ``####``; a text that is an expression as a whole; what follows "the answer is"; else the last formula or
-    number, of an equation its last side.
+    number, of an equation its last side. "The answer is 8!" is 8, and ``\boxed{8!}`` a factorial.
+
+    A known unit may be missing, words of size count (``5 million``), and other letters beside a number are algebra: ``3R^2``.
 
     Judging runs in a process of its own, which is ended when an answer takes too long.
 

@@ -132,7 +132,7 @@ def forms_of(reference: str, *, requires_box: bool) -> Iterator[str]:
     value, core = found[0], " ".join(found[1].split())
     formula = value.source.replace(CURRENCY, "\\$")
     if isinstance(value, Words) and "\\text" not in core:  # outside of a box a bare word is prose
-        core = formula = f"\\text{{{core}}}"
+        core = formula = value.source if "\\text" in value.source else f"\\text{{{value.source}}}"
     yield f"\\boxed{{{core}}}"
     yield f"Therefore it is $\\boxed{{{formula}}}$."
     if requires_box:

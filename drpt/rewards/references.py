@@ -67,7 +67,12 @@ class ReadableSource:
     def __init__(self, source: Source, terms: Sequence[ChecksReferences]) -> None:
         self._source = source
         self._terms = list(terms)
-        self.counts: dict[str, int] = {}  # examples left out, by pool
+        self._left_out: dict[str, set[tuple[Any, ...]]] = {}  # by pool: source and turns
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Examples left out, by pool; one that a pool meets again counts once."""
+        return {f"{pool}_unreadable": len(examples) for pool, examples in self._left_out.items()}
 
     def __getattr__(self, name: str) -> Any:  # Any: whatever the source has
         return getattr(self._source, name)
@@ -93,7 +98,7 @@ class ReadableSource:
             except StopIteration:
                 return
             if any(fault is not None for term in self._terms for fault in term.faults([example])):
-                self.counts[f"{pool}_unreadable"] = self.counts.get(f"{pool}_unreadable", 0) + 1
+                self._left_out.setdefault(pool, set()).add((example.source, *example.messages))
                 verdict = False
             else:
                 verdict = yield example

@@ -75,7 +75,7 @@ def test_a_finished_run_is_met_again_whatever_its_references():
 
 
 def test_a_pool_that_becomes_too_small_is_said():
-    write("target.jsonl", ["Friday"] * 2 + GOOD[:5])
+    write("target.jsonl", ["Friday"] * 2 + GOOD[:3])
     with pytest.raises(ValueError, match=r"data\.num_(target|eval)=3: .*distinct target examples"):
         describe("reward.terms.correct.unreadable=drop")
 

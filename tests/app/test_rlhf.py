@@ -279,7 +279,7 @@ def test_a_classifier_without_the_label_stops_before_the_policy_is_loaded(drpt, 
     folder = save(tmp_path / "classifier", {0: "nothate", 1: "hate"})
     monkeypatch.setattr(training, "load_model", lambda spec: pytest.fail("the policy was loaded"))
     words = ("reward=hate_speech", f"reward.terms.roberta.model={folder}", "reward.terms.roberta.label=nohate")
-    words = (*words, "reward.terms.roberta.max_length=16")
+    words = (*words, "reward.terms.roberta.max_length=16", "data.max_length=512")
     status, text = drpt("train", "task=rlhf", "model=tiny", "logger=off", *words, "sweep=bad")
     assert status != 0
     assert "has no such label. Did you mean 'nothate'?" in " ".join(text.split())

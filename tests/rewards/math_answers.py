@@ -3,7 +3,10 @@ r"""Answers and their verdicts, by kind: reference, answers that are right, answ
 `unparsable` answers are those in which nothing is found to compare.
 """
 
+from tests.rewards.math_units import UNITS_AND_LETTERS
+
 RIGHT_AND_WRONG: dict[str, list[tuple[str, list[str], list[str]]]] = {
+    **UNITS_AND_LETTERS,
     "whole numbers": [
         (
             "5",
@@ -183,6 +186,62 @@ RIGHT_AND_WRONG: dict[str, list[tuple[str, list[str], list[str]]]] = {
         (r"\boxed{Friday}", [r"\boxed{\text{Friday}}", r"\boxed{friday}"], [r"\boxed{Monday}"]),
         (r"\boxed{\text{(A)}}", [r"\boxed{A}", r"\boxed{(A)}", r"\text{A}"], [r"\boxed{B}"]),
     ],
+    "exact beside rounded": [
+        (
+            "1/6",
+            [
+                r"\boxed{\frac{1}{6} \approx 0.1667}",
+                r"\boxed{x = \frac16 \approx 0.17}",
+                "1/6 ≈ 0.1667",
+                r"The answer is $\frac16 \approx 0.1667$.",
+                "so it is 1/6 ≈ 0.1667",
+            ],
+            [r"\boxed{0.1667}", r"\boxed{\frac17 \approx 0.1667}"],
+        ),
+        (
+            "0.1667",
+            [r"\boxed{\frac{1}{6} \approx 0.1667}"],
+            [r"\boxed{\frac17 \approx 0.1667}", r"\boxed{\frac16 \approx 0.17}"],
+        ),
+        (r"\boxed{2\pi \approx 6.28}", [r"\boxed{2\pi}", "6.28"], ["6.283", r"\boxed{\pi}"]),
+        ("78.5", [r"\boxed{\pi r^2 \approx 78.5}", r"$x \approx 78.5$"], [r"\boxed{25\pi}"]),
+    ],
+    "boxes without braces, and boxes twice": [
+        (
+            "18",
+            [r"\boxed 18", r"\boxed18", r"so $\boxed18$.", r"\fbox 18", r"$\boxed 18\text{ cm}$"],
+            [r"\boxed 19", r"\boxed 1 8x"],
+        ),
+        (r"\boxed 18", ["18", r"\boxed{18}"], ["1", "8"]),
+        (r"$\boxed\frac{1}{2}$", ["0.5", r"\boxed{1/2}"], ["1", "2"]),
+        (
+            "7",
+            ["\\boxed{7}\n\n\\boxed{7}", r"\boxed{7}\boxed{7}", "$\\boxed{7}$.\n\n$\\boxed{7.0}$"],
+            ["\\boxed{7}\n\n\\boxed{8}", r"\boxed{7}, \boxed{7}", r"\boxed{8} \boxed{8}"],
+        ),
+        ("7, 7", [r"\boxed{7}, \boxed{7}"], [r"\boxed{7}\boxed{7}"]),
+    ],
+    "exclamation marks": [
+        (
+            "8",
+            ["The answer is 8!", "So we get 8!", "The answer is **8**!", "The answer is $8$!", "The answer is 8! Great."],
+            [r"\boxed{8!}", "8!", "#### 8!", "The answer is $8!$.", "The answer is 8!."],
+        ),
+        ("40320", ["8!", r"\boxed{8!}", "There are 8! ways.", "The answer is 8! = 40320."], ["The answer is 8!"]),
+        ("5!", ["120", "The answer is 5!."], ["5"]),
+    ],
+    "names, and choices with their letter": [
+        ("x=3, y=4", [r"\boxed{3, 4}", r"\boxed{y=4, x=3}"], [r"\boxed{4,3}"]),
+        ("3,4", [r"\boxed{4,3}", "x=3, y=4"], ["x=4, y=3"]),
+        ("x=1, x=2", [r"\boxed{2, 1}"], [r"\boxed{2, 3}"]),
+        (
+            r"\boxed{C}",
+            [r"\boxed{\text{(C) } 5}", r"\boxed{\textbf{(C)}\ 5}", "The answer is (C) 5."],
+            [r"\boxed{\text{(D) } 5}"],
+        ),
+        ("42", ["The answer is (c) 42", r"\boxed{\text{(C) } 42}"], ["The answer is (c) 41", r"\boxed{C}"]),
+        (r"\boxed{\textbf{(C)}\ 5}", [r"\boxed{C}", "5"], [r"\boxed{D}", "6", r"\boxed{\text{(D) } 5}"]),
+    ],
     "GSM8K": [
         (
             "48/2 = <<48/2=24>>24 clips in May.\n#### 72",
@@ -207,5 +266,13 @@ UNPARSABLE = [
     "9**9**9**9",
     "…",
     r"\boxed{\boxed{}",
+    r"\boxed{5 is wrong}",
+    "#### 5 is wrong",
+    r"\boxed{5 less than}",
+    r"\boxed{5\text{ or more}}",
+    r"\boxed{5'}",
+    "5'",
+    r"\langle 1, 2\rangle",
+    r"\boxed{5 score}",
 ]
-UNREADABLE = ["Friday", "eight apples", "yes", "", r"\boxed{}", "}", "nan", "1/0", "9**9**9**9"]  # as references
+UNREADABLE = ["Friday", "eight apples", "yes", "", r"\boxed{}", "}", "nan", "1/0", "9**9**9**9", r"3.14\ldots"]  # as references

@@ -1,29 +1,47 @@
 r"""Where in a text the answer stands; references and answers are found by the same rules.
 
-In this order: the last ``\boxed{…}`` or ``\fbox{…}`` (with the percent sign behind it; several with nothing but commas or
-"and" between them are a list); what follows ``####`` in the last line; a text that is an expression as a whole; what follows
-the last "answer is" or "answer:", to the end of its sentence or else the first expression there; the last formula or number
-of the text, of an equation its last side. What a model thinks (``<think>…</think>``) is passed over where an answer follows.
+In this order: the last ``\boxed{…}`` or ``\fbox{…}`` (with the percent sign or "million" behind it; several with nothing but
+commas or "and" between them are a list, and one where all say the same without a comma); what follows ``####`` in the last
+line; a text that is an expression as a whole; what follows the last "answer is" or "answer:", to the end of its sentence or
+else the first expression there; the last formula or number of the text, of an equation its last side. What a model thinks
+(``<think>…</think>``) is passed over where an answer follows.
+
+A "!" after a number is a factorial in a box, after ``####``, in a formula, in a text that is an expression as a whole (``5!``)
+and where its sentence goes on or ends by another sign (``5! = 120``, ``5! ways``, ``5!.``). At the end of a sentence in words
+it is an exclamation mark: "The answer is 8!" is 8.
 """
 
 import re
+from itertools import pairwise
 
+from drpt.rewards.mathematics.equality import equal
+from drpt.rewards.mathematics.quantities import MULTIPLE, PART
+from drpt.rewards.mathematics.reading import read
 from drpt.rewards.mathematics.signs import formula_spans, last_box, plain_signs
-from drpt.rewards.mathematics.values import Value, read
+from drpt.rewards.mathematics.values import Value
 
 _FINAL = re.compile(r"####[ \t]*([^\n]+?)\s*\Z")  # GSM8K's mark of the final answer
 _ANCHOR = re.compile(
     r"(?:answers?|solutions?|results?)(?:\s+(?:to|of)\b[^.:\n]{0,60}?)?\s*(?:is|are|was|be|=|:)+\s*:?\s*", re.I
 )
-_SENTENCE = re.compile(r"(?:\.(?:\s|\Z)|\n|\Z)")
-_BEHIND_BOX = re.compile(r"\s*\$?\s*(\\?%|percent\b|pct\b|\\text\{\s*(?:percent|pct|\\?%)\s*\})")
+_SENTENCE = re.compile(r"\.(?:\s|\Z)|\n|\Z")
+_EXCLAMATION = re.compile(r"(?<=[\w)}$*%])!+(?=[\"'*_)\]]*(?:\s*\Z|\s*\n|\s+[A-Z]))")
+_FACTOR = rf"\\?%|percent\b|pct\b|(?i:{MULTIPLE}|{PART})"  # what changes the size of the number before it
+_BEHIND_BOX = re.compile(rf"\s*(?:\$|\\\))?\s*((?:{_FACTOR})|\\text\{{\s*(?:{_FACTOR})\s*\}})")
 _BETWEEN_BOXES = re.compile(r"(?:[\s$,;.&]|\\[()\[\],; ]|\\q?quad|and|or|\\text\{\s*,?\s*(?:and|or)?\s*,?\s*\})*")
 _IS = re.compile(r".*(?:\b(?:is|are|equals|be)\b|:)\s*")
 _NUMBER = re.compile(
     r"(?<![\w.,\\^{])[-+]?(?:\\?[$€£])?\s?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+ \d+/\d+|\d+(?:\.\d+)?|\.\d+)"
-    r"(?:[eE][-+]?\d+(?!\w))?!?(?:\s*[-+*/^×÷·=]{1,2}\s*\(?-?\(?(?:\d+(?:\.\d+)?|\.\d+)\)?!?)*(?:\s*(?:\\?%|percent\b|pct\b))?"
+    r"(?:[eE][-+]?\d+(?!\w))?!?(?:\s*(?:[-+*/^×÷·=]{1,2}|\\approx)\s*\(?-?\(?(?:\d+(?:\.\d+)?|\.\d+)\)?!?)*"
+    rf"(?:\s+(?:squared|cubed)(?![a-zA-Z]))?(?:\s*(?:{_FACTOR}))*"
+)
+# What follows a number that is not meant, or is another one: 5 is wrong, 5 less than, 5 and a half, 5k, 5', 5_2.
+_NOT_THE_NUMBER = re.compile(
+    r"\s*(?:\\text\s*\{\s*)?(?:(?:is|are)\s+(?:wrong|incorrect|false|not)\b|times\s+as\b|(?:less|more|fewer|greater)\s+than\b"
+    r"|and\s+a\s+(?:half|third|quarter)\b|(?:score|gross|mil|[kK])(?![a-zA-Z]))|_|'(?![a-zA-Z])"
 )
 _THOUGHT = re.compile(r".*</think(?:ing)?>", re.DOTALL)
+_COMMAND = re.compile(r"\\(?:text|mathrm|mbox)[a-z]*\s*\{[^{}]*\}|\\[a-zA-Z]+|(?<=\d)'")
 _MAX_WHOLE = 400  # characters of a text that may be an expression as a whole
 _MAX_SENTENCE = 400
 _MAX_TEXT = 20_000  # characters at the end of a text, where an answer is looked for
@@ -40,9 +58,9 @@ def find_answer(text: str, *, requires_box: bool) -> tuple[Value, str] | None:
         The value and the expression that it was read from; None without one.
     """
     text = _after_thought(plain_signs(text[-_MAX_TEXT:]))
-    box = _boxed(text)
-    if box is not None:
-        return _value(box, is_marked=True)
+    boxes = _boxes(text)
+    if boxes:
+        return _of_boxes(boxes, text)
     if requires_box or has_open_box(text):
         return None
     final = _FINAL.search(text)
@@ -51,20 +69,35 @@ def find_answer(text: str, *, requires_box: bool) -> tuple[Value, str] | None:
     whole = text.strip()
     if len(whole) <= _MAX_WHOLE and "\n" not in whole and (found := _value(whole, is_marked=_is_formula(whole))):
         return found
+    if len(whole) <= _MAX_WHOLE and _is_broken_expression(whole):
+        return None
+    text = _without_exclamations(text)
     return _after_anchor(text) or _last(text)
 
 
-def _boxed(text: str) -> str | None:
-    """What the last box holds; several with nothing between them but commas and "and" are a list."""
+def _boxes(text: str) -> list[tuple[int, int, str]]:
+    """Begin, end and content of the last box, and of those before it with nothing between them but commas and "and"."""
     box = last_box(text)
     if box is None:
-        return None
+        return []
     behind = _BEHIND_BOX.match(text, box[1])
-    contents = [f"{box[2]} {behind[1]}" if behind else box[2]]
+    boxes = [(box[0], box[1], f"{box[2]} {behind[1]}" if behind else box[2])]
     while (before := last_box(text[: box[0]])) is not None and _BETWEEN_BOXES.fullmatch(text[before[1] : box[0]]):
-        contents.insert(0, before[2])
+        boxes.insert(0, before)
         box = before
-    return contents[0] if len(contents) == 1 else " ; ".join(contents)
+    return boxes
+
+
+def _of_boxes(boxes: list[tuple[int, int, str]], text: str) -> tuple[Value, str] | None:
+    last = _value(boxes[-1][2], is_marked=True)
+    between = "".join(text[end:start] for (_, end, _), (start, _, _) in pairwise(boxes))
+    if last is None or len(boxes) == 1:
+        return last if len(boxes) == 1 else None
+    if not re.search(r"[,;]|and|or", between):  # the same answer said twice
+        values = [read(content, is_marked=True) for _, _, content in boxes]
+        if all(value is not None and equal(value, last[0]) for value in values):
+            return last
+    return _value(" ; ".join(content for _, _, content in boxes), is_marked=True)
 
 
 def has_open_box(text: str) -> bool:
@@ -78,6 +111,12 @@ def _after_thought(text: str) -> str:
     return rest if rest.strip() else text
 
 
+def _without_exclamations(text: str) -> str:
+    """With full stops for exclamation marks, outside of formulas."""
+    spans = formula_spans(text)
+    return _EXCLAMATION.sub(lambda mark: mark[0] if any(a <= mark.start() < b for a, b, _ in spans) else ".", text)
+
+
 def _value(text: str, *, is_marked: bool) -> tuple[Value, str] | None:
     value = read(text, is_marked=is_marked)
     return None if value is None else (value, text)
@@ -88,9 +127,9 @@ def _after_anchor(text: str) -> tuple[Value, str] | None:
     if anchor is None:
         return None
     start = anchor.end()
-    end = _SENTENCE.search(text, start)
-    assert end is not None
-    sentence = text[start : end.start()].strip()
+    ends = (end.start() for end in _SENTENCE.finditer(text, start))
+    end = next((end for end in ends if text.count("{", start, end) <= text.count("}", start, end)), len(text))
+    sentence = text[start:end].strip()  # \text{Mr. Smith} is one sentence
     if len(sentence) <= _MAX_SENTENCE:
         for words in (sentence, _IS.sub("", sentence)):  # The largest n is 34
             if found := _value(words, is_marked=_is_formula(words)):
@@ -111,12 +150,25 @@ def _is_formula(text: str) -> bool:
     return len(spans) == 1 and not (text[: spans[0][0]] + text[spans[0][1] :]).strip(" .")
 
 
+def _is_broken_expression(text: str) -> bool:
+    r"""Whether a text that cannot be read has no words: the last number of ``\langle 1, 2 \rangle`` is not its value."""
+    if "\n" in text or "=" in text or not _COMMAND.search(text):
+        return False
+    return not formula_spans(text) and re.search(r"[a-zA-Z]{2}", _COMMAND.sub(" ", text)) is None
+
+
 def _expressions(text: str) -> list[tuple[str, bool]]:
     """Formulas, and numbers outside of them, in order; and which they are."""
     formulas = formula_spans(text)
     found = [(start, content, True) for start, _, content in formulas]
     place = 0
     for start, end, _ in [*formulas, (len(text), len(text), "")]:
-        found += [(number.start(), number[0].strip(), False) for number in _NUMBER.finditer(text[:start], place)]
+        numbers = [number for number in _NUMBER.finditer(text[:start], place) if _is_meant(number, text)]
+        found += [(number.start(), number[0].strip(), False) for number in numbers]
         place = end
     return [(content, is_formula) for _, content, is_formula in sorted(found)]
+
+
+def _is_meant(number: re.Match[str], text: str) -> bool:
+    is_quoted = text[: number.start()].endswith("'") and text[number.end() :].startswith("'")
+    return is_quoted or _NOT_THE_NUMBER.match(text, number.end()) is None

@@ -4,17 +4,23 @@ r"""Whether an answer's value is its reference's.
   writes (1/3, √2, π) where it is that number rounded to its digits: 0.333333 is 1/3, 0.3333 is not.
 - A percent sign divides by 100: 50 % is 0.5. It may also be missing or superfluous where the number beside it is at least 1:
   50 % is 50, and 0.5 % is not 0.5.
-- A unit may be missing on one side; two that differ are wrong.
+- A unit may be missing on one side; two that differ are wrong. A unit's symbol also equals the same letters as variables.
+- Of a constant with its rounded value (``1/6 ≈ 0.1667``) either equals.
 - A bare list and a set are equal in any order; brackets may be missing on one side, and then the order counts; brackets of
   two kinds differ (``(1,2)`` and ``[1,2]``).
+- Of a choice with what it stands for, ``(C) 5``, the letter counts beside a letter, else the rest.
+- A list with several names (``x = 3, y = 4``) equals one without names in the same order alone.
 - A side of an equation equals its value: ``x = 5`` and 5; two names that differ are wrong.
 """
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 
 from drpt.rewards.mathematics.formulas import are_equal, formula_of, is_zero, rounded
-from drpt.rewards.mathematics.values import Equation, Formula, InBase, Number, Several, Value, Words
+from drpt.rewards.mathematics.units import as_product
+from drpt.rewards.mathematics.values import Choice, Equation, Formula, InBase, Number, Rounded, Several, Value, Words
+from drpt.rewards.mathematics.vocabulary import is_name
 
 _LEAST_DIGITS = 6
 
@@ -23,14 +29,22 @@ def equal(first: Value, second: Value) -> bool:
     """Compare two values; the order of the two does not matter.
 
     Args:
-        first: Of `drpt.rewards.mathematics.values.read`.
+        first: Of `drpt.rewards.mathematics.reading.read`.
         second: Likewise.
 
     Returns:
         True where they are equal by the rules above, False where they are not or nothing proves it.
     """
+    if isinstance(first, Choice) or isinstance(second, Choice):
+        return _choices(first, second)
+    if isinstance(first, Rounded) and isinstance(second, Rounded):
+        return equal(first.exact, second.exact)
     if isinstance(first, Equation) or isinstance(second, Equation):
         return _equations(first, second)
+    if isinstance(first, Rounded):
+        return equal(first.exact, second) or equal(first.near, second)
+    if isinstance(second, Rounded):
+        return equal(second, first)
     if isinstance(first, Several) or isinstance(second, Several):
         return _collections(first, second)
     if isinstance(first, Number) and isinstance(second, Number):
@@ -38,8 +52,18 @@ def equal(first: Value, second: Value) -> bool:
     if isinstance(first, InBase) or isinstance(second, InBase):
         return _in_bases(first, second)
     if isinstance(first, Words) or isinstance(second, Words):
-        return _bare(first) == _bare(second)
+        return _words(first, second)
     return _formulas(first, second)
+
+
+def _choices(first: Value, second: Value) -> bool:
+    if isinstance(first, Choice) and isinstance(second, Choice):
+        return first.letter == second.letter and equal(first.value, second.value)
+    ours, other = (first, second) if isinstance(first, Choice) else (second, first)
+    assert isinstance(ours, Choice)
+    if isinstance(other, Words | Formula) and re.fullmatch(r"[a-e]", _bare(other)):
+        return _bare(other) == ours.letter
+    return equal(ours.value, other)
 
 
 def _equations(first: Value, second: Value) -> bool:
@@ -62,14 +86,22 @@ def _collections(first: Value, second: Value) -> bool:
             return equal(several.items[0], other)
         return isinstance(other, Formula) and _same_formulas(several.source, other.source)
     kinds = {first.kind, second.kind}
+    if kinds == {""} and _num_names(first) != _num_names(second) and max(_num_names(first), _num_names(second)) > 1:
+        return _are_equal_in_order(first.items, second.items)
     if kinds <= {"{}", ""}:
         ours, theirs = (_distinct(one.items) if "{}" in kinds else one.items for one in (first, second))
         return len(ours) == len(theirs) and _can_be_paired(ours, theirs)
     if len(kinds) == 2 and kinds not in ({"", "()"}, {"", "[]"}):
         return False
-    if len(first.items) != len(second.items):
-        return False
-    return all(equal(one, other) for one, other in zip(first.items, second.items, strict=True))
+    return _are_equal_in_order(first.items, second.items)
+
+
+def _are_equal_in_order(ours: Sequence[Value], theirs: Sequence[Value]) -> bool:
+    return len(ours) == len(theirs) and all(equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+def _num_names(several: Several) -> int:
+    return len({item.name for item in several.items if isinstance(item, Equation)})
 
 
 def _distinct(items: Sequence[Value]) -> list[Value]:
@@ -139,14 +171,24 @@ def _bare(value: Value) -> str:
     return "".join(sign for sign in value.source.casefold() if sign not in " (){}\\.$")
 
 
+def _words(first: Value, second: Value) -> bool:
+    if _bare(first) == _bare(second):
+        return True
+    words, other = (first, second) if isinstance(first, Words) else (second, first)
+    # A short word beside a formula can be a product: kab and abk. A name is none: SAS, SSA.
+    is_short = isinstance(words, Words) and len(words.source) <= 3 and not is_name(words.source)
+    return is_short and isinstance(other, Formula) and _same_formulas(words.source, other.source)
+
+
 def _formulas(first: Value, second: Value) -> bool:
     units = [one.unit for one in (first, second) if isinstance(one, Number | Formula) and one.unit]
     if len(units) == 2 and units[0] != units[1]:
         return False
     for written, other in ((first, second), (second, first)):
         if isinstance(written, Number) and isinstance(other, Formula):
-            if len(written.unit) == 1 and _same_formulas(f"{written.source.split()[0]}{written.unit}", other.source):
-                return True  # 5 m within a formula is a product
+            product = as_product(written.unit)
+            if product and not other.unit and _same_formulas(f"({written.value})*{product}", other.source):
+                return True
             formula = formula_of(other.source)
             if formula is None or getattr(formula, "free_symbols", None):
                 return False

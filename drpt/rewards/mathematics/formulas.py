@@ -2,12 +2,11 @@
 
 Source: math-verify (Kydlíček et al. 2025, Hugging Face). Departure: its comparison rounds, to 15 digits and, beside a decimal
 number, to 6 decimals, so that 1/2^99 is 1/2^98; here two expressions are equal where sympy proves it, and decimal numbers are
-the fractions that they write.
+the fractions that they write. Capitals and small letters are different variables.
 
 Nothing here is bounded in time: whoever calls ends the process.
 """
 
-from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -25,16 +24,29 @@ def formula_of(text: str) -> Any | None:  # Any: sympy's
     Returns:
         An object of sympy without floating-point numbers, its symbols real; None where the text is none.
     """
-    from math_verify import LatexExtractionConfig, parse
+    from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
+    from math_verify.parser import get_last_eq
 
-    rules = replace(LatexExtractionConfig().normalization_config, units=False, boxed="last")
-    config = LatexExtractionConfig(boxed_match_priority=0, normalization_config=rules)
-    try:
-        # Its own time-outs are signals in whole seconds, which a long multiplication does not hear.
-        found = parse(f"\\boxed{{{text}}}", [config], fallback_mode="no_fallback", parsing_timeout=None)
-        return _exact(found[0]) if found else None
-    except _FAILURES:  # sympy gives up in many ways
-        return None
+    rules = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="last", equations=False
+    )
+    latex = normalize_latex(text, config=rules)
+    for one in (latex, get_last_eq(latex)):  # of a chain of equations that it cannot read, the last side
+        try:
+            return _exact(_converted(one))
+        except Exception:  # latex2sympy raises Exception itself, and sympy gives up in many ways
+            continue
+    return None
+
+
+def _converted(latex: str) -> Any:
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
+    from math_verify.grader import should_treat_as_complex
+
+    is_real = not should_treat_as_complex(latex)
+    # R and r are two variables: in small letters, as math-verify has them, R^2 - r^2 is 0.
+    config = ConversionConfig(lowercase_symbols=False)
+    return latex2sympy(latex, is_real=is_real, convert_degrees=False, normalization_config=None, conversion_config=config)
 
 
 def _exact(formula: Any) -> Any | None:

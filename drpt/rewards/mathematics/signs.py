@@ -27,6 +27,8 @@ _CHARACTERS = {
     "≤": "\\le ",
     "≥": "\\ge ",
     "≠": "\\ne ",
+    "≈": "\\approx ",
+    "≃": "\\approx ",
     "∪": "\\cup ",
     "∩": "\\cap ",
     "∅": "\\emptyset ",
@@ -45,6 +47,7 @@ _CHARACTERS = {
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 
+_FACTOR = r"(?=[-\d(\\]|[a-zA-Z](?![a-zA-Z])(?!\s+[a-zA-Z]{2}))"  # what follows a sign of arithmetic: 5 times x, not a day
 # LaTeX for the same thing, in the order in which it is replaced.
 _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"\\(?:left|right|middle|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg)(?![a-zA-Z])\s*\.?", ""),
@@ -63,16 +66,25 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"\\(?:leq|leqslant)(?![a-zA-Z])", r"\\le "),
     (r"\\(?:geq|geqslant)(?![a-zA-Z])", r"\\ge "),
     (r"\\neq(?![a-zA-Z])", r"\\ne "),
+    (r"\\(?:simeq|thickapprox|doteq)(?![a-zA-Z])", r"\\approx "),
     (r"\\lt(?![a-zA-Z])", "<"),
     (r"\\gt(?![a-zA-Z])", ">"),
     (r"\\lbrace(?![a-zA-Z])", r"\\{"),
     (r"\\rbrace(?![a-zA-Z])", r"\\}"),
     (r"\\(?:degree|degrees)(?![a-zA-Z])|\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])", r"^\\circ "),
-    (r"\\text\{\s*(?:percent|percentage|pct|\\?%)\s*\}|\b(?:percent|percentage|pct)\b|\\%", "%"),
+    (r"\\text\{\s*(?:per\s?cent|percentage|pct|\\?%)\s*\}|\b(?:per\s?cent|percentage|pct)\b|\\%", "%"),
     (r"\\text\{\s*\}", ""),
     (r"\\text\{\s*(,?\s*(?:and|or)\s*,?|,)\s*\}|(?<![a-zA-Z]),?\s*\b(?:and|or)\b", ", "),
     (r"(?<![\\a-zA-Z])(?:infinity|inf)(?![a-zA-Z])", r"\\infty "),
     (r"\*\*", "^"),
+    (r"\\text\{\s*(squared|cubed|factorial|times|plus|minus|divided by)\s*\}", r" \1 "),
+    (rf"(?<=[\w)}}])\s+times\s+{_FACTOR}", "*"),
+    (rf"(?<=[\w)}}])\s+divided\s+by\s+{_FACTOR}", "/"),
+    (rf"(?<=[\w)}}])\s+plus\s+{_FACTOR}", "+"),
+    (rf"(?<=[\w)}}])\s+minus\s+{_FACTOR}", "-"),
+    (r"(?<=[\w)}])\s+squared(?!\s*[a-zA-Z])", "^2"),
+    (r"(?<=[\w)}])\s+cubed(?!\s*[a-zA-Z])", "^3"),
+    (r"(?<=[\d)}])\s+factorial(?!\s*[a-zA-Z])", "!"),
 )
 _COMPILED = tuple((re.compile(pattern), replacement) for pattern, replacement in _COMMANDS)
 _BOLD = re.compile(r"(?<![\w)*}])(\*\*|__)(?=\S)([^*\n]+?)(?<=\S)\1(?![\w({*])")
@@ -84,6 +96,9 @@ _FORMULA = re.compile(
 )
 _BOXES = ("\\boxed", "\\fbox", "\\framebox")
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
+# Without braces: to the end of its formula, or one number or command.
+_BARE_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z{])[ \t]*(?=\S)(?!\{)")
+_BARE_CONTENT = re.compile(r"[^$\n]*?(?=\$|\\\)|\\\])|-?\\?\$?[\w,./]*\w(?:\\?%)?|-?\\[a-zA-Z]+(?:\s*\w+|(?:\{[^{}]*\})*)")
 _ROOT = re.compile(r"(?<![a-zA-Z])\\?sqrt\s*\(")
 _SPACES = re.compile(r"\s+")
 
@@ -129,7 +144,7 @@ def formula_spans(text: str) -> list[tuple[int, int, str]]:
 
 
 def last_box(text: str) -> tuple[int, int, str] | None:
-    r"""The last ``\boxed{…}`` or ``\fbox{…}`` whose braces are balanced.
+    r"""The last ``\boxed{…}`` or ``\fbox{…}`` whose braces are balanced, or ``\boxed 18`` without any.
 
     Args:
         text: Any text.
@@ -138,9 +153,13 @@ def last_box(text: str) -> tuple[int, int, str] | None:
         Begin, end and content; None where the last box does not end, or there is none.
     """
     start = max(text.rfind(box) for box in _BOXES)
-    found = None if start < 0 else _BOX.match(text, start)
-    if found is None:
+    if start < 0:
         return None
+    found = _BOX.match(text, start)
+    if found is None:
+        sign = _BARE_BOX.match(text, start)
+        bare = sign and _BARE_CONTENT.match(text, sign.end())
+        return (start, bare.end(), bare[0].strip()) if bare and bare[0].strip() else None
     end = closing(text, found.end() - 1)
     return None if end is None else (start, end + 1, text[found.end() : end])
 

@@ -1,68 +1,174 @@
-"""Units after a number: which words are units, and which of them are the same."""
+r"""Units of measurement: which words and symbols are units, and which of them are the same.
+
+Only what stands here is a unit. A symbol that could be a product of variables (``mg``, ``m``, ``in``) is one where a space or
+``\text{…}`` sets it apart from the number: ``5 m`` is five meters and ``5m`` five times m; one capital letter (``N``) needs
+``\text{…}``. Squares and cubes are those of lengths: ``16 m^2`` is an area and ``3 s^2`` a product. Symbols keep their case
+where that tells two units apart (mW, MW).
+"""
 
 import re
+from collections import Counter
 
-# Each line: names of one unit, its plural and foreign spelling aside.
-_SAME = (
-    ("dollar", "usd", "¤"),
-    ("cent", "¢"),
-    ("euro", "eur"),
-    ("pound", "lb"),
-    ("degree", "deg", "°"),
-    ("mm", "millimeter", "millimetre"),
-    ("cm", "centimeter", "centimetre"),
-    ("m", "meter", "metre"),
-    ("km", "kilometer", "kilometre"),
-    ("inch", "in"),
-    ("foot", "feet", "ft"),
-    ("yard", "yd"),
-    ("mile", "mi"),
-    ("mg", "milligram"),
-    ("g", "gram"),
-    ("kg", "kilogram"),
-    ("ounce", "oz"),
-    ("ml", "milliliter", "millilitre"),
-    ("l", "liter", "litre"),
-    ("gallon", "gal"),
-    ("s", "second", "sec"),
-    ("min", "minute"),
-    ("h", "hour", "hr"),
-    ("day",),
-    ("week",),
-    ("month",),
-    ("year", "yr"),
-    ("unit",),
-    ("mph", "mile per hour", "mile/hour"),
-    ("kmh", "km/h", "kilometer per hour", "kilometer/hour"),
-    ("m/s", "meter per second", "meter/second"),
-)
-_NAMES = {name: same[0] for same in _SAME for name in same}
-_POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3"}
-_WORD = re.compile(r"[a-zA-Z°¤¢][a-zA-Z/.]*")
+# Name: symbols; words, without a plural's s.
+_LENGTHS = {
+    "mm": ("mm", "millimeter millimetre"),
+    "cm": ("cm", "centimeter centimetre"),
+    "dm": ("dm", "decimeter decimetre"),
+    "m": ("m", "meter metre"),
+    "km": ("km", "kilometer kilometre"),
+    "in": ("in", "inch inche"),
+    "ft": ("ft", "foot feet"),
+    "yd": ("yd yds", "yard"),
+    "mi": ("mi", "mile"),
+    "unit": ("", "unit"),
+}
+_OTHERS = {
+    "dollar": ("¤", "dollar usd buck"),
+    "cent": ("¢", "cent"),
+    "euro": ("", "euro eur"),
+    "pound": ("", "pound"),  # of money or of weight
+    "lb": ("lb lbs", ""),
+    "yen": ("", "yen"),
+    "rupee": ("", "rupee"),
+    "yuan": ("", "yuan"),
+    "peso": ("", "peso"),
+    "degree": ("° deg", "degree"),
+    "°C": ("°C", "celsius"),
+    "°F": ("°F", "fahrenheit"),
+    "rad": ("rad", "radian"),
+    "μg": ("μg µg", "microgram"),
+    "mg": ("mg", "milligram"),
+    "g": ("g", "gram gramme"),
+    "kg": ("kg kgs", "kilogram kilo"),
+    "ton": ("", "ton tonne"),
+    "oz": ("oz", "ounce"),
+    "ml": ("ml mL", "milliliter millilitre"),
+    "cl": ("cl cL", "centiliter centilitre"),
+    "l": ("l L", "liter litre"),
+    "gal": ("gal", "gallon"),
+    "qt": ("qt", "quart"),
+    "pt": ("pt", "pint"),
+    "cup": ("", "cup"),
+    "acre": ("", "acre"),
+    "ha": ("ha", "hectare"),
+    "ns": ("ns", "nanosecond"),
+    "ms": ("ms", "millisecond"),
+    "s": ("s sec secs", "second"),
+    "min": ("min mins", "minute"),
+    "h": ("h hr hrs", "hour"),
+    "day": ("", "day"),
+    "week": ("wk wks", "week"),
+    "month": ("mo", "month"),
+    "year": ("yr yrs", "year"),
+    "am": ("am AM a.m. A.M.", ""),
+    "pm": ("pm PM p.m. P.M.", ""),
+    "Hz": ("Hz", "hertz"),
+    "kHz": ("kHz", "kilohertz"),
+    "MHz": ("MHz", "megahertz"),
+    "N": ("N", "newton"),
+    "kN": ("kN", "kilonewton"),
+    "Pa": ("Pa", "pascal"),
+    "kPa": ("kPa", "kilopascal"),
+    "atm": ("atm", "atmosphere"),
+    "J": ("J", "joule"),
+    "kJ": ("kJ", "kilojoule"),
+    "MJ": ("MJ", "megajoule"),
+    "cal": ("cal", "calorie"),
+    "kcal": ("kcal", "kilocalorie"),
+    "eV": ("eV", "electronvolt"),
+    "mW": ("mW", "milliwatt"),
+    "W": ("W", "watt"),
+    "kW": ("kW", "kilowatt"),
+    "MW": ("MW", "megawatt"),
+    "kWh": ("kWh", "kilowatt-hour"),
+    "V": ("V", "volt"),
+    "mA": ("mA", "milliampere milliamp"),
+    "A": ("A", "ampere amp"),
+    "ohm": ("Ω", "ohm"),
+    "C": ("C", "coulomb"),
+    "F": ("F", "farad"),
+    "K": ("K", "kelvin"),
+    "mol": ("mol", "mole"),
+    "bit": ("", "bit"),
+    "byte": ("", "byte"),
+    "KB": ("kB KB", "kilobyte"),
+    "MB": ("MB", "megabyte"),
+    "GB": ("GB", "gigabyte"),
+    "mi/h": ("mph", ""),
+    "km/h": ("kmh kph", ""),
+    "mi/gal": ("mpg", ""),
+}
+_ALL = _LENGTHS | _OTHERS
+_SYMBOLS = {symbol: name for name, (symbols, _) in _ALL.items() for symbol in symbols.split()}
+_WORDS = {word: name for name, (_, words) in _ALL.items() for word in words.split()}
+_FOLDED = Counter(symbol.casefold() for symbol in _SYMBOLS)
+# Symbols in other capitals (CM, Kg), where that leaves no doubt.
+_SYMBOLS |= {s.casefold(): n for s, n in list(_SYMBOLS.items()) if len(s) > 1 and _FOLDED[s.casefold()] == 1}
+# Units by a symbol that may touch its number: 5cm; other letters that do so are a product.
+_CLEAR = "mm cm km ft yd kg lb oz hr min sec mph mpg km/h kmh m/s m/s^2 Hz kHz MHz kPa kJ kW kWh MW kcal mol"
+_TOUCHING = frozenset(_CLEAR.split())
+_MODIFIERS = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cu": "^3", "cubed": "^3"}
+_PER = re.compile(r"\s*/\s*|\s+per\s+|(?<=[a-z])\s+an?\s+")
+_POWER = re.compile(r"\s*\^\s*\{?\s*(\d)\s*\}?")
+_CAPITAL = re.compile(r"(?<![a-zA-Z°.])[A-Z](?![a-zA-Z.])")
+_BARE_SYMBOL = re.compile(r"[a-zA-Z]{1,3}(?:\^\d)?(?:/[a-zA-Z]{1,3}(?:\^\d)?)?")
+_MAX_CHARACTERS = 60
 
 
-def unit_of(words: str) -> str:
-    """One name for the same unit: ``square centimeters``, ``cm²`` and ``cm^2`` are ``cm^2``.
+def known_unit(words: str, *, is_text: bool) -> str | None:
+    r"""One name for the same unit: ``square centimeters``, ``cm²`` and ``cm^2`` are ``cm^2``.
 
     Args:
         words: What stands after a number.
+        is_text: Whether they stand in ``\text{…}``, where letters are no variables.
 
     Returns:
-        The unit; what is not known comes back in small letters without a plural's s.
+        The unit; None where the words are none.
     """
-    words = re.sub(r"[{}.]|\\circ", "", words.casefold()).strip()
-    words = re.sub(r"\s+", " ", words)
-    first, _, rest = words.partition(" ")
-    if first in _POWERS and rest:
-        return unit_of(rest) + _POWERS[first]
-    name, caret, power = words.partition("^")
-    name = name.strip()
-    singular = next((form for form in (name, name.removesuffix("s"), name.removesuffix("es")) if form in _NAMES), None)
-    singular = _NAMES[singular] if singular is not None else name.removesuffix("s")
-    return singular + caret + power.strip()
+    if len(words) > _MAX_CHARACTERS or (not is_text and _CAPITAL.search(words)):
+        return None
+    parts = [_single(part, is_below=place > 0) for place, part in enumerate(_PER.split(words.strip()))]
+    if None in parts:
+        return None
+    first, below = parts[0], Counter(parts[1:])
+    return str(first) + "".join(
+        f"/{name}" + (f"^{times}" if times > 1 else "") for name, times in sorted(below.items(), key=str)
+    )
 
 
-def is_unit(words: str) -> bool:
-    """Whether words are a unit that is known here; one letter alone is rather a variable."""
-    name = unit_of(words)
-    return len(words.strip()) > 1 and (name.partition("^")[0] in set(_NAMES.values()))
+def may_touch(words: str) -> bool:
+    """Whether a unit's sign stands directly after its number without being a product of variables."""
+    spelled = re.sub(r"\s+", "", words.strip(" ."))
+    return spelled in _TOUCHING or spelled.casefold() in _TOUCHING or bool(re.search(r"[a-zA-Z]{4}|[°¤¢Ω]", spelled))
+
+
+def as_product(unit: str) -> str | None:
+    """A unit's symbols as variables: an answer without the space, ``5m``, means the same; None for a word."""
+    return unit if _BARE_SYMBOL.fullmatch(unit) else None
+
+
+def _single(words: str, *, is_below: bool) -> str | None:
+    """A unit without a fraction bar; below one, times have powers, too."""
+    power = _POWER.search(words)
+    exponent = f"^{power[1]}" if power else ""
+    names = re.sub(r"[{}]", "", _POWER.sub("", words)).split()
+    for place in (0, -1):
+        modifier = _MODIFIERS.get(names[place].strip(".").casefold()) if len(names) > 1 else None
+        if modifier and not exponent:
+            exponent = modifier
+            del names[place]
+    name = _name(" ".join(names))
+    has_powers = name in _LENGTHS or (is_below and name in {"s", "min", "h"})
+    return None if name is None or (exponent and not (has_powers and exponent in {"^2", "^3"})) else name + exponent
+
+
+def _name(word: str) -> str | None:
+    folded = word.casefold().strip(".")
+    if folded in {"degree celsius", "degrees celsius"}:
+        return "°C"
+    if folded in {"degree fahrenheit", "degrees fahrenheit"}:
+        return "°F"
+    for symbol in (word, word.replace(".", ""), word.casefold()):
+        if symbol in _SYMBOLS:
+            return _SYMBOLS[symbol]
+    return next((_WORDS[form] for form in (folded, folded.removesuffix("s")) if form in _WORDS), None)

@@ -1,32 +1,7 @@
-r"""From an expression to a value: a number, a list, a tuple, a set or interval, an equation's side, words, or a formula.
+"""The values of mathematical answers; `drpt.rewards.mathematics.reading` finds them in an expression."""
 
-Rules where a text can mean two things:
-
-- A comma is a thousands mark where groups of exactly three digits follow it without a space (``1,000``, ``100,200,300``);
-  else it separates: ``1,2`` is the list of 1 and 2, and never 1.2. Within brackets a comma is a thousands mark only where
-  others, with a space or semicolons, separate: ``(1,200)`` is a pair, ``(1,200, 3)`` has 1200.
-- A space before a group of three digits is a thousands mark (``1 000``), before a fraction the sign of a mixed number
-  (``3 1/2``).
-- A percent sign divides by 100, and may be missing or superfluous; see `drpt.rewards.mathematics.equality`.
-- A unit is words in ``\text{…}``, or known ones; in a box, any.
-"""
-
-import re
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
-
-from drpt.rewards.mathematics.formulas import formula_of
-from drpt.rewards.mathematics.numbers import NotANumberError, TooLargeError, number_of
-from drpt.rewards.mathematics.signs import CURRENCY, normal
-from drpt.rewards.mathematics.units import is_unit, unit_of
-
-_MAX_CHARACTERS = 5_000
-_MAX_ITEMS = 200
-
-
-class _UnreadableError(ValueError):
-    """A part of several is no value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,225 +60,22 @@ class Formula:
     unit: str = field(default="")
 
 
-Value = Number | Several | Equation | InBase | Words | Formula
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounded:
+    """A constant, and beside it the number to which it rounds: ``1/6 ≈ 0.1667``."""
 
-_BRACKET = re.compile(r"\\?[{}]|[()\[\]]")
-_THOUSANDS = re.compile(r"(?<![\d.,a-zA-Z])([1-9]\d{0,2}(?:,\d{3})+)(?!\d)(?!,\d)")
-_DECIMAL = re.compile(r"[-+]?(\d*)\.(\d+)")
-_IN_BASE = re.compile(r"(-?[0-9A-Fa-f]+)\s*_\s*(?:\{\s*)?(?:\\text\{\s*)?(\d{1,2}|two|three|five|eight|ten|sixteen)(?:\s*\})*")
-_BASES = {"two": 2, "three": 3, "five": 5, "eight": 8, "ten": 10, "sixteen": 16}
-_RATIO = re.compile(r"-?\d[\d./]*(?:\s*:\s*-?\d[\d./]*)+")
-# Letters with indices and arguments, alone, as a tuple, a length or a ratio: x, f(x), x_1, (x,y), |AB|, A:B, \frac{A}{B}.
-_LETTER = r"(?:\\(?!pm|sqrt|frac|in|cup)[a-zA-Z]+|[a-zA-Z]{1,3})(?:\s*_\s*(?:\w|\{[\w ]+\}))?'*"
-_NAME = (
-    rf"{_LETTER}(?:\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])*\s*\))?|\\text\{{[^{{}}]*\}}|\|{_LETTER}\||{_LETTER}\s*[:/]\s*{_LETTER}"
-    rf"|\(\s*{_LETTER}(?:\s*,\s*{_LETTER})*\s*\)|\\frac\s*\{{\s*{_LETTER}\s*\}}\s*\{{\s*{_LETTER}\s*\}}"
-)
-_EQUATION = re.compile(rf"({_NAME})\s*=\s*(?:[^=<>]+=\s*)*([^=<>]+)")
-_REVERSED = re.compile(rf"([^=<>]+?)\s*=\s*({_NAME})")
-_MEMBER = re.compile(rf"(?:{_NAME})\s*\\in(?![a-zA-Z])\s*(.+)")
-_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-_LETTER_IN_TEXT = re.compile(r"\\text\s*\{\s*([a-zA-Z])\s*\}")
-_UNIT_IN_TEXT = re.compile(r"(.*[\d)}\w])\s*\\text\s*\{([^{}]*)\}\s*((?:\^\s*\{?\s*\d\s*\}?)?)")
-_UNIT_IN_WORDS = re.compile(r"(.*[\d)}%])\s*?( ?[a-zA-Z][a-zA-Z ./]*?)\s*((?:\^\s*\{?\s*\d\s*\}?)?)")
-_WORD = re.compile(r"[a-zA-Z]{4,}(?:[ '\-]+[a-zA-Z]+)*|[a-zA-Z]+(?:[ '\-]+[a-zA-Z]+)+")
-_COMMANDS = re.compile(r"\\(?:begin|end)\s*\{[a-z*]+\}(?:\s*\{[lcr|\s]*\})?|\\[a-zA-Z]+")
-_LETTERS = re.compile(r"[^\W\d_]{2,}")
-_PROSE = re.compile(r"[a-zA-Z]{2,}\s+-?[\w\d]|\w\s+[a-zA-Z]{2,}|^[a-zA-Z]{2,}$")  # a word beside others, or alone
-_FUNCTIONS = re.compile(r"(?:sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|log|ln|exp|sqrt|max|min|gcd|lcm|pi|mod|det)(?![a-z])")
-_SIGNIFICANT = re.compile(r"[^\d]")
+    exact: "Value"
+    near: Number
+    source: str
 
 
-def read(text: str, *, is_marked: bool) -> Value | None:
-    r"""Read an expression.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A letter of several choices, and what it stands for: ``(C) 5``."""
 
-    Args:
-        text: The expression alone, with or without signs that open and close a formula.
-        is_marked: Whether it is said to be an answer (by a box or ``####``): then words can be units, or the answer itself.
-
-    Returns:
-        Its value; None where it is none, or beyond the bounds in size.
-    """
-    if len(text) > _MAX_CHARACTERS:
-        return None
-    try:
-        return _read(normal(text), is_marked)
-    except (TooLargeError, _UnreadableError):
-        return None
+    letter: str  # small
+    value: "Value"
+    source: str
 
 
-@lru_cache(maxsize=512)
-def _read(text: str, is_marked: bool) -> Value | None:
-    if not text:
-        return None
-    if "\\begin" in text:
-        return _formula(text, is_marked)
-    member = _MEMBER.fullmatch(text)
-    if member:
-        return _read(member[1].strip(), is_marked)
-    exact, _, rounded = text.partition("\\approx")
-    if rounded:  # the exact value counts
-        return _read(exact.strip() if re.search(r"\w\s*$|[)}\]]\s*$", exact) and "=" in exact else rounded.strip(), is_marked)
-    return (
-        _several(text, is_marked)
-        or _ratio(text)
-        or _in_base(text)
-        or _equation(text, is_marked)
-        or _number(text, is_marked)
-        or _words(text, is_marked)
-        or _formula(text, is_marked)
-    )
-
-
-def _several(text: str, is_marked: bool) -> Value | None:
-    if re.search(r"\\(?:cup|cap|setminus)(?![a-zA-Z])", text):
-        return None
-    if "\\pm" in text and not re.search(r"[,;]", text):
-        signs = [re.sub(r"\\pm(?![a-zA-Z])", sign, text) for sign in "+-"]
-        return _items("", [re.sub(r"^\s*\+", "", one) for one in signs], text, is_marked)
-    is_set = text.startswith("\\{") and text.endswith("\\}")
-    if (is_set or (text[0] in "([" and text[-1] in ")]")) and _closes_at_end(text):
-        kind, inner = ("{}", text[2:-2].strip()) if is_set else (text[0] + text[-1], text[1:-1])
-        parts = _parts(inner, is_within=True) if inner.strip() else []
-        if len(parts) == 1 and kind != "()":
-            item = _read(parts[0].strip(), is_marked)
-            return None if item is None else Several(kind=kind, items=(item,), source=text)
-        if len(parts) != 1:
-            return _items(kind, parts, text, is_marked)
-    parts = _parts(text, is_within=False)
-    return _items("", parts, text, is_marked) if len(parts) > 1 else None
-
-
-def _items(kind: str, parts: list[str], source: str, is_marked: bool) -> Several:
-    """Values of the parts; one that cannot be read makes the whole unreadable, and sympy is not to guess at it."""
-    if len(parts) > _MAX_ITEMS:
-        raise _UnreadableError(f"{len(parts)} items")
-    items = []
-    for part in parts:
-        item = _read(part.strip(), is_marked)
-        if item is None:
-            raise _UnreadableError(part)
-        items.append(item)
-    return Several(kind=kind, items=tuple(items), source=source)
-
-
-def _closes_at_end(text: str) -> bool:
-    """Whether the bracket at the beginning is closed by the one at the end."""
-    depth = 0
-    for bracket in _BRACKET.finditer(text):
-        depth += 1 if bracket[0][-1] in "([{" else -1
-        if depth == 0:
-            return bracket.end() == len(text)
-    return False
-
-
-def _parts(text: str, *, is_within: bool) -> list[str]:
-    """Split at commas and semicolons outside of brackets, thousands marks taken away before."""
-    if not is_within or re.search(r",\s|;", text):
-        text = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), text)
-    parts, start, depth = [], 0, 0
-    for place, sign in enumerate(text):
-        depth += (sign in "([{") - (sign in ")]}")
-        if sign in ",;" and depth == 0:
-            parts.append(text[start:place])
-            start = place + 1
-    parts.append(text[start:])
-    # An Oxford comma leaves nothing between itself and its "and".
-    return [part for part in parts if part.strip()] if len(parts) > 1 else parts
-
-
-def _ratio(text: str) -> Value | None:
-    return _items(":", text.split(":"), text, False) if _RATIO.fullmatch(text) else None
-
-
-def _in_base(text: str) -> InBase | None:
-    found = _IN_BASE.fullmatch(text)
-    if found is None or not re.search(r"\d", found[1]):
-        return None
-    base = _BASES.get(found[2]) or int(found[2])
-    is_possible = 2 <= base <= 36 and all(int(digit, 36) < base for digit in found[1].lstrip("-"))
-    return InBase(digits=found[1].upper().lstrip("0") or "0", base=base, source=text) if is_possible else None
-
-
-def _equation(text: str, is_marked: bool) -> Value | None:
-    if "=" not in text or re.search(r"[<>]|\\(?:le|ge|ne)(?![a-zA-Z])", text):
-        return None
-    found, reversed_ = _EQUATION.fullmatch(text), _REVERSED.fullmatch(text)
-    if found or (reversed_ and not _LETTERS.search(_COMMANDS.sub("", reversed_[1]))):
-        name, right = (found[1], found[2]) if found else (reversed_[2], reversed_[1])  # type: ignore[index]
-        value = _read(right.strip(), is_marked)
-        return None if value is None else Equation(name=_plain(name), value=value, source=text)
-    left, _, right = text.rpartition("=")
-    try:  # 3 + 5 = 8
-        for side in left.split("="):
-            number_of(side)
-    except NotANumberError:
-        return None
-    value = _read(right.strip(), is_marked)
-    return value if isinstance(value, Number) else None
-
-
-def _number(text: str, is_marked: bool) -> Value | None:
-    body, unit, is_percent = _without_unit(text, is_marked)
-    body = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), body).strip()
-    try:
-        value = number_of(body)
-    except NotANumberError:
-        if not unit or is_percent or not body:
-            return None
-        formula = _formula(body, is_marked)
-        return None if formula is None else Formula(source=body, unit=unit)
-    written = _DECIMAL.fullmatch(body)
-    decimals = len(written[2]) if written else None
-    digits = len(_SIGNIFICANT.sub("", body).lstrip("0")) if written else 0
-    if is_percent:
-        value /= 100
-        decimals = None if decimals is None else decimals + 2
-    return Number(value=value, source=text, is_percent=is_percent, unit=unit, decimals=decimals, digits=digits)
-
-
-def _without_unit(text: str, is_marked: bool) -> tuple[str, str, bool]:
-    """The rest, the unit, and whether it is per cent."""
-    body, unit = text, ""
-    if CURRENCY in body:
-        before, _, after = body.partition(CURRENCY)
-        if before.strip() in {"", "-", "+"} or not after.strip():
-            body, unit = before + after, unit_of(CURRENCY)
-    if body.endswith("%"):
-        return body[:-1].strip(), unit, True
-    if body.endswith("^\\circ"):
-        return body.removesuffix("^\\circ").strip(), unit_of("°"), False
-    in_text = _UNIT_IN_TEXT.fullmatch(body)
-    if in_text and re.search(r"\d|\\pi|\\sqrt", in_text[1]):
-        return in_text[1].strip(), unit or unit_of(in_text[2] + in_text[3]), False
-    in_words = _UNIT_IN_WORDS.fullmatch(body)
-    if in_words:
-        words = in_words[2] + in_words[3]
-        letter = re.fullmatch(r" [mgslh]", words)  # 5 m
-        if is_unit(in_words[2]) or letter or (is_marked and len(words.strip()) > 2 and len(words.split()) <= 4):
-            return in_words[1].strip(), unit or unit_of(words), False
-    return body, unit, False
-
-
-def _words(text: str, is_marked: bool) -> Words | None:
-    inner = _TEXT.sub(r"\1", text)
-    is_text = inner != text and not re.search(r"[^\s(),.-]", _TEXT.sub("", text))
-    if not is_text and not (is_marked and _WORD.fullmatch(inner)):
-        return None
-    if not re.search(r"[^\W_]", inner):
-        return None
-    return Words(text=_plain(inner), source=text)
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[\s(){}\\.$]|text(?=\{)", "", text).casefold()
-
-
-def _formula(text: str, is_marked: bool) -> Formula | None:
-    text = _LETTER_IN_TEXT.sub(r"\1", text)
-    bare = _FUNCTIONS.sub(" ", _COMMANDS.sub(" ", _TEXT.sub(" ", text)))
-    if any(len(word) > 3 for word in _LETTERS.findall(bare)) or (not is_marked and _PROSE.search(bare)):
-        return None
-    if re.search(r"[.?!]\s|[:?]$", text) or text.count("{") != text.count("}") or not re.search(r"[\w\\]", text):
-        return None
-    return Formula(source=text) if formula_of(text) is not None else None
+Value = Number | Several | Equation | InBase | Words | Formula | Rounded | Choice

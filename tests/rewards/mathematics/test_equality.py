@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from drpt.rewards.mathematics.answer import find_answer
 from drpt.rewards.mathematics.equality import equal
 from drpt.rewards.mathematics.formulas import formula_of, rounded
-from drpt.rewards.mathematics.values import read
+from drpt.rewards.mathematics.reading import read
 from tests.rewards.math_answers import RIGHT_AND_WRONG
 
 

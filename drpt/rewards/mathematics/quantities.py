@@ -1,0 +1,145 @@
+r"""A quantity: what is a number's size and unit, and what its body, which remains to be read.
+
+- Words of size count: ``5 million`` is 5000000, ``3 dozen`` 36 and ``5 tenths`` 1/2 (the short scale: a billion is 10^9).
+- A unit is one of `drpt.rewards.mathematics.units`; in ``\text{…}``, in a box or after ``####`` also things counted, see
+  `drpt.rewards.mathematics.vocabulary`. All other letters beside a number are algebra: ``3R^2``, ``5 xyz``.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from drpt.rewards.mathematics.signs import CURRENCY
+from drpt.rewards.mathematics.units import known_unit, may_touch
+from drpt.rewards.mathematics.vocabulary import things_counted
+
+_MULTIPLES = {
+    "hundred": Fraction(100),
+    "thousand": Fraction(10**3),
+    "million": Fraction(10**6),
+    "billion": Fraction(10**9),
+    "trillion": Fraction(10**12),
+    "quadrillion": Fraction(10**15),
+    "dozen": Fraction(12),
+    "lakh": Fraction(10**5),
+    "crore": Fraction(10**7),
+}
+_PARTS = {
+    "half": Fraction(1, 2),
+    "halve": Fraction(1, 2),  # halves
+    "third": Fraction(1, 3),
+    "fourth": Fraction(1, 4),
+    "fifth": Fraction(1, 5),
+    "sixth": Fraction(1, 6),
+    "seventh": Fraction(1, 7),
+    "eighth": Fraction(1, 8),
+    "ninth": Fraction(1, 9),
+    "tenth": Fraction(1, 10),
+    "hundredth": Fraction(1, 100),
+    "thousandth": Fraction(1, 10**3),
+    "millionth": Fraction(1, 10**6),
+    "billionth": Fraction(1, 10**9),
+}  # a quarter is a coin as well, and stays one
+MULTIPLE = rf"(?:(?:{'|'.join(_MULTIPLES)})s?(?![a-zA-Z]))"  # a pattern
+PART = rf"(?:(?:{'|'.join(_PARTS)})s(?![a-zA-Z]))"  # a pattern: one third is singular, but so is 3 third graders
+_SIZED = re.compile(
+    rf"(.*[\d)}}])\s*-?\s*(?:\\text\s*\{{\s*)?(?:((?:{MULTIPLE}\s*)+)(.*)|({PART})\s*\}}?)", re.IGNORECASE | re.DOTALL
+)
+_ONE_PART = re.compile(rf"1\s*-?\s*(?:\\text\s*\{{\s*)?({'|'.join(_PARTS)})\s*\}}?", re.IGNORECASE)
+_POWER = r"((?:\s*\^\s*(?:\{\s*\d\s*\}|\d))?)"
+_IN_TEXT = re.compile(rf"(.*[\d)}}\w])\s*\\text\s*\{{([^{{}}]*)\}}\s*{_POWER}")
+_FRACTION_IN_TEXT = re.compile(r"\s*\}\s*/\s*\\text\s*\{\s*")  # \text{km} / \text{h}
+_IN_WORDS = re.compile(rf"(.*[\d)}}])( ?)([a-zA-Z][a-zA-Z ./'^\d\-]*?)\s*{_POWER}")
+_SCALE_OF_DEGREES = re.compile(r"(.*)\^\\circ\s*(?:\\text\s*\{\s*)?([CF])(?:\s*\})?")
+_RESIDUE = re.compile(r"(.*?)\s*(?:\\pmod|\(\s*\\?mod)(?![a-zA-Z])\s*\{?\s*(\d+)\s*\}?\s*\)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """What was written beside a number."""
+
+    body: str
+    size: Fraction = Fraction(1)  # the body's factor
+    unit: str = ""
+    is_percent: bool = False
+
+
+def split(text: str, *, is_marked: bool) -> Quantity:
+    """Part a text into its body, a size and a unit.
+
+    Args:
+        text: In the form that `drpt.rewards.mathematics.signs.normal` gives.
+        is_marked: See `drpt.rewards.mathematics.reading.read`.
+
+    Returns:
+        The parts; the whole text as its body where neither a size nor a unit is recognized.
+    """
+    body, currency = _FRACTION_IN_TEXT.sub("/", text), ""
+    if CURRENCY in body:
+        before, _, after = body.partition(CURRENCY)
+        if before.strip() in {"", "-", "+"} or not after.strip():
+            body, currency = (before + after).strip(), "dollar"
+    if body.endswith("%"):
+        return Quantity(body=body[:-1].strip(), unit=currency, is_percent=True)
+    degrees = _SCALE_OF_DEGREES.fullmatch(body)
+    if degrees:
+        return Quantity(body=degrees[1].strip(), unit=f"°{degrees[2]}")
+    if body.endswith("^\\circ"):
+        return Quantity(body=body.removesuffix("^\\circ").strip(), unit="degree")
+    residue = _RESIDUE.fullmatch(body)
+    if residue:
+        return Quantity(body=residue[1].strip(), unit=f"mod {residue[2]}")
+    sized = _sized(body, is_marked)
+    if sized is not None:
+        return Quantity(body=sized.body, size=sized.size, unit=currency or sized.unit)
+    body, unit = _without_unit(body, is_marked)
+    return Quantity(body=body, unit=currency or unit)
+
+
+def _sized(text: str, is_marked: bool) -> Quantity | None:
+    """With words of size, and after a multiple (5 million dollars) at most a unit."""
+    one = _ONE_PART.fullmatch(text)
+    if one:
+        return Quantity(body="1", size=_PARTS[one[1].casefold()])
+    found = _SIZED.fullmatch(text)
+    if found is None:
+        return None
+    body = found[1].strip()
+    if found[4]:
+        return Quantity(body=body, size=_PARTS[_singular(found[4])])
+    size = math.prod((_MULTIPLES[_singular(word)] for word in found[2].split()), start=Fraction(1))
+    rest = found[3]
+    if rest.count("}") > rest.count("{"):  # the end of \\text{ million}
+        rest = rest.replace("}", "", 1)
+    if not rest.strip():
+        return Quantity(body=body, size=size)
+    counted, unit = _without_unit(f"2 {rest.strip()}", is_marked)
+    return Quantity(body=body, size=size, unit=unit) if counted == "2" and unit else None
+
+
+def _singular(word: str) -> str:
+    return word.casefold().removesuffix("s")
+
+
+def _without_unit(text: str, is_marked: bool) -> tuple[str, str]:
+    """The rest and the unit; the whole text and nothing where it has none."""
+    in_text = _IN_TEXT.fullmatch(text)
+    if in_text and re.search(r"\d|\\pi|\\sqrt", in_text[1]):
+        unit = _unit(in_text[2], in_text[3], is_text=True, body=in_text[1])
+        return (text, "") if unit is None else (in_text[1].strip(), unit)
+    in_words = _IN_WORDS.fullmatch(text)
+    if in_words is None:
+        return text, ""
+    body, space, words, power = in_words.groups()
+    if not space and not may_touch(words + power):
+        return text, ""
+    unit = _unit(words, power, is_text=False, body=body) if is_marked else known_unit(words + power, is_text=False)
+    return (text, "") if unit is None else (body.strip(), unit)
+
+
+def _unit(words: str, power: str, *, is_text: bool, body: str) -> str | None:
+    known = known_unit(words + power, is_text=is_text)
+    if known is not None or power:
+        return known
+    return things_counted(words, is_text=is_text, is_one=body.strip() == "1")
