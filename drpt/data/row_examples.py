@@ -138,7 +138,9 @@ class RowExamples:
         if faults:
             more = f"\n  … and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
             shown = "".join(f"\n  {fault}" for fault in faults[:_SHOWN_FAULTS])
-            raise ValueError(f"{self._label}: {len(faults)} malformed {rows.unit}{'s'[: len(faults) != 1]}:{shown}{more}")
+            kind = f"{rows.unit}{'s'[: len(faults) != 1]}"
+            where = _where_keys(self._label, shown)
+            raise ValueError(f"{self._label}: {len(faults)} malformed {kind}:{shown}{more}{where}")
         if not examples:
             raise ValueError(f"{self._label}: no row is left: the filter admits none of its {len(rows)} {rows.unit}s.")
         if self._reading.rules.needs_response and not any(example.messages[-1].has_text for example in examples):
@@ -148,6 +150,18 @@ class RowExamples:
             )
         _say_unread(self._label, tuple(self._unread))
         return examples
+
+
+def _where_keys(label: str, shown: str) -> str:
+    """Where the keys that the faults recommend are found, for a file of a source that has no such keys."""
+    option, is_file, name = label.partition("=")
+    if not (is_file and option.startswith("data.source.") and ("columns={" in shown or "filter={" in shown)):
+        return ""
+    role = "general" if option.endswith(".general") else "target"
+    return (
+        f"\n  columns and filter are keys of data/{role}=jsonl: data/{role}=jsonl data.{role}.source.path={name} "
+        f"'data.{role}.source.filter={{…}}'."
+    )
 
 
 @lru_cache(maxsize=64)  # a command opens its files more than once

@@ -7,6 +7,7 @@ import pyarrow.parquet
 import pytest
 
 from drpt.data.file_source import FileSource
+from drpt.data.jsonl import JsonlSource
 from drpt.data.preferences import PreferencePairs
 from tests.data.people_files import ASK, ASSISTANT, GPT, HUMAN, PAIR, SAY, USER, line
 
@@ -165,6 +166,26 @@ def test_the_filter_that_is_recommended_leaves_unwanted_answers_out(tmp_path):
     with pytest.raises(ValueError, match=r'filter=\{label: "True"\}'):
         read(tmp_path, content, name="a.csv")
     assert turns(read(tmp_path, content, name="a.csv", filter={"label": "True"})) == PAIR
+
+
+def test_where_the_recommended_keys_are_is_said_for_the_short_form(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(line(FLAT | {"label": 0}))
+    with pytest.raises(
+        ValueError, match=r"keys of data/target=jsonl: data/target=jsonl data\.target\.source\.path=.*a\.jsonl 'data"
+    ):
+        JsonlSource(general=str(_good(tmp_path)), target=str(path), evaluation=None, needs_response=True)
+    with pytest.raises(ValueError, match=r"keys of data/general=jsonl"):
+        JsonlSource(general=str(path), target=str(path), evaluation=None, needs_response=True)
+    with pytest.raises(ValueError, match=r"field 'label' is 0") as error:
+        FileSource(path=str(path))
+    assert "keys of" not in str(error.value)
+
+
+def _good(tmp_path):
+    path = tmp_path / "good.jsonl"
+    path.write_bytes(line(FLAT))
+    return path
 
 
 @pytest.mark.parametrize(
