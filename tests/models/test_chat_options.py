@@ -44,7 +44,8 @@ def test_a_tokenizer_without_templates_is_refused():
     ("tail", "length", "first_length", "token"),
     [
         ("<|im_end|>\n", 10, 10, "<|im_end|>"),
-        (" <|im_end|><|pad|>\n<|im_start|>", 18, 11, "<|im_end|>"),
+        (" <|im_end|><|pad|>\n", 18, 11, "<|im_end|>"),
+        (" <|im_end|><|pad|>\n<|im_start|>", 11, 11, "<|im_end|>"),  # another turn, which the second may begin
         ("</answer><|im_end|>", 19, 19, "<|im_end|>"),
         ("\n### \n", 4, 4, ""),
         ("\n", 0, 0, ""),
