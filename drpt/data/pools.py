@@ -10,7 +10,7 @@ from drpt.data.example import Example
 from drpt.data.fingerprint import example_line
 from drpt.data.near_duplicates import CommonWording, NearDuplicate, NearDuplicates
 from drpt.data.sameness import Asked, Key, prompt_key, row_key
-from drpt.data.source import Source
+from drpt.data.source import Source, advance
 from drpt.data.spec import MOST_GENERAL, DataSpec
 
 _log = logging.getLogger(__name__)
@@ -166,10 +166,9 @@ class _Drawing:
         prompts: set[Key] = set()
         in_vain = 0
         verdict: bool | None = None  # whether the last example was taken: mixtures want to know
-        send = getattr(stream, "send", None)
         while len(taken) < count and (in_vain <= _PATIENCE or not self.is_endless(pool)):
             try:
-                example = next(stream) if send is None else send(verdict)
+                example = advance(stream, verdict)
             except StopIteration:
                 break
             verdict = False

@@ -1,6 +1,6 @@
 """What a source of examples can do."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Protocol
 
 from drpt.data.example import Example
@@ -56,3 +56,23 @@ def require_responses(source: Source, *, name: str, why: str) -> None:
 def is_exact_match(example: Example, response: str) -> bool:
     """Whether the texts agree up to white space at the ends: the verifier of sources that have no better one."""
     return response.strip() == example.response.strip()
+
+
+def advance(stream: Iterator[Example], was_taken: bool | None) -> Example:
+    """The next example of a stream; a mixture is told whether its last one was taken.
+
+    Args:
+        stream: Iterator of examples. A generator that hands on another iterator (``yield from``) can be told nothing, unless
+            that one can.
+        was_taken: Whether the last example was taken; None before the first one.
+
+    Returns:
+        The example.
+    """
+    inner: object = stream
+    while inner is not None and hasattr(inner, "send"):
+        inner = getattr(inner, "gi_yieldfrom", None)
+    if inner is not None or not isinstance(stream, Generator):
+        return next(stream)
+    found: Example = stream.send(was_taken)
+    return found

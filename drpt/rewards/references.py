@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from drpt.data.example import Example
-from drpt.data.source import Source
+from drpt.data.source import Source, advance
 
 UNREADABLE = {
     "error": "the run ends before a model is loaded, and says where the example stands",
@@ -90,11 +90,10 @@ class ReadableSource:
         return self._readable("evaluation", self._source.evaluation(seed))
 
     def _readable(self, pool: str, stream: Iterator[Example]) -> Generator[Example, bool | None, None]:
-        send = getattr(stream, "send", None)  # mixtures are told which examples were taken
         verdict: bool | None = None
         while True:
             try:
-                example = next(stream) if send is None else send(verdict)
+                example = advance(stream, verdict)
             except StopIteration:
                 return
             if any(fault is not None for term in self._terms for fault in term.faults([example])):
