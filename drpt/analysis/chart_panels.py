@@ -32,7 +32,7 @@ def draw_held_out(axes: Axes, rows: Sequence[Row], quantity: Quantity, yardstick
 
     Args:
         axes: Where to.
-        rows: Of one task.
+        rows: Rows of a table, all of one task.
         quantity: What is shown.
         yardstick: What counts in the task.
     """
@@ -50,7 +50,7 @@ def draw_training(axes: Axes, rows: Sequence[Row], quantity: Quantity) -> None:
 
     Args:
         axes: Where to.
-        rows: Of one task.
+        rows: Rows of a table, all of one task.
         quantity: What is shown.
     """
     window = window_of(rows, quantity.metric)
@@ -81,7 +81,7 @@ def draw_strengths(axes: Axes, rows: Sequence[Row], quantity: Quantity) -> None:
 
     Args:
         axes: Where to.
-        rows: Of one task.
+        rows: Rows of a table, all of one task.
         quantity: The primary one.
     """
     families = strength_families(rows)

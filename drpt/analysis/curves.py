@@ -153,7 +153,7 @@ def within_reach(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """Points whose final values are drawn, and untrained models that would squeeze all others into a corner.
 
     Args:
-        rows: Of one task.
+        rows: Rows of a table, all of one task.
 
     Returns:
         Those drawn: all trained points, and where the task's charts show the start the untrained models that are no further

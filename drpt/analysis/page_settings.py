@@ -9,7 +9,7 @@ def common_settings(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """Names and values of the settings that a reader asks for first, as the first run has them.
 
     Args:
-        runs: Of one task.
+        runs: Runs of one task.
 
     Returns:
         In the order of reading.
@@ -51,7 +51,7 @@ def drawn(runs: Sequence[Run], pool: str) -> str | None:
     """How many examples of a pool training saw, or measuring: what was drawn, not what was asked for.
 
     Args:
-        runs: Of one task.
+        runs: Runs of one task.
         pool: ``general``, ``target``, ``stopping`` or ``evaluation``.
 
     Returns:
@@ -111,7 +111,7 @@ def left_out(runs: Sequence[Run]) -> list[tuple[str, int]]:
     """Examples cut or left out, the most that any run counted, by reason.
 
     Args:
-        runs: Of one task.
+        runs: Runs of one task.
 
     Returns:
         Reasons in words and counts, without those that never occurred.

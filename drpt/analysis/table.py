@@ -127,7 +127,7 @@ def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:
     """The columns of a table.
 
     Args:
-        rows: Of one task.
+        rows: Rows of a table, all of one task.
 
     Returns:
         Those that count in it, with k in their titles where all runs drew the same number of responses.
@@ -219,7 +219,7 @@ def size_notes(rows: Sequence[Row]) -> list[str]:
     """On how many examples the runs were trained and measured.
 
     Args:
-        rows: Of a table.
+        rows: Rows of a table, see `tabulate`.
 
     Returns:
         A sentence a task; none of runs that recorded no sizes.

@@ -23,7 +23,7 @@ def without_padding(value: Any) -> Any:  # Any: likewise
     """A cell, the structs in it without their null fields.
 
     Args:
-        value: Of a column.
+        value: A column's value in one row, as Arrow gives it.
 
     Returns:
         Structs as `Struct`; all else as it was.

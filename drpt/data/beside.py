@@ -55,7 +55,7 @@ def with_beside(example: Example, record: Mapping[str, object], *, has_history: 
     """Add what stands beside the turns of a conversation.
 
     Args:
-        example: Of the format's own columns.
+        example: The example that the format's own columns make.
         record: By column: ``system`` or ``system_prompt``, a text; ``tools``, or OpenAI's older ``functions``; ``history``.
         has_history: Whether the format's turns are one question and one answer, before which a history may stand.
 
@@ -112,7 +112,7 @@ def refuse_lost(record: Mapping[str, object], lost: Iterable[str], mapping: Mapp
         mapping: The columns that the example is made of, by the fields of ``columns={…}``.
 
     Raises:
-        RecordError: One of them is filled.
+        RecordError: One of these columns holds a value in the row.
     """
     for name in lost:
         if is_filled(record.get(name)):

@@ -55,7 +55,7 @@ class ChatEncoder:
     """From conversations to tokens.
 
     Args:
-        tokenizer: Of transformers, with a chat template.
+        tokenizer: Tokenizer of transformers that has a chat template.
         max_length: Most tokens of a conversation; more are cut off at the end.
         style: The date and options that the template is told.
     """
@@ -217,7 +217,7 @@ def encode_chat(
     ``apply_chat_template``; see `drpt.data.assistant_turns` for what is learned.
 
     Args:
-        tokenizer: Of transformers, with a chat template.
+        tokenizer: Tokenizer of transformers that has a chat template.
         messages: The turns; the last is the assistant's, and has a text.
         tools: JSON schemas of functions that the assistant may call.
         style: The date and options that the template is told.
@@ -238,7 +238,7 @@ def encode_examples(tokenizer: Any, examples: Iterable[Example], *, max_length: 
     """Encode a pool, cutting conversations at ``max_length`` tokens.
 
     Args:
-        tokenizer: Of transformers, with a chat template.
+        tokenizer: Tokenizer of transformers that has a chat template.
         examples: Conversations.
         max_length: Most tokens of a conversation; more are cut off at the end.
         style: The date and options that the template is told.

@@ -76,7 +76,7 @@ def as_json(value: Any) -> str:  # Any: JSON values
     """A value as JSON, numbers of any length included.
 
     Args:
-        value: Of a row.
+        value: A field's value in one row, as read.
 
     Returns:
         JSON; characters as they are.

@@ -88,7 +88,7 @@ class NearDuplicates:
 
         Args:
             pool: Name of its pool.
-            example: Of the pool.
+            example: An example of the pool.
         """
         text = _asked_text(example)
         own = self._wording.own(text)

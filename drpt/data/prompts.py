@@ -23,7 +23,7 @@ class PromptData:
 
     Args:
         pools: Disjoint examples.
-        tokenizer: Of transformers, with a chat template.
+        tokenizer: Tokenizer of transformers that has a chat template.
         spec: The `data` config group; ``max_length`` bounds prompt and response together.
         max_new_tokens: Room that a response needs.
         num_prompts: General prompts a phase.

@@ -35,7 +35,7 @@ def checked_text(value: object, name: str) -> str:
     """A value that must be a text.
 
     Args:
-        value: Of a row.
+        value: A field's value in one row, as read.
         name: The field, for messages.
 
     Returns:

@@ -88,7 +88,7 @@ class RowExamples:
         """Every example once; the same seed gives the same order on every machine.
 
         Args:
-            seed: Of the order.
+            seed: Seed that draws the order.
 
         Returns:
             Examples.

@@ -92,7 +92,7 @@ class Asked:
         """Take in an example.
 
         Args:
-            example: Of the pool.
+            example: An example of the pool.
         """
         self._whole |= {prompt_key(example), *_expression(example.payload)}
         self._parts |= set(asked_keys(example))

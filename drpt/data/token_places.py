@@ -15,7 +15,7 @@ def tokens_of(tokenizer: Any, text: str) -> tuple[list[int], list[Place]]:  # An
     """Encode a rendered conversation as `apply_chat_template` does: once, and without tokens of the tokenizer's own.
 
     Args:
-        tokenizer: Of transformers.
+        tokenizer: Tokenizer of transformers.
         text: With the template's special tokens in it.
 
     Returns:
@@ -78,7 +78,7 @@ def check_decoding(tokenizer: Any, text: str, ids: Sequence[int], places: Sequen
     White space is not compared: some tokenizers write it otherwise.
 
     Args:
-        tokenizer: Of transformers.
+        tokenizer: Tokenizer of transformers.
         text: That was encoded.
         ids: Its tokens.
         places: Where they stand.

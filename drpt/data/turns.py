@@ -52,7 +52,7 @@ def read_sharegpt(value: object, name: str) -> list[Message]:
     """A list of turns, each ``{"from": "human", "value": …}``, or as of `read_turns`.
 
     Args:
-        value: Of a row.
+        value: A field's value in one row, as read.
         name: The field, for messages.
 
     Returns:

@@ -53,7 +53,7 @@ class ChatRenderer:
     """A tokenizer's template under one style.
 
     Args:
-        tokenizer: Of transformers, with a chat template.
+        tokenizer: Tokenizer of transformers that has a chat template.
         style: The date and options of the run.
     """
 

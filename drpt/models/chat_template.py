@@ -71,7 +71,7 @@ def check_options(tokenizer: Any, options: Mapping[str, Any]) -> None:  # Any: t
     """Refuse options that a tokenizer's template would ignore.
 
     Args:
-        tokenizer: Of transformers, with a chat template.
+        tokenizer: Tokenizer of transformers that has a chat template.
         options: ``model.chat_template_kwargs``.
 
     Raises:

@@ -71,7 +71,7 @@ def check_tokens(config: Any, tokenizer: Any, *, label: str) -> None:
 
     Args:
         config: Of a model of transformers.
-        tokenizer: Of transformers.
+        tokenizer: Tokenizer of transformers.
         label: The option that names the model and its value.
 
     Raises:

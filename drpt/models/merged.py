@@ -66,7 +66,7 @@ def save_for_engine(model: nn.Module, tokenizer: Any, folder: Path) -> None:
 
     Args:
         model: See `merged_weights`.
-        tokenizer: Of transformers.
+        tokenizer: Tokenizer of transformers.
         folder: Empty or not there yet; complete when it is there.
 
     Raises:

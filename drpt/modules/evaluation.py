@@ -115,7 +115,7 @@ class HeldOutEvaluation(Evaluation):
 
     Args:
         data: The held-out examples.
-        tokenizer: Of transformers.
+        tokenizer: Tokenizer of transformers.
         is_correct: The source's verifier.
         spec: The `evaluation` config group.
         num_steps: Optimizer steps of the whole run.

@@ -62,7 +62,7 @@ class RolloutWorker:
         reward: Judges responses.
         judges: Judge them besides, and training does not follow.
         prompts: What is asked.
-        tokenizer: Of transformers.
+        tokenizer: Tokenizer of transformers.
         spec: The `rollout` config group.
         algorithm: The `algorithm` config group.
         appraisal: Makes advantages of rewards.
