@@ -165,7 +165,7 @@ class Conversation:
         """The whole text, and the places that the template marks as the assistant's; see `ChatRenderer.render_marked`."""
         try:
             return self.renderer.render_marked(self._turns, self._tools)
-        except Exception as error:
+        except Exception as error:  # a template may raise whatever it likes
             raise self._refusal(error) from error
 
     def marks_others(self, marked: str) -> bool:
@@ -200,7 +200,7 @@ class Conversation:
     def _settle_arguments(self) -> None:
         try:
             self.renderer.render(self._turns, self._tools, is_prompt=False)
-        except Exception:
+        except Exception:  # a template that takes arguments as texts alone
             with_mappings = self._turns
             self._arguments_are_text = True
             self._turns = [self._turn(message) for message in self.messages]

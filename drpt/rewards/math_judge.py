@@ -10,8 +10,6 @@ from typing import Any
 
 from drpt.timed_worker import CRASHED, TIMED_OUT, TimedWorker, serve
 
-_FAILURES = (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
-
 
 class Judge:
     """Compares answers with references, each within a time. One thread at a time may ask.
@@ -77,6 +75,7 @@ def shared_judge(timeout_seconds: float) -> Judge:
 def _handle(question: Mapping[str, Any]) -> str | None:
     from drpt.rewards.mathematics.answer import find_answer
     from drpt.rewards.mathematics.equality import equal
+    from drpt.rewards.mathematics.formulas import FAILURES
 
     requires_box = question["requires_box"]
     try:
@@ -90,7 +89,7 @@ def _handle(question: Mapping[str, Any]) -> str | None:
         if answer is None:
             return "unparsable"
         return "correct" if reference is not None and equal(reference[0], answer[0]) else "wrong"
-    except _FAILURES:  # sympy gives up in many ways
+    except FAILURES:  # sympy gives up in many ways
         return "unparsable" if "answer" in question else "cannot be compared with itself"
 
 

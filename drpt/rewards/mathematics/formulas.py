@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-_FAILURES = (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
+FAILURES = (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
 
 
 @lru_cache(maxsize=256)
@@ -112,7 +112,7 @@ def are_equal(first: Any, second: Any) -> bool:
             return _sets(first, _as_set(second))
         if isinstance(second, sympy.Set) and _is_relation(first):
             return _sets(_as_set(first), second)
-    except _FAILURES:
+    except FAILURES:
         return False
     return False
 
