@@ -1,7 +1,7 @@
 """Turns of a conversation as files have them: OpenAI's (``messages``) and ShareGPT's (``conversations``)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drpt.data.example import ROLES, Message, ToolCall
@@ -34,7 +34,8 @@ def read_turns(value: object, name: str) -> list[Message]:
     """A list of turns, each ``{"role": …, "content": …}``.
 
     Args:
-        value: Of a row. A content may be a list of text parts, whose texts are joined; it may be null beside tool calls.
+        value: A field's value in one row, as read. A content may be a list of text parts, whose texts are joined; it may be
+            null beside tool calls.
         name: The field, for messages.
 
     Returns:
@@ -43,9 +44,13 @@ def read_turns(value: object, name: str) -> list[Message]:
     Raises:
         RecordError: It is none, or a turn is malformed.
     """
+    return [_read_turn(turn, f"{name}[{i}]") for i, turn in enumerate(_listed(value, name))]
+
+
+def _listed(value: object, name: str) -> Sequence[object]:
     if not isinstance(value, list | tuple) or not len(value):
         raise RecordError(f"field '{name}' must be a list of at least one turn, not {kind_words(value)}.")
-    return [_read_turn(turn, f"{name}[{i}]") for i, turn in enumerate(value)]
+    return value
 
 
 def read_sharegpt(value: object, name: str) -> list[Message]:
@@ -61,10 +66,8 @@ def read_sharegpt(value: object, name: str) -> list[Message]:
     Raises:
         RecordError: It is none, or a turn is malformed.
     """
-    if not isinstance(value, list | tuple) or not len(value):
-        raise RecordError(f"field '{name}' must be a list of at least one turn, not {kind_words(value)}.")
     turns = []
-    for i, turn in enumerate(value):
+    for i, turn in enumerate(_listed(value, name)):
         where = f"{name}[{i}]"
         if not isinstance(turn, Mapping) or "from" not in turn:
             turns.append(_read_turn(turn, where))
