@@ -49,7 +49,7 @@ class RunSpec:
     """One run."""
 
     sweep: str  # folder of results under `runs_folder`; runs of one sweep are compared with each other
-    runs_folder: str
+    runs_folder: str  # where sweeps are; ~ is the user's home
     seed: int  # draws target examples, order of examples, adapters, dropout
     task: TaskSpec
     model: ModelSpec

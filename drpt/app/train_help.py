@@ -1,13 +1,15 @@
 """`drpt train --help`: every group, option and default, read from conf/ and the catalogue."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from drpt.app.groups import NESTED
+from drpt.app.key_reference import read_keys
 from drpt.app.paths import config_folder
+from drpt.checks import did_you_mean
 from drpt.geometry.catalogue import SCORES, SETS, Partition
 
 _USAGE = """\
@@ -79,7 +81,30 @@ def show_help(console: Console) -> None:
         sets.add_row(f"  {name}", entry.formula, f"[dim]{entry.update}; {strength}[/]".replace("[0,", "\\[0,"))
     console.print("\n[bold]feasible sets[/] and the update each gives")
     console.print(sets)
-    console.print("\nHydra's own options: drpt train --hydra-help")
+    console.print("\none key in full: drpt train --help regularizer.strength")
+    console.print("Hydra's own options: drpt train --hydra-help")
+
+
+def show_keys(names: Sequence[str], console: Console) -> None:
+    """Print what is known of keys: ``drpt train --help regularizer.strength``.
+
+    Args:
+        names: Keys with their section, or sections, of which all keys are printed.
+        console: Where to.
+
+    Raises:
+        ValueError: A name is neither.
+    """
+    keys = read_keys()
+    for name in names:
+        found = [key for key in keys if key.name == name or key.name.startswith(f"{name}.")]
+        if not found:
+            meant = did_you_mean(name, [key.name for key in keys])
+            raise ValueError(f"There is no option {name!r}.{meant} drpt train --help lists groups and keys.")
+        for key in found:
+            console.print(f"[bold]{key.name}[/]  {key.kind}; default: {key.default}".replace("[]", "\\[]"), soft_wrap=True)
+            for line in filter(None, (key.meaning, " ".join(key.choices))):
+                console.print(f"    {line}", markup=False, soft_wrap=True)
 
 
 def _choices(folder: Path) -> Iterator[tuple[str, str, str]]:

@@ -22,7 +22,7 @@ class SketchSpec:
     kind: str  # a value of SketchKind
     left_width: int  # columns for the first axis of a weight: outputs, or the vocabulary of a table
     right_width: int  # columns for the second axis: inputs, or the width of a table
-    seed: int
+    seed: int  # draws the random matrices
     refresh_steps: int | None  # optimizer steps after which new matrices are drawn; null = never
 
     def __post_init__(self) -> None:

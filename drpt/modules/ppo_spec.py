@@ -97,7 +97,7 @@ class PpoSpec(AlgorithmSpec):
     decay: float  # λ of generalized advantages
     whiten_rewards: bool  # token rewards to variance 1 over a phase, the mean left
     whiten_advantages: bool  # advantages to mean 0 and variance 1 over a phase
-    entropy_coefficient: float
+    entropy_coefficient: float  # weight of the policy's entropy, which is added to the objective
     kl: KlSpec
     value: ValueSpec
     score: ScoreSpec

@@ -97,6 +97,14 @@ def test_what_is_no_word_is_refused(text):
         read_word(text)
 
 
+@pytest.mark.parametrize(
+    "key", ["data/general.yaml", "data/", "/data", "data//general", "a:b", "1a", "data/1", "a/b.c/d", "data/general.yaml@x"]
+)
+def test_names_that_lead_nowhere_are_refused_in_our_words(key):
+    with pytest.raises(ConfigError, match=r"there is no option .* dots lead to an option .* slashes to a group"):
+        read_word(f"{key}=1")
+
+
 def test_words_are_shown_as_a_shell_takes_them():
     assert in_shell("seed=1") == "seed=1"
     assert in_shell("sweep='a b'") == "\"sweep='a b'\""
