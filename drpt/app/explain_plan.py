@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from drpt.app.schema import RunSpec
-from drpt.capture.cost import EXACT, Need
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.plan import CostPlan, plan_of
-from drpt.capture.plan_lines import Handling, PlanLine, StepSize
-from drpt.capture.waiting import WAITING_BYTES
+from drpt.capture.passes.waiting import WAITING_BYTES
+from drpt.capture.planning.plan import CostPlan, plan_of
+from drpt.capture.planning.plan_lines import Handling, PlanLine, StepSize
+from drpt.capture.products.cost import EXACT, Need
 from drpt.geometry.catalogue import Partition, Pool, ProductsMethod
 from drpt.geometry.regularizer import Regularizer, build_regularizer
 from drpt.models.shapes import meta_model

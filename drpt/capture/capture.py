@@ -21,21 +21,21 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.tensor import DTensor
 
-from drpt.capture.check import Check
-from drpt.capture.cost import Need
+from drpt.capture.checking.check import Check
+from drpt.capture.collectives import AcrossProcesses, Collectives, SingleProcess
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.exchange import AcrossProcesses, Alone, Exchange
-from drpt.capture.layers.registry import is_linear
-from drpt.capture.measure import Measure
-from drpt.capture.methods.extent import Extent
+from drpt.capture.layers.rules import is_linear
 from drpt.capture.partition import partition_parameters
+from drpt.capture.passes.step import CaptureStep
+from drpt.capture.passes.step_plan import StepPlan
+from drpt.capture.products.computer import ProductComputer
+from drpt.capture.products.cost import Need
+from drpt.capture.products.sketch import Sketcher
+from drpt.capture.products.sketch_spec import DEFAULT_SKETCH, SketchKind, SketchSpec
+from drpt.capture.products.step_examples import StepExamples
 from drpt.capture.rows import StepRows
 from drpt.capture.segments import Examples, Layout
 from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, refuse_compiled, trained_parameters
-from drpt.capture.sketch import Sketcher
-from drpt.capture.sketch_spec import DEFAULT_SKETCH, SketchKind, SketchSpec
-from drpt.capture.step import CaptureStep
-from drpt.capture.step_plan import StepPlan
 from drpt.capture.target import TargetGradient, target_gradient
 from drpt.geometry.catalogue import Partition, Pool, ProductsMethod, Scope
 from drpt.geometry.regularizer import Regularizer
@@ -59,7 +59,7 @@ class GradientCapture:
         unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
         leaves_update: False to choose coefficients alone, leaving ``.grad`` as it is.
         check: Whether to prove in the first step, and when the model's structure changes, that every example's gradient is
-            formed as autograd forms it and stays apart from the others' (see `drpt.capture.check`).
+            formed as autograd forms it and stays apart from the others' (see `drpt.capture.checking.check`).
 
     Raises:
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
@@ -112,8 +112,8 @@ class GradientCapture:
                 "parameters at a time, so that blocks of several layers cannot be formed. Take partition=layer, or a "
                 "whole model in every process."
             )
-        self._exchange = _exchange()
-        self._pool: Exchange = self._exchange if regularizer.pool is Pool.STEP else Alone()
+        self._collectives = _collectives()
+        self._pool: Collectives = self._collectives if regularizer.pool is Pool.STEP else SingleProcess()
         self._plan = StepPlan(
             regularizer=regularizer,
             blocks=(*blocks, *others),
@@ -121,7 +121,7 @@ class GradientCapture:
             is_plain=is_plain,
             owners=owners,
             retain_bytes=int(retain_mib * _MIB),
-            updates=self._exchange,
+            updates=self._collectives,
             is_sharded=is_sharded,
             leaves_update=leaves_update,
         )
@@ -182,8 +182,8 @@ class GradientCapture:
         self._check.next_step()
         everyone = range(rows.num_examples)
         layout = Layout(everyone if examples is None else examples, example_of_token)
-        extent = Extent(rows.num_general, rows.num_target, self._pool)
-        measure = Measure(need_of(regularizer), regularizer.products, self._sketcher, extent)
+        of_step = StepExamples(rows.num_general, rows.num_target, self._pool)
+        measure = ProductComputer(need_of(regularizer), regularizer.products, self._sketcher, of_step)
         step = CaptureStep(
             self._plan, measure, rows, layout, num_parts=num_parts, scale=scale, target=target, check=self._check
         )
@@ -204,7 +204,7 @@ class GradientCapture:
         Returns:
             v, for `step`; ``.grad`` is as it was before.
         """
-        return target_gradient(self.parameters, backward, self._exchange)
+        return target_gradient(self.parameters, backward, self._collectives)
 
     def _require_same_parameters(self) -> None:
         now = trained_parameters(self._model).keys()
@@ -283,9 +283,9 @@ def _refuse_wrappers(model: nn.Module) -> None:
             )
 
 
-def _exchange() -> Exchange:
+def _collectives() -> Collectives:
     is_several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-    return AcrossProcesses() if is_several else Alone()
+    return AcrossProcesses() if is_several else SingleProcess()
 
 
 def _matching(names: Sequence[str] | dict[str, nn.Parameter], patterns: Sequence[str]) -> list[str]:

@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from drpt.capture.check import Check
-from drpt.capture.methods import sketched
+from drpt.capture.checking.check import Check
+from drpt.capture.gradients import FactoredGradient, UseGradient, accumulating
+from drpt.capture.products import sketched
+from drpt.capture.products.sketch import Sketcher
+from drpt.capture.products.sketch_spec import SketchKind
 from drpt.capture.segments import Layout
 from drpt.capture.sites import captured_forwards, find_sites, trained_parameters
-from drpt.capture.sketch import Sketcher
-from drpt.capture.sketch_spec import SketchKind
 from drpt.capture.tokens import RecentTokens
-from drpt.capture.use import OuterUse, Use, accumulating
 
 
 class GradientPool:
@@ -60,7 +60,7 @@ class GradientPool:
         finally:
             step.recent.forget()  # activations, graph and step form a circle that Python's collector does not see
 
-    def keep(self, name: str, use: Use, places: Int[Tensor, " batch"]) -> None:
+    def keep(self, name: str, use: UseGradient, places: Int[Tensor, " batch"]) -> None:
         """Sketch what one use of a parameter adds to the rows' gradients; nothing else of it stays.
 
         Args:
@@ -71,7 +71,7 @@ class GradientPool:
         for kept, sketcher in zip(self._kept, self._sketchers, strict=True):
             # Each parameter has matrices of its own, so that the errors of a sum over parameters average out.
             key: tuple[str, int | None] = (name, None)
-            if isinstance(use, OuterUse):
+            if isinstance(use, FactoredGradient):
                 key = (name, use.place)
                 sketch = sketched.rows(
                     [use], len(places), sketcher, name if use.place is None else f"{name}[{use.place}]"
@@ -105,6 +105,6 @@ class _PoolStep:
         """Nothing to wait for."""
 
     @torch.no_grad()
-    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+    def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:
         for name, use in uses:
             self._pool.keep(name, use, self._places)

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from drpt.capture.check import Trial
-from drpt.capture.check_use import CheckedUse
+from drpt.capture.checking.check import Trial
+from drpt.capture.checking.checked_use import CheckedUse
 from drpt.capture.errors import FREEZE, UnsupportedModuleError
+from drpt.capture.gradients import UseGradient
 from drpt.capture.layers.own_code import own_code_rule
-from drpt.capture.layers.registry import find_rule
+from drpt.capture.layers.rules import find_rule
 from drpt.capture.layers.site import Forward, Rule
 from drpt.capture.segments import Layout
 from drpt.capture.tokens import RecentTokens
-from drpt.capture.use import Use
 
 _CONTAINERS = (nn.ParameterDict, nn.ParameterList)
 _BEFORE = "_forward_before_capture"  # where a module keeps its own forward during a step
@@ -37,7 +37,7 @@ class Recorder(Protocol):
     def announce(self, names: Sequence[str], num_bytes: int) -> None:
         """A use of these parameters has been put into the graph; so much would it keep alive."""
 
-    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+    def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:
         """The backward pass has reached these uses."""
 
 
@@ -201,7 +201,7 @@ class _RecordedSite:
     def announce(self, parameters: Sequence[str], num_bytes: int) -> None:
         self._recorder.announce([self._own[name] for name in parameters], num_bytes)
 
-    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+    def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:
         if self._use is not None and self._use.is_local:
             return
         trial = self._recorder.trial

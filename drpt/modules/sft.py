@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.diagnostics import StepReport
+from drpt.capture.passes.report import StepReport
 from drpt.data.batch import StepBatch, TokenBatch
 from drpt.models.predictions import predict
 from drpt.modules.choices import Choice, choices_of_step, step_weights

@@ -12,9 +12,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from drpt.capture import step as capture_step
-from drpt.capture.measure import Measure
-from drpt.capture.step import CaptureStep
+from drpt.capture.passes import step as capture_step
+from drpt.capture.passes.step import CaptureStep
+from drpt.capture.products.computer import ProductComputer
 from drpt.geometry.regularizer import Regularizer
 from experiments.overhead.settings import Setting
 from experiments.overhead.sides import STANDARD, SUBSET_SKETCH, WIDER, parts_of
@@ -26,8 +26,8 @@ FLOORS = {"nothing recorded, n rows": False, "nothing recorded, n + m rows": Tru
 _TIMED = (
     (CaptureStep, "record", "capture"),  # bookkeeping: what is left of it when its own parts below are taken out
     (CaptureStep, "_finish", "capture"),
-    (Measure, "__call__", "products"),
-    (Measure, "products", "products"),
+    (ProductComputer, "__call__", "products"),
+    (ProductComputer, "products", "products"),
     (Regularizer, "coefficients", "solve"),
     (capture_step, "add_update", "update"),
 )

@@ -7,10 +7,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from drpt.capture import waiting
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.passes import waiting
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.data.batch import pad_rows
 from tests import zoo
 from tests.capture.helpers import M, N, regularizer, step_rows

@@ -9,7 +9,7 @@ from torch import nn
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.data.batch import StepBatch, pack_rows, pad_rows
 from drpt.geometry.catalogue import BaseWeights, Pool
 from drpt.modules.choices import choices_of_step, step_weights
@@ -203,8 +203,8 @@ def test_how_many_blocks_are_solved_at_once_does_not_matter(limits, monkeypatch)
     model = zoo.build("qwen3 (q and k norms)")
     inputs = zoo.inputs_for(model, N + M)
     expected, _ = captured_grads(model, inputs, step_rows(), regularizer("hull"))
-    monkeypatch.setattr("drpt.capture.waiting._MOST_BLOCKS", limits[0])
-    monkeypatch.setattr("drpt.capture.waiting.WAITING_BYTES", limits[1])
+    monkeypatch.setattr("drpt.capture.passes.waiting._MOST_BLOCKS", limits[0])
+    monkeypatch.setattr("drpt.capture.passes.waiting.WAITING_BYTES", limits[1])
     actual, report = captured_grads(model, inputs, step_rows(), regularizer("hull"))
     assert_equal_grads(actual, expected)
     assert len(report.blocks) == sum(len(group.blocks) for group in report.groups)
@@ -214,7 +214,7 @@ def test_how_many_blocks_are_solved_at_once_does_not_matter(limits, monkeypatch)
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_blocks_solved_one_by_one_within_the_backward_pass_equal_definition(name, products, monkeypatch):
     """As in large models, whose blocks are too many or too large to wait for each other."""
-    monkeypatch.setattr("drpt.capture.waiting._MOST_BLOCKS", 1)
+    monkeypatch.setattr("drpt.capture.passes.waiting._MOST_BLOCKS", 1)
     model = zoo.build(name)
     inputs = zoo.inputs_for(model, N + M)
     kept = []
@@ -418,7 +418,7 @@ def test_what_waits_keeps_within_its_bound(monkeypatch):
     model = zoo.build("tied llama")
     inputs = zoo.inputs_for(model, N + M)
     bound = 8000
-    monkeypatch.setattr("drpt.capture.waiting.WAITING_BYTES", bound)
+    monkeypatch.setattr("drpt.capture.passes.waiting.WAITING_BYTES", bound)
     kept = []
 
     def count_and_solve(step):

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from drpt.capture import check_use
 from drpt.capture.capture import GradientCapture
+from drpt.capture.checking import checked_use as check_use
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.errors import NonFiniteGradientError
 from drpt.geometry.products import NonFiniteProductsError
@@ -333,7 +333,7 @@ def test_sequences_first_in_own_code_are_refused_in_words():
 
 
 def test_layers_that_are_left_out_at_random_are_not_checked_for_ever(caplog):
-    caplog.set_level(logging.INFO, logger="drpt.capture.check")
+    caplog.set_level(logging.INFO, logger="drpt.capture.checking.check")
     parts = {f"layer{i}": nn.Linear(6, 6) for i in range(5)}
     model = Net(lambda n, x: x, **parts).double()
     capture = GradientCapture(model, regularizer())
@@ -351,7 +351,7 @@ def test_layers_that_are_left_out_at_random_are_not_checked_for_ever(caplog):
 @pytest.mark.parametrize("is_packed", [False, True])
 @pytest.mark.parametrize("name", ["tied llama", "gpt2 (conv1d, positions of all rows)", "Mixtral"])
 def test_padded_and_packed_batches_are_checked(name, is_packed, caplog):
-    caplog.set_level(logging.INFO, logger="drpt.capture.check")
+    caplog.set_level(logging.INFO, logger="drpt.capture.checking.check")
     model = family(name) if name == "Mixtral" else zoo.build(name)
     checked, _ = updates_of(model, regularizer(), [one_batch(is_packed)], check=True)
     assert "the capture's check passed" in caplog.text
@@ -387,7 +387,7 @@ def test_autocast_passes():
 def test_the_log_says_that_it_passed_and_what_it_took(caplog):
     model = zoo.build("one layer")
     capture = GradientCapture(model, regularizer())
-    with caplog.at_level(logging.INFO, logger="drpt.capture.check"):
+    with caplog.at_level(logging.INFO, logger="drpt.capture.checking.check"):
         for _ in range(2):
             with capture.step(step_rows()) as step:
                 step.backward(model(zoo.inputs_for(model, ROWS)))
@@ -407,7 +407,7 @@ def test_gradients_that_are_not_finite_are_named():
 
 
 def test_losses_that_are_not_finite_are_left_to_the_caller(caplog):
-    caplog.set_level(logging.INFO, logger="drpt.capture.check")
+    caplog.set_level(logging.INFO, logger="drpt.capture.checking.check")
     model = zoo.build("one layer")
     capture = GradientCapture(model, regularizer())
     with pytest.raises(NonFiniteProductsError), capture.step(step_rows()) as step:

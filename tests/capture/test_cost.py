@@ -2,7 +2,7 @@
 
 import pytest
 
-from drpt.capture.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_rows, totals
+from drpt.capture.products.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_rows, totals
 from drpt.geometry.catalogue import ProductsMethod
 
 REDUCED, PAIRWISE, DIRECT = EXACT

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from drpt.capture.agreement import BlockScores, agreement, rank_correlation
 from drpt.capture.capture import GradientCapture
-from drpt.capture.meter import TRUSTED_RANK_AGREEMENT, ScoreMeter, float32_twin
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.precision.agreement import BlockScores, agreement, rank_correlation
+from drpt.capture.precision.meter import TRUSTED_RANK_AGREEMENT, ScoreMeter, float32_twin
+from drpt.capture.products.sketch_spec import SketchSpec
 from tests import zoo
 from tests.capture.test_capture import regularizer, step_rows
 
@@ -83,7 +83,7 @@ def test_badly_scaled_weights_are_reported_once(precision, caplog):
     own = inputs.to(next(model.parameters()).dtype)
     reg = regularizer()
     meter = ScoreMeter(model, reg)
-    with caplog.at_level(logging.WARNING, logger="drpt.capture.meter"):
+    with caplog.at_level(logging.WARNING, logger="drpt.capture.precision.meter"):
         for _ in range(3):
             found = compare(model, reg, own, inputs.float(), dtype=precision, meter=meter)
     assert found.mean_rank < 0.7

@@ -9,12 +9,12 @@ from torch import nn
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.measure import Measure
-from drpt.capture.plan import kept_examples, plan_of
-from drpt.capture.plan_lines import Handling, StepSize
-from drpt.capture.sketch_spec import SketchSpec
-from drpt.capture.step import CaptureStep
-from drpt.capture.use import RowwiseUse
+from drpt.capture.gradients import PerExampleGradient
+from drpt.capture.passes.step import CaptureStep
+from drpt.capture.planning.plan import kept_examples, plan_of
+from drpt.capture.planning.plan_lines import Handling, StepSize
+from drpt.capture.products.computer import ProductComputer
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.models.load import apply_finetune
 from drpt.models.spec import FinetuneSpec
@@ -46,13 +46,13 @@ class Watched:
         self.is_recomputing = None
         watched = self
 
-        def cheapest(measure, uses, real=Measure._cheapest):
+        def cheapest(measure, uses, real=ProductComputer._cheapest):
             method = real(measure, uses)
             watched.methods[uses[0].num_left, uses[0].right.values.shape[1], method] += 1
             return method
 
-        def measure(self, uses, *direction, real=Measure.__call__):
-            if isinstance(uses[0], RowwiseUse):
+        def measure(self, uses, *direction, real=ProductComputer.__call__):
+            if isinstance(uses[0], PerExampleGradient):
                 watched.methods[*uses[0].grads.shape[1:], None] += 1
             return real(self, uses, *direction)
 
@@ -61,8 +61,8 @@ class Watched:
             watched.is_recomputing = step._is_recomputing
             real(step)
 
-        monkeypatch.setattr(Measure, "_cheapest", cheapest)
-        monkeypatch.setattr(Measure, "__call__", measure)
+        monkeypatch.setattr(ProductComputer, "_cheapest", cheapest)
+        monkeypatch.setattr(ProductComputer, "__call__", measure)
         monkeypatch.setattr(CaptureStep, "forget", forget)
 
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.cost import Need
-from drpt.capture.measure import Measure
-from drpt.capture.methods.extent import Extent
+from drpt.capture.gradients import FactoredGradient, PerExampleGradient
+from drpt.capture.passes.step import CaptureStep
+from drpt.capture.products.computer import ProductComputer
+from drpt.capture.products.cost import Need
+from drpt.capture.products.sketch import Sketcher
+from drpt.capture.products.sketch_spec import SketchKind, SketchSpec
+from drpt.capture.products.step_examples import StepExamples
 from drpt.capture.segments import Segments
-from drpt.capture.sketch import Sketcher
-from drpt.capture.sketch_spec import SketchKind, SketchSpec
-from drpt.capture.step import CaptureStep
 from drpt.capture.tokens import TokenVectors
-from drpt.capture.use import OuterUse, RowwiseUse
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.hull import Hull
 from tests import zoo
@@ -33,10 +33,10 @@ SPEC = SketchSpec(kind="gaussian", refresh_steps=None, **SKETCH)
 
 
 def in_float64(use):
-    if isinstance(use, RowwiseUse):
-        return RowwiseUse(use.grads.double(), use.segments)
+    if isinstance(use, PerExampleGradient):
+        return PerExampleGradient(use.grads.double(), use.segments)
     left, right = (TokenVectors(side.values if side.is_ids else side.values.double()) for side in (use.left, use.right))
-    return OuterUse(left, right, use.segments, use.num_left)
+    return FactoredGradient(left, right, use.segments, use.num_left)
 
 
 def sketcher():
@@ -45,8 +45,8 @@ def sketcher():
 
 def gradients(uses, method=ProductsMethod.DIRECT):
     """Inner products of all examples' gradients, or of their sketches, in float64 [example, example]."""
-    extent = Extent(N, M)
-    return Measure(Need.JOINT, method, sketcher(), extent)([in_float64(use) for use in uses])[0]
+    examples = StepExamples(N, M)
+    return ProductComputer(Need.JOINT, method, sketcher(), examples)([in_float64(use) for use in uses])[0]
 
 
 def assert_products(found, uses_of_block, method):
@@ -176,7 +176,7 @@ def equal_terms(lengths, *, is_ids):
     num_tokens = sum(lengths)
     right = torch.full((num_tokens, 3), 1.0, dtype=torch.bfloat16)
     left = torch.ones(num_tokens, dtype=torch.long) if is_ids else torch.full((num_tokens, 5), 1.0, dtype=torch.bfloat16)
-    return OuterUse(TokenVectors(left), TokenVectors(right), segments, 5)
+    return FactoredGradient(TokenVectors(left), TokenVectors(right), segments, 5)
 
 
 @pytest.mark.parametrize("lengths", [(1000, 600, 300, 7, 1500, 900), (LONG,) * (N + M)])
@@ -185,7 +185,7 @@ def equal_terms(lengths, *, is_ids):
 @pytest.mark.parametrize("method", METHODS)
 def test_long_sums_of_equal_terms_are_exact_to_one_rounding(method, need, is_ids, lengths):
     use = equal_terms(lengths, is_ids=is_ids)
-    measure = Measure(need, ProductsMethod(method), sketcher(), Extent(N, M))
+    measure = ProductComputer(need, ProductsMethod(method), sketcher(), StepExamples(N, M))
     for found, expected in zip(measure([use]), measure([in_float64(use)]), strict=True):
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.double(), expected, rtol=2**-7, atol=0)  # V and a mapped token, each rounded once

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import pack_rows, pad_rows
 from tests import zoo

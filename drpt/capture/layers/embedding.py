@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.layers.by_rows import by_rows
+from drpt.capture.gradients import FactoredGradient
 from drpt.capture.layers.captured_embedding import CapturedEmbedding
-from drpt.capture.layers.embedding_options import refuse_options
+from drpt.capture.layers.shared_values.by_rows import by_rows
+from drpt.capture.layers.shared_values.embedding_options import refuse_options
 from drpt.capture.layers.site import Forward, Site
 from drpt.capture.tokens import TokenVectors
-from drpt.capture.use import OuterUse
 
 
 def embedding_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
@@ -55,7 +55,7 @@ def table_look_up(site: Site, name: str, weight: Tensor, *, padding_idx: int | N
         output_grads, _ = site.layout.flatten(output_grad)
         if padding_idx is not None:
             output_grads = output_grads.masked_fill((ids == padding_idx % len(weight)).unsqueeze(-1), 0.0)
-        site.record([(name, OuterUse(TokenVectors(ids), TokenVectors(output_grads), segments, len(weight)))])
+        site.record([(name, FactoredGradient(TokenVectors(ids), TokenVectors(output_grads), segments, len(weight)))])
 
     def look_up(token_ids: Tensor) -> Tensor:
         output: Tensor = CapturedEmbedding.apply(token_ids, weight, site.anchor, record)  # type: ignore[no-untyped-call]

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.gradients import FactoredGradient, PerExampleGradient, UseGradient, accumulating
 from drpt.capture.layers.captured_linear import CapturedLinear
 from drpt.capture.layers.site import Forward, Rows, Site, check_rows
 from drpt.capture.segments import Segments
 from drpt.capture.tokens import TokenVectors
-from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
 
 
 def is_experts(module: nn.Module) -> bool:
@@ -131,16 +131,16 @@ def _product(experts: Any, name: str, x: Tensor, part: _Part, site: Site) -> Ten
 def _recorder(experts: Any, name: str, part: _Part, site: Site, *, is_input_first: bool) -> Callable[[Tensor, Tensor], None]:
     def record(x: Tensor, output_grad: Tensor) -> None:
         inputs, outputs = x[part.num_padding :], output_grad[part.num_padding :]
-        uses: list[tuple[str, Use]] = []
+        uses: list[tuple[str, UseGradient]] = []
         if name in site.trained:
             left, right = (inputs, outputs) if is_input_first else (outputs, inputs)
             vectors = TokenVectors(left), TokenVectors(right)
-            uses.append((name, OuterUse(*vectors, part.segments, left.shape[1], part.expert, experts.num_experts)))
+            uses.append((name, FactoredGradient(*vectors, part.segments, left.shape[1], part.expert, experts.num_experts)))
         if f"{name}_bias" in site.trained:
             sums = part.segments.sums(accumulating(outputs))
             grads = sums.new_zeros(len(sums), experts.num_experts, sums.shape[1])
             grads[:, part.expert] = sums
-            uses.append((f"{name}_bias", RowwiseUse(grads, part.segments)))
+            uses.append((f"{name}_bias", PerExampleGradient(grads, part.segments)))
         site.record(uses)
 
     return record

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from drpt.capture.layers.by_rows import by_rows
+from drpt.capture.gradients import FactoredGradient, PerExampleGradient, UseGradient, accumulating
 from drpt.capture.layers.captured_linear import CapturedLinear
+from drpt.capture.layers.shared_values.by_rows import by_rows
 from drpt.capture.layers.site import Forward, Site
 from drpt.capture.tokens import TokenVectors
-from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
 
 
 def linear_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
@@ -54,14 +54,14 @@ def weight_product(site: Site, name: str, weight: Tensor, *, is_input_first: boo
 def _recorder(site: Site, weight: str, bias: str | None, *, is_input_first: bool) -> Callable[[Tensor, Tensor], None]:
     def record(x: Tensor, output_grad: Tensor) -> None:
         output_grads, segments = site.layout.flatten(output_grad)
-        uses: dict[str, Use] = {}
+        uses: dict[str, UseGradient] = {}
         if weight in site.trained:
             inputs, _ = site.recent.vectors(x, site.layout)
             outputs = TokenVectors(output_grads)
             left, right = (inputs, outputs) if is_input_first else (outputs, inputs)
-            uses[weight] = OuterUse(left, right, segments, left.values.shape[1])
+            uses[weight] = FactoredGradient(left, right, segments, left.values.shape[1])
         if bias is not None and bias in site.trained:
-            uses[bias] = RowwiseUse(segments.sums(accumulating(output_grads)), segments)
+            uses[bias] = PerExampleGradient(segments.sums(accumulating(output_grads)), segments)
         site.record(list(uses.items()))
 
     return record

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from drpt.capture.layers.own_code import stand_in
-from drpt.capture.layers.shared import SharedTensor
+from drpt.capture.layers.shared_values.shared_tensor import SharedTensor
 from drpt.capture.layers.site import Forward, Site, check_rows
 
 

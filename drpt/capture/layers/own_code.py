@@ -1,7 +1,8 @@
 """Modules whose own code runs as it is, with stand-ins for their trained parameters.
 
 Whatever a module computes of its parameters is followed: products with a weight matrix and look-ups in a table by the
-factors (x, o) of its gradient, everything else by one copy of the parameter for each row (see `drpt.capture.layers.shared`).
+factors (x, o) of its gradient, everything else by one copy of the parameter for each row (see
+`drpt.capture.layers.shared_values.shared_tensor`).
 Subclasses of linear layers and embeddings, norms of any making, gates, scales, class tokens and learned positions are
 covered in this way.
 """
@@ -14,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from drpt.capture.errors import FREEZE, UnsupportedModuleError
+from drpt.capture.gradients import PerExampleGradient, accumulating
 from drpt.capture.layers.copied_parameter import CopiedParameter
 from drpt.capture.layers.embedding import table_look_up
 from drpt.capture.layers.linear import weight_product
-from drpt.capture.layers.shared import Matrix, SharedTensor
-from drpt.capture.layers.shared_calls import share
+from drpt.capture.layers.shared_values.followed_call import share
+from drpt.capture.layers.shared_values.shared_tensor import Matrix, SharedTensor
 from drpt.capture.layers.site import Forward, Site
-from drpt.capture.use import RowwiseUse, accumulating
 
 _MOST_COPY_BYTES = 64 * 2**20  # of one parameter's copies
 
@@ -101,11 +102,11 @@ def _copies(parameter: Tensor, name: str, site: Site) -> Tensor:
 
     def record(grads: Tensor) -> None:
         if not layout.is_packed:
-            site.record([(name, RowwiseUse(accumulating(grads), layout.uniform(1)))])
+            site.record([(name, PerExampleGradient(accumulating(grads), layout.uniform(1)))])
             return
         per_token, segments = layout.flatten(grads.reshape(layout.num_rows, layout.num_tokens or 1, -1))
         sums = segments.sums(accumulating(per_token))
-        site.record([(name, RowwiseUse(sums.unflatten(1, parameter.shape), segments))])
+        site.record([(name, PerExampleGradient(sums.unflatten(1, parameter.shape), segments))])
 
     copies: Tensor = CopiedParameter.apply(parameter, num_copies, site.anchor, record)  # type: ignore[no-untyped-call]
     site.announce([name], layout.num_rows * parameter.numel() * parameter.element_size())

@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from torch import Tensor, nn
 
 from drpt.capture.errors import FREEZE, ONE_A_ROW, UnsupportedModuleError
+from drpt.capture.gradients import UseGradient
 from drpt.capture.segments import Layout
 from drpt.capture.tokens import RecentTokens
-from drpt.capture.use import Use
 
 Forward: TypeAlias = Callable[..., Any]  # Any: a module returns what it likes
 
@@ -38,7 +38,7 @@ class Site(Protocol):
             num_bytes: What the use would keep alive: activations and output gradients.
         """
 
-    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+    def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:
         """The backward pass has reached the use."""
 
 
@@ -56,7 +56,7 @@ class Rows(Enum):
 def rows_in(x: Tensor, layout: Layout) -> Rows:
     """How the rows lie in a tensor, by its shape.
 
-    A shape is a guess where sizes coincide; the capture's check (`drpt.capture.check`) proves it.
+    A shape is a guess where sizes coincide; the capture's check (`drpt.capture.checking.check`) proves it.
 
     Args:
         x: Activations or token ids.

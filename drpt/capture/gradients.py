@@ -16,7 +16,7 @@ from drpt.capture.tokens import TokenVectors
 
 
 @dataclass(frozen=True, slots=True)
-class OuterUse:
+class FactoredGradient:
     """A matrix whose gradient is ``Σ_t left_t ⊗ right_t``, in the parameter's shape [left, right].
 
     A linear layer's weight has output gradients on the left and activations on the right, GPT-2's convolution the other way
@@ -45,10 +45,10 @@ class OuterUse:
         """Kept alive by this use."""
         return sum(side.values.numel() * side.values.element_size() for side in (self.left, self.right))
 
-    def without_tokens(self, place: int | None) -> "OuterUse":
+    def without_tokens(self, place: int | None) -> "FactoredGradient":
         """A use of another matrix of the same parameter, by no token."""
         left, right = TokenVectors(self.left.values[:0]), TokenVectors(self.right.values[:0])
-        return OuterUse(left, right, Segments((), ()), self.num_left, place, self.num_places)
+        return FactoredGradient(left, right, Segments((), ()), self.num_left, place, self.num_places)
 
     def gradient(self, tokens: slice) -> Float[Tensor, "left right"]:
         """Sum over some tokens: a product rounded once to the factors' own dtype; of ids in float32 or better."""
@@ -86,7 +86,7 @@ class OuterUse:
 
 
 @dataclass(frozen=True, slots=True)
-class RowwiseUse:
+class PerExampleGradient:
     """A small parameter (norm scale, bias): its gradient for each example is affordable, and exact."""
 
     grads: Float[Tensor, "example ..."]  # summed in float32 or better
@@ -94,21 +94,21 @@ class RowwiseUse:
 
     @property
     def dtype(self) -> torch.dtype:
-        """See `OuterUse.dtype`."""
+        """See `FactoredGradient.dtype`."""
         return self.grads.dtype
 
     @property
     def device(self) -> torch.device:
-        """See `OuterUse.device`."""
+        """See `FactoredGradient.device`."""
         return self.grads.device
 
     @property
     def num_bytes(self) -> int:
-        """See `OuterUse.num_bytes`."""
+        """See `FactoredGradient.num_bytes`."""
         return self.grads.numel() * self.grads.element_size()
 
     def update(self, coefficients: Sequence[float], into: Tensor | None) -> Float[Tensor, "..."]:
-        """See `OuterUse.update`."""
+        """See `FactoredGradient.update`."""
         kept = [i for i, coefficient in enumerate(coefficients) if coefficient != 0.0]
         weights = self.grads.new_tensor([coefficients[i] for i in kept])
         grads = self.grads if len(kept) == len(coefficients) else self.grads[kept]  # one left out may hold infinities
@@ -118,7 +118,7 @@ class RowwiseUse:
 
 _HALVES = {torch.float16, torch.bfloat16}
 
-Use: TypeAlias = OuterUse | RowwiseUse
+UseGradient: TypeAlias = FactoredGradient | PerExampleGradient
 
 
 def accumulating(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One operation with shared values among its arguments; see `drpt.capture.layers.shared`.
+"""One operation with shared values among its arguments; see `drpt.capture.layers.shared_values.shared_tensor`.
 
 Axes: copy = row of the batch, or token where a row holds several examples.
 """
@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from drpt.capture.errors import FREEZE, UnsupportedModuleError
-from drpt.capture.layers.alignment import aligned, diagonal, joined, repeated, split
-from drpt.capture.layers.embedding_options import refuse_options
-from drpt.capture.layers.shared import ORDINARILY, Matrix, SharedTensor, copies_of, plain
+from drpt.capture.layers.shared_values.alignment import aligned, diagonal, joined, repeated, split
+from drpt.capture.layers.shared_values.embedding_options import refuse_options
+from drpt.capture.layers.shared_values.shared_tensor import ORDINARILY, Matrix, SharedTensor, copies_of, plain
 from drpt.capture.layers.site import Rows, Site, rows_in
 
 MOST_COPY_BYTES = 256 * 2**20  # of one value's copies

@@ -1,8 +1,8 @@
 """What the capture does in a step, and what that costs: counted from shapes, before any step is taken.
 
 The plan asks the capture itself which blocks there are and what is regularized, and `ParameterShape` for methods and work,
-as `drpt.capture.measure.Measure` does during a step. It takes every example to be ``row_tokens`` long, and every module to
-run once a batch. Counted are products with weight matrices; attention and elementwise work are not.
+as `drpt.capture.products.computer.ProductComputer` does during a step. It takes every example to be ``row_tokens`` long, and
+every module to run once a batch. Counted are products with weight matrices; attention and elementwise work are not.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from drpt.capture.capture import GradientCapture, need_of
-from drpt.capture.cost import Cost, Need, totals
-from drpt.capture.plan_lines import Handling, LinePlanner, ParameterUse, PlanLine, StepSize
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.planning.plan_lines import Handling, LinePlanner, ParameterUse, PlanLine, StepSize
+from drpt.capture.products.cost import Cost, Need, totals
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.exact_subset import ExactSubset
 from drpt.geometry.gradmatch import GradMatch

@@ -10,33 +10,33 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from drpt.capture.methods.extent import Extent
+from drpt.capture.gradients import FactoredGradient, accumulated_product, accumulating
+from drpt.capture.products.step_examples import StepExamples
 from drpt.capture.segments import Segments
 from drpt.capture.tokens import TokenVectors
-from drpt.capture.use import OuterUse, accumulated_product, accumulating
 
 _HELD_PRODUCTS = 2**24  # token products held at once: 64 MiB in float32
 
 
-def alignment(uses: Sequence[OuterUse], extent: Extent) -> tuple[Float[Tensor, " general"], Float[Tensor, ""]]:
-    """See `drpt.capture.methods.reduced.alignment`."""
-    n, m = extent.num_general, extent.num_target
-    along = _inner_products(uses, extent, extent.num_examples, first=n).sum(dim=1) / m
+def alignment(uses: Sequence[FactoredGradient], examples: StepExamples) -> tuple[Float[Tensor, " general"], Float[Tensor, ""]]:
+    """See `drpt.capture.products.reduced.alignment`."""
+    n, m = examples.num_general, examples.num_target
+    along = _inner_products(uses, examples, examples.num_examples, first=n).sum(dim=1) / m
     return along[:n], along[n:].mean()
 
 
-def gramian(uses: Sequence[OuterUse], extent: Extent, count: int) -> Float[Tensor, "example example"]:
+def gramian(uses: Sequence[FactoredGradient], examples: StepExamples, count: int) -> Float[Tensor, "example example"]:
     """``<g_i, g_j>`` of the first ``count`` examples."""
-    return _inner_products(uses, extent, count, first=0)
+    return _inner_products(uses, examples, count, first=0)
 
 
-def _inner_products(uses: Sequence[OuterUse], extent: Extent, count: int, *, first: int) -> Tensor:
+def _inner_products(uses: Sequence[FactoredGradient], examples: StepExamples, count: int, *, first: int) -> Tensor:
     """``<g_i, g_j>`` for i < count and first ≤ j < count [count, count − first]."""
     rows = [_Part(use, 0, count) for use in uses]
     own = [_Part(use, first, count) for use in uses]
     columns = own
-    if extent.exchange.num_processes > 1:
-        columns = [_Part(use, first, count) for use in extent.exchange.gather([part.as_use() for part in own])]
+    if examples.collectives.num_processes > 1:
+        columns = [_Part(use, first, count) for use in examples.collectives.gather([part.as_use() for part in own])]
     some = accumulating(uses[0].right.values[:0])
     products = some.new_zeros(count, count - first)
     for row in rows:
@@ -48,20 +48,20 @@ def _inner_products(uses: Sequence[OuterUse], extent: Extent, count: int, *, fir
                     products += full
                 else:
                     products.index_add_(1, column.segments.places(some.device) - first, full)
-    return extent.exchange.add_up(products)
+    return examples.collectives.add_up(products)
 
 
 class _Part:
     """The tokens of some examples of a use."""
 
-    def __init__(self, use: OuterUse, first: int, stop: int) -> None:
+    def __init__(self, use: FactoredGradient, first: int, stop: int) -> None:
         self.use = use
         self.tokens = slice(use.segments.tokens_before(first), use.segments.tokens_before(stop))
         self.segments = use.segments.part(first, stop)
 
-    def as_use(self) -> OuterUse:
+    def as_use(self) -> FactoredGradient:
         left, right = (TokenVectors(side.values[self.tokens]) for side in (self.use.left, self.use.right))
-        return OuterUse(left, right, self.segments, self.use.num_left)
+        return FactoredGradient(left, right, self.segments, self.use.num_left)
 
 
 def _compare(row: _Part, column: _Part) -> Float[Tensor, "segment_of_row segment_of_column"]:

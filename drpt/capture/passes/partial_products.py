@@ -10,13 +10,13 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from drpt.capture.cost import Need
-from drpt.capture.measure import Measure
-from drpt.capture.methods import reduced
+from drpt.capture.gradients import FactoredGradient, UseGradient
+from drpt.capture.products import reduced
+from drpt.capture.products.computer import ProductComputer
+from drpt.capture.products.cost import Need
 from drpt.capture.rows import StepRows
-from drpt.capture.use import OuterUse, Use
 
-_Matrix: TypeAlias = tuple[str, int | None]  # a parameter, and which of its matrices (`OuterUse.place`)
+_Matrix: TypeAlias = tuple[str, int | None]  # a parameter, and which of its matrices (`FactoredGradient.place`)
 
 
 class PartialProducts:
@@ -27,7 +27,7 @@ class PartialProducts:
         rows: Examples of the step.
     """
 
-    def __init__(self, measure: Measure, rows: StepRows) -> None:
+    def __init__(self, measure: ProductComputer, rows: StepRows) -> None:
         self._measure = measure
         self._rows = rows
         self._compared: dict[str, Tensor] = {}  # rows of numbers
@@ -44,13 +44,13 @@ class PartialProducts:
             examples: Of this process's batch; all processes go on alike, by those of any.
             device: Where processes add numbers up.
         """
-        extent = self._measure.extent
-        mark = torch.zeros(extent.num_examples, device=device)
+        of_step = self._measure.examples
+        mark = torch.zeros(of_step.num_examples, device=device)
         mark[list(examples)] = 1
-        self._here = set(extent.exchange.add_up(mark).nonzero().flatten().tolist())
-        self._targets_seen |= {example for example in self._here if example >= extent.num_general}
+        self._here = set(of_step.collectives.add_up(mark).nonzero().flatten().tolist())
+        self._targets_seen |= {example for example in self._here if example >= of_step.num_general}
 
-    def add(self, name: str, uses: Sequence[Use], direction: Tensor | None = None) -> None:
+    def add(self, name: str, uses: Sequence[UseGradient], direction: Tensor | None = None) -> None:
         """One batch's uses of a parameter.
 
         Args:
@@ -80,12 +80,12 @@ class PartialProducts:
                 self._target_grads[name, place] = part
                 self._add_along((name, place), outer, part)
 
-    def _add_alignment(self, name: _Matrix, uses: Sequence[OuterUse]) -> None:
-        extent = self._measure.extent
-        n, m = extent.num_general, extent.num_target
+    def _add_alignment(self, name: _Matrix, uses: Sequence[FactoredGradient]) -> None:
+        examples = self._measure.examples
+        n, m = examples.num_general, examples.num_target
         targets = {example for example in self._here if example >= n}
         if targets or name not in self._target_grads:  # nothing, where no target example reaches this parameter
-            grad = reduced.sum_of_gradients(uses, extent, n, n + m)
+            grad = reduced.sum_of_gradients(uses, examples, n, n + m)
             self._target_grads[name] = self._target_grads[name] + grad if name in self._target_grads else grad
         if len(targets) < len(self._here) and len(self._targets_seen) < m:
             raise ValueError(
@@ -95,16 +95,16 @@ class PartialProducts:
         if len(self._targets_seen) == m:
             self._add_along(name, uses, self._target_grads[name] / m)
 
-    def _add_along(self, name: _Matrix, uses: Sequence[OuterUse], direction: Tensor) -> None:
-        extent = self._measure.extent
-        along = reduced.along(uses, direction, extent.num_general, extent)[: extent.num_general]
+    def _add_along(self, name: _Matrix, uses: Sequence[FactoredGradient], direction: Tensor) -> None:
+        examples = self._measure.examples
+        along = reduced.along(uses, direction, examples.num_general, examples)[: examples.num_general]
         self._along[name] = self._along[name] + along if name in self._along else along
 
     def products(self) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
-        """What each parameter adds to its block's sums; see `Measure`."""
+        """What each parameter adds to its block's sums; see `ProductComputer`."""
         for name, rows in self._compared.items():
             yield name, self._measure.compare_rows(rows, self._given[name])
-        extent = self._measure.extent
+        examples = self._measure.examples
         for (name, place), along in self._along.items():
-            target_grad = self._target_grads[name, place] / max(extent.num_target, 1)  # one that is given is a mean already
-            yield name, (extent.exchange.add_up(along), target_grad.square().sum())
+            target_grad = self._target_grads[name, place] / max(examples.num_target, 1)  # one that is given is a mean already
+            yield name, (examples.collectives.add_up(along), target_grad.square().sum())

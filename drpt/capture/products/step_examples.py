@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass, field
 
-from drpt.capture.exchange import Alone, Exchange
+from drpt.capture.collectives import Collectives, SingleProcess
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class StepExamples:
     """The examples of one step, wherever they are."""
 
     num_general: int  # n; examples 0 to n − 1
     num_target: int  # m; examples n to n + m − 1
-    exchange: Exchange = field(default_factory=Alone)
+    collectives: Collectives = field(default_factory=SingleProcess)
 
     @property
     def num_examples(self) -> int:

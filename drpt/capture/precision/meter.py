@@ -25,12 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from drpt.capture.agreement import BlockScores, ScoreAgreement, agreement
 from drpt.capture.capture import GradientCapture
-from drpt.capture.diagnostics import StepReport
+from drpt.capture.gradients import accumulating
+from drpt.capture.passes.report import StepReport
+from drpt.capture.precision.agreement import BlockScores, ScoreAgreement, agreement
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.rows import StepRows
-from drpt.capture.sketch_spec import SketchSpec
-from drpt.capture.use import accumulating
 from drpt.geometry.catalogue import Partition, ProductsMethod
 from drpt.geometry.regularizer import Regularizer
 

@@ -9,40 +9,42 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from drpt.capture.methods.extent import Extent
-from drpt.capture.use import OuterUse, accumulating
+from drpt.capture.gradients import FactoredGradient, accumulating
+from drpt.capture.products.step_examples import StepExamples
 
 
-def alignment(uses: Sequence[OuterUse], extent: Extent) -> tuple[Float[Tensor, " general"], Float[Tensor, ""]]:
+def alignment(uses: Sequence[FactoredGradient], examples: StepExamples) -> tuple[Float[Tensor, " general"], Float[Tensor, ""]]:
     """Alignments with the target gradient, and its square.
 
     Args:
         uses: All uses of one parameter in the step that this process holds.
-        extent: Of the step.
+        examples: Of the step.
 
     Returns:
         ``<g_i, v>`` [general] and ``<v, v>``.
     """
-    target_grad = sum_of_gradients(uses, extent, extent.num_general, extent.num_examples) / extent.num_target
-    found = extent.exchange.add_up(along(uses, target_grad, extent.num_general, extent))
-    return found[: extent.num_general], target_grad.square().sum()
+    target_grad = sum_of_gradients(uses, examples, examples.num_general, examples.num_examples) / examples.num_target
+    found = examples.collectives.add_up(along(uses, target_grad, examples.num_general, examples))
+    return found[: examples.num_general], target_grad.square().sum()
 
 
-def gramian(uses: Sequence[OuterUse], extent: Extent, count: int) -> Float[Tensor, "example example"]:
+def gramian(uses: Sequence[FactoredGradient], examples: StepExamples, count: int) -> Float[Tensor, "example example"]:
     """``<g_i, g_j>`` of the first ``count`` examples: each g_j formed in turn, and all tokens mapped through it."""
     columns = [
-        extent.exchange.add_up(along(uses, sum_of_gradients(uses, extent, j, j + 1), count, extent))[:count]
+        examples.collectives.add_up(along(uses, sum_of_gradients(uses, examples, j, j + 1), count, examples))[:count]
         for j in range(count)
     ]
     return torch.stack(columns, dim=1)
 
 
-def sum_of_gradients(uses: Sequence[OuterUse], extent: Extent, first: int, stop: int) -> Float[Tensor, "left right"]:
+def sum_of_gradients(
+    uses: Sequence[FactoredGradient], examples: StepExamples, first: int, stop: int
+) -> Float[Tensor, "left right"]:
     """The sum over the examples from ``first`` to before ``stop``, of all processes.
 
     Args:
         uses: Of one parameter.
-        extent: Of the step.
+        examples: Of the step.
         first: Of the examples.
         stop: Behind the last.
 
@@ -55,11 +57,11 @@ def sum_of_gradients(uses: Sequence[OuterUse], extent: Extent, first: int, stop:
         part = accumulating(use.gradient(tokens))
         total = part if total is None else total + part
     assert total is not None
-    return extent.exchange.add_up(total)
+    return examples.collectives.add_up(total)
 
 
 def along(
-    uses: Sequence[OuterUse], direction: Float[Tensor, "left right"], count: int, extent: Extent
+    uses: Sequence[FactoredGradient], direction: Float[Tensor, "left right"], count: int, examples: StepExamples
 ) -> Float[Tensor, " example"]:
     """Inner products of the first ``count`` examples' gradients with a direction; zero for others, and those not here.
 
@@ -67,7 +69,7 @@ def along(
         uses: Of one parameter.
         direction: In the parameter's shape.
         count: Of the examples.
-        extent: Of the step.
+        examples: Of the step.
 
     Returns:
         One number an example of the step.
@@ -84,7 +86,7 @@ def along(
             per_token = accumulating(left @ rounded) * accumulating(right)
         else:
             per_token = accumulating(right @ rounded.T) * accumulating(left)
-        sums = segments.scatter(segments.sums(per_token.sum(dim=1)), extent.num_examples)
+        sums = segments.scatter(segments.sums(per_token.sum(dim=1)), examples.num_examples)
         total = sums if total is None else total + sums
     assert total is not None
     return total

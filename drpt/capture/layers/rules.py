@@ -42,7 +42,7 @@ def find_rule(module: nn.Module) -> Rule | None:
 
     torch's own layers take the quickest way; a subclass counts as its base where it has not changed the forward. Everything
     else runs its own code. That the rule computes what the module does is proved when the capture first meets the model
-    (`drpt.capture.check`).
+    (`drpt.capture.checking.check`).
 
     Args:
         module: A module that owns trained parameters.

@@ -51,7 +51,7 @@ class Matrix:
 
 
 class SharedTensor(torch.Tensor):
-    """A value that all rows share; see the module. Made by `drpt.capture.layers.shared_calls.share`."""
+    """A value that all rows share; see the module. Made by `drpt.capture.layers.shared_values.followed_call.share`."""
 
     _site: Site
     _copies: Tensor | None  # [copy, *shape]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from drpt.capture.errors import ONE_A_ROW, UnsupportedModuleError
-from drpt.capture.layers.shared import SharedTensor, copies_of, rows_of
-from drpt.capture.layers.shared_calls import share
+from drpt.capture.layers.shared_values.followed_call import share
+from drpt.capture.layers.shared_values.shared_tensor import SharedTensor, copies_of, rows_of
 from drpt.capture.layers.site import Rows, Site, check_rows
 
 

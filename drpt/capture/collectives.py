@@ -7,13 +7,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from drpt.capture.gradients import FactoredGradient
 from drpt.capture.segments import Segments
 from drpt.capture.tokens import TokenVectors
-from drpt.capture.use import OuterUse
 
 
 @runtime_checkable  # for the shape checker of the tests
-class Exchange(Protocol):
+class Collectives(Protocol):
     """Sums and collects over the processes of a step; every process asks the same things in the same order."""
 
     num_processes: int
@@ -21,21 +21,21 @@ class Exchange(Protocol):
     def add_up(self, tensor: Tensor) -> Tensor:
         """The sum over all processes, in place."""
 
-    def gather(self, uses: Sequence[OuterUse]) -> list[OuterUse]:
+    def gather(self, uses: Sequence[FactoredGradient]) -> list[FactoredGradient]:
         """The uses of all processes, in their order."""
 
 
-class Alone:
+class SingleProcess:
     """One process: nothing to tell."""
 
     num_processes = 1
 
     def add_up(self, tensor: Tensor) -> Tensor:
-        """See `Exchange.add_up`."""
+        """See `Collectives.add_up`."""
         return tensor
 
-    def gather(self, uses: Sequence[OuterUse]) -> list[OuterUse]:
-        """See `Exchange.gather`."""
+    def gather(self, uses: Sequence[FactoredGradient]) -> list[FactoredGradient]:
+        """See `Collectives.gather`."""
         return list(uses)
 
 
@@ -51,7 +51,7 @@ class AcrossProcesses:
         self.num_processes = dist.get_world_size(group)
 
     def add_up(self, tensor: Tensor) -> Tensor:
-        """See `Exchange.add_up`."""
+        """See `Collectives.add_up`."""
         if tensor.is_contiguous():
             dist.all_reduce(tensor, group=self._group)
             return tensor
@@ -59,18 +59,20 @@ class AcrossProcesses:
         dist.all_reduce(whole, group=self._group)
         return tensor.copy_(whole)
 
-    def gather(self, uses: Sequence[OuterUse]) -> list[OuterUse]:
-        """See `Exchange.gather`."""
+    def gather(self, uses: Sequence[FactoredGradient]) -> list[FactoredGradient]:
+        """See `Collectives.gather`."""
         return [everyone for use in uses for everyone in self._gather(use)]
 
-    def _gather(self, use: OuterUse) -> list[OuterUse]:
+    def _gather(self, use: FactoredGradient) -> list[FactoredGradient]:
         # Segments are small; a process may hold more tokens than another, or none.
         segments: list[Segments] = [use.segments] * self.num_processes
         dist.all_gather_object(segments, use.segments, group=self._group)
         most = max(found.num_tokens for found in segments)
         lefts, rights = (self._gather_padded(side.values, most) for side in (use.left, use.right))
         return [
-            OuterUse(TokenVectors(left[: found.num_tokens]), TokenVectors(right[: found.num_tokens]), found, use.num_left)
+            FactoredGradient(
+                TokenVectors(left[: found.num_tokens]), TokenVectors(right[: found.num_tokens]), found, use.num_left
+            )
             for left, right, found in zip(lefts, rights, segments, strict=True)
         ]
 

@@ -11,11 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from drpt.capture.sketch import Sketcher
-from drpt.capture.use import OuterUse, accumulating
+from drpt.capture.gradients import FactoredGradient, accumulating
+from drpt.capture.products.sketch import Sketcher
 
 
-def rows(uses: Sequence[OuterUse], num_examples: int, sketcher: Sketcher, name: str = "") -> Float[Tensor, "example sketch"]:
+def rows(
+    uses: Sequence[FactoredGradient], num_examples: int, sketcher: Sketcher, name: str = ""
+) -> Float[Tensor, "example sketch"]:
     """The examples' sketches, zero for those that are not here.
 
     Args:
@@ -51,7 +53,7 @@ def direction(target_grad: Float[Tensor, "left right"], sketcher: Sketcher, name
     return sketcher.sketch(narrow.T, axis=0, size=num_left, name=name, dtype=target_grad.dtype).T.flatten()
 
 
-def _segment_rows(use: OuterUse, sketcher: Sketcher, name: str) -> Float[Tensor, "segment sketch"]:
+def _segment_rows(use: FactoredGradient, sketcher: Sketcher, name: str) -> Float[Tensor, "segment sketch"]:
     sizes = (use.num_left, use.right.values.shape[1])
     dtype = accumulating(use.right.values[:0]).dtype
     left, right = (

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from drpt.capture.sketch_spec import SketchKind
-from drpt.capture.use import accumulated_product, accumulating
+from drpt.capture.gradients import accumulated_product, accumulating
+from drpt.capture.products.sketch_spec import SketchKind
 
 _SIGNS_A_COORDINATE = 4  # of the sparse kind
 

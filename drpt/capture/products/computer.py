@@ -6,18 +6,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from drpt.capture.cost import Need, ParameterShape, UseShape
-from drpt.capture.methods import direct, pairwise, reduced, sketched
-from drpt.capture.methods.extent import Extent
-from drpt.capture.sketch import Sketcher
-from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
+from drpt.capture.gradients import FactoredGradient, PerExampleGradient, UseGradient, accumulating
+from drpt.capture.products import direct, pairwise, reduced, sketched
+from drpt.capture.products.cost import Need, ParameterShape, UseShape
+from drpt.capture.products.sketch import Sketcher
+from drpt.capture.products.step_examples import StepExamples
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.products import Products
 
 _METHODS = {ProductsMethod.REDUCED: reduced, ProductsMethod.PAIRWISE: pairwise, ProductsMethod.DIRECT: direct}
 
 
-class Measure:
+class ProductComputer:
     """Computes what a regularizer needs of each parameter.
 
     What it returns for a parameter is a tuple of tensors to be added up over a block's parameters: alignments [general] and
@@ -28,16 +28,16 @@ class Measure:
         need: Which products.
         method: How; parameters whose gradients are small vectors take their own, exact way.
         sketcher: For the method `SKETCH`.
-        extent: Examples of the step.
+        examples: Examples of the step.
     """
 
-    def __init__(self, need: Need, method: ProductsMethod, sketcher: Sketcher | None, extent: Extent) -> None:
+    def __init__(self, need: Need, method: ProductsMethod, sketcher: Sketcher | None, examples: StepExamples) -> None:
         self.need = need
-        self.extent = extent
+        self.examples = examples
         self._method = method
         self._sketcher = sketcher
 
-    def __call__(self, uses: Sequence[Use], direction: Tensor | None = None) -> tuple[Tensor, ...]:
+    def __call__(self, uses: Sequence[UseGradient], direction: Tensor | None = None) -> tuple[Tensor, ...]:
         """What one parameter adds to its block's sums; a tied or repeated one has all its uses, cross terms included.
 
         Args:
@@ -55,55 +55,55 @@ class Measure:
         ]
         return tuple(sum(parts[1:], parts[0]) for parts in zip(*found, strict=True))
 
-    def by_place(self, uses: Sequence[Use]) -> list[tuple[int | None, list[OuterUse]]]:
+    def by_place(self, uses: Sequence[UseGradient]) -> list[tuple[int | None, list[FactoredGradient]]]:
         """A parameter's uses, matrix by matrix: several where it holds the weights of several experts.
 
         Args:
             uses: All uses of one parameter in the step that this process holds.
 
         Returns:
-            Pairs of `OuterUse.place` and uses. Where several processes measure together, each names all matrices, used here
-            or not.
+            Pairs of `FactoredGradient.place` and uses. Where several processes measure together, each names all matrices, also
+            those that no token of its own meets.
         """
-        places: dict[int | None, list[OuterUse]] = {}
-        if self.extent.exchange.num_processes > 1:
-            some = next(use for use in uses if isinstance(use, OuterUse))
+        places: dict[int | None, list[FactoredGradient]] = {}
+        if self.examples.collectives.num_processes > 1:
+            some = next(use for use in uses if isinstance(use, FactoredGradient))
             if some.place is not None:
                 places = {place: [some.without_tokens(place)] for place in range(some.num_places)}
         for use in uses:
-            if isinstance(use, OuterUse):
+            if isinstance(use, FactoredGradient):
                 places.setdefault(use.place, []).append(use)
         return sorted(places.items(), key=lambda item: item[0] or 0)
 
-    def _of_matrix(self, outer: Sequence[OuterUse], direction: Tensor | None) -> tuple[Tensor, ...]:
+    def _of_matrix(self, outer: Sequence[FactoredGradient], direction: Tensor | None) -> tuple[Tensor, ...]:
         if direction is not None:
             return self._against(outer, direction)
         method = self._method if self._method is not ProductsMethod.AUTO else self._cheapest(outer)
-        module, extent = _METHODS[method], self.extent
+        module, examples = _METHODS[method], self.examples
         if self.need is Need.JOINT:
-            return (module.gramian(outer, extent, extent.num_examples),)
+            return (module.gramian(outer, examples, examples.num_examples),)
         if self.need is Need.ALIGNMENT:
-            return module.alignment(outer, extent)
+            return module.alignment(outer, examples)
         if module is direct:  # the gradients are formed once
-            return _split(direct.gramian(outer, extent, extent.num_examples), extent)
-        return (*module.alignment(outer, extent), module.gramian(outer, extent, extent.num_general))
+            return _split(direct.gramian(outer, examples, examples.num_examples), examples)
+        return (*module.alignment(outer, examples), module.gramian(outer, examples, examples.num_general))
 
-    def is_made_of_rows(self, uses: Sequence[Use]) -> bool:
+    def is_made_of_rows(self, uses: Sequence[UseGradient]) -> bool:
         """Whether a row of numbers an example, exact or a sketch, is all that is compared."""
-        return self._method is ProductsMethod.SKETCH or isinstance(uses[0], RowwiseUse)
+        return self._method is ProductsMethod.SKETCH or isinstance(uses[0], PerExampleGradient)
 
-    def rows(self, uses: Sequence[Use]) -> Float[Tensor, "example number"]:
+    def rows(self, uses: Sequence[UseGradient]) -> Float[Tensor, "example number"]:
         """These rows, of the examples that this process holds; zeros for others."""
-        if isinstance(uses[0], RowwiseUse):
+        if isinstance(uses[0], PerExampleGradient):
             parts = [
-                use.segments.scatter(accumulating(use.grads)[..., None].flatten(1), self.extent.num_examples)
+                use.segments.scatter(accumulating(use.grads)[..., None].flatten(1), self.examples.num_examples)
                 for use in uses
-                if isinstance(use, RowwiseUse)
+                if isinstance(use, PerExampleGradient)
             ]
             return sum(parts[1:], parts[0])
         assert self._sketcher is not None
-        sketcher, num_examples = self._sketcher, self.extent.num_examples
-        outer = [use for use in uses if isinstance(use, OuterUse)]
+        sketcher, num_examples = self._sketcher, self.examples.num_examples
+        outer = [use for use in uses if isinstance(use, FactoredGradient)]
         if outer[0].place is None:
             return sketched.rows(outer, num_examples, sketcher)
         # Side by side, the matrices may share theirs: products of different ones do not meet.
@@ -114,9 +114,9 @@ class Measure:
         ]
         return torch.cat(parts, dim=1)
 
-    def row_of(self, uses: Sequence[Use], direction: Tensor) -> Float[Tensor, " number"]:
+    def row_of(self, uses: Sequence[UseGradient], direction: Tensor) -> Float[Tensor, " number"]:
         """A given gradient as a row that the examples' rows can be compared with."""
-        if isinstance(uses[0], RowwiseUse):
+        if isinstance(uses[0], PerExampleGradient):
             return direction.flatten()
         assert self._sketcher is not None
         if direction.ndim == 3:  # the matrices of several experts
@@ -127,8 +127,8 @@ class Measure:
         self, rows: Float[Tensor, "example number"], given: Float[Tensor, " number"] | None = None
     ) -> tuple[Tensor, ...]:
         """Products of the rows of all processes, with a given target's row instead of the target examples' mean."""
-        rows = self.extent.exchange.add_up(rows)
-        n, m = self.extent.num_general, self.extent.num_target
+        rows = self.examples.collectives.add_up(rows)
+        n, m = self.examples.num_general, self.examples.num_target
         if self.need is Need.JOINT:
             return (rows @ rows.T,)
         target = rows[n:].sum(dim=0) / max(m, 1) if given is None else given.to(rows)
@@ -146,7 +146,7 @@ class Measure:
         """
         stacked = [torch.stack(column) for column in zip(*sums, strict=True)]
         if self.need is Need.JOINT:
-            n, joint = self.extent.num_general, stacked[0]
+            n, joint = self.examples.num_general, stacked[0]
             cross, target_gramian = joint[:, :n, n:], joint[:, n:, n:]
             return Products(
                 alignment=cross.mean(dim=2),
@@ -158,30 +158,30 @@ class Measure:
         gramian = stacked[2] if self.need is Need.GRAMIAN else None
         return Products(alignment=stacked[0], target_sq=stacked[1], gramian=gramian)
 
-    def _against(self, uses: Sequence[OuterUse], direction: Float[Tensor, "left right"]) -> tuple[Tensor, ...]:
+    def _against(self, uses: Sequence[FactoredGradient], direction: Float[Tensor, "left right"]) -> tuple[Tensor, ...]:
         """Alignments with a given gradient: all tokens mapped through it."""
-        n, extent = self.extent.num_general, self.extent
-        along = extent.exchange.add_up(reduced.along(uses, direction, n, extent))[:n]
+        n, examples = self.examples.num_general, self.examples
+        along = examples.collectives.add_up(reduced.along(uses, direction, n, examples))[:n]
         pair = (along, direction.square().sum())
         if self.need is Need.ALIGNMENT:
             return pair
         method = self._method if self._method is not ProductsMethod.AUTO else self._shape(uses).cheapest_gramian()
-        return (*pair, _METHODS[method].gramian(uses, extent, n))
+        return (*pair, _METHODS[method].gramian(uses, examples, n))
 
-    def _cheapest(self, uses: Sequence[OuterUse]) -> ProductsMethod:
+    def _cheapest(self, uses: Sequence[FactoredGradient]) -> ProductsMethod:
         return self._shape(uses).cheapest(self.need)
 
-    def _shape(self, uses: Sequence[OuterUse]) -> ParameterShape:
-        n = self.extent.num_general
+    def _shape(self, uses: Sequence[FactoredGradient]) -> ParameterShape:
+        n = self.examples.num_general
         tokens = [(use.segments.tokens_before(n), use.segments.num_tokens) for use in uses]
-        if self.extent.exchange.num_processes > 1:  # every process must come to the same choice
+        if self.examples.collectives.num_processes > 1:  # every process must come to the same choice
             counts = torch.tensor(tokens, device=uses[0].right.values.device)
-            tokens = [(int(a), int(b)) for a, b in self.extent.exchange.add_up(counts).tolist()]
+            tokens = [(int(a), int(b)) for a, b in self.examples.collectives.add_up(counts).tolist()]
         shapes = [UseShape(before, total - before, use.left.is_ids) for (before, total), use in zip(tokens, uses, strict=True)]
         left, right = uses[0].num_left, uses[0].right.values.shape[1]
-        return ParameterShape(left, right, tuple(shapes), n, self.extent.num_target)
+        return ParameterShape(left, right, tuple(shapes), n, self.examples.num_target)
 
 
-def _split(joint: Tensor, extent: Extent) -> tuple[Tensor, Tensor, Tensor]:
-    n = extent.num_general
+def _split(joint: Tensor, examples: StepExamples) -> tuple[Tensor, Tensor, Tensor]:
+    n = examples.num_general
     return joint[:n, n:].mean(dim=1), joint[n:, n:].mean(), joint[:n, :n]

@@ -7,11 +7,11 @@ from math import prod
 
 from torch import nn
 
-from drpt.capture.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_rows
-from drpt.capture.layers.registry import RULE_NAMES, is_linear
+from drpt.capture.layers.rules import RULE_NAMES, is_linear
 from drpt.capture.partition import module_kind
+from drpt.capture.products.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_rows
+from drpt.capture.products.sketch_spec import SketchKind, SketchSpec
 from drpt.capture.sites import ModuleSite
-from drpt.capture.sketch_spec import SketchKind, SketchSpec
 from drpt.geometry.catalogue import Partition, ProductsMethod
 from drpt.geometry.regularizer import Regularizer
 
@@ -77,7 +77,7 @@ class ParameterUse:
 
     @property
     def is_outer(self) -> bool:
-        """Whether its gradient is a sum of outer products, an `OuterUse`.
+        """Whether its gradient is a sum of outer products, an `FactoredGradient`.
 
         A module that runs its own code is taken to multiply its inputs by each of its matrices.
         """
@@ -253,7 +253,7 @@ class LinePlanner:
         if method is ProductsMethod.SKETCH:
             return Handling.PRODUCTS, method, self._widths(uses)
         if self._is_recomputing and self._size.num_parts > 1:
-            return Handling.PRODUCTS, ProductsMethod.REDUCED, None  # see `drpt.capture.partial`
+            return Handling.PRODUCTS, ProductsMethod.REDUCED, None  # see `drpt.capture.passes.partial_products`
         if method is ProductsMethod.AUTO:
             method = self._parameter_shape(uses).cheapest(self._need)
         return Handling.PRODUCTS, method, None

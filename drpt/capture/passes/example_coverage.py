@@ -5,23 +5,23 @@ from collections.abc import Sequence
 
 import torch
 
-from drpt.capture.exchange import Exchange
+from drpt.capture.collectives import Collectives
 from drpt.capture.rows import StepRows
 
 _SHOWN = 8
 
 
-class Attendance:
+class ExampleCoverage:
     """Counts examples over the batches of a step.
 
     Args:
         rows: Examples of the step.
-        exchange: The processes that hold them together.
+        collectives: The processes that hold them together.
     """
 
-    def __init__(self, rows: StepRows, exchange: Exchange) -> None:
+    def __init__(self, rows: StepRows, collectives: Collectives) -> None:
         self._rows = rows
-        self._exchange = exchange
+        self._collectives = collectives
         self._counts: Counter[int] = Counter()
 
     def add(self, examples: Sequence[int]) -> None:
@@ -49,8 +49,8 @@ class Attendance:
             ValueError: Names the examples.
         """
         counts = [self._counts[example] for example in range(self._rows.num_examples)]
-        if self._exchange.num_processes > 1:
-            counts = self._exchange.add_up(torch.tensor(counts, device=device)).tolist()
+        if self._collectives.num_processes > 1:
+            counts = self._collectives.add_up(torch.tensor(counts, device=device)).tolist()
         self._refuse(
             missing=[example for example, count in enumerate(counts) if count == 0],
             repeated=[example for example, count in enumerate(counts) if count > 1],
@@ -63,7 +63,7 @@ class Attendance:
             if examples
         ]
         if faults:
-            where = "batch" if self._exchange.num_processes == 1 else "batch of one process"
+            where = "batch" if self._collectives.num_processes == 1 else "batch of one process"
             raise ValueError(
                 f"of {self._all()}, examples {' and '.join(faults)}: each belongs to one {where}. Say which are in it with "
                 "examples=… or example_of_token=…, of capture.step where there is one batch, of step.part where there are "

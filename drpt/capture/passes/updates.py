@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.step_plan import StepPlan
-from drpt.capture.use import OuterUse, Use
+from drpt.capture.gradients import FactoredGradient, UseGradient
+from drpt.capture.passes.step_plan import StepPlan
 
 
-def add_update(plan: StepPlan, name: str, uses: Sequence[Use], coefficients: Sequence[float]) -> None:
+def add_update(plan: StepPlan, name: str, uses: Sequence[UseGradient], coefficients: Sequence[float]) -> None:
     """Add ``Σ_i c_i g_i`` to a parameter's ``.grad``, in place where that is allowed.
 
     Args:
@@ -34,7 +34,7 @@ def add_update(plan: StepPlan, name: str, uses: Sequence[Use], coefficients: Seq
         gradient = None
     for use in uses:
         own = [coefficients[example] for example in use.segments.examples]
-        if isinstance(use, OuterUse) and use.place is not None:
+        if isinstance(use, FactoredGradient) and use.place is not None:
             gradient = torch.zeros_like(parameter) if gradient is None else gradient
             _add_to_place(gradient[use.place], use, own)
         elif gradient is None:
@@ -51,17 +51,17 @@ def add_update(plan: StepPlan, name: str, uses: Sequence[Use], coefficients: Seq
     parameter.grad = gradient
 
 
-def _add_to_place(gradient: Tensor, use: OuterUse, coefficients: Sequence[float]) -> None:
+def _add_to_place(gradient: Tensor, use: FactoredGradient, coefficients: Sequence[float]) -> None:
     if use.dtype == gradient.dtype:
         use.update(coefficients, gradient)
     else:
         gradient.add_(use.update(coefficients, None))
 
 
-def _add_to_shard(plan: StepPlan, parameter: nn.Parameter, uses: Sequence[Use], coefficients: Sequence[float]) -> None:
+def _add_to_shard(plan: StepPlan, parameter: nn.Parameter, uses: Sequence[UseGradient], coefficients: Sequence[float]) -> None:
     """Of a layer that FSDP2 has put away, since the last batch did not pass through it: nothing else reduces its gradient."""
     assert isinstance(parameter, DTensor)
-    if any(isinstance(use, OuterUse) and use.place is not None for use in uses):
+    if any(isinstance(use, FactoredGradient) and use.place is not None for use in uses):
         raise UnsupportedModuleError("experts of a model sharded by FSDP2 must be reached by each step's last batch.")
     own = [[coefficients[example] for example in use.segments.examples] for use in uses]
     parts = [use.update(of_use, None) for use, of_use in zip(uses, own, strict=True)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from drpt.capture.exchange import Exchange
+from drpt.capture.collectives import Collectives
 from drpt.capture.partition import Block
 from drpt.geometry.catalogue import Partition
 from drpt.geometry.regularizer import Regularizer
@@ -22,7 +22,7 @@ class StepPlan:
     is_plain: bool  # one weighted loss gives the update
     owners: Mapping[str, tuple[nn.Module, str]]  # of each trained parameter: its module, and its name there
     retain_bytes: int  # what blocks of several layers may keep alive until they are complete
-    updates: Exchange  # sums updates over processes
+    updates: Collectives  # sums updates over processes
     is_sharded: bool  # FSDP2: it sums updates itself
     leaves_update: bool  # in .grad; else the step chooses coefficients, and that is all
 
@@ -32,7 +32,7 @@ class StepPlan:
         return self.regularizer.needs_products and is_kept and expected_bytes > self.retain_bytes
 
     def expected_bytes(
-        self, first_bytes: int, num_first: int, num_examples: int, num_parts: int, pool: Exchange, device: torch.device
+        self, first_bytes: int, num_first: int, num_examples: int, num_parts: int, pool: Collectives, device: torch.device
     ) -> int:
         """What all batches will announce in one process, by the first one's share of the examples; alike in all processes.
 

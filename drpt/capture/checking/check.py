@@ -26,13 +26,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from drpt.capture.apart import use_vanishes
-from drpt.capture.check_use import CheckedUse, Key, first_tensor, key_of
+from drpt.capture.checking.apart import use_vanishes
+from drpt.capture.checking.checked_use import CheckedUse, Key, first_tensor, key_of
+from drpt.capture.collectives import Collectives
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.exchange import Exchange
+from drpt.capture.gradients import UseGradient
 from drpt.capture.layers.site import Forward
 from drpt.capture.segments import Layout
-from drpt.capture.use import Use
 
 _log = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ class Trial:
         finally:
             self._is_ordinary = before
 
-    def prove(self, losses: Float[Tensor, " example"], layout: Layout, together: Exchange | None = None) -> None:
+    def prove(self, losses: Float[Tensor, " example"], layout: Layout, together: Collectives | None = None) -> None:
         """Prove what is new about the batch, before its own backward pass.
 
         Args:
@@ -246,7 +246,7 @@ class Trial:
         self._seconds += time.perf_counter() - start
         self._check.passed(structure, num_modules, self._seconds)
 
-    def _subsets(self, count: int, together: Exchange | None) -> list[list[int]]:
+    def _subsets(self, count: int, together: Collectives | None) -> list[list[int]]:
         """As many in all processes whose backward passes wait for each other."""
         found = self._check.subsets(count)
         if together is None:
@@ -255,7 +255,7 @@ class Trial:
         most = int(together.add_up(self.anchor.detach().new_tensor([float(len(found))])))
         return [*found, *(found[:1] * (most - len(found)))]
 
-    def vanish(self, path: str, uses: Sequence[tuple[str, Use]]) -> None:
+    def vanish(self, path: str, uses: Sequence[tuple[str, UseGradient]]) -> None:
         """Require that nothing of the other examples reaches a module; called while the subset's backward pass runs.
 
         Args:

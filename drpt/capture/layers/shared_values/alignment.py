@@ -9,7 +9,7 @@ from typing import NoReturn
 from torch import Tensor
 
 from drpt.capture.errors import ONE_A_ROW, UnsupportedModuleError
-from drpt.capture.layers.shared import SharedTensor, copies_of
+from drpt.capture.layers.shared_values.shared_tensor import SharedTensor, copies_of
 from drpt.capture.layers.site import Rows, axis_of_tokens, rows_in
 
 

@@ -1,4 +1,4 @@
-"""One use of one module under the capture's check; see `drpt.capture.check`."""
+"""One use of one module under the capture's check; see `drpt.capture.checking.check`."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from drpt.capture.apart import WAY_OUT, refuse_not_finite, use_vanishes
+from drpt.capture.checking.apart import WAY_OUT, refuse_not_finite, use_vanishes
 from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.gradients import FactoredGradient, PerExampleGradient, UseGradient, accumulating
 from drpt.capture.layers.own_code import in_place_of
-from drpt.capture.layers.shared import SharedTensor, copies_of, plain
-from drpt.capture.layers.shared_calls import share
+from drpt.capture.layers.shared_values.followed_call import share
+from drpt.capture.layers.shared_values.shared_tensor import SharedTensor, copies_of, plain
 from drpt.capture.layers.site import Forward, rows_in
 from drpt.capture.random_state import RandomState, random_again, random_state
 from drpt.capture.segments import Layout
-from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
 
 # What two right computations of the same gradient may differ by, relative to its norm: a few hundred roundings of the dtype
 # (float32: 6e-8, bfloat16: 4e-3 each, which do not average out in one product). Modules in float64 may round to float32
@@ -150,7 +150,7 @@ class CheckedUse:
                 self._hooks.append(value.register_hook(self._receiver(place, outputs[place])))
         return result
 
-    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+    def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:
         """Add what the rule forms of the subset's gradient.
 
         Args:
@@ -164,7 +164,7 @@ class CheckedUse:
             self._refer()  # at once: of a sharded model, parameters are whole now
         for name, use in uses:
             formed, rounded, summed = _formed(use)
-            if isinstance(use, OuterUse) and use.place is not None:
+            if isinstance(use, FactoredGradient) and use.place is not None:
                 whole = formed.new_zeros(use.num_places, *formed.shape)
                 whole[use.place] = formed
                 formed = whole
@@ -395,10 +395,10 @@ def _from_outside(value: Any) -> Any:
     return value.view_as(value) if isinstance(value, Tensor) and value.requires_grad else value
 
 
-def _formed(use: Use) -> tuple[Tensor, float, float]:
+def _formed(use: UseGradient) -> tuple[Tensor, float, float]:
     """The sum of all examples' gradients by the rule; the size of its terms, where they are rounded, and where summed."""
     formed = use.update([1.0] * len(use.segments.examples), None)
-    if isinstance(use, RowwiseUse):
+    if isinstance(use, PerExampleGradient):
         return formed, float(accumulating(use.grads)[..., None].flatten(1).norm(dim=1).sum()), 0.0
     left, right = use.left.values, use.right.values
     if left.ndim == 2:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from drpt.capture.errors import FREEZE, UnsupportedModuleError
-from drpt.capture.use import RowwiseUse, Use
+from drpt.capture.gradients import PerExampleGradient, UseGradient
 from drpt.errors import NonFiniteGradientError
 
 WAY_OUT = (
@@ -15,7 +15,7 @@ WAY_OUT = (
 )
 
 
-def use_vanishes(path: str, name: str, use: Use, chosen: frozenset[int]) -> None:
+def use_vanishes(path: str, name: str, use: UseGradient, chosen: frozenset[int]) -> None:
     """Require that nothing of a use is attributed to examples whose losses were left out.
 
     Args:
@@ -30,7 +30,7 @@ def use_vanishes(path: str, name: str, use: Use, chosen: frozenset[int]) -> None
     places = [place for place, example in enumerate(use.segments.examples) if example not in chosen]
     if not places:
         return
-    if isinstance(use, RowwiseUse):
+    if isinstance(use, PerExampleGradient):
         sizes = use.grads[places].flatten(1) if use.grads.ndim > 1 else use.grads[places]
         is_other = bool((sizes != 0).any())
     else:
@@ -50,8 +50,8 @@ def use_vanishes(path: str, name: str, use: Use, chosen: frozenset[int]) -> None
         )
 
 
-def _values(use: Use) -> list[Tensor]:
-    return [use.grads] if isinstance(use, RowwiseUse) else [use.left.values, use.right.values]
+def _values(use: UseGradient) -> list[Tensor]:
+    return [use.grads] if isinstance(use, PerExampleGradient) else [use.left.values, use.right.values]
 
 
 def refuse_not_finite(path: str) -> NoReturn:

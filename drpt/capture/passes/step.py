@@ -8,23 +8,23 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from drpt.capture.attendance import Attendance
-from drpt.capture.check import Check
-from drpt.capture.cost import Need
-from drpt.capture.diagnostics import BlockGroup, StepReport
+from drpt.capture.checking.check import Check
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.layers.shared import SharedTensor
-from drpt.capture.measure import Measure
-from drpt.capture.partial import PartialProducts
-from drpt.capture.replay import Replay
+from drpt.capture.gradients import UseGradient
+from drpt.capture.layers.shared_values.shared_tensor import SharedTensor
+from drpt.capture.passes.example_coverage import ExampleCoverage
+from drpt.capture.passes.partial_products import PartialProducts
+from drpt.capture.passes.replay import Replay
+from drpt.capture.passes.report import BlockGroup, StepReport
+from drpt.capture.passes.step_plan import StepPlan
+from drpt.capture.passes.updates import add_update, backward_of_mean
+from drpt.capture.passes.waiting import WaitingBlocks
+from drpt.capture.products.computer import ProductComputer
+from drpt.capture.products.cost import Need
 from drpt.capture.rows import StepRows
 from drpt.capture.segments import Examples, Layout
-from drpt.capture.step_plan import StepPlan
 from drpt.capture.target import TargetGradient
 from drpt.capture.tokens import RecentTokens
-from drpt.capture.updates import add_update, backward_of_mean
-from drpt.capture.use import Use
-from drpt.capture.waiting import WaitingBlocks
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.products import Coefficients, NonFiniteProductsError, Products
 
@@ -37,7 +37,7 @@ class _Progress:
 
     outstanding: int = 0  # uses announced and not yet reached
     sums: tuple[Tensor, ...] | None = None  # of products, over the parameters measured so far
-    uses: dict[str, list[Use]] = field(default_factory=dict)  # not yet measured, or kept for the update
+    uses: dict[str, list[UseGradient]] = field(default_factory=dict)  # not yet measured, or kept for the update
     measured: set[str] = field(default_factory=set)  # parameters whose products are in the sums
     is_measured: bool = False  # all of them are
     coefficients: list[float] | None = None  # of the examples, once chosen
@@ -60,7 +60,7 @@ class CaptureStep:
     def __init__(
         self,
         plan: StepPlan,
-        measure: Measure,
+        measure: ProductComputer,
         rows: StepRows,
         layout: Layout,
         *,
@@ -84,7 +84,7 @@ class CaptureStep:
         self._outstanding: Counter[str] = Counter()  # uses of each parameter
         self._blocks: defaultdict[int, _Progress] = defaultdict(_Progress)
         self._waiting = WaitingBlocks(plan.updates.num_processes)
-        self._attendance = Attendance(rows, measure.extent.exchange)
+        self._attendance = ExampleCoverage(rows, measure.examples.collectives)
         self._announced_bytes = 0
         self._expected_bytes = 0  # of all batches
         self._parts_done = 0
@@ -147,7 +147,7 @@ class CaptureStep:
         if self._parts_done == 0:
             self._rows = self._rows.to(losses.device)
             counts = (self._announced_bytes, len(self.layout.examples), self._rows.num_examples, self._num_parts)
-            self._expected_bytes = self._plan.expected_bytes(*counts, self._measure.extent.exchange, losses.device)
+            self._expected_bytes = self._plan.expected_bytes(*counts, self._measure.examples.collectives, losses.device)
         if self._is_last_part:
             self._attendance.require_everyone(losses.device)
         # Autocast is for forward passes: here it would round sums, gramians and what solvers make of them.
@@ -196,7 +196,7 @@ class CaptureStep:
 
     def report(self) -> StepReport:
         """What was chosen and how the update compares with the target gradient, block by block."""
-        is_whole = self._measure.extent.exchange.num_processes == self._plan.updates.num_processes
+        is_whole = self._measure.examples.collectives.num_processes == self._plan.updates.num_processes
         is_exact = self._plan.regularizer.products is not ProductsMethod.SKETCH
         return StepReport(
             tuple(self._groups),
@@ -218,8 +218,8 @@ class CaptureStep:
                 self._blocks[self._block_of[name]].outstanding += 1
 
     @torch.no_grad()
-    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
-        """Measure or apply what the backward pass has reached; finish what is complete."""
+    def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:
+        """ProductComputer or apply what the backward pass has reached; finish what is complete."""
         for name, use in uses:
             self._rounding = max(self._rounding, torch.finfo(use.dtype).eps)
             block = self._blocks[self._block_of[name]]
