@@ -6,16 +6,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from drpt.app.api import regularizer, rows
     from drpt.capture.capture import GradientCapture
+    from drpt.capture.micro_batch import MicroBatch
     from drpt.capture.precision.meter import ScoreMeter
     from drpt.capture.products.sketch_spec import SketchSpec
     from drpt.objectives.language_modeling import packed_sample_losses, sample_losses
 
-__all__ = ["GradientCapture", "ScoreMeter", "SketchSpec", "packed_sample_losses", "regularizer", "rows", "sample_losses"]
+__all__ = [
+    "GradientCapture",
+    "MicroBatch",
+    "ScoreMeter",
+    "SketchSpec",
+    "packed_sample_losses",
+    "regularizer",
+    "rows",
+    "sample_losses",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "GradientCapture": "drpt.capture.capture",
+    "MicroBatch": "drpt.capture.micro_batch",
     "ScoreMeter": "drpt.capture.precision.meter",
     "SketchSpec": "drpt.capture.products.sketch_spec",
     "packed_sample_losses": "drpt.objectives.language_modeling",

@@ -25,7 +25,9 @@ from drpt.capture.checking.check import Check
 from drpt.capture.collectives import AcrossProcesses, Collectives, SingleProcess
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.layers.rules import is_linear
+from drpt.capture.micro_batch import MicroBatch
 from drpt.capture.partition import partition_parameters
+from drpt.capture.passes.request import StepRequest
 from drpt.capture.passes.step import CaptureStep
 from drpt.capture.passes.step_plan import StepPlan
 from drpt.capture.products.computer import ProductComputer
@@ -34,9 +36,10 @@ from drpt.capture.products.sketch import Sketcher
 from drpt.capture.products.sketch_spec import DEFAULT_SKETCH, SketchKind, SketchSpec
 from drpt.capture.products.step_examples import StepExamples
 from drpt.capture.rows import StepRows
-from drpt.capture.segments import Examples, Layout
+from drpt.capture.segments import Examples
 from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, refuse_compiled, trained_parameters
 from drpt.capture.target import TargetGradient, target_gradient
+from drpt.capture.trace import UNWATCHED, StepTrace
 from drpt.geometry.catalogue import Partition, Pool, ProductsMethod, Scope
 from drpt.geometry.regularizer import Regularizer
 
@@ -113,7 +116,7 @@ class GradientCapture:
                 "whole model in every process."
             )
         self._collectives = _collectives()
-        self._pool: Collectives = self._collectives if regularizer.pool is Pool.STEP else SingleProcess()
+        self._choosing: Collectives = self._collectives if regularizer.pool is Pool.STEP else SingleProcess()
         self._plan = StepPlan(
             regularizer=regularizer,
             blocks=(*blocks, *others),
@@ -136,63 +139,66 @@ class GradientCapture:
         *,
         examples: Examples | None = None,
         example_of_token: Int[Tensor, "row token"] | None = None,
-        num_parts: int = 1,
+        micro_batches: Sequence[MicroBatch] | None = None,
         scale: float = 1.0,
         target: TargetGradient | None = None,
+        trace: StepTrace = UNWATCHED,
     ) -> Iterator[CaptureStep]:
         """Open the capture for one optimizer step.
 
-        One batch of one example a row needs ``rows`` alone. Padded and packed batches say which example each token belongs
-        to; of several batches (gradient accumulation) each is announced by `CaptureStep.part`, and they share one choice.
+        A single micro-batch of one example a row needs ``rows`` alone; a padded or packed one says which example each token
+        belongs to. With gradient accumulation ``micro_batches`` describes them all, in the order of their backward passes, and
+        they share one choice of coefficients.
 
         Args:
-            rows: The step's general and target examples, over all its batches and processes.
-            examples: Of the rows of this process's first batch; all of them if left out. Each of the step's examples belongs to
-                one batch of one process.
-            example_of_token: Instead, the example of each token, −1 for padding.
-            num_parts: Batches of the step, the same number in all processes.
-            scale: What the update is multiplied by.
-            target: A target gradient that is given (see `target_gradient`); the step then has no target examples.
+            rows: General and target examples of the step, over all its micro-batches and processes.
+            examples: Example of each row of this process's only micro-batch; all examples in order if left out.
+            example_of_token: Example of each token of the only micro-batch [row, token], −1 for padding, instead of `examples`.
+            micro_batches: Micro-batches of this process, instead of `examples` and `example_of_token`; as many in every
+                process. Each of the step's examples belongs to one micro-batch of one process. None at all for `finish`.
+            scale: Factor of the update.
+            target: A target gradient computed beforehand (see `target_gradient`); the step then has no target examples.
+            trace: Told what the step does.
 
         Yields:
-            The step; call its `backward` once a batch, or `finish` where there is none.
+            The step; call its `backward` once for each micro-batch, or `finish` where there is none.
 
         Raises:
             ValueError: The regularizer needs a target gradient, and the step has neither target examples nor a given one; or a
-                given one does not fit; or other parameters, or those of other modules, are trained than when this was made.
+                given one does not fit; or the micro-batches do not hold each example once; or other parameters, or those of
+                other modules, are trained than when this was made.
             UnsupportedModuleError: The model has been compiled since.
-            RuntimeError: Another step of this model is open, or this one was closed before its last batch's backward pass.
+            RuntimeError: Another step of this model is open, or this one was closed before its last backward pass.
         """
-        regularizer = self.regularizer
         self._require_same_parameters()
         refuse_compiled(self._model, [site.path for site in self._sites])
-        if target is not None:
-            self._check_target(target, rows)
-        elif regularizer.needs_products and rows.num_target == 0:
-            raise ValueError(
-                "this regularizer compares with the target gradient: give rows with num_target of at least 1, or a target "
-                "gradient of your own (target=…)."
-            )
-        if regularizer.needs_spread and rows.num_target == 1:
-            raise ValueError(
-                "an automatic strength looks at the spread among target examples: give rows with num_target of at least 2."
-            )
+        self._check_examples(rows, target)
+        if micro_batches is None:
+            everyone = range(rows.num_examples) if examples is None and example_of_token is None else examples
+            micro_batches = [MicroBatch(examples=everyone, example_of_token=example_of_token)]
+        elif examples is not None or example_of_token is not None:
+            raise ValueError("micro_batches=… describes all micro-batches: leave examples=… and example_of_token=… out.")
         if self._sketcher is not None and self._sketch is not None and self._sketch.refresh_steps is not None:
             self._sketcher.refresh(rows.general.draw // self._sketch.refresh_steps)
         self._check.next_step()
-        everyone = range(rows.num_examples)
-        layout = Layout(everyone if examples is None else examples, example_of_token)
-        of_step = StepExamples(rows.num_general, rows.num_target, self._pool)
-        measure = ProductComputer(need_of(regularizer), regularizer.products, self._sketcher, of_step)
-        step = CaptureStep(
-            self._plan, measure, rows, layout, num_parts=num_parts, scale=scale, target=target, check=self._check
+        of_step = StepExamples(rows.num_general, rows.num_target, self._choosing)
+        need, method = need_of(self.regularizer), self.regularizer.products
+        request = StepRequest(
+            plan=self._plan,
+            computer=ProductComputer(need, method, self._sketcher, of_step, trace),
+            rows=rows,
+            layouts=tuple(micro_batch.layout() for micro_batch in micro_batches),
+            scale=scale,
+            target=target,
+            trace=trace,
         )
+        step = CaptureStep(request, self._check)
         try:
-            with captured_forwards(self._sites, self.parameters, step):
+            with captured_forwards(self._sites, self.parameters, step.recorder):
                 yield step
             step.require_end()
         finally:
-            step.forget()
+            step.close()
 
     def target_gradient(self, backward: Callable[[], None]) -> TargetGradient:
         """A target gradient of whatever losses, for one or several steps.
@@ -219,6 +225,20 @@ class GradientCapture:
         for name, (module, _) in self._plan.owners.items():
             if owners[name][0] is not module:
                 raise ValueError(f"{name} is another module's than when the capture was made: make another GradientCapture.")
+
+    def _check_examples(self, rows: StepRows, target: TargetGradient | None) -> None:
+        """Refuse a step that lacks what the regularizer compares."""
+        if target is not None:
+            self._check_target(target, rows)
+        elif self.regularizer.needs_products and rows.num_target == 0:
+            raise ValueError(
+                "this regularizer compares with the target gradient: give rows with num_target of at least 1, or a target "
+                "gradient of your own (target=…)."
+            )
+        if self.regularizer.needs_spread and rows.num_target == 1:
+            raise ValueError(
+                "an automatic strength looks at the spread among target examples: give rows with num_target of at least 2."
+            )
 
     def _check_target(self, target: TargetGradient, rows: StepRows) -> None:
         target.check(self.parameters)

@@ -73,7 +73,7 @@ class GradientPool:
             key: tuple[str, int | None] = (name, None)
             if isinstance(use, FactoredGradient):
                 key = (name, use.place)
-                sketch = sketched.rows(
+                sketch = sketched.example_sketches(
                     [use], len(places), sketcher, name if use.place is None else f"{name}[{use.place}]"
                 ).cpu()
             else:

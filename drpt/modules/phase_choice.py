@@ -81,10 +81,8 @@ class PhaseChoice:
         (choice,) = choices_of_step(batch, Pool.STEP, weights)
         if self._capture is None:
             return _kept(self._regularizer.coefficients(choice.rows.general, None, [0]))
-        opened = self._capture.step(choice.rows, examples=(), num_parts=len(choice.parts), target=target)
-        with opened as step:
+        with self._capture.step(choice.rows, micro_batches=choice.micro_batches, target=target) as step:
             for part in choice.parts:
-                step.part(example_of_token=part.example_of_token)
                 step.backward(partial(losses, model, part))
         (group,) = step.report().groups[-1:]
         return _kept(group.coefficients)

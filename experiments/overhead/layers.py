@@ -140,7 +140,7 @@ def _sketched(
     uses: Callable[[], Sequence[FactoredGradient]], examples: StepExamples, sketcher: Sketcher
 ) -> Callable[[], object]:
     def run() -> Tensor:
-        rows = sketched.rows(uses(), examples.num_examples, sketcher)
+        rows = sketched.example_sketches(uses(), examples.num_examples, sketcher)
         return rows @ rows.T
 
     return run

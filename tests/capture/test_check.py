@@ -15,7 +15,7 @@ from drpt.capture.errors import UnsupportedModuleError
 from drpt.errors import NonFiniteGradientError
 from drpt.geometry.products import NonFiniteProductsError
 from tests import zoo
-from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, regularizer, step_rows
+from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, micro_batches, regularizer, step_rows
 from tests.capture.test_batches import one_batch, updates_of
 from tests.capture.test_coverage import NETS, Net, OwnNorm, assert_equals_brute_force, family
 
@@ -244,13 +244,13 @@ def test_steps_of_several_batches_are_checked(retain_mib):
     """Kept, and computed again."""
     model = zoo.build("checkpointed llama")
     token_ids, lengths = zoo.inputs_for(model, ROWS)
+    batches = ([5, 6], [0, 1, 2, 3, 4])
     grads = []
     for check in (True, False):
         trained = copy.deepcopy(model)
         capture = GradientCapture(trained, regularizer(partition="global"), retain_mib=retain_mib, check=check)
-        with capture.step(step_rows(), examples=(), num_parts=2) as step:
-            for rows in ([5, 6], [0, 1, 2, 3, 4]):
-                step.part(examples=rows)
+        with capture.step(step_rows(), micro_batches=micro_batches(batches)) as step:
+            for rows in batches:
                 step.backward(partial(trained, (token_ids[rows], lengths[rows])))
         grads.append({name: parameter.grad for name, parameter in trained.named_parameters()})
     assert_equal_grads(*grads)

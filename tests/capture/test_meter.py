@@ -12,7 +12,7 @@ from drpt.capture.precision.agreement import BlockScores, agreement, rank_correl
 from drpt.capture.precision.meter import TRUSTED_RANK_AGREEMENT, ScoreMeter, float32_twin
 from drpt.capture.products.sketch_spec import SketchSpec
 from tests import zoo
-from tests.capture.test_capture import regularizer, step_rows
+from tests.capture.helpers import micro_batches, regularizer, step_rows
 
 N, M = 8, 3
 ROWS = step_rows(N, M, torch.full((N,), 1 / N))
@@ -166,10 +166,10 @@ def test_a_capture_that_leaves_no_update_chooses_the_same(num_parts, retain_mib)
     found = []
     for leaves_update in (True, False):
         capture = GradientCapture(model, reg, retain_mib=retain_mib, leaves_update=leaves_update)
-        with capture.step(rows, examples=(), num_parts=num_parts) as step:
+        groups = (range(N, N + M), range(N))[:num_parts] if num_parts == 2 else (range(N + M),)
+        with capture.step(rows, micro_batches=micro_batches(groups)) as step:
             # Target examples first: alignments are taken batch by batch where activations are not kept.
-            for part in (range(N, N + M), range(N))[:num_parts] if num_parts == 2 else (range(N + M),):
-                step.part(examples=part)
+            for part in groups:
                 step.backward(lambda part=part: model((ids[list(part)], lengths[list(part)])))
         found.append(step.report().blocks[0][1])
         assert any(p.grad is not None for p in model.parameters()) == leaves_update

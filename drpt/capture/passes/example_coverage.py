@@ -1,4 +1,4 @@
-"""Which examples of a step have come: each in one batch of one process, or its gradient would count twice or not at all."""
+"""Whether each example of a step is in one micro-batch of one process; else its gradient would count twice, or not at all."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,67 +7,65 @@ import torch
 
 from drpt.capture.collectives import Collectives
 from drpt.capture.rows import StepRows
+from drpt.capture.segments import Layout
 
 _SHOWN = 8
 
 
 class ExampleCoverage:
-    """Counts examples over the batches of a step.
+    """Counts the examples of a step over its micro-batches and processes.
 
     Args:
-        rows: Examples of the step.
-        collectives: The processes that hold them together.
+        rows: General and target examples of the step.
+        layouts: Layouts of this process's micro-batches.
+        collectives: Sums over the processes that choose together.
+
+    Raises:
+        ValueError: The micro-batches name a place that the step does not have, or one of them twice; or, in a single process,
+            not all of them.
     """
 
-    def __init__(self, rows: StepRows, collectives: Collectives) -> None:
+    def __init__(self, rows: StepRows, layouts: Sequence[Layout], collectives: Collectives) -> None:
         self._rows = rows
         self._collectives = collectives
-        self._counts: Counter[int] = Counter()
-
-    def add(self, examples: Sequence[int]) -> None:
-        """Those of one batch, before its backward pass.
-
-        Args:
-            examples: Their places in the step.
-
-        Raises:
-            ValueError: The step has no such place, or an earlier batch of this process held one of them.
-        """
-        beyond = [example for example in examples if not 0 <= example < self._rows.num_examples]
+        self._counts = Counter(example for layout in layouts for example in layout.examples)
+        beyond = sorted(example for example in self._counts if not 0 <= example < rows.num_examples)
         if beyond:
-            raise ValueError(f"examples {_listed(beyond)} are none of {self._all()}, which are numbered from 0.")
-        self._counts.update(examples)
-        self._refuse(repeated=[example for example, count in self._counts.items() if count > 1])
+            raise ValueError(
+                f"the step has no examples {_listed(beyond)}: a micro-batch names them, and {self._all()} are numbered from 0."
+            )
+        if collectives.num_processes == 1:
+            self._refuse([self._counts[example] for example in range(rows.num_examples)])
+        else:
+            self._refuse(repeated=[example for example, count in self._counts.items() if count > 1])
 
     def require_everyone(self, device: torch.device) -> None:
-        """Refuse a step in which an example is missing or came more than once; processes that choose together do alike.
+        """Refuse a step in which an example is missing or comes more than once in all processes that choose together.
 
         Args:
-            device: Where processes add numbers up.
+            device: Device on which processes add numbers up.
 
         Raises:
             ValueError: Names the examples.
         """
-        counts = [self._counts[example] for example in range(self._rows.num_examples)]
         if self._collectives.num_processes > 1:
-            counts = self._collectives.add_up(torch.tensor(counts, device=device)).tolist()
-        self._refuse(
-            missing=[example for example, count in enumerate(counts) if count == 0],
-            repeated=[example for example, count in enumerate(counts) if count > 1],
-        )
+            counts = torch.tensor([self._counts[example] for example in range(self._rows.num_examples)], device=device)
+            self._refuse(self._collectives.add_up(counts).tolist())
 
-    def _refuse(self, *, repeated: Sequence[int], missing: Sequence[int] = ()) -> None:
+    def _refuse(self, counts: Sequence[int] = (), *, repeated: Sequence[int] = ()) -> None:
+        missing = [example for example, count in enumerate(counts) if count == 0]
+        repeated = [*repeated, *(example for example, count in enumerate(counts) if count > 1)]
         faults = [
-            f"{_listed(examples)} {fault}"
-            for examples, fault in ((missing, "came in no batch"), (repeated, "more than once"))
+            f"{_listed(sorted(examples))} {fault}"
+            for examples, fault in ((missing, "are in none"), (repeated, "are in more than one"))
             if examples
         ]
         if faults:
-            where = "batch" if self._collectives.num_processes == 1 else "batch of one process"
+            where = "micro-batch" if self._collectives.num_processes == 1 else "micro-batch of one process"
             raise ValueError(
-                f"of {self._all()}, examples {' and '.join(faults)}: each belongs to one {where}. Say which are in it with "
-                "examples=… or example_of_token=…, of capture.step where there is one batch, of step.part where there are "
-                "several. What is in .grad is no update."
+                f"of {self._all()}, examples {' and '.join(faults)}: each belongs to one {where}. Say which examples are where "
+                "when the step is opened: capture.step(…, examples=…) or example_of_token=… where there is one micro-batch, "
+                "micro_batches=… where there are several. What is in .grad is no update."
             )
 
     def _all(self) -> str:

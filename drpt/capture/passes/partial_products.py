@@ -14,23 +14,20 @@ from drpt.capture.gradients import FactoredGradient, UseGradient
 from drpt.capture.products import reduced
 from drpt.capture.products.computer import ProductComputer
 from drpt.capture.products.cost import Need
-from drpt.capture.rows import StepRows
 
 _Matrix: TypeAlias = tuple[str, int | None]  # a parameter, and which of its matrices (`FactoredGradient.place`)
 
 
 class PartialProducts:
-    """Collects what the uses of one batch after another add to each parameter's products.
+    """Collects what the uses of one micro-batch after another add to each parameter's products.
 
     Args:
-        measure: What is needed, and how.
-        rows: Examples of the step.
+        computer: Computes the products that the regularizer needs.
     """
 
-    def __init__(self, measure: ProductComputer, rows: StepRows) -> None:
-        self._measure = measure
-        self._rows = rows
-        self._compared: dict[str, Tensor] = {}  # rows of numbers
+    def __init__(self, computer: ProductComputer) -> None:
+        self._computer = computer
+        self._compared: dict[str, Tensor] = {}  # one vector an example
         self._given: dict[str, Tensor | None] = {}  # the same of a target gradient that is given
         self._target_grads: dict[_Matrix, Tensor] = {}  # V, summed over target examples
         self._along: dict[_Matrix, Tensor] = {}  # <g_i, V>
@@ -44,7 +41,7 @@ class PartialProducts:
             examples: Of this process's batch; all processes go on alike, by those of any.
             device: Where processes add numbers up.
         """
-        of_step = self._measure.examples
+        of_step = self._computer.examples
         mark = torch.zeros(of_step.num_examples, device=device)
         mark[list(examples)] = 1
         self._here = set(of_step.collectives.add_up(mark).nonzero().flatten().tolist())
@@ -61,18 +58,18 @@ class PartialProducts:
         Raises:
             ValueError: These products cannot be had without keeping activations, or target examples come too late.
         """
-        measure = self._measure
-        if measure.is_made_of_rows(uses):
-            found = measure.rows(uses)
+        computer = self._computer
+        if computer.compares_vectors(uses):
+            found = computer.example_vectors(uses)
             self._compared[name] = self._compared[name] + found if name in self._compared else found
-            self._given[name] = None if direction is None else measure.row_of(uses, direction)
+            self._given[name] = None if direction is None else computer.vector_of(uses, direction)
             return
-        if measure.need is not Need.ALIGNMENT:
+        if computer.need is not Need.ALIGNMENT:
             raise ValueError(
                 "the step's batches together keep more alive than retain_mib allows, and this regularizer compares general "
                 "examples of different batches with each other: raise retain_mib, or take products=sketch."
             )
-        for place, outer in measure.by_place(uses):
+        for place, outer in computer.by_place(uses):
             if direction is None:
                 self._add_alignment((name, place), outer)
             else:
@@ -81,7 +78,7 @@ class PartialProducts:
                 self._add_along((name, place), outer, part)
 
     def _add_alignment(self, name: _Matrix, uses: Sequence[FactoredGradient]) -> None:
-        examples = self._measure.examples
+        examples = self._computer.examples
         n, m = examples.num_general, examples.num_target
         targets = {example for example in self._here if example >= n}
         if targets or name not in self._target_grads:  # nothing, where no target example reaches this parameter
@@ -96,15 +93,15 @@ class PartialProducts:
             self._add_along(name, uses, self._target_grads[name] / m)
 
     def _add_along(self, name: _Matrix, uses: Sequence[FactoredGradient], direction: Tensor) -> None:
-        examples = self._measure.examples
+        examples = self._computer.examples
         along = reduced.along(uses, direction, examples.num_general, examples)[: examples.num_general]
         self._along[name] = self._along[name] + along if name in self._along else along
 
     def products(self) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
         """What each parameter adds to its block's sums; see `ProductComputer`."""
-        for name, rows in self._compared.items():
-            yield name, self._measure.compare_rows(rows, self._given[name])
-        examples = self._measure.examples
+        for name, vectors in self._compared.items():
+            yield name, self._computer.compare_vectors(vectors, self._given[name])
+        examples = self._computer.examples
         for (name, place), along in self._along.items():
             target_grad = self._target_grads[name, place] / max(examples.num_target, 1)  # one that is given is a mean already
             yield name, (examples.collectives.add_up(along), target_grad.square().sum())

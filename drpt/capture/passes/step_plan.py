@@ -14,7 +14,7 @@ from drpt.geometry.regularizer import Regularizer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPlan:
-    """See the module."""
+    """The part of a step that is the same in all steps of a capture."""
 
     regularizer: Regularizer
     blocks: tuple[Block, ...]  # regularized ones first
@@ -26,40 +26,46 @@ class StepPlan:
     is_sharded: bool  # FSDP2: it sums updates itself
     leaves_update: bool  # in .grad; else the step chooses coefficients, and that is all
 
-    def must_recompute(self, expected_bytes: int, num_parts: int) -> bool:
-        """Whether uses wait for coefficients and are too many to be kept, of all batches: a second pass meets them again."""
-        is_kept = num_parts > 1 or self.regularizer.partition is not Partition.LAYER
+    def needs_second_pass(self, expected_bytes: int, num_micro_batches: int) -> bool:
+        """Whether the uses that wait for coefficients are too large to be kept, so that a second pass meets them again."""
+        is_kept = num_micro_batches > 1 or self.regularizer.partition is not Partition.LAYER
         return self.regularizer.needs_products and is_kept and expected_bytes > self.retain_bytes
 
     def expected_bytes(
-        self, first_bytes: int, num_first: int, num_examples: int, num_parts: int, pool: Collectives, device: torch.device
+        self,
+        first_bytes: int,
+        num_first: int,
+        num_examples: int,
+        num_micro_batches: int,
+        together: Collectives,
+        device: torch.device,
     ) -> int:
-        """What all batches will announce in one process, by the first one's share of the examples; alike in all processes.
+        """Bytes that all micro-batches will announce in one process, from the first one's share; the same in all processes.
 
         Args:
-            first_bytes: What the first batch has announced here.
-            num_first: Its examples.
-            num_examples: Of the step, in all processes that choose together.
-            num_parts: Batches of the step.
-            pool: These processes.
-            device: Where processes add numbers up.
+            first_bytes: Bytes that the first micro-batch has announced here.
+            num_first: Examples of the first micro-batch.
+            num_examples: Examples of the step, in all processes that choose together.
+            num_micro_batches: Micro-batches of the step in this process.
+            together: The processes that choose together.
+            device: Device on which processes add numbers up.
 
         Returns:
-            In bytes.
+            Expected bytes.
 
         Raises:
-            ValueError: Other processes have another number of batches, and would wait for each other for ever.
+            ValueError: Other processes have another number of micro-batches, and would wait for each other for ever.
         """
-        counts = [first_bytes, num_first, num_examples, num_parts, num_parts**2]
+        counts = [first_bytes, num_first, num_examples, num_micro_batches, num_micro_batches**2]
         if self.updates.num_processes > 1:
             counts = self.updates.add_up(torch.tensor(counts, device=device)).tolist()
-        num_bytes, num_first, num_all, all_parts, square = counts
-        if all_parts**2 != self.updates.num_processes * square:
+        num_bytes, num_first, num_all, sum_of_counts, square = counts
+        if sum_of_counts**2 != self.updates.num_processes * square:
             raise ValueError(
-                f"num_parts={num_parts} here is another number in other processes; all take the same number of batches, and "
-                "one may be empty."
+                f"this step was opened for {num_micro_batches} micro-batches here, and for another number in other processes; "
+                "all take the same number, and a micro-batch may be empty."
             )
-        return int(num_bytes * (num_all / pool.num_processes) / max(num_first, 1)) // self.updates.num_processes
+        return int(num_bytes * (num_all / together.num_processes) / max(num_first, 1)) // self.updates.num_processes
 
     def parameter(self, name: str) -> nn.Parameter:
         """A trained parameter as it is now."""

@@ -90,7 +90,7 @@ def plan_of(
         for own, name in site.own.items():
             uses.setdefault(name, []).append(ParameterUse(site, own))
     announced = sum(use.announced_bytes(size) for found in uses.values() for use in found)
-    is_recomputing = fixed.must_recompute(announced, size.num_parts)
+    is_recomputing = fixed.needs_second_pass(announced, size.num_parts)
     need = need_of(regularizer) if regularizer.needs_products else None
     is_partial = is_recomputing and size.num_parts > 1
     planner = LinePlanner(regularizer, sketch, size, need, is_recomputing, kept_examples(regularizer, size))

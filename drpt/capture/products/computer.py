@@ -11,6 +11,7 @@ from drpt.capture.products import direct, pairwise, reduced, sketched
 from drpt.capture.products.cost import Need, ParameterShape, UseShape
 from drpt.capture.products.sketch import Sketcher
 from drpt.capture.products.step_examples import StepExamples
+from drpt.capture.trace import UNWATCHED, StepTrace
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.products import Products
 
@@ -28,14 +29,23 @@ class ProductComputer:
         need: Which products.
         method: How; parameters whose gradients are small vectors take their own, exact way.
         sketcher: For the method `SKETCH`.
-        examples: Examples of the step.
+        examples: Numbers of the step's general and target examples, and the processes that hold them.
+        trace: Told what is computed.
     """
 
-    def __init__(self, need: Need, method: ProductsMethod, sketcher: Sketcher | None, examples: StepExamples) -> None:
+    def __init__(
+        self,
+        need: Need,
+        method: ProductsMethod,
+        sketcher: Sketcher | None,
+        examples: StepExamples,
+        trace: StepTrace = UNWATCHED,
+    ) -> None:
         self.need = need
         self.examples = examples
         self._method = method
         self._sketcher = sketcher
+        self._trace = trace
 
     def __call__(self, uses: Sequence[UseGradient], direction: Tensor | None = None) -> tuple[Tensor, ...]:
         """What one parameter adds to its block's sums; a tied or repeated one has all its uses, cross terms included.
@@ -47,13 +57,16 @@ class ProductComputer:
         Returns:
             See the class; in float32 or better.
         """
-        if self.is_made_of_rows(uses):
-            return self.compare_rows(self.rows(uses), None if direction is None else self.row_of(uses, direction))
-        found = [
-            self._of_matrix(own, direction if direction is None or place is None else direction[place])
-            for place, own in self.by_place(uses)
-        ]
-        return tuple(sum(parts[1:], parts[0]) for parts in zip(*found, strict=True))
+        with self._trace.span("products"):
+            if self.compares_vectors(uses):
+                self._trace.measured(uses, ProductsMethod.SKETCH if isinstance(uses[0], FactoredGradient) else None)
+                given = None if direction is None else self.vector_of(uses, direction)
+                return self.compare_vectors(self.example_vectors(uses), given)
+            found = [
+                self._of_matrix(own, direction if direction is None or place is None else direction[place])
+                for place, own in self.by_place(uses)
+            ]
+            return tuple(sum(parts[1:], parts[0]) for parts in zip(*found, strict=True))
 
     def by_place(self, uses: Sequence[UseGradient]) -> list[tuple[int | None, list[FactoredGradient]]]:
         """A parameter's uses, matrix by matrix: several where it holds the weights of several experts.
@@ -79,6 +92,7 @@ class ProductComputer:
         if direction is not None:
             return self._against(outer, direction)
         method = self._method if self._method is not ProductsMethod.AUTO else self._cheapest(outer)
+        self._trace.measured(outer, method)
         module, examples = _METHODS[method], self.examples
         if self.need is Need.JOINT:
             return (module.gramian(outer, examples, examples.num_examples),)
@@ -88,12 +102,12 @@ class ProductComputer:
             return _split(direct.gramian(outer, examples, examples.num_examples), examples)
         return (*module.alignment(outer, examples), module.gramian(outer, examples, examples.num_general))
 
-    def is_made_of_rows(self, uses: Sequence[UseGradient]) -> bool:
-        """Whether a row of numbers an example, exact or a sketch, is all that is compared."""
+    def compares_vectors(self, uses: Sequence[UseGradient]) -> bool:
+        """Whether one vector an example, its exact gradient or a sketch of it, is all that is compared."""
         return self._method is ProductsMethod.SKETCH or isinstance(uses[0], PerExampleGradient)
 
-    def rows(self, uses: Sequence[UseGradient]) -> Float[Tensor, "example number"]:
-        """These rows, of the examples that this process holds; zeros for others."""
+    def example_vectors(self, uses: Sequence[UseGradient]) -> Float[Tensor, "example number"]:
+        """One vector for each example that this process holds, and zeros for the others."""
         if isinstance(uses[0], PerExampleGradient):
             parts = [
                 use.segments.scatter(accumulating(use.grads)[..., None].flatten(1), self.examples.num_examples)
@@ -105,17 +119,17 @@ class ProductComputer:
         sketcher, num_examples = self._sketcher, self.examples.num_examples
         outer = [use for use in uses if isinstance(use, FactoredGradient)]
         if outer[0].place is None:
-            return sketched.rows(outer, num_examples, sketcher)
+            return sketched.example_sketches(outer, num_examples, sketcher)
         # Side by side, the matrices may share theirs: products of different ones do not meet.
         found = dict(self.by_place(uses))
         parts = [
-            sketched.rows(found.get(place) or [outer[0].without_tokens(place)], num_examples, sketcher)
+            sketched.example_sketches(found.get(place) or [outer[0].without_tokens(place)], num_examples, sketcher)
             for place in range(outer[0].num_places)
         ]
         return torch.cat(parts, dim=1)
 
-    def row_of(self, uses: Sequence[UseGradient], direction: Tensor) -> Float[Tensor, " number"]:
-        """A given gradient as a row that the examples' rows can be compared with."""
+    def vector_of(self, uses: Sequence[UseGradient], direction: Tensor) -> Float[Tensor, " number"]:
+        """A given gradient as a vector that can be compared with those of the examples."""
         if isinstance(uses[0], PerExampleGradient):
             return direction.flatten()
         assert self._sketcher is not None
@@ -123,17 +137,17 @@ class ProductComputer:
             return torch.cat([sketched.direction(part, self._sketcher) for part in direction])
         return sketched.direction(direction, self._sketcher)
 
-    def compare_rows(
-        self, rows: Float[Tensor, "example number"], given: Float[Tensor, " number"] | None = None
+    def compare_vectors(
+        self, vectors: Float[Tensor, "example number"], given: Float[Tensor, " number"] | None = None
     ) -> tuple[Tensor, ...]:
-        """Products of the rows of all processes, with a given target's row instead of the target examples' mean."""
-        rows = self.examples.collectives.add_up(rows)
+        """Products of the vectors of all processes, with a given target's vector instead of the target examples' mean."""
+        vectors = self.examples.collectives.add_up(vectors)
         n, m = self.examples.num_general, self.examples.num_target
         if self.need is Need.JOINT:
-            return (rows @ rows.T,)
-        target = rows[n:].sum(dim=0) / max(m, 1) if given is None else given.to(rows)
-        pair = (rows[:n] @ target, target.square().sum())
-        return pair if self.need is Need.ALIGNMENT else (*pair, rows[:n] @ rows[:n].T)
+            return (vectors @ vectors.T,)
+        target = vectors[n:].sum(dim=0) / max(m, 1) if given is None else given.to(vectors)
+        pair = (vectors[:n] @ target, target.square().sum())
+        return pair if self.need is Need.ALIGNMENT else (*pair, vectors[:n] @ vectors[:n].T)
 
     def products(self, sums: Sequence[tuple[Tensor, ...]]) -> Products:
         """`Products` of some blocks.
@@ -144,7 +158,11 @@ class ProductComputer:
         Returns:
             One row a block.
         """
-        stacked = [torch.stack(column) for column in zip(*sums, strict=True)]
+        with self._trace.span("products"):
+            stacked = [torch.stack(column) for column in zip(*sums, strict=True)]
+            return self._of_blocks(stacked)
+
+    def _of_blocks(self, stacked: Sequence[Tensor]) -> Products:
         if self.need is Need.JOINT:
             n, joint = self.examples.num_general, stacked[0]
             cross, target_gramian = joint[:, :n, n:], joint[:, n:, n:]

@@ -15,7 +15,7 @@ from drpt.capture.gradients import FactoredGradient, accumulating
 from drpt.capture.products.sketch import Sketcher
 
 
-def rows(
+def example_sketches(
     uses: Sequence[FactoredGradient], num_examples: int, sketcher: Sketcher, name: str = ""
 ) -> Float[Tensor, "example sketch"]:
     """The examples' sketches, zero for those that are not here.
@@ -43,7 +43,7 @@ def direction(target_grad: Float[Tensor, "left right"], sketcher: Sketcher, name
     Args:
         target_grad: V.
         sketcher: Makes the random matrices.
-        name: See `rows`.
+        name: See `example_sketches`.
 
     Returns:
         As long as a row.
