@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from drpt.app.api import regularizer, rows
     from drpt.capture.capture import GradientCapture
+    from drpt.capture.layers.layer_rule import LayerRule
+    from drpt.capture.layers.rules import LayerRules
     from drpt.capture.micro_batch import MicroBatch
     from drpt.capture.precision.meter import ScoreMeter
     from drpt.capture.products.sketch_spec import SketchSpec
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GradientCapture",
+    "LayerRule",
+    "LayerRules",
     "MicroBatch",
     "ScoreMeter",
     "SketchSpec",
@@ -26,6 +30,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "GradientCapture": "drpt.capture.capture",
+    "LayerRule": "drpt.capture.layers.layer_rule",
+    "LayerRules": "drpt.capture.layers.rules",
     "MicroBatch": "drpt.capture.micro_batch",
     "ScoreMeter": "drpt.capture.precision.meter",
     "SketchSpec": "drpt.capture.products.sketch_spec",

@@ -24,7 +24,7 @@ from torch.distributed.tensor import DTensor
 from drpt.capture.checking.check import Check
 from drpt.capture.collectives import AcrossProcesses, Collectives, SingleProcess
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.layers.rules import is_linear
+from drpt.capture.layers.rules import DEFAULT_RULES, LayerRules
 from drpt.capture.micro_batch import MicroBatch
 from drpt.capture.partition import partition_parameters
 from drpt.capture.passes.request import StepRequest
@@ -61,6 +61,7 @@ class GradientCapture:
             until they are complete; beyond it a second pass computes them again. The result is the same.
         unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
         leaves_update: False to choose coefficients alone, leaving ``.grad`` as it is.
+        layer_rules: Rules by type of module; ours unless others are added (``DEFAULT_RULES.extended({MyLayer: MyRule()})``).
         check: Whether to prove in the first step, and when the model's structure changes, that every example's gradient is
             formed as autograd forms it and stays apart from the others' (see `drpt.capture.checking.check`).
 
@@ -80,10 +81,12 @@ class GradientCapture:
         retain_mib: float = 4096.0,
         unregularized: Sequence[str] = (),
         leaves_update: bool = True,
+        layer_rules: LayerRules = DEFAULT_RULES,
         check: bool = True,
     ) -> None:
         _refuse_wrappers(model)
         self._model = model
+        self.layer_rules = layer_rules
         self.regularizer = regularizer
         self.parameters = trained_parameters(model)
         if not self.parameters:
@@ -91,7 +94,7 @@ class GradientCapture:
         owners = _owners(model, self.parameters)
         free = _matching(self.parameters, unregularized)
         if regularizer.scope is Scope.PAPER:
-            scored = {name for name, (module, own) in owners.items() if own == "weight" and is_linear(module)}
+            scored = {name for name, (module, own) in owners.items() if own == "weight" and layer_rules.is_linear(module)}
             free = [name for name in self.parameters if name in free or name not in scored]
             if len(free) == len(self.parameters):
                 raise ValueError("scope='paper': no linear layer is trained, so that nothing would be regularized.")
@@ -101,14 +104,8 @@ class GradientCapture:
         is_plain = regularizer.is_constant and (not free or not regularizer.needs_target)
         if is_plain and not leaves_update:
             raise ValueError("this regularizer's coefficients do not depend on gradients: there is nothing to choose.")
-        self._sites = [] if is_plain else find_sites(model)
-        whole = [name for name, parameter in self.parameters.items() if not isinstance(parameter, DTensor)]
-        is_sharded = len(whole) < len(self.parameters)
-        if is_sharded and whole:
-            raise ValueError(
-                f"FSDP2 shards other trained parameters and not {whole[0]}, whose update nobody would sum over processes: call "
-                "fully_shard for the whole model, too, without ignored_params."
-            )
+        self._sites = [] if is_plain else find_sites(model, layer_rules)
+        is_sharded = _is_sharded(self.parameters)
         if is_sharded and not is_plain and regularizer.partition is not Partition.LAYER:
             raise ValueError(
                 f"partition={regularizer.partition.value!r}: a model sharded by FSDP2 holds one layer's "
@@ -301,6 +298,16 @@ def _refuse_wrappers(model: nn.Module) -> None:
                 "taken the place of. Give the model inside it: the capture sums updates over processes by itself; for sharding "
                 "take FSDP2 (torch.distributed.fsdp.fully_shard)."
             )
+
+
+def _is_sharded(parameters: dict[str, nn.Parameter]) -> bool:
+    whole = [name for name, parameter in parameters.items() if not isinstance(parameter, DTensor)]
+    if whole and len(whole) < len(parameters):
+        raise ValueError(
+            f"FSDP2 shards other trained parameters and not {whole[0]}, whose update nobody would sum over processes: call "
+            "fully_shard for the whole model, too, without ignored_params."
+        )
+    return not whole
 
 
 def _collectives() -> Collectives:

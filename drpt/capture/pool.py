@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from drpt.capture.checking.check import Check
 from drpt.capture.gradients import FactoredGradient, UseGradient, accumulating
+from drpt.capture.layers.rules import DEFAULT_RULES, LayerRules
 from drpt.capture.products import sketched
 from drpt.capture.products.sketch import Sketcher
 from drpt.capture.products.sketch_spec import SketchKind
@@ -28,16 +29,25 @@ class GradientPool:
         model: The parameters that require gradients are looked at; ``.grad`` is left alone.
         num_examples: Of the whole pool.
         width: Columns of each random matrix; None takes gradients as they are.
-        seeds: Of the random matrices, one a sketch: gramians of two sketches have independent errors.
+        seeds: Seeds of the random matrices, one a sketch: gramians of two sketches have independent errors.
+        layer_rules: Rules by type of module.
 
     Raises:
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
     """
 
-    def __init__(self, model: nn.Module, *, num_examples: int, width: int | None, seeds: Sequence[int]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        num_examples: int,
+        width: int | None,
+        seeds: Sequence[int],
+        layer_rules: LayerRules = DEFAULT_RULES,
+    ) -> None:
         self._num_examples = num_examples
         self.parameters = trained_parameters(model)
-        self._sites = find_sites(model)
+        self._sites = find_sites(model, layer_rules)
         self._check = Check()
         self._sketchers = [Sketcher(SketchKind.GAUSSIAN, left_width=width, right_width=width, seed=seed) for seed in seeds]
         self._kept: list[dict[tuple[str, int | None], Tensor]] = [{} for _ in seeds]

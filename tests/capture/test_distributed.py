@@ -130,9 +130,9 @@ def test_examples_that_both_processes_claim_are_refused(results):
 
 
 def test_processes_with_other_numbers_of_batches_are_refused(results):
-    for found, num_parts in zip(results, (1, 2), strict=True):
+    for found, num_micro_batches in zip(results, (1, 2), strict=True):
         assert (
-            f"this step was opened for {num_parts} micro-batches here, and for another number in other processes"
+            f"this step was opened for {num_micro_batches} micro-batches here, and for another number in other processes"
             in found["parts"]
         )
 

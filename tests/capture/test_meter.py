@@ -157,8 +157,8 @@ def test_the_twin_shares_what_is_in_float32():
 
 
 @pytest.mark.parametrize("retain_mib", [4096.0, 0.0])
-@pytest.mark.parametrize("num_parts", [1, 2])
-def test_a_capture_that_leaves_no_update_chooses_the_same(num_parts, retain_mib):
+@pytest.mark.parametrize("num_micro_batches", [1, 2])
+def test_a_capture_that_leaves_no_update_chooses_the_same(num_micro_batches, retain_mib):
     model = zoo.build("lora")
     ids, lengths = zoo.inputs_for(model, N + M)
     rows = step_rows(N, M)
@@ -166,7 +166,7 @@ def test_a_capture_that_leaves_no_update_chooses_the_same(num_parts, retain_mib)
     found = []
     for leaves_update in (True, False):
         capture = GradientCapture(model, reg, retain_mib=retain_mib, leaves_update=leaves_update)
-        groups = (range(N, N + M), range(N))[:num_parts] if num_parts == 2 else (range(N + M),)
+        groups = (range(N, N + M), range(N))[:num_micro_batches] if num_micro_batches == 2 else (range(N + M),)
         with capture.step(rows, micro_batches=micro_batches(groups)) as step:
             # Target examples first: alignments are taken batch by batch where activations are not kept.
             for part in groups:

@@ -11,8 +11,9 @@ from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.gradients import PerExampleGradient
 from drpt.capture.planning.plan import kept_examples, plan_of
-from drpt.capture.planning.plan_lines import Handling, StepSize
+from drpt.capture.planning.plan_lines import Handling
 from drpt.capture.products.sketch_spec import SketchSpec
+from drpt.capture.step_size import StepSize
 from drpt.capture.trace import UNWATCHED, StepTrace
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.models.load import apply_finetune
@@ -51,11 +52,11 @@ class Watched(StepTrace):
         self.announced_bytes, self.is_recomputing = ledger.announced_bytes, is_two_pass
 
 
-def take_step(model, reg, tokens, trace=UNWATCHED, *, num_parts=1, sketch=None, retain_mib=4096.0):
+def take_step(model, reg, tokens, trace=UNWATCHED, *, num_micro_batches=1, sketch=None, retain_mib=4096.0):
     ids = torch.randint(0, 250, (N + M, tokens), generator=torch.Generator().manual_seed(0))
     capture = GradientCapture(model, reg, sketch=sketch, retain_mib=retain_mib)
     examples = list(range(N + M))
-    groups = [examples[part::num_parts] for part in range(num_parts)]
+    groups = [examples[part::num_micro_batches] for part in range(num_micro_batches)]
     with capture.step(step_rows(N, M), micro_batches=micro_batches(groups), trace=trace) as step:
         for group in groups:
 
@@ -69,7 +70,7 @@ def take_step(model, reg, tokens, trace=UNWATCHED, *, num_parts=1, sketch=None, 
 def planned(plan):
     methods = Counter()
     for line in plan.lines:
-        if line.handling in {Handling.PRODUCTS, Handling.ROWS}:
+        if line.handling in {Handling.PRODUCTS, Handling.PER_EXAMPLE}:
             methods[*line.shape, line.method] += line.count
     return methods
 
@@ -113,9 +114,9 @@ def test_methods_differ_over_these_steps():
 @pytest.mark.parametrize("feasible_set", ["subset", "hull"])
 def test_several_batches_are_planned_too(feasible_set, is_tied):
     model, reg = model_of(FULL, is_tied=is_tied), regularizer(feasible_set)
-    plan = plan_of(model, reg, None, StepSize(num_general=N, num_target=M, row_tokens=24, num_parts=5))
+    plan = plan_of(model, reg, None, StepSize(num_general=N, num_target=M, row_tokens=24, num_micro_batches=5))
     watched = Watched()
-    take_step(model, reg, 24, watched, num_parts=5)
+    take_step(model, reg, 24, watched, num_micro_batches=5)
     assert planned(plan) == watched.methods
     assert plan.announced_bytes == watched.announced_bytes
     assert plan.kept_bytes == plan.announced_bytes
@@ -135,7 +136,7 @@ def test_second_pass_is_planned_where_one_is_taken():
 
 
 def test_batches_that_cannot_be_kept_are_measured_one_by_one_or_refused():
-    size = StepSize(num_general=N, num_target=M, row_tokens=24, num_parts=5)
+    size = StepSize(num_general=N, num_target=M, row_tokens=24, num_micro_batches=5)
     plan = plan_of(model_of(FULL), regularizer("subset"), None, size, retain_mib=0.0)
     assert plan.is_recomputing
     assert not plan.is_refused

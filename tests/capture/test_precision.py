@@ -201,10 +201,10 @@ def test_updates_of_equal_terms_are_exact_to_one_rounding(is_ids):
 
 @pytest.mark.parametrize("retain_mib", [4096.0, 0.0])
 @pytest.mark.parametrize("products", ["direct", "sketch"])
-@pytest.mark.parametrize("num_parts", [1, 2])
-def test_choices_are_made_outside_autocast(num_parts, products, retain_mib, monkeypatch):
+@pytest.mark.parametrize("num_micro_batches", [1, 2])
+def test_choices_are_made_outside_autocast(num_micro_batches, products, retain_mib, monkeypatch):
     """Autocast would round what solvers multiply: three digits of a gramian are not enough for a hull."""
-    if num_parts == 2 and products == "direct" and retain_mib == 0:
+    if num_micro_batches == 2 and products == "direct" and retain_mib == 0:
         pytest.skip("an exact gramian over several batches needs their activations")
     seen = []
     project = Hull.project
@@ -214,7 +214,7 @@ def test_choices_are_made_outside_autocast(num_parts, products, retain_mib, monk
     reg = regularizer("hull", partition="global", products=products)
     capture = GradientCapture(model, reg, sketch=SPEC, retain_mib=retain_mib)
     rows = step_rows(N, M, torch.full((N,), 1 / N))
-    places = torch.arange(N + M).split((N + M) // num_parts)
+    places = torch.arange(N + M).split((N + M) // num_micro_batches)
     autocast = torch.autocast("cpu", dtype=torch.bfloat16)
     with capture.step(rows, micro_batches=[MicroBatch(examples=part) for part in places]) as step, autocast:
         for part in places:

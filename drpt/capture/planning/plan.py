@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from drpt.capture.capture import GradientCapture, need_of
-from drpt.capture.planning.plan_lines import Handling, LinePlanner, ParameterUse, PlanLine, StepSize
+from drpt.capture.layers.rules import DEFAULT_RULES, LayerRules
+from drpt.capture.planning.plan_lines import Handling, LinePlanner, ParameterUse, PlanLine
 from drpt.capture.products.cost import Cost, Need, totals
 from drpt.capture.products.sketch_spec import SketchSpec
+from drpt.capture.step_size import StepSize
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.exact_subset import ExactSubset
 from drpt.geometry.gradmatch import GradMatch
@@ -65,7 +67,13 @@ class CostPlan:
 
 
 def plan_of(
-    model: nn.Module, regularizer: Regularizer, sketch: SketchSpec | None, size: StepSize, *, retain_mib: float = 4096.0
+    model: nn.Module,
+    regularizer: Regularizer,
+    sketch: SketchSpec | None,
+    size: StepSize,
+    *,
+    retain_mib: float = 4096.0,
+    layer_rules: LayerRules = DEFAULT_RULES,
 ) -> CostPlan:
     """Count what `GradientCapture` would do.
 
@@ -75,6 +83,7 @@ def plan_of(
         sketch: The random matrices, for ``products=sketch``.
         size: Of the step; ``num_target`` is 0 where the step leaves target rows out.
         retain_mib: See `GradientCapture`.
+        layer_rules: See `GradientCapture`.
 
     Returns:
         The plan.
@@ -83,17 +92,17 @@ def plan_of(
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
         ValueError: See `GradientCapture`.
     """
-    capture = GradientCapture(model, regularizer, sketch=sketch, retain_mib=retain_mib)
+    capture = GradientCapture(model, regularizer, sketch=sketch, retain_mib=retain_mib, layer_rules=layer_rules)
     fixed = capture.plan
     uses: dict[str, list[ParameterUse]] = {}
     for site in capture.sites:
         for own, name in site.own.items():
             uses.setdefault(name, []).append(ParameterUse(site, own))
     announced = sum(use.announced_bytes(size) for found in uses.values() for use in found)
-    is_recomputing = fixed.needs_second_pass(announced, size.num_parts)
+    is_recomputing = fixed.needs_second_pass(announced, size.num_micro_batches)
     need = need_of(regularizer) if regularizer.needs_products else None
-    is_partial = is_recomputing and size.num_parts > 1
-    planner = LinePlanner(regularizer, sketch, size, need, is_recomputing, kept_examples(regularizer, size))
+    is_partial = is_recomputing and size.num_micro_batches > 1
+    planner = LinePlanner(regularizer, layer_rules, sketch, size, need, is_recomputing, kept_examples(regularizer, size))
     blocks = {
         name: (block.name, index < fixed.num_regularized)
         for index, block in enumerate(fixed.blocks)

@@ -7,37 +7,22 @@ from math import prod
 
 from torch import nn
 
-from drpt.capture.layers.rules import RULE_NAMES, is_linear
+from drpt.capture.layers.layer_rule import FactoredForm, GradientForm
+from drpt.capture.layers.rules import LayerRules
 from drpt.capture.partition import module_kind
-from drpt.capture.products.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_rows
+from drpt.capture.products.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_vectors
 from drpt.capture.products.sketch_spec import SketchKind, SketchSpec
 from drpt.capture.sites import ModuleSite
+from drpt.capture.step_size import StepSize
 from drpt.geometry.catalogue import Partition, ProductsMethod
 from drpt.geometry.regularizer import Regularizer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepSize:
-    """How much goes through the model in one step."""
-
-    num_general: int  # n
-    num_target: int  # m
-    row_tokens: int  # T, tokens of every example
-    num_parts: int = 1  # batches of the step
-    product_bytes: int = 4  # a number of activations around linear layers
-    other_bytes: int = 4  # likewise around tables and norms: 4 under autocast too
-
-    @property
-    def num_examples(self) -> int:
-        """``n + m``."""
-        return self.num_general + self.num_target
 
 
 class Handling(Enum):
     """What becomes of a parameter's gradients."""
 
     PRODUCTS = "products"  # of factors (x, o), by the line's method
-    ROWS = "rows"  # a small vector: one gradient an example, exact
+    PER_EXAMPLE = "per example"  # a small vector: one gradient an example, exact
     KNOWN = "known"  # the coefficients depend on no gradient
     FREE = "free"  # not regularized: the ordinary mean
     FROZEN = "frozen"  # not trained; activations and their gradients pass through it
@@ -76,50 +61,14 @@ class ParameterUse:
         return tuple(self.site.module.get_parameter(self.own).shape)
 
     @property
-    def is_outer(self) -> bool:
-        """Whether its gradient is a sum of outer products, an `FactoredGradient`.
-
-        A module that runs its own code is taken to multiply its inputs by each of its matrices.
-        """
-        if self.rule == "experts":
-            return len(self.shape) > len(("expert", "output"))
-        if self.rule == "own code":
-            return len(self.shape) == len(("output", "input"))
-        return self.own == "weight" and self.rule in {"linear", "conv1d", "embedding"}
-
-    @property
-    def matrix_shape(self) -> tuple[int, int]:
-        """Of an `is_outer` parameter, or of each expert's part of it."""
-        left, right = self.shape[-2:]
-        return left, right
-
-    @property
-    def uses_a_token(self) -> int:
-        """How many of the parameter's matrices a token meets: the experts that it is routed to."""
-        if self.rule != "experts":
-            return 1
-        config = getattr(self.site.module, "config", None)
-        return int(getattr(config, "num_experts_per_tok", None) or getattr(config, "moe_topk", None) or 1)
-
-    @property
-    def is_ids(self) -> bool:
-        """Whether the left factor is integers."""
-        return self.rule == "embedding" or (self.rule == "own code" and isinstance(self.site.module, nn.Embedding))
-
-    @property
-    def rule(self) -> str:
-        """Of the module, in a word; what runs its own code is called by what it is."""
-        name, module = RULE_NAMES.get(self.site.rule, self.site.rule.__name__), self.site.module
-        if name == "own code" and "." not in self.own:
-            kinds = {"linear": isinstance(module, nn.Linear), "embedding": isinstance(module, nn.Embedding)}
-            kinds["norm"] = type(module).__name__.lower().endswith("norm")
-            name = next((kind for kind, is_it in kinds.items() if is_it), name)
-        return name
+    def form(self) -> GradientForm:
+        """The form of its gradient."""
+        return self.site.rule.gradient_form(self.site.module, self.own)
 
     @property
     def label(self) -> str:
-        """Of the parameter, in a word: a linear layer's bias is no matrix."""
-        return self.rule if self.is_outer or self.rule not in {"linear", "conv1d"} else self.own
+        """The word for the parameter's kind."""
+        return self.site.rule.label(self.site.module, self.own)
 
     @property
     def kind(self) -> str:
@@ -128,23 +77,28 @@ class ParameterUse:
         return kind if self.own == "weight" and kind else f"{kind}.{self.own}".lstrip(".")
 
     def announced_bytes(self, size: StepSize) -> int:
-        """As the rules announce it; weight and bias of a layer are announced together, and counted with the weight."""
-        tokens = size.num_examples * size.row_tokens
-        if self.rule in {"linear", "conv1d"}:
-            around = sum(self.site.module.get_parameter("weight").shape)
-            return tokens * around * size.product_bytes if self.own == max(self.site.own) else 0
-        if self.is_outer and not self.is_ids:
-            return tokens * self.uses_a_token * sum(self.matrix_shape) * size.product_bytes
-        count = tokens * self.shape[1] if self.is_ids else size.num_examples * prod(self.shape)
-        return count * size.other_bytes
+        """Bytes that the rule announces for the parameter."""
+        site = self.site
+        return site.rule.announced_bytes(site.module, list(site.own), size)[self.own]
 
 
 class LinePlanner:
-    """Makes lines of one parameter each."""
+    """Makes lines of one parameter each.
+
+    Args:
+        regularizer: What decides the update.
+        layer_rules: Rules by type of module.
+        sketch: The random matrices of ``products=sketch``.
+        size: How much goes through the model.
+        need: Which products the regularizer asks for; None where it asks for none.
+        is_recomputing: Whether a second pass forms the update.
+        kept: Examples that may have a coefficient other than zero.
+    """
 
     def __init__(
         self,
         regularizer: Regularizer,
+        layer_rules: LayerRules,
         sketch: SketchSpec | None,
         size: StepSize,
         need: Need | None,
@@ -153,6 +107,7 @@ class LinePlanner:
     ) -> None:
         self.kept = kept
         self._regularizer = regularizer
+        self._layer_rules = layer_rules
         self._sketch = sketch
         self._size = size
         self._need = need
@@ -179,19 +134,19 @@ class LinePlanner:
         handling, method, widths = self._handling(uses, is_regularized)
         standard, own, products = 0, 0, Cost(0, 0)
         exact: tuple[Cost, ...] = ()
-        if first.is_outer:
+        if isinstance(first.form, FactoredForm):
             shape = self._parameter_shape(uses)
             kept = self.kept if is_regularized else size.num_general or size.num_target
             standard, own = shape.step(kept_examples=float(kept))
-            own += self._second_pass(sum(not use.is_ids for use in uses) * prod(first.matrix_shape) * first.uses_a_token)
+            own += self._second_pass(sum(form.left * form.right * form.matrices_per_token for form in _dense(uses)))
             if handling is Handling.PRODUCTS:
                 assert self._need is not None
                 assert method is not None
                 products = shape.sketch(*widths) if widths else shape.cost(method, self._need)
                 exact = tuple(shape.cost(other, self._need) for other in EXACT)
-        elif handling is Handling.ROWS:
+        elif handling is Handling.PER_EXAMPLE:
             assert self._need is not None
-            products = compared_rows(prod(first.shape), self._need, num_general=size.num_general, num_target=size.num_target)
+            products = compared_vectors(prod(first.shape), self._need, num_general=size.num_general, num_target=size.num_target)
         return PlanLine(
             kind=" = ".join(dict.fromkeys(use.kind for use in uses)),
             rule=" + ".join(dict.fromkeys(use.label for use in uses)),
@@ -206,7 +161,7 @@ class LinePlanner:
             products=products,
             exact=exact,
             announced_bytes=sum(use.announced_bytes(size) for use in uses),
-            kept_bytes=self._kept_bytes(uses) if handling in {Handling.PRODUCTS, Handling.ROWS} else 0,
+            kept_bytes=self._kept_bytes(uses) if handling in {Handling.PRODUCTS, Handling.PER_EXAMPLE} else 0,
         )
 
     def frozen(self, model: nn.Module) -> Iterator[PlanLine]:
@@ -220,7 +175,7 @@ class LinePlanner:
         """
         for _, module in model.named_modules():
             weight = getattr(module, "weight", None)
-            if not isinstance(weight, nn.Parameter) or weight.requires_grad or not is_linear(module):
+            if not isinstance(weight, nn.Parameter) or weight.requires_grad or not self._layer_rules.is_linear(module):
                 continue
             general, tokens = (count * self._size.row_tokens for count in (self._size.num_general, self._size.num_examples))
             yield PlanLine(
@@ -247,12 +202,12 @@ class LinePlanner:
             return Handling.FREE, None, None
         if self._need is None:
             return Handling.KNOWN, None, None
-        if not uses[0].is_outer:
-            return Handling.ROWS, None, None
+        if not isinstance(uses[0].form, FactoredForm):
+            return Handling.PER_EXAMPLE, None, None
         method = self._regularizer.products
         if method is ProductsMethod.SKETCH:
             return Handling.PRODUCTS, method, self._widths(uses)
-        if self._is_recomputing and self._size.num_parts > 1:
+        if self._is_recomputing and self._size.num_micro_batches > 1:
             return Handling.PRODUCTS, ProductsMethod.REDUCED, None  # see `drpt.capture.passes.partial_products`
         if method is ProductsMethod.AUTO:
             method = self._parameter_shape(uses).cheapest(self._need)
@@ -260,36 +215,37 @@ class LinePlanner:
 
     def _parameter_shape(self, uses: Sequence[ParameterUse]) -> ParameterShape:
         size = self._size
-        tokens = size.row_tokens * uses[0].uses_a_token
+        forms = [form for use in uses if isinstance(form := use.form, FactoredForm)]
+        tokens = size.row_tokens * forms[0].matrices_per_token
         general, target = size.num_general * tokens, size.num_target * tokens
         shapes = tuple(
-            UseShape(_share(general, part, size.num_parts), _share(target, part, size.num_parts), use.is_ids)
-            for part in range(size.num_parts)  # each batch uses the parameter anew
-            for use in uses
+            UseShape(_share(general, part, size.num_micro_batches), _share(target, part, size.num_micro_batches), form.is_ids)
+            for part in range(size.num_micro_batches)  # each batch uses the parameter anew
+            for form in forms
         )
-        left, right = uses[0].matrix_shape
-        return ParameterShape(left, right, shapes, size.num_general, size.num_target)
+        return ParameterShape(forms[0].left, forms[0].right, shapes, size.num_general, size.num_target)
 
     def _second_pass(self, area: int) -> int:
         """Activations' gradients once more, from the same graph; of several batches the forward too."""
         tokens = self._size.num_examples * self._size.row_tokens
-        return int(self._is_recomputing) * tokens * area * (1 if self._size.num_parts == 1 else 2)
+        return int(self._is_recomputing) * tokens * area * (1 if self._size.num_micro_batches == 1 else 2)
 
     def _kept_bytes(self, uses: Sequence[ParameterUse]) -> int:
         if self._is_recomputing:
             return 0
         total = sum(use.announced_bytes(self._size) for use in uses)
-        if self._regularizer.partition is not Partition.LAYER or self._size.num_parts > 1:
+        if self._regularizer.partition is not Partition.LAYER or self._size.num_micro_batches > 1:
             return total
         # A tied parameter waits for the use that the backward pass reaches last: its first in the model.
         return total - uses[0].announced_bytes(self._size)
 
     def _widths(self, uses: Sequence[ParameterUse]) -> tuple[int, int]:
         assert self._sketch is not None
-        left, right = uses[0].matrix_shape
+        forms = [form for use in uses if isinstance(form := use.form, FactoredForm)]
+        left, right = forms[0].left, forms[0].right
         widths = (min(left, self._sketch.left_width), min(right, self._sketch.right_width))
         for axis, (full, width) in enumerate(zip((left, right), widths, strict=True)):
-            for is_ids in {use.is_ids and axis == 0 for use in uses}:
+            for is_ids in {form.is_ids and axis == 0 for form in forms}:
                 if width == full:
                     continue
                 if self._sketch.kind == SketchKind.ROW_MASK.value and not is_ids:
@@ -300,5 +256,10 @@ class LinePlanner:
         return widths
 
 
-def _share(count: int, part: int, num_parts: int) -> int:
-    return count * (part + 1) // num_parts - count * part // num_parts
+def _dense(uses: Sequence[ParameterUse]) -> list[FactoredForm]:
+    """The forms of those uses that multiply by the parameter, rather than look rows of it up."""
+    return [form for use in uses if isinstance(form := use.form, FactoredForm) and not form.is_ids]
+
+
+def _share(count: int, part: int, num_micro_batches: int) -> int:
+    return count * (part + 1) // num_micro_batches - count * part // num_micro_batches

@@ -27,6 +27,7 @@ from torch.distributed.tensor import DTensor
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.gradients import accumulating
+from drpt.capture.layers.rules import DEFAULT_RULES, LayerRules
 from drpt.capture.passes.report import StepReport
 from drpt.capture.precision.agreement import BlockScores, ScoreAgreement, agreement
 from drpt.capture.products.sketch_spec import SketchSpec
@@ -53,6 +54,7 @@ class ScoreMeter:
         sketch: See `GradientCapture`.
         retain_mib: See `GradientCapture`.
         unregularized: See `GradientCapture`.
+        layer_rules: See `GradientCapture`.
 
     Raises:
         ValueError: The regularizer does not look at products, or the model is sharded.
@@ -66,6 +68,7 @@ class ScoreMeter:
         sketch: SketchSpec | None = None,
         retain_mib: float = 4096.0,
         unregularized: Sequence[str] = (),
+        layer_rules: LayerRules = DEFAULT_RULES,
     ) -> None:
         if not regularizer.needs_products:
             raise ValueError("this regularizer's choice does not depend on gradients: it has no scores to compare.")
@@ -76,6 +79,7 @@ class ScoreMeter:
         self._sketch = sketch
         self._retain_mib = retain_mib
         self._unregularized = tuple(unregularized)
+        self._layer_rules = layer_rules
         self._has_warned = False
 
     @contextmanager
@@ -99,6 +103,7 @@ class ScoreMeter:
             retain_mib=self._retain_mib,
             unregularized=self._unregularized,
             leaves_update=False,
+            layer_rules=self._layer_rules,
             check=False,  # the model itself is checked in its own step
         )
         if sketch_era:

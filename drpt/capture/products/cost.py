@@ -170,7 +170,7 @@ class ParameterShape:
         return min(self.left, self._tokens(self.num_general + self.num_target)) if is_ids else self.left
 
 
-def compared_rows(size: int, need: Need, *, num_general: int, num_target: int) -> Cost:
+def compared_vectors(size: int, need: Need, *, num_general: int, num_target: int) -> Cost:
     """Cost of products of one row of ``size`` numbers an example: of a small vector, which is exact.
 
     Args:

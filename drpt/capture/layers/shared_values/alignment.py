@@ -10,7 +10,7 @@ from torch import Tensor
 
 from drpt.capture.errors import ONE_A_ROW, UnsupportedModuleError
 from drpt.capture.layers.shared_values.shared_tensor import SharedTensor, copies_of
-from drpt.capture.layers.site import Rows, axis_of_tokens, rows_in
+from drpt.capture.layers.site import RowAxis, axis_of_tokens, rows_in
 
 
 def aligned(shared: SharedTensor, ndim: int, lead: Tensor) -> Tensor:
@@ -30,12 +30,12 @@ def aligned(shared: SharedTensor, ndim: int, lead: Tensor) -> Tensor:
         return _aligned_to_tokens(shared, ndim, lead)
     if shared.ndim == ndim and own[0] == 1:
         copies, own = copies.squeeze(1), own[1:]
-    elif shared.ndim == ndim and rows is Rows.FIRST and own[0] == layout.num_rows:
+    elif shared.ndim == ndim and rows is RowAxis.FIRST and own[0] == layout.num_rows:
         copies, own = diagonal(copies), own[1:]
     elif shared.ndim >= ndim:
         _refuse(shared, lead)
     copies = copies.reshape(len(copies), *(1,) * (ndim - 1 - len(own)), *own)
-    if rows is Rows.FIRST:
+    if rows is RowAxis.FIRST:
         return copies
     length = len(lead) // layout.num_rows
     return copies.unsqueeze(1).expand(-1, length, *copies.shape[1:]).flatten(0, 1)
@@ -43,7 +43,7 @@ def aligned(shared: SharedTensor, ndim: int, lead: Tensor) -> Tensor:
 
 def _aligned_to_tokens(shared: SharedTensor, ndim: int, lead: Tensor) -> Tensor:
     copies, room = copies_of(shared), ndim - shared.ndim
-    if rows_in(lead, shared._site.layout) is Rows.FLAT:
+    if rows_in(lead, shared._site.layout) is RowAxis.FLAT:
         if room < 1:
             _refuse(shared, lead)
         return copies.reshape(len(copies), *(1,) * (room - 1), *shared.shape)
@@ -74,7 +74,7 @@ def repeated(copies: Tensor, sizes: Sequence[int]) -> Tensor:
     return copies.reshape(len(copies), *(1,) * missing, *copies.shape[1:]).repeat(1, *sizes[1:])
 
 
-def split(tensor: Tensor, num_rows: int, rows: Rows, *, is_by_token: bool) -> Tensor:
+def split(tensor: Tensor, num_rows: int, rows: RowAxis, *, is_by_token: bool) -> Tensor:
     """A batch along whose first axis lie batches of one: of a row, or of a token.
 
     Args:
@@ -87,16 +87,16 @@ def split(tensor: Tensor, num_rows: int, rows: Rows, *, is_by_token: bool) -> Te
         [copy, …], each entry with the axes of ``tensor``.
     """
     if is_by_token:
-        return tensor.flatten(0, 1)[:, None, None] if rows is Rows.FIRST else tensor[:, None]
-    return tensor[:, None] if rows is Rows.FIRST else tensor.unflatten(0, (num_rows, -1))
+        return tensor.flatten(0, 1)[:, None, None] if rows is RowAxis.FIRST else tensor[:, None]
+    return tensor[:, None] if rows is RowAxis.FIRST else tensor.unflatten(0, (num_rows, -1))
 
 
-def joined(parts: Tensor, num_rows: int, rows: Rows, *, is_by_token: bool) -> Tensor | None:
+def joined(parts: Tensor, num_rows: int, rows: RowAxis, *, is_by_token: bool) -> Tensor | None:
     """The inverse of `split`; None where the entries are no batches of one."""
-    if is_by_token and rows is Rows.FIRST:
+    if is_by_token and rows is RowAxis.FIRST:
         fits = parts.ndim > 2 and parts.shape[1] == 1 and parts.shape[2] == 1
         return parts.reshape(num_rows, -1, *parts.shape[3:]) if fits else None
-    fits = parts.ndim > 1 and (parts.shape[1] == 1 or (rows is Rows.FLAT and not is_by_token))
+    fits = parts.ndim > 1 and (parts.shape[1] == 1 or (rows is RowAxis.FLAT and not is_by_token))
     return parts.flatten(0, 1) if fits else None
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from drpt.capture.errors import ONE_A_ROW, UnsupportedModuleError
 from drpt.capture.layers.shared_values.followed_call import share
 from drpt.capture.layers.shared_values.shared_tensor import SharedTensor, copies_of, rows_of
-from drpt.capture.layers.site import Rows, Site, check_rows
+from drpt.capture.layers.site import RowAxis, Site, check_rows
 
 
 def by_rows(captured: Callable[[Tensor], Tensor], site: Site) -> Callable[[Tensor], Tensor]:
@@ -30,7 +30,7 @@ def by_rows(captured: Callable[[Tensor], Tensor], site: Site) -> Callable[[Tenso
                     f"{site.name}: its input is made of parameters alone, in a packed batch. {ONE_A_ROW}, or freeze it."
                 )
             return _shared_result(captured, rows_of(x), tuple(x.shape), site)
-        if check_rows(x, site) is Rows.NONE:
+        if check_rows(x, site) is RowAxis.NONE:
             shape = x.shape[1:] if x.ndim > 1 + int(x.is_floating_point()) and x.shape[0] == 1 else x.shape
             return _shared_result(captured, x.expand(site.layout.num_rows, *shape), tuple(x.shape), site)
         return captured(x)

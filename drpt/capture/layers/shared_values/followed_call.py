@@ -16,7 +16,7 @@ from drpt.capture.errors import FREEZE, UnsupportedModuleError
 from drpt.capture.layers.shared_values.alignment import aligned, diagonal, joined, repeated, split
 from drpt.capture.layers.shared_values.embedding_options import refuse_options
 from drpt.capture.layers.shared_values.shared_tensor import ORDINARILY, Matrix, SharedTensor, copies_of, plain
-from drpt.capture.layers.site import Rows, Site, rows_in
+from drpt.capture.layers.site import RowAxis, Site, rows_in
 
 MOST_COPY_BYTES = 256 * 2**20  # of one value's copies
 
@@ -247,7 +247,7 @@ class _Call:
         """The ordinary argument that says where the rows are in a result of so many axes."""
         assert self._site is not None
         for tensor in self._tensors:
-            if tensor.ndim == ndim and rows_in(tensor, self._site.layout) is not Rows.NONE:
+            if tensor.ndim == ndim and rows_in(tensor, self._site.layout) is not RowAxis.NONE:
                 return tensor
         return None
 
@@ -287,7 +287,7 @@ class _Call:
             ndim, lead = target.ndim, target
         assert lead is not None
         assert self._site is not None
-        if rows_in(lead, self._site.layout) is Rows.NONE:
+        if rows_in(lead, self._site.layout) is RowAxis.NONE:
             raise self._refusal()
         return self._with(lambda value: aligned(value, ndim, lead) if isinstance(value, SharedTensor) else value)
 
@@ -305,7 +305,7 @@ class _Call:
     def _general(self) -> Any:
         assert self._site is not None
         layout = self._site.layout
-        lead = [tensor for tensor in self._tensors if rows_in(tensor, layout) is not Rows.NONE]
+        lead = [tensor for tensor in self._tensors if rows_in(tensor, layout) is not RowAxis.NONE]
         if lead:
             return self._row_by_row(rows_in(lead[0], layout))
         self._refuse_rowless()
@@ -353,7 +353,7 @@ class _Call:
             return repeated(copies, sizes)
         return copies.reshape(len(copies), *(1,) * (seen.ndim - copies.ndim), *copies.shape[1:]).expand(seen.shape)
 
-    def _row_by_row(self, rows: Rows) -> Any:
+    def _row_by_row(self, rows: RowAxis) -> Any:
         """The operation on each row, as a batch of one, with its own copies of the shared values."""
         assert self._site is not None
         layout = self._site.layout
@@ -365,7 +365,7 @@ class _Call:
         parts: list[Tensor] = []
         for value in self._flat:
             if isinstance(value, SharedTensor):
-                is_repeated = value.ndim > 0 and value.shape[0] == num_rows and rows is Rows.FIRST and not is_by_token
+                is_repeated = value.ndim > 0 and value.shape[0] == num_rows and rows is RowAxis.FIRST and not is_by_token
                 parts.append(diagonal(copies_of(value))[:, None] if is_repeated else copies_of(value))
             elif self._has_rows(value):
                 parts.append(split(value, num_rows, rows, is_by_token=is_by_token))
@@ -382,7 +382,7 @@ class _Call:
 
     def _has_rows(self, value: Any) -> bool:
         assert self._site is not None
-        return isinstance(value, Tensor) and rows_in(value, self._site.layout) is not Rows.NONE
+        return isinstance(value, Tensor) and rows_in(value, self._site.layout) is not RowAxis.NONE
 
     def _run(self, one: Callable[[list[Tensor]], Any], parts: list[Tensor]) -> Any:
         try:
