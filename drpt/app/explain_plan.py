@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from drpt.app.schema import RunSpec
-from drpt.capture.cost import EXACT, Need
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.plan import CostPlan, plan_of
-from drpt.capture.plan_lines import Handling, PlanLine, StepSize
-from drpt.capture.waiting import WAITING_BYTES
+from drpt.capture.passes.waiting import WAITING_BYTES
+from drpt.capture.planning.plan import CostPlan, plan_of
+from drpt.capture.planning.plan_lines import Handling, PlanLine
+from drpt.capture.products.cost import EXACT, Need
+from drpt.capture.step_size import StepSize
 from drpt.geometry.catalogue import Partition, Pool, ProductsMethod
 from drpt.geometry.regularizer import Regularizer, build_regularizer
 from drpt.models.shapes import meta_model
@@ -68,7 +69,7 @@ def _step_size(run: RunSpec, regularizer: Regularizer) -> StepSize:
         num_general=run.data.general_rows // share if regularizer.needs_general else 0,
         num_target=run.data.target_rows // share if regularizer.needs_target else 0,
         row_tokens=run.data.max_length,
-        num_parts=1 if is_own else parts,
+        num_micro_batches=1 if is_own else parts,
         product_bytes=4 if run.trainer.precision == "32-true" else 2,
         other_bytes=2 if run.trainer.precision == "bf16-true" else 4,
     )
@@ -111,7 +112,9 @@ def _method(line: PlanLine) -> str:
         return f"sketch {'×'.join(map(str, line.widths))}"
     if line.method is not None:
         return line.method.value
-    return {Handling.ROWS: "exact rows", Handling.KNOWN: "none", Handling.FREE: "not regularized"}.get(line.handling, "–")
+    return {Handling.PER_EXAMPLE: "exact rows", Handling.KNOWN: "none", Handling.FREE: "not regularized"}.get(
+        line.handling, "–"
+    )
 
 
 def _alternatives(line: PlanLine) -> list[str]:
@@ -185,7 +188,7 @@ def _memory(plan: CostPlan, regularizer: Regularizer) -> str:
             "a second pass forms the update instead"
         )
     waiting = f"up to {WAITING_BYTES // _MIB} MiB of layers that are solved together"
-    if regularizer.partition is Partition.LAYER and plan.size.num_parts == 1:
+    if regularizer.partition is Partition.LAYER and plan.size.num_micro_batches == 1:
         tied = f"{_mib(plan.kept_bytes)} MiB for tied parameters until their last use, and " if plan.kept_bytes else ""
         return f"layers are done in their own backward; kept are {tied}{waiting}; trainer.retain_mib does not count here"
     return f"up to {_mib(plan.kept_bytes)} MiB of activations and output gradients are kept, within {budget}: no second pass"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from drpt.app.reward_rules import check_reward_modeling
 from drpt.app.rollout_rules import check_rollout_sections, check_rollouts
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.checks import check_choice, check_interval
 from drpt.data.spec import DataSpec
 from drpt.evaluation.spec import EvaluationSpec

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from drpt.capture.micro_batch import MicroBatch
 from drpt.capture.rows import StepRows
 from drpt.data.batch import StepBatch, TokenBatch
 from drpt.geometry.catalogue import BaseWeights, Pool
@@ -20,6 +21,11 @@ class Choice:
     rows: StepRows
     parts: tuple[TokenBatch, ...]  # with places among this choice's examples
     scale: float  # this choice's share of the step's update
+
+    @property
+    def micro_batches(self) -> list[MicroBatch]:
+        """The parts as `drpt.GradientCapture.step` takes them."""
+        return [MicroBatch(example_of_token=part.example_of_token) for part in self.parts]
 
     def name_of(self, example: int) -> str:
         """What messages call an example.

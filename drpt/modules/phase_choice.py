@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import StepBatch, TokenBatch
 from drpt.geometry.catalogue import Pool
@@ -81,10 +81,8 @@ class PhaseChoice:
         (choice,) = choices_of_step(batch, Pool.STEP, weights)
         if self._capture is None:
             return _kept(self._regularizer.coefficients(choice.rows.general, None, [0]))
-        opened = self._capture.step(choice.rows, examples=(), num_parts=len(choice.parts), target=target)
-        with opened as step:
+        with self._capture.step(choice.rows, micro_batches=choice.micro_batches, target=target) as step:
             for part in choice.parts:
-                step.part(example_of_token=part.example_of_token)
                 step.backward(partial(losses, model, part))
         (group,) = step.report().groups[-1:]
         return _kept(group.coefficients)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.diagnostics import StepReport
+from drpt.capture.passes.report import StepReport
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.rows import StepRows
-from drpt.capture.sketch_spec import SketchSpec
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import StepBatch, TokenBatch
 from drpt.data.prompts import StepNumbers
@@ -294,14 +294,12 @@ class PolicyTraining(RegularizedTraining):
         """One choice's share of the update, batch by batch."""
         opened = capture.step(
             choice.rows,
-            examples=(),
-            num_parts=len(choice.parts),
+            micro_batches=choice.micro_batches,
             scale=choice.scale * scale,
             target=self._target_grad,
         )
         with opened as step:
             for part in choice.parts:
-                step.part(example_of_token=part.example_of_token)
                 step.backward(self._losses_of(model, part, choice, statistics, step_number))
         return step.report()
 
@@ -309,7 +307,7 @@ class PolicyTraining(RegularizedTraining):
         """Of a regularizer that looks at the target gradient alone."""
         nothing = torch.zeros(0)
         rows = GeneralRows(base_weights=nothing, example_ids=nothing.long(), draw=step)
-        with self.capture.step(StepRows(general=rows, num_target=0), num_parts=0, target=self._target_grad) as opened:
+        with self.capture.step(StepRows(general=rows, num_target=0), micro_batches=(), target=self._target_grad) as opened:
             opened.finish()
         return opened.report()
 

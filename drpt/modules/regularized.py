@@ -9,9 +9,9 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.diagnostics import StepReport, merged_metrics
-from drpt.capture.meter import ScoreMeter
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.passes.report import StepReport, merged_metrics
+from drpt.capture.precision.meter import ScoreMeter
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.errors import NonFiniteLossError, NonFiniteWeightsError, UpdateMismatchError
 from drpt.evaluation.cost import CostMeter
 from drpt.geometry.regularizer import Regularizer

@@ -7,9 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.diagnostics import StepReport
+from drpt.capture.passes.report import StepReport
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.rows import StepRows
-from drpt.capture.sketch_spec import SketchSpec
 from drpt.data.encoded_pairs import EncodedPairs, PairBatch
 from drpt.data.prompts import StepNumbers
 from drpt.geometry.products import GeneralRows

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.diagnostics import StepReport
+from drpt.capture.passes.report import StepReport
 from drpt.data.batch import StepBatch, TokenBatch
 from drpt.models.predictions import predict
 from drpt.modules.choices import Choice, choices_of_step, step_weights
@@ -61,10 +61,8 @@ class SupervisedFineTuning(RegularizedTraining):
         self, model: nn.Module, capture: GradientCapture, choice: Choice, losses: "_Losses", step_number: int
     ) -> StepReport:
         """One choice's share of the update, batch by batch."""
-        opened = capture.step(choice.rows, examples=(), num_parts=len(choice.parts), scale=choice.scale)
-        with opened as step:
+        with capture.step(choice.rows, micro_batches=choice.micro_batches, scale=choice.scale) as step:
             for part in choice.parts:
-                step.part(example_of_token=part.example_of_token)
 
                 def compute(part: TokenBatch = part) -> Tensor:
                     found = _sample_losses(model, part, choice.rows.num_examples)

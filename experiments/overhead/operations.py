@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from drpt.capture.cost import Need, ParameterShape, UseShape
-from drpt.capture.sketch_spec import SketchKind
+from drpt.capture.products.cost import Need, ParameterShape, UseShape
+from drpt.capture.products.sketch_spec import SketchKind
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.subset import num_kept
 from experiments.overhead.settings import Setting

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from drpt.capture.capture import need_of
-from drpt.capture.cost import Need
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.products.cost import Need
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.geometry.regularizer import Regularizer, build_regularizer
 from drpt.geometry.spec import RegularizerSpec
 from experiments.overhead.settings import FIRST, Setting

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drpt.capture.diagnostics import BlockGroup, StepReport
+from drpt.capture.passes.report import BlockGroup, StepReport
 from drpt.geometry.bounds import project_onto_capped_simplex
 from drpt.geometry.cone import Cone
 from drpt.geometry.dual_cone import DualCone

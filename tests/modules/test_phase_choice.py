@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.target import target_gradient
 from drpt.data.batch import StepBatch
 from drpt.models.tiny import tiny_model

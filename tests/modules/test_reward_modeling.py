@@ -6,7 +6,7 @@ from lightning.pytorch import Trainer
 from torch.testing import assert_close
 
 from drpt.app.api import regularizer
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.data.encoded_pairs import EncodedPairs
 from drpt.data.pools import Pools
 from drpt.errors import NonFiniteLossError
