@@ -124,9 +124,8 @@ def test_what_counts_as_the_same_question(held_out, other, verdict, wording):
 def test_what_is_taught_as_a_target_may_stand_in_longer_texts():
     near = NearDuplicates(0.7, CommonWording([]))
     near.add("target", talk(PEARS, "3"))
-    assert (
-        near.nearest("general", talk(f"Tell me what is asked here and in what tone, in 5 words.\n\n{PEARS * 2}", "a")) is None
-    )
+    longer = f"Tell me what is asked here and in what tone.\n\n{PEARS}\n\n{COINS} {SARA} {BASH}"
+    assert near.nearest("general", talk(longer, "a")) is None
 
 
 def test_an_example_to_stop_by_does_not_stand_within_those_that_are_trained_on():
