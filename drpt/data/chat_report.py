@@ -16,8 +16,8 @@ _NOTES = {
         "tokenizer's chat template, or take model.chat_template=plain"
     ),
     CHANGED: (
-        "earlier assistant turns of {count} examples are not learned. The last turns are learned. Before further turns the chat "
-        "template writes an earlier answer, or the text before it, differently from the way it is generated (some templates drop "
+        "earlier assistant turns of {count} examples are not learned. The last turns are learned. Before further turns the "
+        "chat template writes an earlier answer, or the text before it, differently from the way it is generated (some drop "
         "the thoughts of earlier turns). The first: {excerpt}"
     ),
     CALLS_LOST: (

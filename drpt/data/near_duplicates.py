@@ -5,7 +5,8 @@ Two rules. *Alike*: sets of three words in a row (Broder 1997, shingles) of two 
 turn, a plain text, a response) is found whatever else the text holds.
 
 Departures from Jaccard's index: what stands in many examples (the wording of a template, an instruction) is no evidence that
-two texts are one, and is left out where they share it; where they differ in it, it counts. And two texts whose figures differ
+two texts are one, and is left out where they share it; where they differ in it, it counts. The last word, by which the tasks of
+a template often differ, counts as much as one in the middle, which stands in more shingles. And two texts whose figures differ
 are two problems, not two versions of one: the figures (numbers, number words, and the signs and commas that join them, see
 `drpt.data.wording`) of one text must stand in a row among the other's. So a text with a number more is found, and "three
 apples" and "five apples" are two problems.
@@ -15,8 +16,9 @@ thousand general examples against a thousand others are seconds.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from drpt.data.example import Example
 from drpt.data.sameness import telling_turns
@@ -150,7 +152,8 @@ class NearDuplicates:
             least = max(self._threshold, best.similarity if best else 0.0)
             if count < least * (len(this.own) + len(other.own) - count):
                 continue
-            similarity = count / (count + len(this.shingles ^ other.shingles))
+            ends = _lost_at_end(this.question, other.shingles), _lost_at_end(other.question, this.shingles)
+            similarity = count / (count + len(this.shingles ^ other.shingles) + (sum(ends) if all(ends) else 0))
             mine, its = this.question.figures, other.question.figures
             if similarity >= least and (stand_in_a_row(mine, its) or stand_in_a_row(its, mine)):
                 best = _found(this, other, similarity)
@@ -203,7 +206,8 @@ class NearDuplicates:
             if len(inside) < self._contained * len(held_out.own):
                 continue
             shared = len(held_out.own & inside.keys())
-            share = shared / max(1, shared + len(held_out.shingles) - len(inside))
+            lost = len(held_out.shingles) - len(inside) + _lost_at_end(question, inside.keys())
+            share = shared / max(1, shared + lost)
             if share > best and stand_in_a_row(question.figures, _figures_in(text, places[first], places[last])):
                 best = share
         return best
@@ -230,6 +234,13 @@ def _figures_in(text: Words, first: int, last: int) -> tuple[str, ...]:
     """The figures of a text that begin in a stretch of it, the words of a shingle at its end included."""
     pairs = zip(text.figures, text.places, strict=True)
     return tuple(figure for figure, place in pairs if first <= place < last + WORDS_IN_A_ROW)
+
+
+def _lost_at_end(question: Words, shingles: Set[Shingle]) -> int:
+    """How many shingles fewer than elsewhere a question loses by a word at its end that is another one in the other text."""
+    lasts = range(len(question.words) - WORDS_IN_A_ROW, -1, -1)
+    missing = sum(1 for _ in takewhile(lambda place: question.shingle(place) not in shingles, islice(lasts, WORDS_IN_A_ROW)))
+    return WORDS_IN_A_ROW - missing if missing else 0
 
 
 def _found(this: _Member, other: _Member, similarity: float, *, is_contained: bool = False) -> NearDuplicate:

@@ -8,6 +8,7 @@ _CHARACTERS = re.compile(r"[぀-ヿ㐀-鿿가-힯]")
 _FEWEST_CHARACTERS = 4  # of a question in them
 _WORD = re.compile(r"[^\W_぀-ヿ㐀-鿿가-힯]+")
 _SMALL_WORDS = (
+    "another continue else go more next on tell then "
     "a afternoon again ai all am and are ask assistant be bonjour bot bye can chat chatgpt ciao could course day dear do "
     "doing evening everyone few fine for friend get going good goodbye got great greetings guten hallo has have hello "
     "help hey hi hiya hola hope how howdy i im is it later let ll lot m may me meet morgen morning much my namaste need "

@@ -84,6 +84,7 @@ VERDICTS = [
     ("Can you help me?", ("Can you help me?", "Sure.", *ROME), "-"),
     ("Continue", ("Continue", "Of what?", *ROME), "-"),
     ("你好", ("你好", "你好！", "法国的首都是哪里？", "巴黎"), "-"),
+    ("Tell me more", (*ROME, "Tell me more", "..."), "-"),
     ("Thanks", (*ROME, "Thanks", "Welcome"), "-"),
     ("What is a fjord?", ("What is a fjord?", "An inlet.", "Thanks!", "Welcome"), "s"),
     (("Hi", "Hello!", "What is a fjord?", "An inlet."), "What is a fjord?", "s"),
@@ -93,6 +94,7 @@ VERDICTS = [
     (PAPER.format("do"), "How do I cancel my contract with the gym before the end of the year?", "-"),
     # templates
     ("Translate to German: The cat sleeps on the mat.", "Translate to German: The dog sleeps on the mat.", "-"),
+    ("Summarise the article about the election in France.", "Summarise the article about the election in Spain.", "-"),
     ("Write an email to Ann about the meeting on Monday.", "Write an email to Bob about the party on Sunday.", "-"),
     ("東京から大阪まで新幹線で何時間かかりますか", "質問:東京から大阪まで新幹線で何時間かかりますか?", "n"),
 ]
