@@ -242,8 +242,9 @@ class _Filter:
         self, threshold: float | None, wording: CommonWording | None, others: tuple[Other, ...], *, is_held_out: bool
     ) -> None:
         self._asked = [(other.reason, Asked()) for other in others]
-        self._near = None if wording is None or threshold is None or not others else NearDuplicates(threshold, wording)
-        self._is_held_out = is_held_out
+        self._near: NearDuplicates | None = None
+        if others and threshold is not None and wording is not None:
+            self._near = NearDuplicates(threshold, wording, for_held_out=is_held_out)
         self.rows: set[Key] = set()  # those that were taken
         self.shown: list[NearDuplicate] = []
         for other, (_, asked) in zip(others, self._asked, strict=True):
@@ -259,7 +260,7 @@ class _Filter:
                 return reason
         if row_key(example) in self.rows:
             return "repeated"
-        if self._near is None or (found := self._near.nearest(pool, example, is_held_out=self._is_held_out)) is None:
+        if self._near is None or (found := self._near.nearest(pool, example)) is None:
             return None
         if len(self.shown) < _SHOWN and all(found.example != other.example for other in self.shown):
             self.shown.append(found)

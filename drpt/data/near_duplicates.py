@@ -93,9 +93,10 @@ class NearDuplicates:
     Args:
         threshold: Jaccard's index from which on two prompts are near-duplicates, in (0, 1].
         wording: What is no evidence.
+        for_held_out: Whether the examples that will be compared are held out: they must not stand within a member, either.
     """
 
-    def __init__(self, threshold: float, wording: CommonWording) -> None:
+    def __init__(self, threshold: float, wording: CommonWording, *, for_held_out: bool = False) -> None:
         self._threshold = threshold
         # Of two texts of one length that share so much of each, Jaccard's index is the threshold.
         self._contained = 2 * threshold / (1 + threshold)
@@ -103,6 +104,9 @@ class NearDuplicates:
         self._members: list[_Member] = []
         self._holders: dict[Shingle, list[int]] = {}  # places of the members that have a shingle of their own
         self._openings: dict[Shingle, list[int]] = {}  # places of the held-out members whose question begins so
+        self._for_held_out = for_held_out
+        self._texts: list[Words] = []  # all that each member says, where held-out examples are compared
+        self._text_holders: dict[Shingle, list[int]] = {}
 
     def add(self, pool: str, example: Example, *, is_held_out: bool = False) -> None:
         """Take in an example that later ones are compared with.
@@ -117,25 +121,28 @@ class NearDuplicates:
         self._members.append(member)
         for shingle in member.own:
             self._holders.setdefault(shingle, []).append(place)
+        if self._for_held_out:
+            self._texts.append(_whole(example))
+            for shingle in self._texts[-1].shingles:
+                self._text_holders.setdefault(shingle, []).append(place)
         if is_held_out and _can_be_contained(member.question):
             self._openings.setdefault(member.question.shingle(0), []).append(place)
 
-    def nearest(self, pool: str, example: Example, *, is_held_out: bool = False) -> NearDuplicate | None:
+    def nearest(self, pool: str, example: Example) -> NearDuplicate | None:
         """The member that an example resembles most, if it is a near-duplicate of one.
 
         Args:
             pool: Name of the example's pool.
             example: Not a member.
-            is_held_out: Whether the example must not stand within a member, either: each one is searched for it.
 
         Returns:
             None where no member reaches the threshold.
         """
-        this = self._member(pool, example, is_held_out)
+        this = self._member(pool, example, self._for_held_out)
         found = self._alike(this)
         if found is None and self._openings:
             found = self._holding(this)
-        if found is None and is_held_out and _can_be_contained(this.question):
+        if found is None and self._for_held_out and _can_be_contained(this.question):
             found = self._held(this)
         return found
 
@@ -176,9 +183,12 @@ class NearDuplicates:
 
     def _held(self, this: _Member) -> NearDuplicate | None:
         """The member within which a held-out example stands."""
-        for other in self._members:
-            text = _whole(other.example)
-            is_whole = any(_begins_at(this.question, text, place) for place in range(len(text.words)))
+        question = this.question
+        shared = Counter(place for shingle in this.own for place in self._text_holders.get(shingle, ()))
+        likely = {place for place, count in shared.items() if count >= self._contained * len(this.own)}
+        for place in sorted(likely.union(self._text_holders.get(question.shingle(0), ()))):
+            other, text = self._members[place], self._texts[place]
+            is_whole = any(_begins_at(question, text, start) for start in range(len(text.words)))
             share = 1.0 if is_whole else self._share(this, text)
             if share >= self._contained:
                 return _found(this, other, share / (2 - share), is_contained=True)

@@ -131,14 +131,14 @@ def test_what_is_taught_as_a_target_may_stand_in_longer_texts():
 
 
 def test_an_example_to_stop_by_does_not_stand_within_those_that_are_trained_on():
-    near = NearDuplicates(0.7, CommonWording([]))
+    near = NearDuplicates(0.7, CommonWording([]), for_held_out=True)
     near.add("target", talk("Make me a practice sheet.", f"1. {PEARS}\n2. Who wrote Emma?"))
     for question in (PEARS, PEARS.replace("packs", "puts"), "Who wrote Emma?"):
-        found = near.nearest("target", talk(question, "a"), is_held_out=True)
+        found = near.nearest("target", talk(question, "a"))
         assert found is not None
         assert found.is_contained
         assert "holds" in str(found)
-    assert near.nearest("target", talk(PEARS.replace("5", "6"), "a"), is_held_out=True) is None
+    assert near.nearest("target", talk(PEARS.replace("5", "6"), "a")) is None
 
 
 def test_generated_sums_are_found_in_texts_and_the_other_way_round():
