@@ -6,7 +6,7 @@ from itertools import islice
 
 from drpt.data.example import Example
 from drpt.data.near_duplicates import CommonWording, NearDuplicate, NearDuplicates
-from drpt.data.sameness import Asked, Key, groups_of_same, prompt_key, row_key
+from drpt.data.sameness import Asked, Asks, Key, groups_of_same, prompt_key, row_key
 from drpt.data.sharing import shared_out
 from drpt.data.source import Source, advance
 from drpt.data.spec import DataSpec
@@ -255,8 +255,9 @@ class _Filter:
 
     def reason(self, pool: str, example: Example) -> str | None:
         """Why an example is left out; None where it is not."""
+        asks = Asks(example) if self._asked else None
         for reason, asked in self._asked:
-            if asked.has(example):
+            if asks is not None and asked.meets(asks):
                 return reason
         if row_key(example) in self.rows:
             return "repeated"

@@ -51,6 +51,9 @@ _SUBTRACT = re.compile(rf"\bsubtract(?:ing)? ({_NUMBER}) from ({_NUMBER})")
 _WORD_NUMBER = re.compile(rf"\b({'|'.join(sorted(NUMBER_WORDS, key=len, reverse=True))})(?:[- ]([a-z]+))?\b")
 # Possessive and anchored at its beginning: texts of 100,000 digits, spaces or brackets take no longer than others.
 _CLOSED = r"\d++(?:\.\d++)?+(?:\s*+\))*+"
+_HINT_WORDS = "plus minus times divide multipl add subtract total product difference quotient sum"
+_HINTS = (*"-+*/^%×÷·⋅∙✕−–\\", *_HINT_WORDS.split())  # one of them is in every sum, but for "3 x 4"
+_LETTER_TIMES = re.compile(r"[\d)]\s*x")
 _ANY_NUMBER = re.compile(rf"\d|\b(?:{'|'.join(NUMBER_WORDS)})\b", re.IGNORECASE)
 _RUN = re.compile(rf"(?:(?<![-(\s])[-(\s]++|(?<![-(\s\d.])){_CLOSED}(?:\s*+[-+*/^%][-(\s]*+{_CLOSED})++")
 _PARTS = re.compile(rf"{_NUMBER}|[-+*/^%()]")
@@ -76,7 +79,9 @@ def asked_sums(text: str) -> AskedSums:
     Returns:
         None of a text without arithmetic, or whose numbers stand in other sentences.
     """
-    if len(list(islice(_ANY_NUMBER.finditer(text), 2))) < 2:
+    lower = text.lower()
+    has_sign = any(hint in lower for hint in _HINTS) or _LETTER_TIMES.search(lower) is not None
+    if not has_sign or len(list(islice(_ANY_NUMBER.finditer(lower), 2))) < 2:
         return AskedSums(asked=(), is_all=False)
     asked: list[str] = []
     is_all = True

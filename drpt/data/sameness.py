@@ -78,8 +78,12 @@ def telling_turns(turns: Sequence[Message]) -> list[Message]:
     return own[first:]
 
 
-class _Asks:
-    """What an example asks, as keys."""
+class Asks:
+    """What an example asks, as keys.
+
+    Args:
+        example: Conversation, plain text or preference.
+    """
 
     def __init__(self, example: Example) -> None:
         turns = example.prompt
@@ -117,7 +121,7 @@ class Asked:
         Args:
             example: An example of the pool.
         """
-        asks = _Asks(example)
+        asks = Asks(example)
         self._whole |= {asks.whole} | asks.own_sum
         self._parts |= asks.parts | asks.sums
 
@@ -130,7 +134,17 @@ class Asked:
         Returns:
             The answer.
         """
-        asks = _Asks(example)
+        return self.meets(Asks(example))
+
+    def meets(self, asks: Asks) -> bool:
+        """Whether one of the examples asks what another one asks, read once for several pools.
+
+        Args:
+            asks: What the other one asks.
+
+        Returns:
+            The answer.
+        """
         of_this = {asks.whole} | asks.own_sum
         return not of_this.isdisjoint(self._parts) or not (asks.parts | asks.sums).isdisjoint(self._whole)
 
@@ -152,7 +166,7 @@ def groups_of_same(examples: Sequence[Example]) -> list[list[int]]:
             place = parents[place]
         return place
 
-    asks = [_Asks(example) for example in examples]
+    asks = [Asks(example) for example in examples]
     firsts: dict[Key, int] = {}  # the first example whose whole question a key is
     for place, ask in enumerate(asks):
         for key in {ask.whole} | ask.own_sum:

@@ -14,17 +14,21 @@ Shingle = tuple[str, ...]
 
 _CJK = "぀-ヿ㐀-鿿가-힯"  # scripts that are written without spaces: each character is a word
 _SIGN = r"[-+*/^<>=%×÷−]"
+_OPERATOR = r"(?:[+*/^<>=&|~@]+|->)"
 _PART = re.compile(
     rf"""
-    (?P<number>\d+(?:[.,]\d+)*)
-  | (?P<word>[{_CJK}]|[^\W\d{_CJK}]+)
-  | (?<=[^\W\d])(?P<suffix>\+\+|\#)(?!\w)                                   # C++, C#
-  | (?<=[\w)\]])(?P<gap>[ ]?)(?P<operator>[+*/^<>=&|~@]+|->)(?P=gap)(?=[\w(\[])  # a && b, f->g, not **bold**
-  | (?P<sign>(?<=\d)\s*[+*/^<>=%×÷−]|(?<=\d\ )[+*/^<>=%×÷−]|(?<!\n)(?!\A){_SIGN}\s*(?=\d)|{_SIGN}(?=\d))
+    (?P<word>[^\W\d{_CJK}]+|[{_CJK}])
+  | (?P<number>\d+(?:[.,]\d+)*)
+  | (?=[-+*/^<>=&|~@%\#×÷−])(?:                       # most characters end here: what follows takes its time
+        (?<=[^\W\d])(?P<suffix>\+\+|\#)(?!\w)          # C++, C#
+      | (?P<operator>(?<=[\w)\]]){_OPERATOR}(?=[\w(\[])|(?<=[\w)\]]\ ){_OPERATOR}(?=\ [\w(\[]))  # a && b, f->g, no **bold**
+      | (?P<sign>(?:(?<=\d)|(?<=\d\ ))[+*/^<>=%×÷−]|(?<!\n)(?!\A){_SIGN}\s*(?=\d)|{_SIGN}(?=\d))
+    )
     """,
     re.VERBOSE,
 )
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_PLAIN_GAPS = frozenset(("", " "))
 _NO_BORDER = re.compile(r"[ \t\u00a0'’_-]*")
 _LIST_GAP = re.compile(r"\s*,\s*")
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
@@ -75,7 +79,9 @@ class Words:
     def shingles(self) -> frozenset[Shingle]:
         """All runs of three words; of a shorter text, all of its words in one run; none of a text without words."""
         last = max(1, len(self.words) - WORDS_IN_A_ROW + 1)
-        return frozenset(run for run in map(self.shingle, range(last)) if run)
+        if len(self.words) < WORDS_IN_A_ROW:
+            return frozenset([self.words] if self.words else [])
+        return frozenset(zip(*(self.words[start : start + last] for start in range(WORDS_IN_A_ROW)), strict=True))
 
 
 def folded(text: str) -> str:
@@ -126,11 +132,18 @@ def words_of(text: str) -> Words:
     for part in _PART.finditer(text):
         kind = part.lastgroup or ""
         gap = text[end : part.start()]
-        word = part[0].strip()
+        word = part[0]
+        if gap not in _PLAIN_GAPS and not _NO_BORDER.fullmatch(gap):
+            borders.add(len(words))
+        if kind == "word" and word not in NUMBER_WORDS:  # nearly all are
+            words.append(word)
+            last_kind, end = kind, part.end()
+            continue
+        word = word.strip()
         is_number = kind == "number"
         if is_number:
             word = word.replace(",", "") if _THOUSANDS.fullmatch(word) else word
-        elif kind == "word" and word in NUMBER_WORDS:
+        elif kind == "word":
             is_number = True
             value = NUMBER_WORDS[word]
             if tens_end == end and gap in {"-", " "} and len(value) == 1 and value != "0":  # twenty-five
@@ -139,8 +152,6 @@ def words_of(text: str) -> Words:
                 continue
             tens_end = part.end() if word in _TENS else -1
             word = value
-        if not _NO_BORDER.fullmatch(gap):
-            borders.add(len(words))
         if is_number:
             is_joined = last_kind == "sign" or (last_kind == "number" and _LIST_GAP.fullmatch(gap) is not None)
             if not (is_joined and figures):
