@@ -5,8 +5,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from drpt.app.schema import RunSpec
+from drpt.data.drawing import Unfit
 from drpt.data.example import Example
-from drpt.data.pools import Unfit
 
 if TYPE_CHECKING:
     from drpt.data.fitting import Fitting  # which loads torch

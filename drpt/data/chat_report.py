@@ -16,9 +16,9 @@ _NOTES = {
         "tokenizer's chat template, or take model.chat_template=plain"
     ),
     CHANGED: (
-        "earlier assistant turns of {count} examples are not learned: once other turns follow, the chat template writes them, "
-        "or what stands before them, otherwise than generation does (some drop earlier thoughts). The last turns are learned. "
-        "The first: {excerpt}"
+        "earlier assistant turns of {count} examples are not learned. The last turns are learned. Before further turns the "
+        "chat template writes an earlier answer, or the text before it, differently from the way it is generated (some drop "
+        "the thoughts of earlier turns). The first: {excerpt}"
     ),
     CALLS_LOST: (
         "tool calls in earlier turns of {count} examples are not written by the chat template, and the turns are not learned"
