@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from drpt.geometry.catalogue import SETS, ProductsMethod
-from drpt.objectives.choices import KlControl
+from drpt.rl.choices import KlControl
 
 # Draws what is random: target examples, order, adapters, dropout, responses. Runs that differ in it alone are replicates.
 REPLICATE = "seed"

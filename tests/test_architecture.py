@@ -15,6 +15,7 @@ ORDER = (
     "rollouts",
     "rewards",
     "evaluation",
+    "rl",
     "modules",
     "run_identity",
     "analysis",

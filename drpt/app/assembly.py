@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule
@@ -34,25 +33,22 @@ from drpt.models.policy import without_dropout
 from drpt.models.reference import ReferenceModel
 from drpt.models.reward_model import RewardModel
 from drpt.models.value_head import PolicyWithValues
-from drpt.modules.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
-from drpt.modules.appraisal import Appraisal, GroupAppraisal, ValueAppraisal
 from drpt.modules.checkpoint_files import ResumePoint
 from drpt.modules.evaluation import Evaluation, HeldOutEvaluation
 from drpt.modules.pair_evaluation import PairEvaluation
-from drpt.modules.phase_choice import PhaseChoice
-from drpt.modules.policy_loss import PolicyLoss, group_terms
 from drpt.modules.policy_training import PolicyTraining, unregularized
-from drpt.modules.ppo_loss import PpoLoss
-from drpt.modules.ppo_spec import PpoSpec
-from drpt.modules.regularized import RegularizedTraining
+from drpt.modules.regularized import RegularizedTraining, TrainingSpecs
 from drpt.modules.reward_modeling import RewardModeling, RewardModelWriter
-from drpt.modules.rlhf import HumanFeedback
-from drpt.modules.rlvr import VerifiableRewards
 from drpt.modules.rollout_evaluation import RolloutEvaluation
-from drpt.modules.rollout_phase import RolloutWorker
 from drpt.modules.rollout_tables import ROLLOUTS_FILE, RolloutTables
 from drpt.modules.sft import SupervisedFineTuning
 from drpt.rewards.build import Rewards
+from drpt.rl.algorithm import build_algorithm
+from drpt.rl.parity import ParityCheck
+from drpt.rl.phase import RolloutPhases, prompt_kinds
+from drpt.rl.phase_choice import PhaseChoice
+from drpt.rl.sampler import Sampler
+from drpt.rl.scoring import Scorer
 from drpt.rollouts.build import build_rollout
 
 
@@ -90,6 +86,12 @@ class Parts:
     resume: ResumePoint
 
     @property
+    def training_specs(self) -> TrainingSpecs:
+        """What every training module is told of the run."""
+        spec = self.spec
+        return TrainingSpecs(sketch=spec.sketch, optimizer=spec.optimizer, trainer=spec.trainer, seed=spec.seed)
+
+    @property
     def steps(self) -> dict[str, int]:
         """Of the whole run, and those taken before."""
         return {"num_steps": self.spec.trainer.max_steps, "resume_step": self.resume.step}
@@ -125,7 +127,7 @@ def _assemble_sft(parts: Parts) -> Assembly:
         split=StepSplit(micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.pool is not Pool.STEP),
         style=parts.style,
     )
-    module = SupervisedFineTuning(parts.model, regularizer, spec.sketch, spec.optimizer, spec.trainer, seed=spec.seed)
+    module = SupervisedFineTuning(parts.model, regularizer, parts.training_specs)
     config = parts.loaded.model.config
     check_token_ids([*data.general, *data.target, *data.stopping, *data.evaluation], num_tokens=num_tokens(config))
     asked = [len(row.prompt_ids) for row in data.evaluation[: spec.evaluation.num_generate]]
@@ -143,8 +145,8 @@ def _assemble_sft(parts: Parts) -> Assembly:
 def _assemble_policy(parts: Parts) -> Assembly:
     """A policy trained on its own responses; which module trains it, the algorithm says."""
     spec, tokenizer = parts.spec, parts.loaded.tokenizer
-    algorithm, rollout, rewards = spec.algorithm, spec.rollout, parts.rewards
-    assert algorithm is not None
+    rollout, rewards = spec.rollout, parts.rewards
+    assert spec.algorithm is not None
     assert rollout is not None
     assert rewards is not None
     policy = without_dropout(parts.model)
@@ -160,7 +162,13 @@ def _assemble_policy(parts: Parts) -> Assembly:
     )
     check_token_ids(prompts.all, num_tokens=num_tokens(parts.loaded.model.config))
     # Before a checkpoint is loaded: the reference is the model that training began with.
-    reference = ReferenceModel(policy) if algorithm.needs_reference else None
+    reference = ReferenceModel(policy) if spec.algorithm.needs_reference else None
+    algorithm = build_algorithm(
+        spec.algorithm,
+        temperature=rollout.temperature,
+        max_tokens=rollout.max_tokens,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     is_by_phase = spec.regularizer.chooses_by_phase
     regularizer = replace(parts.regularizer, feasible_set=Mean()) if is_by_phase else parts.regularizer
     with ExitStack() as stack:
@@ -168,61 +176,43 @@ def _assemble_policy(parts: Parts) -> Assembly:
         save_for_engine(policy, tokenizer, place)
         engine = build_rollout(rollout, model_folder=place, device=_device(spec), max_model_len=spec.data.max_length)
         stack.callback(engine.close)
-        worker = RolloutWorker(
-            engine,
-            rewards.terms,
-            rewards.judges,
-            prompts,
-            tokenizer,
-            rollout,
-            algorithm,
-            _appraisal(algorithm),
+        stop_token_ids = end_tokens(parts.loaded.model, tokenizer, prompts.evaluation)
+        sampler = Sampler(engine, rewards, tokenizer, rollout, stop_token_ids=stop_token_ids, seed=spec.seed)
+        scorer = Scorer(
+            temperature=rollout.temperature,
+            pad_token_id=tokenizer.pad_token_id,
+            batch_rows=spec.evaluation.batch_rows,
             reference=reference,
+            recomputes_logprobs=spec.algorithm.old_logprobs == "trainer",
+        )
+        # The coarser of the two dtypes says what rounding may do.
+        dtype = engine.dtype if spec.trainer.precision == "32-true" else "bfloat16"
+        kinds = prompt_kinds(
             needs_general=regularizer.needs_general,
             needs_target=parts.regularizer.needs_target,
-            stop_token_ids=end_tokens(parts.loaded.model, tokenizer, prompts.evaluation),
-            batch_rows=spec.evaluation.batch_rows,
-            precision=spec.trainer.precision,
-            seed=spec.seed,
+            target_source=spec.algorithm.target.source,
         )
-        limits = {
-            "temperature": rollout.temperature,
-            "max_tokens": rollout.max_tokens,
-            "pad_token_id": tokenizer.pad_token_id,
-        }
-        model = PolicyWithValues(policy) if isinstance(algorithm, PpoSpec) else policy
-        common: dict[str, Any] = {  # Any: arguments of several kinds
-            "worker": worker,
-            "general_rows": spec.data.general_rows,
-            "phase_choice": _phase_choice(spec, model, parts.regularizer) if is_by_phase else None,
-            "seed": spec.seed,
-        }
-        specs = (regularizer, spec.sketch, spec.optimizer, spec.trainer)
-        module: PolicyTraining
-        if isinstance(algorithm, PpoSpec):
-            assert isinstance(model, PolicyWithValues)
-            module = HumanFeedback(model, *specs, loss=PpoLoss(algorithm, **limits), spec=algorithm, **common)
-        else:
-            assert isinstance(algorithm, GroupAlgorithmSpec)
-            loss = PolicyLoss(algorithm, group_terms(algorithm), **limits)
-            module = VerifiableRewards(model, *specs, loss=loss, **common)
+        phases = RolloutPhases(sampler, prompts, scorer, ParityCheck(sampler, scorer, dtype=dtype), algorithm.estimator, kinds)
+        model = PolicyWithValues(policy) if algorithm.has_value_function else policy
+        module = PolicyTraining(
+            model,
+            regularizer,
+            parts.training_specs,
+            phases=phases,
+            algorithm=algorithm,
+            general_rows=spec.data.general_rows,
+            phase_choice=_phase_choice(spec, model, parts.regularizer) if is_by_phase else None,
+        )
         return Assembly(
             module=module,
             data=None,
-            evaluation=RolloutEvaluation(worker, spec.evaluation, **parts.steps),
+            evaluation=RolloutEvaluation(sampler, prompts, spec.evaluation, **parts.steps),
             counts=prompts.counts,
             recorders=[
                 RolloutTables(parts.folder, resume_step=parts.resume.step, state=parts.resume.journals.get(ROLLOUTS_FILE))
             ],
             cleanup=stack.pop_all(),
         )
-
-
-def _appraisal(spec: AlgorithmSpec) -> Appraisal:
-    if isinstance(spec, PpoSpec):
-        return ValueAppraisal(spec)
-    assert isinstance(spec, GroupAlgorithmSpec)
-    return GroupAppraisal(spec)
 
 
 def _phase_choice(spec: RunSpec, model: nn.Module, regularizer: Regularizer) -> PhaseChoice:
@@ -253,7 +243,7 @@ def _assemble_reward(parts: Parts) -> Assembly:
         needs_target=regularizer.needs_target,
     )
     return Assembly(
-        module=RewardModeling(model, regularizer, spec.sketch, spec.optimizer, spec.trainer, pairs=pairs, seed=spec.seed),
+        module=RewardModeling(model, regularizer, parts.training_specs, pairs=pairs),
         data=None,
         evaluation=PairEvaluation(pairs, spec.evaluation, **parts.steps),
         counts=pairs.counts,

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from drpt.app.errors import NotForTaskError
 from drpt.geometry.catalogue import SETS
-from drpt.modules.algorithm_spec import GroupAlgorithmSpec
-from drpt.modules.ppo_spec import PpoSpec
-from drpt.objectives.choices import MAX_KL_ERROR, KlControl
-from drpt.objectives.kl_control import horizon_that_doubles, largest_change
 from drpt.optim.spec import check_decay
+from drpt.rl.algorithm_spec import GroupAlgorithmSpec
+from drpt.rl.choices import MAX_KL_ERROR, KlControl
+from drpt.rl.kl_control import horizon_that_doubles, largest_change
+from drpt.rl.ppo_spec import PpoSpec
 
 if TYPE_CHECKING:
     from drpt.app.schema import RunSpec

@@ -11,10 +11,10 @@ from drpt.evaluation.spec import EvaluationSpec
 from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Pool
 from drpt.geometry.spec import RegularizerSpec
 from drpt.models.spec import FinetuneSpec, ModelSpec
-from drpt.modules.algorithm_spec import AlgorithmSpec
 from drpt.modules.spec import TaskSpec, TrainerSpec
 from drpt.optim.spec import OptimizerSpec
 from drpt.rewards.spec import RewardSpec
+from drpt.rl.algorithm_spec import AlgorithmSpec
 from drpt.rollouts.spec import RolloutSpec
 
 LOGGERS = {"wandb": "Weights & Biases, besides the run's folder", "off": "the run's folder alone"}
