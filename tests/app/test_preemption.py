@@ -58,7 +58,7 @@ PLACES = {
         "at the very end": ("drpt.app.training:summarize", 1, 10),
     },
     "rlhf": {
-        "while the engine is built": ("drpt.app.assembly:build_rollout", 1, 0),
+        "while the engine is built": ("drpt.tasks.policy.assembly:build_rollout", 1, 0),
         "in a rollout": ("drpt.rl.phase:RolloutPhases.run", 2, 6),
         "in the middle of a phase": ("drpt.rl.policy_loss:PolicyLoss.__call__", 5, 4),
         "in an evaluation": ("drpt.modules.rollout_evaluation:RolloutEvaluation.measure", 2, 3),

@@ -6,8 +6,8 @@ import pytest
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
-from drpt.app.errors import ConfigError
 from drpt.rl.ppo_spec import KlSpec, ScoreSpec, ValueSpec
+from drpt.tasks.errors import ConfigError
 from tests.rl.test_advantage_estimator import spec
 
 KL = {"control": "adaptive", "coefficient": 0.3, "target": 2.0, "horizon": 100.0, "estimator": "k1", "stop": 0.3}

@@ -1,9 +1,9 @@
 """Supervised fine-tuning."""
 
-from drpt.analysis.yardstick import Column, Quantity, Yardstick
-from drpt.analysis.yardsticks.common import COSTS, DATA, PEAK
+from drpt.tasks.common_metrics import COSTS, DATA, PEAK
+from drpt.tasks.task_metrics import Column, Quantity, TaskMetrics
 
-SFT = Yardstick(
+SFT = TaskMetrics(
     task="sft",
     columns=(
         Column(
@@ -48,6 +48,7 @@ SFT = Yardstick(
     untrained_settings=DATA,
     is_drawn=False,
     reductions=COSTS,
+    progress=(("loss", "target/loss/mean"), ("accuracy", "target/accuracy/mean")),
     wide=112,
     note=(
         "<b>held-out loss</b>: nats per token of the answer, of the last step's model (for <code>target_only_stopped</code>, "

@@ -1,7 +1,6 @@
 """Reinforcement learning from human feedback."""
 
-from drpt.analysis.yardstick import Column, Quantity, Yardstick
-from drpt.analysis.yardsticks.rollouts import (
+from drpt.tasks.policy.rollout_metrics import (
     HELD_OUT_REWARD,
     HIGHEST_REWARD_COLUMN,
     LATE,
@@ -13,8 +12,9 @@ from drpt.analysis.yardsticks.rollouts import (
     TRAINING_REWARD,
     rollout_costs,
 )
+from drpt.tasks.task_metrics import Column, Quantity, TaskMetrics
 
-RLHF = Yardstick(
+RLHF = TaskMetrics(
     task="rlhf",
     columns=(
         REWARD_COLUMN,
@@ -87,6 +87,7 @@ RLHF = Yardstick(
     reductions=ROLLOUT_REDUCTIONS,
     late=LATE,
     derive=rollout_costs,
+    progress=(("reward", "target/reward/mean"), ("accuracy", "target/accuracy/mean")),
     wide=190,
     note=(
         "<b>held-out reward</b>: mean over held-out prompts of the responses drawn for each, of the last step's model. "

@@ -1,6 +1,6 @@
 """What all tasks report alike."""
 
-from drpt.analysis.yardstick import Column, Reduction
+from drpt.tasks.task_metrics import Column, Reduction
 
 COSTS = (
     Reduction(metric="train/step_seconds", statistic="median"),

@@ -1,9 +1,9 @@
 """Reward modeling."""
 
-from drpt.analysis.yardstick import Column, Quantity, Yardstick
-from drpt.analysis.yardsticks.common import COSTS, DATA, PEAK
+from drpt.tasks.common_metrics import COSTS, DATA, PEAK
+from drpt.tasks.task_metrics import Column, Quantity, TaskMetrics
 
-REWARD = Yardstick(
+REWARD = TaskMetrics(
     task="reward",
     columns=(
         Column(
@@ -54,6 +54,7 @@ REWARD = Yardstick(
     untrained_settings=DATA,
     is_drawn=False,
     reductions=COSTS,
+    progress=(("loss", "target/loss/mean"), ("accuracy", "target/accuracy/mean")),
     wide=100,
     note=(
         "<b>held-out accuracy</b>: share of held-out pairs whose chosen response has the higher score (equal scores count "

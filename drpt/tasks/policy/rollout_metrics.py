@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from drpt.analysis.yardstick import Column, Quantity, Reduction
-from drpt.analysis.yardsticks.common import COSTS, DATA, PEAK
+from drpt.tasks.common_metrics import COSTS, DATA, PEAK
+from drpt.tasks.task_metrics import Column, Quantity, Reduction
 
 REWARD_COLUMN = Column(
     title="held-out reward",

@@ -1,4 +1,4 @@
-"""What is wrong with a command or a configuration."""
+"""Errors of a command or a configuration."""
 
 
 class ConfigError(ValueError):
@@ -6,11 +6,11 @@ class ConfigError(ValueError):
 
 
 class NotForTaskError(ConfigError):
-    """A choice that the run's task has no use for: ``group=glob(*)`` leaves it out.
+    """A choice that the run's task has no use for; a sweep over ``group=glob(*)`` leaves it out.
 
     Args:
-        message: A line.
-        group: The group of the choice.
+        message: One line for the user.
+        group: Config group of the choice.
     """
 
     def __init__(self, message: str, *, group: str) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
-from drpt.app.errors import ConfigError
-from drpt.app.rollout_rules import rollout_warnings
+from drpt.tasks.errors import ConfigError
+from drpt.tasks.policy.rules import rollout_warnings
 
 RECOMPUTED = r"Set algorithm\.old_logprobs=trainer, which computes them again"
 

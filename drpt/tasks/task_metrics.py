@@ -1,4 +1,4 @@
-"""What counts in a task's runs: a table's columns, what charts show, and which figures of a run are kept."""
+"""What counts in a task's runs: the columns of tables, what charts show, and which figures of a run are kept."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,14 +48,14 @@ def nothing_derived(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Yardstick:
+class TaskMetrics:
     """What counts in the runs of one task.
 
     The first column is the primary metric's final value. Charts show the primary quantity over steps and its final value;
     with ``training`` and ``second`` given they show these over steps, too.
     """
 
-    task: str  # a name of the `task` config group
+    task: str  # short name of the task, for titles
     columns: tuple[Column, ...]
     primary: Quantity
     is_lower_better: bool  # of the primary quantity
@@ -67,6 +67,7 @@ class Yardstick:
     reductions: tuple[Reduction, ...]
     late: tuple[str, ...] = ()  # training metrics kept as the mean over the last tenth of the steps, named …/late
     derive: Callable[[Mapping[str, Sequence[float]]], dict[str, float]] = nothing_derived  # from values by metric
+    progress: tuple[tuple[str, str], ...]  # words and metrics that are shown while a run trains; a narrow bar shows the first
     wide: int  # characters that the full titles need beside a usual label
     note: str  # HTML under the table: what the columns mean
 

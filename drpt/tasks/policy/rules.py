@@ -1,57 +1,20 @@
 """Rules of reinforcement learning that bind several sections of a configuration together; no torch."""
 
-from typing import TYPE_CHECKING
-
-from drpt.app.errors import NotForTaskError
 from drpt.geometry.catalogue import SETS
+from drpt.geometry.spec import RegularizerSpec
 from drpt.optim.spec import check_decay
 from drpt.rl.algorithm_spec import GroupAlgorithmSpec
 from drpt.rl.choices import MAX_KL_ERROR, KlControl
 from drpt.rl.kl_control import horizon_that_doubles, largest_change
 from drpt.rl.ppo_spec import PpoSpec
-
-if TYPE_CHECKING:
-    from drpt.app.schema import RunSpec
-    from drpt.geometry.spec import RegularizerSpec
+from drpt.tasks.run_spec import RunSpec
 
 
-def check_rollout_sections(spec: "RunSpec") -> None:
-    """The sections `algorithm`, `rollout` and `reward`, and choices among responses, are for tasks that draw responses.
+def check_rollouts(spec: RunSpec) -> None:
+    """Check what the phases of reinforcement learning need.
 
     Args:
-        spec: Whose own sections are checked already.
-
-    Raises:
-        NotForTaskError: One is too many, or the regularizer chooses among responses that are not drawn.
-        ValueError: One is missing.
-    """
-    sections = {"algorithm": spec.algorithm, "rollout": spec.rollout, "reward": spec.reward}
-    for name, section in sections.items():
-        if spec.task.draws_responses and section is None:
-            raise ValueError(
-                f"{name}=null: task={spec.task.name} needs the group {name}; `drpt train --help` lists its choices."
-            )
-        if not spec.task.draws_responses and section is not None:
-            raise NotForTaskError(
-                f"{name} goes with a task that draws responses, such as task=rlvr or task=rlhf; task={spec.task.name} has "
-                "none.",
-                group=name,
-            )
-    if not spec.task.draws_responses and spec.regularizer.chooses_by_phase:
-        raise NotForTaskError(
-            f"regularizer.pool=phase (as in regularizer=iif) chooses among the responses of a rollout phase, and "
-            f"task={spec.task.name} draws none. Take pool=step: regularizer=global_filter is the same choice in every step.",
-            group="regularizer",
-        )
-    if not spec.task.draws_responses and spec.evaluation.pass_k is not None:
-        raise ValueError(f"evaluation.pass_k={spec.evaluation.pass_k} goes with a task that draws responses; leave it null.")
-
-
-def check_rollouts(spec: "RunSpec") -> None:
-    """What the phases of reinforcement learning need.
-
-    Args:
-        spec: Of a task that draws responses.
+        spec: Configuration with the sections algorithm, rollout and reward.
 
     Raises:
         ValueError: Two values do not go together.
@@ -88,14 +51,14 @@ def check_rollouts(spec: "RunSpec") -> None:
 _LEAST_CHANGE = 1.5  # an adaptive coefficient that cannot change by half within a run is as good as fixed
 
 
-def rollout_warnings(spec: "RunSpec") -> list[str]:
-    """What is allowed in a configuration of reinforcement learning and hardly meant.
+def rollout_warnings(spec: RunSpec) -> list[str]:
+    """Warnings about values that are allowed in reinforcement learning and hardly meant.
 
     Args:
-        spec: A checked configuration of any task.
+        spec: Configuration that has been checked.
 
     Returns:
-        One line each, for whoever starts the run; none where all is well.
+        One line for each warning.
     """
     if not isinstance(spec.algorithm, PpoSpec):
         return []
@@ -126,18 +89,18 @@ def _rounded(value: float) -> str:
     return f"{float(f'{value:.2g}'):g}" if float(f"{value:.2g}") <= value else f"{value:.4g}"
 
 
-def _num_responses(spec: "RunSpec") -> int:
+def _num_responses(spec: RunSpec) -> int:
     """Of a phase, to the prompts that training follows."""
     assert spec.rollout is not None
     prompts = spec.rollout.num_prompts if _needs_general(spec) else spec.data.target_rows
     return prompts * spec.rollout.num_responses
 
 
-def _needs_general(spec: "RunSpec") -> bool:
+def _needs_general(spec: RunSpec) -> bool:
     return spec.regularizer.set != "whole_space" and spec.regularizer.relaxation != 1.0
 
 
-def _check_target(spec: "RunSpec") -> None:
+def _check_target(spec: RunSpec) -> None:
     assert spec.algorithm is not None
     assert spec.rollout is not None
     target = spec.algorithm.target
@@ -153,7 +116,7 @@ def _check_target(spec: "RunSpec") -> None:
         )
 
 
-def _check_ppo(spec: "RunSpec", algorithm: PpoSpec) -> None:
+def _check_ppo(spec: RunSpec, algorithm: PpoSpec) -> None:
     kl, responses = algorithm.kl, _num_responses(spec)
     check_decay("algorithm.value.lr", algorithm.value.lr, spec.optimizer.weight_decay)
     if kl.control == KlControl.ADAPTIVE and kl.horizon is not None and kl.horizon <= MAX_KL_ERROR * responses:
@@ -168,7 +131,7 @@ def _check_ppo(spec: "RunSpec", algorithm: PpoSpec) -> None:
         )
 
 
-def _check_phase_choice(regularizer: "RegularizerSpec") -> None:
+def _check_phase_choice(regularizer: RegularizerSpec) -> None:
     """One choice a phase means: which responses are trained on at all."""
     entry = SETS.get(regularizer.set)
     if entry is None or not entry.chooses:
@@ -189,7 +152,7 @@ def _check_phase_choice(regularizer: "RegularizerSpec") -> None:
         )
 
 
-def _check_rows(spec: "RunSpec") -> None:
+def _check_rows(spec: RunSpec) -> None:
     assert spec.rollout is not None
     n, responses = spec.data.general_rows, spec.rollout.num_prompts * spec.rollout.num_responses
     if responses % n:
@@ -209,7 +172,7 @@ def _check_rows(spec: "RunSpec") -> None:
         )
 
 
-def _check_logprobs(spec: "RunSpec") -> None:
+def _check_logprobs(spec: RunSpec) -> None:
     algorithm, rollout = spec.algorithm, spec.rollout
     assert algorithm is not None
     assert rollout is not None
