@@ -59,7 +59,8 @@ def read_through(config: Mapping[str, Any]) -> dict[str, Any]:  # Any: a configu
         if isinstance(values, dict) and name in values:
             new_name = new.partition(".")[2]
             changed[section] = {
-                new_name if key == name else key: new_value(new, value) if key == name else value for key, value in values.items()
+                new_name if key == name else key: new_value(new, value) if key == name else value
+                for key, value in values.items()
             }
     return changed
 

@@ -8,9 +8,9 @@ from rich.table import Table
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.explain_reward import print_reward
-from drpt.app.schema import RunSpec
 from drpt.geometry.catalogue import AUTO, SCORES, SETS, Partition, Pool, ProductsMethod, Scope, SetEntry
 from drpt.geometry.spec import PHASE, RegularizerSpec
+from drpt.tasks.run_spec import RunSpec
 
 _PARTITIONS = {
     Partition.GLOBAL: "one block of all parameters: one choice for the whole model, the smallest set",

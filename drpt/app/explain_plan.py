@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.passes.waiting import WAITING_BYTES
 from drpt.capture.planning.plan import CostPlan, plan_of
@@ -16,6 +15,8 @@ from drpt.capture.step_size import StepSize
 from drpt.geometry.catalogue import Partition, Pool, ProductsMethod
 from drpt.geometry.regularizer import Regularizer, build_regularizer
 from drpt.models.shapes import meta_model
+from drpt.tasks.find import find_task
+from drpt.tasks.run_spec import RunSpec
 
 _MIB = 2**20
 _WIDE = 110  # columns of a console that has room for the methods that were not chosen
@@ -35,8 +36,9 @@ def print_plan(run: RunSpec, console: Console) -> None:
         run: A checked configuration.
         console: Where to.
     """
-    if run.task.name != "sft":
-        why = ", whose target gradient is given," if run.task.draws_responses else ""
+    task = find_task(run.task.name)
+    if not task.is_supervised:
+        why = ", whose target gradient is given," if task.draws_responses else ""
         console.print(f"no plan: steps of task={run.task.name}{why} are not counted.", soft_wrap=True)
         return
     regularizer = build_regularizer(run.regularizer, seed=0)

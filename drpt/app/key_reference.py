@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from drpt.app.compose import compose_run
 from drpt.app.options import ALGORITHMS
-from drpt.app.schema import RunSpec
+from drpt.tasks.run_spec import RunSpec
 
 _FIELD = re.compile(r"^    (\w+): [^#\n]*#\s*(.*)$", re.MULTILINE)
 _CHOICE = re.compile(r"\b(?:a key of|a value of|one of) ([A-Z]\w+)")

@@ -19,8 +19,8 @@ from hydra.errors import HydraException
 from hydra.grammar.gen.OverrideLexer import CommonTokenStream, InputStream, OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
-from drpt.app.errors import ConfigError
 from drpt.kinds import Kind, item_kind, takes_text, value_kind
+from drpt.tasks.errors import ConfigError
 
 _WORD = re.compile(r"(?P<prefix>\+{0,2}|~)(?P<key>[\w$./@:-]+)(?:=(?P<value>.*))?", re.DOTALL | re.ASCII)
 _NAME = re.compile(r"(?:[A-Za-z_][\w-]*(?:/[A-Za-z_][\w-]*)*|[A-Za-z_$][\w$-]*(?:\.[\w$]+)*|)(?:@[\w.$:-]*)?", re.ASCII)

@@ -11,8 +11,8 @@ import pytest
 
 import drpt as package
 from drpt.app import machine
-from drpt.app.errors import ConfigError
 from drpt.app.prepare import check_command
+from drpt.tasks.errors import ConfigError
 
 
 @pytest.mark.parametrize("words", [["--version"], ["train", "--version"]])

@@ -8,11 +8,11 @@ import pytest
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config, plain_config
-from drpt.app.errors import ConfigError
 from drpt.app.paths import config_folder
 from drpt.app.sweep import plan_sweep, read_sweep
 from drpt.data.build_source import build_source
 from drpt.run_identity import job_name
+from drpt.tasks.errors import ConfigError
 
 CHOICES = sorted(
     f"{path.parent.relative_to(config_folder()).as_posix()}={path.stem}" for path in config_folder().glob("*/**/*.yaml")

@@ -5,9 +5,9 @@ from rich.console import Console
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
-from drpt.app.errors import ConfigError, NotForTaskError
 from drpt.app.prepare import prepare
 from drpt.app.sweep import plan_sweep, read_sweep
+from drpt.tasks.errors import ConfigError, NotForTaskError
 
 
 def refusal(*words):

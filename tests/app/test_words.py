@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from drpt.app.errors import ConfigError
 from drpt.app.words import in_shell, literal, literal_values, read_word, spelled, word
 from drpt.kinds import Kind, kind_of
+from drpt.tasks.errors import ConfigError
 
 # Letters that mean something to Hydra, OmegaConf, YAML or a shell, and some that do not.
 TEXTS = st.text(st.sampled_from("ab1e0._-+/%\\ \t\n,()[]{}:=~'\"#&;!?*@|$äß文😀"), max_size=12)

@@ -264,8 +264,9 @@ def test_each_micro_batch_choosing_for_itself_equals_definition(feasible_set, pa
     trained = copy.deepcopy(model)
     capture = GradientCapture(trained.lm, regularizer(feasible_set, partition=partition))
     for choice in choices_of_step(step, Pool.MICRO, weights):
-        with capture.step(choice.rows, micro_batches=choice.micro_batches, scale=choice.scale) as opened:
-            opened.backward(losses_of(trained, choice.parts[0], choice.rows.num_examples))
+        micro_batch = MicroBatch(example_of_token=choice.micro_batches[0].example_of_token)
+        with capture.step(choice.rows, micro_batches=[micro_batch], scale=choice.scale) as opened:
+            opened.backward(losses_of(trained, choice.micro_batches[0], choice.rows.num_examples))
     grads = per_sample.per_sample_grads(model, losses_of(model, one_batch(), N + M))
     expected = None
     for group in batches:
