@@ -171,18 +171,14 @@ class GradientCapture:
         refuse_compiled(self._model, [site.path for site in self._sites])
         self._check_examples(rows, target)
         if micro_batches is None:
-            everyone = range(rows.num_examples) if examples is None and example_of_token is None else examples
-            micro_batches = [MicroBatch(examples=everyone, example_of_token=example_of_token)]
+            micro_batches = [_only_micro_batch(rows, examples, example_of_token)]
         elif examples is not None or example_of_token is not None:
             raise ValueError("micro_batches=… describes all micro-batches: leave examples=… and example_of_token=… out.")
-        if self._sketcher is not None and self._sketch is not None and self._sketch.refresh_steps is not None:
-            self._sketcher.refresh(rows.general.draw // self._sketch.refresh_steps)
+        self._refresh_when_due(rows)
         self._check.next_step()
-        of_step = StepExamples(rows.num_general, rows.num_target, self._choosing)
-        need, method = need_of(self.regularizer), self.regularizer.products
         request = StepRequest(
             plan=self._plan,
-            computer=ProductComputer(need, method, self._sketcher, of_step, trace),
+            computer=self._computer(rows, trace),
             rows=rows,
             layouts=tuple(micro_batch.layout() for micro_batch in micro_batches),
             scale=scale,
@@ -222,6 +218,14 @@ class GradientCapture:
         for name, (module, _) in self._plan.owners.items():
             if owners[name][0] is not module:
                 raise ValueError(f"{name} is another module's than when the capture was made: make another GradientCapture.")
+
+    def _refresh_when_due(self, rows: StepRows) -> None:
+        if self._sketcher is not None and self._sketch is not None and self._sketch.refresh_steps is not None:
+            self._sketcher.refresh(rows.general.draw // self._sketch.refresh_steps)
+
+    def _computer(self, rows: StepRows, trace: StepTrace) -> ProductComputer:
+        of_step = StepExamples(rows.num_general, rows.num_target, self._choosing)
+        return ProductComputer(need_of(self.regularizer), self.regularizer.products, self._sketcher, of_step, trace)
 
     def _check_examples(self, rows: StepRows, target: TargetGradient | None) -> None:
         """Refuse a step that lacks what the regularizer compares."""
@@ -288,6 +292,11 @@ def need_of(regularizer: Regularizer) -> Need:
     if regularizer.needs_spread:
         return Need.JOINT
     return Need.GRAMIAN if regularizer.needs_gramian else Need.ALIGNMENT
+
+
+def _only_micro_batch(rows: StepRows, examples: Examples | None, example_of_token: Tensor | None) -> MicroBatch:
+    everyone = range(rows.num_examples) if examples is None and example_of_token is None else examples
+    return MicroBatch(examples=everyone, example_of_token=example_of_token)
 
 
 def _refuse_wrappers(model: nn.Module) -> None:

@@ -274,7 +274,7 @@ def test_a_rule_that_forms_nothing_is_found_in_any_precision(name, dtype, monkey
     """Many tokens: their gradients largely cancel, and rounding must not be an excuse."""
     model = zoo.llama(tied=False).to(dtype)
     token_ids = torch.randint(1, zoo.TOKENS, (ROWS, 64), generator=torch.Generator().manual_seed(3))
-    formed = check_use._formed
+    formed = check_use.formed_gradient
 
     def nothing(use):
         gradient, *sizes = formed(use)
@@ -283,7 +283,7 @@ def test_a_rule_that_forms_nothing_is_found_in_any_precision(name, dtype, monkey
     record = check_use.CheckedUse.record
 
     def broken(self, uses):
-        monkeypatch.setattr(check_use, "_formed", nothing if self._path.endswith(name) else formed)
+        monkeypatch.setattr(check_use, "formed_gradient", nothing if self._path.endswith(name) else formed)
         record(self, uses)
 
     monkeypatch.setattr(check_use.CheckedUse, "record", broken)

@@ -27,7 +27,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from drpt.capture.checking.apart import use_vanishes
-from drpt.capture.checking.checked_use import CheckedUse, Key, first_tensor, key_of
+from drpt.capture.checking.checked_use import CheckedUse
+from drpt.capture.checking.keys import Key, first_tensor, key_of
 from drpt.capture.collectives import Collectives
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.gradients import UseGradient

@@ -3,20 +3,22 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from drpt.capture.checking.apart import WAY_OUT, refuse_not_finite, use_vanishes
+from drpt.capture.checking.formed import formed_gradient
+from drpt.capture.checking.kept_state import Buffers, SavedInput, buffers_again, buffers_of
+from drpt.capture.checking.keys import first_tensor
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.gradients import FactoredGradient, PerExampleGradient, UseGradient, accumulating
+from drpt.capture.gradients import FactoredGradient, UseGradient, accumulating
 from drpt.capture.layers.own_code import in_place_of
 from drpt.capture.layers.shared_values.followed_call import share
 from drpt.capture.layers.shared_values.shared_tensor import SharedTensor, copies_of, plain
-from drpt.capture.layers.site import Forward, rows_in
+from drpt.capture.layers.site import Forward
 from drpt.capture.random_state import RandomState, random_again, random_state
 from drpt.capture.segments import Layout
 
@@ -26,7 +28,6 @@ from drpt.capture.segments import Layout
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 # Where terms cancel, their sum is known relative to the terms: sums are taken in float32 or better, whatever the dtype.
 _SUMMING = 2e-5
-Key: TypeAlias = tuple[str, str, int, tuple[int, ...]]  # of a module and its input: see `key_of`
 
 
 @runtime_checkable  # for the shape checker of the tests
@@ -40,35 +41,6 @@ class Running(Protocol):
 
     def ordinarily(self) -> Any:  # a context manager
         """Modules run their own forwards meanwhile."""
-
-
-def first_tensor(args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:
-    """A module's input: the first tensor among its arguments."""
-    return next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
-
-
-def key_of(path: str, module: nn.Module, x: Tensor | None, layout: Layout) -> Key:
-    """What a proof about a module depends on.
-
-    Args:
-        path: The module's name.
-        module: The module.
-        x: Its input.
-        layout: Where the batch's examples are in its activations.
-
-    Returns:
-        The name, the number of rows, how they lie in the input, how many axes it has, and which are as long as the batch has
-        rows; −1 where one of the module's own parameters or buffers is as long as all rows' tokens together.
-    """
-    own = (*module._parameters.values(), *module._buffers.values())
-    is_own = any(layout.is_flat(size) for value in own if value is not None for size in value.shape[:1])
-    coincidence = (layout.num_rows, -1) if is_own else (layout.num_rows,)
-    if x is None:
-        return (path, "none", 0, coincidence)
-    if isinstance(x, SharedTensor):
-        return (path, "shared", x.ndim, coincidence)
-    rows = f"{rows_in(x, layout).value}{' packed' if layout.is_packed else ''}"
-    return (path, rows, x.ndim, (*coincidence, *(axis for axis, size in enumerate(x.shape) if size == layout.num_rows)))
 
 
 class CheckedUse:
@@ -102,7 +74,7 @@ class CheckedUse:
         self._allowed: dict[str, float] = {}  # rounding errors that it may have, besides those of its own size
         self._expected: dict[str, Tensor] | None = None  # by autograd
         self._autocast = ("cpu", torch.bfloat16, False)  # as it was in the forward pass
-        self._buffers: _Buffers = []  # as they were before the forward pass
+        self._buffers: Buffers = []  # as they were before the forward pass
         self._random_state: RandomState = (torch.empty(0), None)  # before the forward pass
         self._tolerance = 0.0
         self._summing = _SUMMING
@@ -125,9 +97,9 @@ class CheckedUse:
         """
         x = first_tensor(args, kwargs)
         if x is not None and x.is_floating_point() and not isinstance(x, SharedTensor):
-            self._saved = _Saved.apply(x, self._trial.anchor)  # type: ignore[no-untyped-call]
+            self._saved = SavedInput.apply(x, self._trial.anchor)  # type: ignore[no-untyped-call]
         version = 0 if self._saved is None or x is None else x._version
-        self._random_state, self._buffers = random_state(x), _buffers_of(self._module)
+        self._random_state, self._buffers = random_state(x), buffers_of(self._module)
         result = captured(*args, **kwargs)
         if self._saved is not None and x is not None and x._version != version:
             raise self._failure("changes its input in place, which the check needs as it was")
@@ -163,7 +135,7 @@ class CheckedUse:
         if all(grad is not None for grad in self._output_grads):
             self._refer()  # at once: of a sharded model, parameters are whole now
         for name, use in uses:
-            formed, rounded, summed = _formed(use)
+            formed, rounded, summed = formed_gradient(use)
             if isinstance(use, FactoredGradient) and use.place is not None:
                 whole = formed.new_zeros(use.num_places, *formed.shape)
                 whole[use.place] = formed
@@ -215,7 +187,7 @@ class CheckedUse:
             torch.enable_grad(),
             torch.autocast(device, dtype=dtype, enabled=is_enabled),
             random_again(self._random_state),
-            _buffers_again(self._module, self._buffers),
+            buffers_again(self._module, self._buffers),
             warnings.catch_warnings(action="ignore"),  # the model has given them already
         ):
             result = tree_flatten(forward(*args, **kwargs))[0]
@@ -284,7 +256,7 @@ class CheckedUse:
             torch.no_grad(),
             self._trial.ordinarily(),
             random_again(self._random_state),
-            _buffers_again(self._module, self._buffers),
+            buffers_again(self._module, self._buffers),
             warnings.catch_warnings(action="ignore"),  # the model has given them already
         ):
             ordinary = self._ordinary(*args, **kwargs)
@@ -362,31 +334,6 @@ class CheckedUse:
 _INPUT = object()  # stands for the module's input among its arguments
 
 
-_Buffers: TypeAlias = list[tuple[nn.Module, str, Tensor]]
-
-
-def _buffers_of(module: nn.Module) -> _Buffers:
-    return [
-        (part, name, buffer.clone())
-        for part in module.modules()
-        for name, buffer in part._buffers.items()
-        if buffer is not None
-    ]
-
-
-@contextmanager
-def _buffers_again(module: nn.Module, before: _Buffers) -> Iterator[None]:
-    """Buffers as they were before the forward pass; what a reference changes in them is forgotten."""
-    now = [(part._buffers, name, part._buffers[name]) for part, name, _ in before]
-    for part, name, buffer in before:
-        part._buffers[name] = buffer.clone()
-    try:
-        yield
-    finally:
-        for buffers, name, own in now:
-            buffers[name] = own
-
-
 def _from_outside(value: Any) -> Any:
     """The same value, whose gradient is that of its uses after the module alone."""
     if isinstance(value, SharedTensor):
@@ -395,37 +342,5 @@ def _from_outside(value: Any) -> Any:
     return value.view_as(value) if isinstance(value, Tensor) and value.requires_grad else value
 
 
-def _formed(use: UseGradient) -> tuple[Tensor, float, float]:
-    """The sum of all examples' gradients by the rule; the size of its terms, where they are rounded, and where summed."""
-    formed = use.update([1.0] * len(use.segments.examples), None)
-    if isinstance(use, PerExampleGradient):
-        return formed, float(accumulating(use.grads)[..., None].flatten(1).norm(dim=1).sum()), 0.0
-    left, right = use.left.values, use.right.values
-    if left.ndim == 2:
-        return formed, 0.0, float(accumulating(right).norm()) * float(accumulating(left).norm())
-    # torch adds up a table's rows in their own dtype, token after token.
-    lengths = accumulating(right).norm(dim=1)
-    return formed, float(lengths.new_zeros(use.num_left).index_add_(0, left, lengths).norm()), 0.0
-
-
 def _percent(error: float, size: float) -> str:
     return f"{100 * error / size:.3g} %" if size > 0 else f"{error:.3g}, of nothing,"
-
-
-class _Saved(torch.autograd.Function):
-    """Holds a module's input as autograd holds tensors: under gradient checkpointing it is made again when asked for.
-
-    It lies beside the model's graph, so that gradients add up in the same order, to the last bit, as without a check.
-    """
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, anchor: Tensor) -> Tensor:
-        """A scalar that nothing uses."""
-        ctx.save_for_backward(x)
-        return x.new_zeros(())
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[None, None]:
-        """Never reached."""
-        return None, None

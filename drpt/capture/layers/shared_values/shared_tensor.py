@@ -20,6 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.layers.site import Site
 
 ORDINARILY = torch._C.DisableTorchFunctionSubclass  # within it, shared values count as ordinary tensors
@@ -57,6 +58,24 @@ class SharedTensor(torch.Tensor):
     _copies: Tensor | None  # [copy, *shape]
     _make: Callable[[], Tensor]
     _matrix: Matrix | None
+
+    @classmethod
+    def _made(cls, value: Tensor, make: Callable[[], Tensor], site: Site, matrix: Matrix | None) -> "SharedTensor":
+        shared = torch.Tensor._make_subclass(cls, value.detach(), True)
+        with ORDINARILY():
+            shared.register_hook(_refuse_lost(site))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        shared._site, shared._copies, shared._make, shared._matrix = site, None, make, matrix
+        return shared
+
+
+def _refuse_lost(site: Site) -> Callable[[Tensor], None]:
+    def refuse(gradient: Tensor) -> None:
+        raise UnsupportedModuleError(
+            f"{site.name}: a value that all rows share passed through an operation that the capture cannot follow (compiled or "
+            "custom code), so that its gradient would be lost. Freeze its parameters, or give the operation one value a row."
+        )
+
+    return refuse
 
 
 def copies_of(shared: SharedTensor) -> Tensor:
