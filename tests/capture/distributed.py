@@ -13,8 +13,8 @@ from drpt.capture.passes import waiting
 from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.data.batch import pad_rows
 from tests import zoo
+from tests.capture.batches import ByFlag, losses_of, texts
 from tests.capture.helpers import M, N, micro_batches, regularizer, step_rows
-from tests.capture.test_batches import ByFlag, losses_of, texts
 
 SHARES = ((0, 1, 2, 5), (3, 4, 6))  # examples of the processes, not equally many
 SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)

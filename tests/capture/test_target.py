@@ -11,8 +11,8 @@ from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import pack_rows, pad_rows
 from tests import zoo
+from tests.capture.batches import losses_of, texts
 from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, micro_batches, regularizer, step_rows
-from tests.capture.test_batches import losses_of, texts
 
 SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
 SETS = {

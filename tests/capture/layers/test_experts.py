@@ -8,9 +8,10 @@ from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.pool import GradientPool
 from drpt.capture.products.sketch_spec import SketchSpec
 from tests import zoo
+from tests.capture.batches import one_batch, reference, several_batches, updates_of
 from tests.capture.helpers import M, N, captured_grads, regularizer, step_rows
-from tests.capture.test_batches import one_batch, reference, several_batches, updates_of
-from tests.capture.test_coverage import ROUNDED_INSIDE, family
+from tests.capture.layers.test_families import family
+from tests.capture.layers.test_own_code import ROUNDED_INSIDE
 from tests.capture.test_target import given_grads
 from tests.reference import per_sample
 

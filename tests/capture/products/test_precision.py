@@ -21,7 +21,7 @@ from drpt.capture.trace import StepTrace
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.hull import Hull
 from tests import zoo
-from tests.capture.test_capture import regularizer, step_rows
+from tests.capture.helpers import regularizer, step_rows
 
 N, M = 4, 2
 LONG = 512  # a sum of 512 equal numbers kept in bfloat16 stops growing at 256 of them
