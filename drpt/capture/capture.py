@@ -55,10 +55,10 @@ class GradientCapture:
 
     Args:
         model: Any module; the parameters that require gradients now are the trained ones.
-        regularizer: What decides the update.
+        regularizer: Rule that decides the update.
         sketch: The random matrices, for ``products=sketch``; `DEFAULT_SKETCH` if left out.
-        retain_mib: What blocks of several layers, or steps of several batches, may keep of activations and output gradients
-            until they are complete; beyond it a second pass computes them again. The result is the same.
+        retain_mib: MiB of activations and output gradients that blocks of several layers or steps of several micro-batches may
+            keep until they are complete; beyond it a second pass computes them again. The result is the same.
         unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
         leaves_update: False to choose coefficients alone, leaving ``.grad`` as it is.
         layer_rules: Rules by type of module; ours unless others are added (``DEFAULT_RULES.extended({MyLayer: MyRule()})``).
@@ -155,7 +155,7 @@ class GradientCapture:
                 process. Each of the step's examples belongs to one micro-batch of one process. None at all for `finish`.
             scale: Factor of the update.
             target: A target gradient computed beforehand (see `target_gradient`); the step then has no target examples.
-            trace: Told what the step does.
+            trace: Watcher that is told what the step does.
 
         Yields:
             The step; call its `backward` once for each micro-batch, or `finish` where there is none.
@@ -277,7 +277,7 @@ class GradientCapture:
         """Go over to other random matrices, those of ``era``; 0 are the first.
 
         Args:
-            era: Names them; the same whenever it comes round.
+            era: Number of the set of matrices; the same number gives the same matrices.
 
         Raises:
             ValueError: This capture uses none.

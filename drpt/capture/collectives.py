@@ -1,4 +1,4 @@
-"""What processes that hold different examples of one step tell each other, so that the choice is made over all of them."""
+"""Sums and exchanges between processes that hold different examples of one step, so that the choice is made over all."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -26,7 +26,7 @@ class Collectives(Protocol):
 
 
 class SingleProcess:
-    """One process: nothing to tell."""
+    """A single process, whose sums are its own numbers."""
 
     num_processes = 1
 
@@ -43,7 +43,7 @@ class AcrossProcesses:
     """All processes of a group of `torch.distributed`.
 
     Args:
-        group: None for the default group.
+        group: Process group of `torch.distributed`; the default group if left out.
     """
 
     def __init__(self, group: dist.ProcessGroup | None = None) -> None:

@@ -32,7 +32,7 @@ class FactoredGradient:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the updates: what activations and output gradients were computed in."""
+        """Dtype of the update: that of activations and output gradients."""
         return self.right.values.dtype
 
     @property
@@ -62,7 +62,7 @@ class FactoredGradient:
         """``Σ_i c_i g_i``: the ordinary weight-gradient product over the tokens of examples whose c_i is not zero.
 
         Args:
-            coefficients: One a segment.
+            coefficients: Factor of each segment's gradient [segment].
             into: Added to in place, where given.
 
         Returns:
@@ -130,8 +130,8 @@ def accumulated_product(a: Float[Tensor, "row inner"], b: Float[Tensor, "inner c
     """``a b``, summed and left in float32 or better: where the terms of later sums cancel, a rounded product is noise.
 
     Args:
-        a: In any floating dtype.
-        b: Likewise, of that or another.
+        a: Left matrix, in any floating dtype.
+        b: Right matrix, in the same floating dtype or another.
 
     Returns:
         The product.

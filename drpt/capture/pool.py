@@ -27,7 +27,7 @@ class GradientPool:
 
     Args:
         model: The parameters that require gradients are looked at; ``.grad`` is left alone.
-        num_examples: Of the whole pool.
+        num_examples: Examples of the whole pool.
         width: Columns of each random matrix; None takes gradients as they are.
         seeds: Seeds of the random matrices, one a sketch: gramians of two sketches have independent errors.
         layer_rules: Rules by type of module.
@@ -56,8 +56,8 @@ class GradientPool:
         """One forward and one backward pass; the rows' gradients are kept.
 
         Args:
-            sample_losses: Runs the model on a batch and returns one loss a row.
-            places: Of the rows in the pool.
+            sample_losses: Function that runs the model on a batch and returns one loss a row, in nats.
+            places: Places of the rows in the pool [batch].
         """
         self._check.next_step()
         step = _PoolStep(self, places, self._check)
@@ -74,9 +74,9 @@ class GradientPool:
         """Sketch what one use of a parameter adds to the rows' gradients; nothing else of it stays.
 
         Args:
-            name: Of the parameter.
-            use: Reached by the backward pass.
-            places: Of the rows in the pool.
+            name: Qualified name of the parameter.
+            use: Use that the backward pass has reached.
+            places: Places of the rows in the pool [batch].
         """
         for kept, sketcher in zip(self._kept, self._sketchers, strict=True):
             # Each parameter has matrices of its own, so that the errors of a sum over parameters average out.

@@ -21,7 +21,7 @@ def random_again(state: RandomState) -> Iterator[None]:
     """Random numbers as they were; afterwards they go on from where they are now.
 
     Args:
-        state: See `random_state`.
+        state: Random state, as `random_state` returns it.
 
     Yields:
         Nothing.

@@ -17,7 +17,7 @@ class StepRows:
     num_target: int  # m
 
     def to(self, device: torch.device) -> "StepRows":
-        """The same on a device."""
+        """The same examples, with their tensors on a device."""
         return StepRows(general=self.general.to(device), num_target=self.num_target)
 
     @property
@@ -31,13 +31,13 @@ class StepRows:
         return self.num_general + self.num_target
 
     def ordinary_coefficients(self, num_blocks: int) -> Coefficients:
-        """Of parameters that are not regularized: the general mean, or the target gradient in a step without general examples.
+        """Coefficients of unregularized parameters: the general mean, or the target gradient where no example is general.
 
         Args:
-            num_blocks: How many times.
+            num_blocks: Number of blocks.
 
         Returns:
-            One row a block.
+            Coefficients, the same in every row [block].
         """
         weights = self.general.weights(num_blocks)
         is_target = 0.0 if self.num_general else 1.0
@@ -47,10 +47,10 @@ class StepRows:
         """What each example's gradient is multiplied by: ``c`` for general examples, ``a/m`` for target examples.
 
         Args:
-            coefficients: Of some blocks.
+            coefficients: Coefficients of some blocks.
 
         Returns:
-            One number a block and example.
+            Factors [block, example].
         """
         general = coefficients.general
         out = general.new_empty(len(general), self.num_examples)

@@ -145,7 +145,7 @@ class Layout:
 
         Args:
             count: Tokens of the batch, padding included.
-            device: Where to.
+            device: Device of the result.
 
         Returns:
             Places in the step.

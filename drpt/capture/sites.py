@@ -130,9 +130,9 @@ def captured_forwards(
     """Run the sites' forwards by their rules, telling ``recorder``; everything is put back in the end.
 
     Args:
-        sites: See `find_sites`.
-        parameters: See `trained_parameters`.
-        recorder: Is told of every use.
+        sites: Modules to capture, as `find_sites` returns them.
+        parameters: Trained parameters by qualified name.
+        recorder: Object that is told of every use.
 
     Yields:
         Nothing.

@@ -36,7 +36,7 @@ class TargetGradient:
         """Refuse what does not belong to the trained parameters.
 
         Args:
-            parameters: By name.
+            parameters: Trained parameters by qualified name.
 
         Raises:
             ValueError: A name is none of theirs, or a shape is another.
@@ -61,9 +61,9 @@ def target_gradient(
     """The gradient that ordinary backward passes leave; what is in ``.grad`` before is there again afterwards.
 
     Args:
-        parameters: The trained ones, by name.
-        backward: Runs them; several add up. With several processes, each its own part of the sum.
-        collectives: Sums over processes.
+        parameters: Trained parameters by qualified name.
+        backward: Function that runs the backward passes; several add up. With several processes, each runs its part of the sum.
+        collectives: Sums over processes; a single process if left out.
 
     Returns:
         v; it owns the gradients.

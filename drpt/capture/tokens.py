@@ -39,7 +39,7 @@ class Memo:
         return result
 
     def forget(self) -> None:
-        """All of them."""
+        """Forget all results."""
         self._results.clear()
         self._num_bytes = 0
 
@@ -48,7 +48,7 @@ class TokenVectors:
     """A vector for each token, or an integer that stands for the unit vector with its one at that place.
 
     Args:
-        values: One vector or integer a token.
+        values: Vectors [token, width], or integers [token] that stand for unit vectors.
         memo: Remembers what is computed of them; None where nothing else will ask for it.
     """
 
@@ -85,7 +85,7 @@ class RecentTokens:
 
         Args:
             tensor: Activations, output gradients or token ids, [row, token, …].
-            layout: Of the batch.
+            layout: Where the batch's examples are in its activations.
 
         Returns:
             The vectors, and which are whose.

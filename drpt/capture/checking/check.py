@@ -162,8 +162,8 @@ class Trial:
         Args:
             site: The module.
             ordinary: Its own forward.
-            captured: What runs in its place.
-            make: Makes the same for a use that is checked.
+            captured: Forward that runs in the place of the module's own.
+            make: Function that makes such a forward for a use that is checked.
             layout: Where the batch's examples are in its activations.
 
         Returns:
@@ -261,7 +261,7 @@ class Trial:
 
         Args:
             path: The module's name.
-            uses: What the pass has reached there.
+            uses: Uses by name within the module.
 
         Raises:
             UnsupportedModuleError: Something does.

@@ -99,7 +99,7 @@ def in_place_of(module: nn.Module, values: Mapping[str, Tensor]) -> Iterator[Non
 
     Args:
         module: The module.
-        values: By the parameters' names within it; ``scales.default`` is in a `ParameterDict` of the module's.
+        values: Tensors by the parameters' names within the module; ``scales.default`` is in a `ParameterDict` of the module's.
 
     Yields:
         Nothing; afterwards the parameters are found again.

@@ -42,7 +42,7 @@ class LayerRules:
         self._by_type = MappingProxyType(dict(by_type))
 
     def extended(self, by_type: Mapping[ModuleType, LayerRule]) -> "LayerRules":
-        """These rules and others.
+        """These rules together with others.
 
         Args:
             by_type: Further rules by type of module.

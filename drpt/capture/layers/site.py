@@ -34,8 +34,8 @@ class Site(Protocol):
         """A use of these parameters has been put into the graph; its record will follow in the backward pass.
 
         Args:
-            parameters: Names within the module.
-            num_bytes: What the use would keep alive: activations and output gradients.
+            parameters: Names of the parameters within the module.
+            num_bytes: Bytes of activations and output gradients that the use would keep alive.
         """
 
     def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:

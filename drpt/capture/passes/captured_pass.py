@@ -22,8 +22,8 @@ class CapturedPass(ABC):
 
     Args:
         request: What the step was opened with.
-        ledger: What has been announced so far.
-        recorder: Hands on what the backward passes reach.
+        ledger: Uses announced so far.
+        recorder: Source of what the backward passes reach.
         chooser: Chooses coefficients.
     """
 
@@ -53,7 +53,7 @@ class CapturedPass(ABC):
 
         Args:
             losses: Losses of the micro-batch's examples [example], in nats.
-            replay: Computes them once more.
+            replay: Computes the losses once more.
             is_last: Whether this is the step's last micro-batch.
         """
 

@@ -13,12 +13,12 @@ from drpt.capture.passes.waiting import WaitingBlocks
 
 
 class OnePass(CapturedPass):
-    """See the module; under the layer partition, a block's uses are freed within the backward pass of its own layer.
+    """A step that keeps uses until it applies them; with the layer partition that is within the layer's own backward pass.
 
     Args:
         request: What the step was opened with.
-        ledger: What has been announced so far.
-        recorder: Hands on what the backward passes reach.
+        ledger: Uses announced so far.
+        recorder: Source of what the backward passes reach.
         chooser: Chooses coefficients.
         expected_bytes: Bytes that all micro-batches are expected to announce in one process.
     """

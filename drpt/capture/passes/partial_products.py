@@ -1,7 +1,7 @@
-"""Products of a step that comes in several batches whose activations are not kept: only numbers an example, or V, stay.
+"""Products of a step of several micro-batches whose activations are not kept: a vector an example, or V, is all that stays.
 
 Sketches add up to rows of numbers, which are compared in the end. Exact alignments need the target gradient's blocks first,
-so the target examples must come in the first batches. An exact gramian over several batches needs their activations.
+so the target examples must come in the first micro-batches. An exact gramian over several needs their activations.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,11 +35,11 @@ class PartialProducts:
         self._targets_seen: set[int] = set()  # in this batch or an earlier one
 
     def next_batch(self, examples: Sequence[int], device: torch.device) -> None:
-        """Say what comes, before its uses.
+        """Name the examples of the next micro-batch, before its uses are added.
 
         Args:
-            examples: Of this process's batch; all processes go on alike, by those of any.
-            device: Where processes add numbers up.
+            examples: Examples of this process's micro-batch; all processes proceed alike, by the examples of any of them.
+            device: Device on which processes add numbers up.
         """
         of_step = self._computer.examples
         mark = torch.zeros(of_step.num_examples, device=device)
@@ -48,15 +48,15 @@ class PartialProducts:
         self._targets_seen |= {example for example in self._here if example >= of_step.num_general}
 
     def add(self, name: str, uses: Sequence[UseGradient], direction: Tensor | None = None) -> None:
-        """One batch's uses of a parameter.
+        """Add one micro-batch's uses of a parameter.
 
         Args:
-            name: Of the parameter.
-            uses: All of them in this batch.
-            direction: The parameter's part of a target gradient that is given.
+            name: Qualified name of the parameter.
+            uses: All uses of the parameter in this micro-batch.
+            direction: Part of the parameter in a target gradient given by the caller; None where target examples give it.
 
         Raises:
-            ValueError: These products cannot be had without keeping activations, or target examples come too late.
+            ValueError: These products cannot be computed without keeping activations, or target examples come too late.
         """
         computer = self._computer
         if computer.compares_vectors(uses):

@@ -1,4 +1,4 @@
-"""One batch's losses, which a step of several batches may have to compute twice."""
+"""The losses of one micro-batch, which a step of several micro-batches may have to compute twice."""
 
 from collections.abc import Callable
 
@@ -9,11 +9,11 @@ from drpt.capture.segments import Layout
 
 
 class Replay:
-    """The losses of one batch, and how to compute them once more with the same random numbers.
+    """The losses of one micro-batch, and how to compute them once more with the same random numbers.
 
     Args:
-        sample_losses: The losses, or a function that computes them.
-        layout: Of the batch.
+        sample_losses: Losses of the micro-batch's examples [example], or a function that computes them.
+        layout: Where the micro-batch's examples are in its activations.
     """
 
     def __init__(self, sample_losses: Tensor | Callable[[], Tensor], layout: Layout) -> None:
@@ -33,11 +33,11 @@ class Replay:
         """Refuse losses that cannot be computed again.
 
         Raises:
-            ValueError: They were handed over as a tensor.
+            ValueError: The losses were handed over as a tensor.
         """
         if isinstance(self._losses, Tensor):
             raise ValueError(
-                "the step's batches together keep more alive than retain_mib allows, so that each must run twice: hand "
+                "the step's micro-batches together keep more alive than retain_mib allows, so that each must run twice: hand "
                 "step.backward a function that computes the sample losses, or raise retain_mib."
             )
 

@@ -124,7 +124,7 @@ def merged_metrics(reports: Sequence[StepReport], *, update_norm: float) -> dict
     Their target gradients differ, so that what compares the update with the one is left out then.
 
     Args:
-        reports: One a choice; at least one.
+        reports: Reports of the choices, at least one.
         update_norm: ``‖u‖`` over all blocks.
 
     Returns:

@@ -20,12 +20,12 @@ from drpt.capture.passes.request import StepRequest
 
 
 class TwoPass(CapturedPass):
-    """See the module.
+    """A step that keeps products alone in its first pass.
 
     Args:
         request: What the step was opened with.
-        ledger: What has been announced so far.
-        recorder: Hands on what the backward passes reach.
+        ledger: Uses announced so far.
+        recorder: Source of what the backward passes reach.
         chooser: Chooses coefficients.
     """
 

@@ -16,10 +16,10 @@ def add_update(plan: StepPlan, name: str, uses: Sequence[UseGradient], coefficie
     """Add ``Σ_i c_i g_i`` to a parameter's ``.grad``, in place where that is allowed.
 
     Args:
-        plan: Of the capture.
-        name: Of the parameter.
-        uses: Some of its uses in the step.
-        coefficients: ``c`` of all the step's examples.
+        plan: The capture's plan.
+        name: Qualified name of the parameter.
+        uses: Some of the parameter's uses in the step.
+        coefficients: Factors ``c`` of the step's examples [example].
     """
     if not plan.leaves_update:
         return
@@ -59,7 +59,7 @@ def _add_to_place(gradient: Tensor, use: FactoredGradient, coefficients: Sequenc
 
 
 def _add_to_shard(plan: StepPlan, parameter: nn.Parameter, uses: Sequence[UseGradient], coefficients: Sequence[float]) -> None:
-    """Of a layer that FSDP2 has put away, since the last batch did not pass through it: nothing else reduces its gradient."""
+    """Add the update of a layer that FSDP2 has put away, since the last micro-batch did not use it: nothing else reduces it."""
     assert isinstance(parameter, DTensor)
     if any(isinstance(use, FactoredGradient) and use.place is not None for use in uses):
         raise UnsupportedModuleError("experts of a model sharded by FSDP2 must be reached by each step's last batch.")
@@ -74,9 +74,9 @@ def backward_of_mean(plan: StepPlan, losses: Float[Tensor, " example"], weights:
     """Add the gradient of one weighted loss to the ``.grad`` of all trained parameters, over all processes.
 
     Args:
-        plan: Of the capture.
-        losses: Of a batch's examples.
-        weights: Of the same.
+        plan: The capture's plan.
+        losses: Losses of a micro-batch's examples [example], in nats.
+        weights: Weights of these losses [example].
     """
     parameters = [plan.parameter(name) for name in plan.owners]
     is_summed_here = plan.updates.num_processes > 1 and not plan.is_sharded

@@ -5,13 +5,13 @@ WAITING_BYTES = 384 * 2**20
 
 
 class WaitingBlocks:
-    """Those whose coefficients are to be chosen next.
+    """Blocks whose coefficients are to be chosen next.
 
     Processes that choose together must take the same turns, so with several of them the number of blocks alone decides, which
     is alike in all.
 
     Args:
-        num_processes: That choose together.
+        num_processes: Processes that choose together.
     """
 
     def __init__(self, num_processes: int) -> None:
@@ -32,11 +32,11 @@ class WaitingBlocks:
 
     @property
     def is_full(self) -> bool:
-        """Whether they should wait no longer."""
+        """Whether the blocks should wait no longer."""
         is_heavy = self._num_processes == 1 and self._num_bytes > WAITING_BYTES
         return is_heavy or len(self._blocks) >= self._most_blocks
 
     def take(self) -> list[int]:
-        """All of them; none is left."""
+        """The blocks that waited; none waits afterwards."""
         taken, self._blocks, self._num_bytes = self._blocks, [], 0
         return taken

@@ -52,7 +52,7 @@ class CostPlan:
 
     @property
     def products(self) -> Cost:
-        """Of all parameters."""
+        """Work of the products of all parameters."""
         return totals([line.products for line in self.lines])
 
     @property
@@ -79,11 +79,11 @@ def plan_of(
 
     Args:
         model: Its trained parameters require gradients; values are not looked at, the meta device will do.
-        regularizer: What decides the update.
+        regularizer: Rule that decides the update.
         sketch: The random matrices, for ``products=sketch``.
-        size: Of the step; ``num_target`` is 0 where the step leaves target rows out.
-        retain_mib: See `GradientCapture`.
-        layer_rules: See `GradientCapture`.
+        size: Size of the step; ``num_target`` is 0 where the step leaves target rows out.
+        retain_mib: Budget of kept activations in MiB; see `GradientCapture`.
+        layer_rules: Rules by type of module.
 
     Returns:
         The plan.
@@ -127,8 +127,8 @@ def kept_examples(regularizer: Regularizer, size: StepSize) -> int:
     """Examples that may have a coefficient other than zero.
 
     Args:
-        regularizer: What decides the update.
-        size: Of the step.
+        regularizer: Rule that decides the update.
+        size: Size of the step.
 
     Returns:
         k general examples where the strength is k/n, else n; m target examples more where ``v`` may be part of the update.

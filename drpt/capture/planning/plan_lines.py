@@ -57,7 +57,7 @@ class ParameterUse:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the parameter."""
+        """Shape of the parameter."""
         return tuple(self.site.module.get_parameter(self.own).shape)
 
     @property
@@ -72,7 +72,7 @@ class ParameterUse:
 
     @property
     def kind(self) -> str:
-        """Of the layer, and which parameter of it where that is not its weight."""
+        """Kind of the layer, with the parameter's name where that is not ``weight``."""
         kind = module_kind(self.site.path)
         return kind if self.own == "weight" and kind else f"{kind}.{self.own}".lstrip(".")
 
@@ -86,7 +86,7 @@ class LinePlanner:
     """Makes lines of one parameter each.
 
     Args:
-        regularizer: What decides the update.
+        regularizer: Rule that decides the update.
         layer_rules: Rules by type of module.
         sketch: The random matrices of ``products=sketch``.
         size: How much goes through the model.
@@ -116,19 +116,19 @@ class LinePlanner:
 
     @property
     def sketch_bytes(self) -> int:
-        """Of the random matrices that the lines so far need; parameters of one size share theirs."""
+        """Bytes of the random matrices that the lines so far need; parameters of one size share theirs."""
         return sum(self._matrices.values())
 
     def line(self, uses: Sequence[ParameterUse], block: str, is_regularized: bool) -> PlanLine:
         """The line of one parameter.
 
         Args:
-            uses: All of them.
-            block: Its name.
+            uses: All uses of the parameter.
+            block: Name of the parameter's block.
             is_regularized: Whether the regularizer decides its update.
 
         Returns:
-            With a count of 1.
+            A line with a count of 1.
         """
         size, first = self._size, uses[0]
         handling, method, widths = self._handling(uses, is_regularized)
@@ -171,7 +171,7 @@ class LinePlanner:
             model: Any module.
 
         Yields:
-            With a count of 1.
+            A line with a count of 1.
         """
         for _, module in model.named_modules():
             weight = getattr(module, "weight", None)

@@ -16,7 +16,7 @@ _LEAST_RANKED = 3  # of two examples, an order is a coin toss
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreAgreement:
-    """Of some blocks; each figure is None where no block has one."""
+    """Agreement over some blocks; a figure is None where no block has one."""
 
     mean_rank: float | None  # Spearman's correlation within each block of at least three examples, −1 to 1
     min_rank: float | None  # of the worst block
@@ -50,7 +50,7 @@ def agreement(blocks: Sequence[BlockScores]) -> ScoreAgreement:
     """Compare scores block by block.
 
     Args:
-        blocks: Those that were regularized.
+        blocks: Scores of the regularized blocks.
 
     Returns:
         Means over the blocks that have an order.
@@ -74,8 +74,8 @@ def rank_correlation(a: Float[Tensor, " general"], b: Float[Tensor, " general"])
     """Spearman's: the correlation of ranks, equals sharing their mean rank.
 
     Args:
-        a: At least two numbers.
-        b: As many.
+        a: Numbers of the examples [general], at least two.
+        b: Other numbers of the same examples [general].
 
     Returns:
         From −1 to 1; 0 where one side's are all equal, which says nothing about an order.

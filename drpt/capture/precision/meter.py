@@ -49,12 +49,12 @@ class ScoreMeter:
     weights are copied to float32 for that time (4 bytes a parameter), float32 ones are shared. No update is formed.
 
     Args:
-        model: See `GradientCapture`; not sharded.
-        regularizer: One that looks at products.
-        sketch: See `GradientCapture`.
-        retain_mib: See `GradientCapture`.
-        unregularized: See `GradientCapture`.
-        layer_rules: See `GradientCapture`.
+        model: Any module that is not sharded; see `GradientCapture`.
+        regularizer: Rule that looks at products.
+        sketch: Random matrices of ``products=sketch``; see `GradientCapture`.
+        retain_mib: Budget of kept activations in MiB; see `GradientCapture`.
+        unregularized: Patterns of parameters that get the ordinary general gradient.
+        layer_rules: Rules by type of module.
 
     Raises:
         ValueError: The regularizer does not look at products, or the model is sharded.
@@ -90,7 +90,7 @@ class ScoreMeter:
         put back in the end; what the regularizer remembers of past steps is a copy.
 
         Args:
-            sketch_era: That of the capture whose steps are compared, where its sketches are refreshed on request.
+            sketch_era: Era of the sketches of the capture whose steps are compared; see `GradientCapture.refresh_sketches`.
 
         Yields:
             The twin and its capture.
@@ -122,9 +122,9 @@ class ScoreMeter:
         """Compare a step with the same one in float32; the first time that little agrees, say so in the log.
 
         Args:
-            rows: Of each choice that the step made.
-            rough: What it chose, in the precision of training.
-            exact: What it chose in float32.
+            rows: Examples of each choice that the step made.
+            rough: Reports of the choices in the precision of training.
+            exact: Reports of the same choices in float32.
 
         Returns:
             The agreement over all choices and blocks.

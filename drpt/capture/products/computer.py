@@ -1,4 +1,4 @@
-"""The products of one parameter, by the method asked for or by the cheapest exact one."""
+"""Inner products of the per-example gradients of one parameter, by the method asked for or by the cheapest exact one."""
 
 from collections.abc import Sequence
 
@@ -26,11 +26,11 @@ class ProductComputer:
     `Products` of the sums.
 
     Args:
-        need: Which products.
-        method: How; parameters whose gradients are small vectors take their own, exact way.
-        sketcher: For the method `SKETCH`.
+        need: Products that the regularizer asks for.
+        method: Method of the products; small parameters are always compared exactly.
+        sketcher: Random matrices for the method `SKETCH`.
         examples: Numbers of the step's general and target examples, and the processes that hold them.
-        trace: Told what is computed.
+        trace: Watcher that is told what is computed.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class ProductComputer:
 
         Args:
             uses: All uses of one parameter in the step that this process holds.
-            direction: The parameter's part of a target gradient that is given; else it is the target examples' mean.
+            direction: The parameter's part of a target gradient given by the caller; None for the target examples' mean.
 
         Returns:
-            See the class; in float32 or better.
+            The tensors to be summed (see the class), in float32 or better.
         """
         with self._trace.span("products"):
             if self.compares_vectors(uses):
@@ -153,10 +153,10 @@ class ProductComputer:
         """`Products` of some blocks.
 
         Args:
-            sums: One tuple a block, added up over its parameters.
+            sums: For each block, the tuple of its parameters' tensors, summed.
 
         Returns:
-            One row a block.
+            Products, one row a block.
         """
         with self._trace.span("products"):
             stacked = [torch.stack(column) for column in zip(*sums, strict=True)]

@@ -50,11 +50,11 @@ class Cost:
 
     @property
     def total(self) -> int:
-        """In multiplications."""
+        """Work in multiplications, bytes included at their nominal rate."""
         return self.multiplications + _MULTIPLICATIONS_A_BYTE * self.bytes_written
 
     def __add__(self, other: "Cost") -> "Cost":
-        """Both."""
+        """The sum of two costs."""
         return Cost(self.multiplications + other.multiplications, self.bytes_written + other.bytes_written)
 
 
@@ -129,10 +129,10 @@ class ParameterShape:
         """Multiplications of a standard step's three products over the general tokens, and of ours without comparing.
 
         Args:
-            kept_examples: Rows that the update's product is taken over.
+            kept_examples: Examples over which the update is summed.
 
         Returns:
-            Both.
+            Multiplications of the standard step, and of ours.
         """
         general = sum(use.general_tokens for use in self.uses if not use.is_ids)
         tokens = general + sum(use.target_tokens for use in self.uses if not use.is_ids)
@@ -141,7 +141,7 @@ class ParameterShape:
         return 3 * general * area, (2 * tokens + update) * area
 
     def _tokens(self, count: int, *, dense: bool = False) -> int:
-        """Of all uses, or of those alone whose left factors are vectors."""
+        """Tokens of all uses, or only of those whose left factors are vectors."""
         is_all = count > self.num_general
         uses = [use for use in self.uses if not (dense and use.is_ids)]
         return sum(use.general_tokens + (use.target_tokens if is_all else 0) for use in uses)

@@ -18,7 +18,7 @@ def alignment(uses: Sequence[FactoredGradient], examples: StepExamples) -> tuple
 
     Args:
         uses: All uses of one parameter in the step that this process holds.
-        examples: Of the step.
+        examples: Numbers of the step's general and target examples, and the processes that hold them.
 
     Returns:
         ``<g_i, v>`` [general] and ``<v, v>``.
@@ -43,10 +43,10 @@ def sum_of_gradients(
     """The sum over the examples from ``first`` to before ``stop``, of all processes.
 
     Args:
-        uses: Of one parameter.
-        examples: Of the step.
-        first: Of the examples.
-        stop: Behind the last.
+        uses: Uses of one parameter matrix.
+        examples: Numbers of the step's general and target examples, and the processes that hold them.
+        first: First of the examples.
+        stop: Number after the last of the examples.
 
     Returns:
         In float32 or better.
@@ -66,10 +66,10 @@ def along(
     """Inner products of the first ``count`` examples' gradients with a direction; zero for others, and those not here.
 
     Args:
-        uses: Of one parameter.
-        direction: In the parameter's shape.
-        count: Of the examples.
-        examples: Of the step.
+        uses: Uses of one parameter matrix.
+        direction: Direction in the parameter's shape [left, right].
+        count: Number of examples, from the first.
+        examples: Numbers of the step's general and target examples, and the processes that hold them.
 
     Returns:
         One number an example of the step.

@@ -22,11 +22,11 @@ class Sketcher:
     A side that is no wider than its sketch is left as it is, so that small parameters are exact.
 
     Args:
-        kind: How entries are drawn.
+        kind: Distribution of the entries.
         left_width: Columns of the matrices for a parameter's first axis (outputs; the vocabulary of a table); None leaves
             that side as it is.
-        right_width: Likewise for its second axis (inputs).
-        seed: Of all matrices.
+        right_width: Columns of the matrices for a parameter's second axis (inputs); None leaves that side as it is.
+        seed: Seed of all matrices.
     """
 
     def __init__(self, kind: SketchKind, *, left_width: int | None, right_width: int | None, seed: int) -> None:
@@ -63,13 +63,13 @@ class Sketcher:
 
         Args:
             values: Vectors, or integers below ``size``.
-            axis: Of the parameter: 0 or 1.
-            size: Of that axis.
-            name: Sets a matrix apart; parameters of the same name and size share theirs.
-            dtype: Of the result for integers.
+            axis: Axis of the parameter, 0 or 1.
+            size: Size of that axis.
+            name: Name that sets a matrix apart; equal names and sizes share theirs.
+            dtype: Dtype of the result where values are integers.
 
         Returns:
-            In float32 or better; values that are not made shorter as they are.
+            Sketches [token, width] in float32 or better; values that are not made shorter are returned as they are.
         """
         if self.width(axis, size) == size:
             return values if values.ndim == 2 else torch.nn.functional.one_hot(values, size).to(dtype)

@@ -21,10 +21,10 @@ def example_sketches(
     """The examples' sketches, zero for those that are not here.
 
     Args:
-        uses: Of one parameter.
-        num_examples: Of the step.
-        sketcher: Makes the random matrices.
-        name: Sets the matrices of this parameter apart; else all of one size share theirs.
+        uses: Uses of one parameter matrix.
+        num_examples: Examples of the step.
+        sketcher: Source of the random matrices.
+        name: Name that sets the matrices of this parameter apart; without one, all of a size share theirs.
 
     Returns:
         Summed in float32 or better.
@@ -41,9 +41,9 @@ def direction(target_grad: Float[Tensor, "left right"], sketcher: Sketcher, name
     """The sketch ``Sᵀ V R`` of a given gradient, comparable with the examples' rows.
 
     Args:
-        target_grad: V.
-        sketcher: Makes the random matrices.
-        name: See `example_sketches`.
+        target_grad: Gradient V [left, right].
+        sketcher: Source of the random matrices.
+        name: Name that sets the matrices of this parameter apart.
 
     Returns:
         As long as a row.

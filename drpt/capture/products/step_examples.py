@@ -1,4 +1,4 @@
-"""Whose gradients are compared."""
+"""The examples whose gradients are compared."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from drpt.capture.collectives import Collectives, SingleProcess
 
 @dataclass(frozen=True, slots=True)
 class StepExamples:
-    """The examples of one step, wherever they are."""
+    """Numbers of a step's examples, and the processes that hold them."""
 
     num_general: int  # n; examples 0 to n − 1
     num_target: int  # m; examples n to n + m − 1

@@ -65,7 +65,7 @@ def repeated(copies: Tensor, sizes: Sequence[int]) -> Tensor:
 
     Args:
         copies: [row, …], without the value's leading axis of size 1.
-        sizes: As given to ``repeat``.
+        sizes: Arguments of ``repeat``, one an axis.
 
     Returns:
         [row, …].

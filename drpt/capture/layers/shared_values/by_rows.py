@@ -16,7 +16,7 @@ def by_rows(captured: Callable[[Tensor], Tensor], site: Site) -> Callable[[Tenso
     The result has the shape that the module itself would give it.
 
     Args:
-        captured: Takes [row, …] or [row · token, …]; one result for each entry of all axes but the last.
+        captured: Forward that takes [row, …] or [row · token, …]; returns one result for each entry of all axes but the last.
         site: The module's place.
 
     Returns:

@@ -9,10 +9,10 @@ def refuse_options(site: Site, **options: object) -> None:
 
     Args:
         site: The table's place.
-        options: Those of `nn.Embedding` that have no rule; None where one is off.
+        options: Options of `nn.Embedding` that have no rule; None where an option is off.
 
     Raises:
-        UnsupportedModuleError: One of the options is on.
+        UnsupportedModuleError: An option is on.
     """
     for option, value in options.items():
         if value is not None:

@@ -43,10 +43,10 @@ def share(value: Tensor, make: Callable[[], Tensor], site: Site, matrix: Matrix 
     """A shared value.
 
     Args:
-        value: What the model sees; its gradient is not looked at.
-        make: Makes the copies [copy, *shape] when they are first needed.
-        site: Where it comes from.
-        matrix: Set for a weight matrix that nothing has been done to but transposing and casting.
+        value: Tensor that the model sees; its gradient is not looked at.
+        make: Function that makes the copies [copy, *shape] when they are first needed.
+        site: Place of the module that the value comes from.
+        matrix: Products with the value, where it is a weight matrix that was only transposed and cast; None for others.
 
     Returns:
         The value, in the shape of ``value``.
