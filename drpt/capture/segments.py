@@ -87,7 +87,7 @@ class Segments:
 
 
 class Layout:
-    """Where the examples of one batch are in its activations [row, token, …].
+    """Where the examples of one micro-batch are in its activations [row, token, …].
 
     Args:
         examples: The example of each row; used where ``example_of_token`` is None: a row is one example, all of it.

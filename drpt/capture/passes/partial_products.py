@@ -32,7 +32,7 @@ class PartialProducts:
         self._target_grads: dict[_Matrix, Tensor] = {}  # V, summed over target examples
         self._along: dict[_Matrix, Tensor] = {}  # <g_i, V>
         self._here: set[int] = set()  # examples of the batch, of any process
-        self._targets_seen: set[int] = set()  # in this batch or an earlier one
+        self._targets_seen: set[int] = set()  # in this micro-batch or an earlier one
 
     def next_batch(self, examples: Sequence[int], device: torch.device) -> None:
         """Name the examples of the next micro-batch, before its uses are added.
@@ -66,8 +66,8 @@ class PartialProducts:
             return
         if computer.need is not Need.ALIGNMENT:
             raise ValueError(
-                "the step's batches together keep more alive than retain_mib allows, and this regularizer compares general "
-                "examples of different batches with each other: raise retain_mib, or take products=sketch."
+                "the step's micro-batches together keep more alive than retain_mib allows, and this regularizer compares "
+                "general examples of different micro-batches with each other: raise retain_mib, or take products=sketch."
             )
         for place, outer in computer.by_place(uses):
             if direction is None:
@@ -86,8 +86,9 @@ class PartialProducts:
             self._target_grads[name] = self._target_grads[name] + grad if name in self._target_grads else grad
         if len(targets) < len(self._here) and len(self._targets_seen) < m:
             raise ValueError(
-                "the step's batches together keep more alive than retain_mib allows, so that alignments are taken batch by "
-                "batch: put the target examples into the first batches, raise retain_mib, or take products=sketch."
+                "the step's micro-batches together keep more alive than retain_mib allows, so that alignments are computed one "
+                "micro-batch at a time: put the target examples into the first micro-batches, raise retain_mib, or take "
+                "products=sketch."
             )
         if len(self._targets_seen) == m:
             self._add_along(name, uses, self._target_grads[name] / m)

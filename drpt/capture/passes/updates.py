@@ -62,7 +62,7 @@ def _add_to_shard(plan: StepPlan, parameter: nn.Parameter, uses: Sequence[UseGra
     """Add the update of a layer that FSDP2 has put away, since the last micro-batch did not use it: nothing else reduces it."""
     assert isinstance(parameter, DTensor)
     if any(isinstance(use, FactoredGradient) and use.place is not None for use in uses):
-        raise UnsupportedModuleError("experts of a model sharded by FSDP2 must be reached by each step's last batch.")
+        raise UnsupportedModuleError("experts of a model sharded by FSDP2 must be reached by each step's last micro-batch.")
     own = [[coefficients[example] for example in use.segments.examples] for use in uses]
     parts = [use.update(of_use, None) for use, of_use in zip(uses, own, strict=True)]
     whole = plan.updates.add_up(torch.stack(parts).sum(dim=0).to(parameter.dtype).view(parameter.shape))

@@ -2,7 +2,7 @@
 
 The plan asks the capture itself which blocks there are and what is regularized, and `ParameterShape` for methods and work,
 as `drpt.capture.products.computer.ProductComputer` does during a step. It takes every example to be ``row_tokens`` long, and
-every module to run once a batch. Counted are products with weight matrices; attention and elementwise work are not.
+every module to run once a micro-batch. Counted are products with weight matrices; attention and elementwise work are not.
 """
 
 from collections.abc import Iterator, Sequence

@@ -220,13 +220,13 @@ class LinePlanner:
         general, target = size.num_general * tokens, size.num_target * tokens
         shapes = tuple(
             UseShape(_share(general, part, size.num_micro_batches), _share(target, part, size.num_micro_batches), form.is_ids)
-            for part in range(size.num_micro_batches)  # each batch uses the parameter anew
+            for part in range(size.num_micro_batches)  # each micro-batch uses the parameter anew
             for form in forms
         )
         return ParameterShape(forms[0].left, forms[0].right, shapes, size.num_general, size.num_target)
 
     def _second_pass(self, area: int) -> int:
-        """Activations' gradients once more, from the same graph; of several batches the forward too."""
+        """Work of a second pass: activations' gradients from the same graph; of several micro-batches, the forward too."""
         tokens = self._size.num_examples * self._size.row_tokens
         return int(self._is_recomputing) * tokens * area * (1 if self._size.num_micro_batches == 1 else 2)
 

@@ -18,7 +18,7 @@ def test_a_second_pass_needs_functions_and_targets_first():
     model = zoo.build("tied llama")
     with pytest.raises(ValueError, match=r"hand step\.backward a function"):
         updates_of(model, regularizer(), several_batches((5, 6), (0, 1, 2, 3, 4)), retain_mib=0.0)
-    with pytest.raises(ValueError, match="put the target examples into the first batches"):
+    with pytest.raises(ValueError, match="put the target examples into the first micro-batches"):
         updates_of(model, regularizer(), several_batches((0, 1, 2, 3, 4), (5, 6)), as_functions=True, retain_mib=0.0)
 
 
