@@ -126,7 +126,8 @@ def test_further_ways_of_two_processes_equal_one(results, way):
 
 def test_examples_that_both_processes_claim_are_refused(results):
     for found in results:
-        assert "examples 0, 1, 2, 3, 4, 5, 6 more than once: each belongs to one batch of one process" in found["claims"]
+        said = "examples 0, 1, 2, 3, 4, 5, 6 are in more than one: each belongs to one micro-batch of one process"
+        assert said in found["claims"]
 
 
 def test_processes_with_other_numbers_of_batches_are_refused(results):

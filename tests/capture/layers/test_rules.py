@@ -189,7 +189,7 @@ def test_a_second_rule_for_a_type_is_refused():
         DEFAULT_RULES.extended({nn.Linear: ScaledLinearRule()})
     with pytest.raises(ValueError, match=r"ScaledLinear has a rule already"):
         RULES.extended({ScaledLinear: ScaledLinearRule()})
-    with pytest.raises(TypeError, match=r"no drpt\.LayerRule"):
+    with pytest.raises(TypeError, match="LayerRule"):
         DEFAULT_RULES.extended({ScaledLinear: ScaledLinearRule})
 
 
