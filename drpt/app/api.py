@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError
 from torch import Tensor
 
-from drpt.app.paths import config_folder
+from drpt.app.presets import preset_values
 from drpt.capture.rows import StepRows
 from drpt.checks import check_choice
 from drpt.geometry.products import GeneralRows
@@ -32,10 +32,7 @@ def regularizer(preset: str, *, seed: int = 0, **changes: Any) -> Regularizer:  
         ValueError: The preset or a key does not exist, a value breaks its rule, or one that belongs to a whole run
             (``step_size``, usually the learning rate) is not given.
     """
-    folder = config_folder() / "regularizer"
-    check_choice("preset", preset, sorted(path.stem for path in folder.glob("*.yaml")))
-    config = OmegaConf.load(folder / f"{preset}.yaml")
-    assert isinstance(config, DictConfig)
+    config = OmegaConf.create(preset_values("regularizer", preset))
     for key, value in changes.items():
         check_choice("key", key, [str(known) for known in config])
         config[key] = value

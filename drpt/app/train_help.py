@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drpt.app.groups import NESTED
-from drpt.app.paths import config_folder
+from drpt.app.paths import config_folder, preset_files
 from drpt.geometry.catalogue import SCORES, SETS, Partition
 
 _USAGE = """\
@@ -87,11 +87,11 @@ def _choices(folder: Path) -> Iterator[tuple[str, str, str]]:
     defaults = _defaults(folder / "train.yaml")
     groups = [path for path in folder.iterdir() if path.is_dir() and path.name != "hydra"]
     for group in sorted([*groups, *(folder / name for name in NESTED)]):
-        shown = group.relative_to(folder).as_posix()
-        for path in sorted(group.glob("*.yaml")):
+        shown = name = group.relative_to(folder).as_posix()
+        for path in preset_files(name):
             lines = [line for line in path.read_text().splitlines() if line and not line.startswith("# @package")]
             meaning = lines[0].partition("#")[2].strip() if "#" in lines[0] else ""
-            mark = "*" if defaults.get(group.relative_to(folder).as_posix()) == path.stem else ""
+            mark = "*" if defaults.get(name) == path.stem else ""
             yield shown, f"{path.stem}{mark}", meaning
             shown = ""
 

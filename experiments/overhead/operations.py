@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from drpt.app.presets import preset_values
 from drpt.capture.cost import Need, ParameterShape, UseShape
 from drpt.capture.sketch_spec import SketchKind
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.subset import num_kept
 from experiments.overhead.settings import Setting
-from experiments.overhead.sides import Side, preset
+from experiments.overhead.sides import Side
 
 _CHOOSE_A_NUMBER = {"subset", "greedy_greats", "greedy_euclidean", "exact_subset", "gradmatch"}
 
@@ -93,7 +94,7 @@ def count_matrix(modules: Sequence[nn.Module], setting: Setting, side: Side) -> 
 
 def kept_examples(setting: Setting, side: Side) -> int:
     """Rows that the update is taken over, at most: the k that are chosen, or all general ones, and v's where it counts."""
-    found = preset(side.preset)
+    found = preset_values("regularizer", side.preset)
     if found["set"] in _CHOOSE_A_NUMBER:
         return num_kept(float(found["strength"]), setting.num_general)
     return setting.num_general + (setting.num_target if side.regularizer.feasible_set.uses_target else 0)
