@@ -36,8 +36,8 @@ from torch import Tensor
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.finite import require_finite
 from drpt.geometry.products import Coefficients, GeneralRows, Products
-from drpt.geometry.quadratic_program import Solution
 from drpt.geometry.score import Score
+from drpt.geometry.solution import Solution
 
 
 class AutoStrength:

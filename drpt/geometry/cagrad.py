@@ -7,8 +7,11 @@ from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import solution, solve, without_rounding
+from drpt.geometry.quadratic_program import QuadraticProgram
 from drpt.geometry.residuals import ROUNDING, VANISHED, lengths, worst_case_residual
+from drpt.geometry.rounding import without_rounding
+from drpt.geometry.solution import Solution
+from drpt.geometry.solver import solve
 
 _STEPS = 40
 _REACHED = 1e-9  # of the radius
@@ -44,7 +47,7 @@ class CAGrad(FeasibleSet):
         radius = self.strength * (length > 0).double()
         found = _search(gramian, alignment, radius)
         residual = worst_case_residual(gramian, alignment, found.coefficients, found.worst, radius, found.gap)
-        solved = solution(scale[:, None] * found.coefficients, residual, found.num_steps)
+        solved = Solution.of(scale[:, None] * found.coefficients, residual, found.num_steps)
         weights = rows.weights(num_blocks)
         return Coefficients(general=solved.coefficients.to(weights), target=weights.new_ones(num_blocks), solved=solved)
 
@@ -113,7 +116,7 @@ def _is_reached(gramian: Tensor, here: _Search, radius: Tensor) -> Tensor:
 
 def _at(gramian: Tensor, alignment: Tensor, worst: Tensor) -> _Search:
     """The u closest to v with ``<u, g_i> ≥ μ`` for all i."""
-    found = solve(gramian, worst[:, None] - alignment, cap=None, sums_to_one=False)
+    found = solve(QuadraticProgram(gramian=gramian, linear=worst[:, None] - alignment, cap=None))
     square = torch.einsum("bi,bij,bj->b", found.coefficients, gramian, found.coefficients)
     return _Search(
         worst=worst,
@@ -127,7 +130,7 @@ def _at(gramian: Tensor, alignment: Tensor, worst: Tensor) -> _Search:
 def _gap_at_zero(gramian: Tensor, alignment: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
     """``<g_w, v> + radius ‖g_w‖``, which no worst case exceeds, over ``Σ w_i ℓ_i``, w the mixture of the shortest g_w."""
     everyone = torch.ones_like(alignment[:1])
-    found = solve(gramian, torch.zeros_like(alignment), cap=everyone, sums_to_one=True)
+    found = solve(QuadraticProgram(gramian=gramian, linear=torch.zeros_like(alignment), cap=everyone))
     mixture = found.coefficients
     square = torch.einsum("bi,bij,bj->b", mixture, gramian, mixture)
     bound = (mixture * alignment).sum(dim=1) + radius * square.clamp(min=0).sqrt()

@@ -2,8 +2,9 @@
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import solve
+from drpt.geometry.quadratic_program import QuadraticProgram
 from drpt.geometry.ridge import ridged
+from drpt.geometry.solver import solve
 
 
 class Cone(FeasibleSet):
@@ -30,5 +31,5 @@ class Cone(FeasibleSet):
         weights = rows.weights(num_blocks)
         if self.strength > 0:
             gramian, alignment = ridged(gramian, alignment, weights, self.strength)
-        solved = solve(gramian, alignment, cap=None, sums_to_one=False)
+        solved = solve(QuadraticProgram(gramian=gramian, linear=alignment, cap=None))
         return Coefficients(general=solved.coefficients.to(weights), target=weights.new_zeros(num_blocks), solved=solved)

@@ -4,7 +4,8 @@ import torch
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import solve
+from drpt.geometry.quadratic_program import QuadraticProgram
+from drpt.geometry.solver import solve
 
 
 class DualCone(FeasibleSet):
@@ -32,6 +33,6 @@ class DualCone(FeasibleSet):
         weights = rows.weights(num_blocks)
         least = self.strength * weights.double()
         linear = -alignment.double() - torch.einsum("bij,bj->bi", gramian.double(), least)
-        solved = solve(gramian, linear, cap=None, sums_to_one=False)
+        solved = solve(QuadraticProgram(gramian=gramian, linear=linear, cap=None))
         general = (solved.coefficients + least).to(weights)
         return Coefficients(general=general, target=weights.new_ones(num_blocks), solved=solved)

@@ -4,7 +4,9 @@ import torch
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import Solution, solution, solve
+from drpt.geometry.quadratic_program import QuadraticProgram
+from drpt.geometry.solution import Solution
+from drpt.geometry.solver import solve
 from drpt.geometry.subset import best_first, num_kept
 
 
@@ -38,7 +40,7 @@ class GradMatch(FeasibleSet):
             is_in = is_in.scatter(1, best, torch.maximum(is_in.gather(1, best), (candidates.gather(1, best) > 0).to(is_in)))
             # An example outside has no gradient here, and so no coefficient.
             inside = is_in[:, :, None] * gramian * is_in[:, None, :]
-            solved = _worse(solved, solve(inside, is_in * alignment, cap=None, sums_to_one=False))
+            solved = _worse(solved, solve(QuadraticProgram(gramian=inside, linear=is_in * alignment, cap=None)))
             left = alignment.double() - torch.einsum("bij,bj->bi", gramian.double(), solved.coefficients)
         assert solved is not None
         weights = rows.weights(num_blocks)
@@ -49,4 +51,4 @@ def _worse(before: Solution | None, now: Solution) -> Solution:
     """The new coefficients, as good as the worst that they were chosen by."""
     if before is None:
         return now
-    return solution(now.coefficients, torch.maximum(before.residual, now.residual), before.num_steps + now.num_steps)
+    return Solution.of(now.coefficients, torch.maximum(before.residual, now.residual), before.num_steps + now.num_steps)

@@ -4,8 +4,9 @@ import torch
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import solution, without_rounding
 from drpt.geometry.residuals import lengths, linear_size
+from drpt.geometry.rounding import without_rounding
+from drpt.geometry.solution import Solution
 
 _VANISHED = 1e-12  # of the square of its terms
 
@@ -36,5 +37,5 @@ class Halfspace(FeasibleSet):
         left = torch.where(is_against, along.abs(), -along).clamp(min=0) / torch.where(terms > 0, terms, 1.0)
         size = linear_size(alignment.double(), length)
         residual = left / torch.where(size > 0, size, 1.0)
-        solved = solution(share[:, None] * omega, residual, torch.zeros(num_blocks, dtype=torch.long, device=omega.device))
+        solved = Solution.of(share[:, None] * omega, residual, torch.zeros(num_blocks, dtype=torch.long, device=omega.device))
         return Coefficients(general=solved.coefficients.to(weights), target=weights.new_ones(num_blocks), solved=solved)

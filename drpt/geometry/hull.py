@@ -2,7 +2,8 @@
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import solve
+from drpt.geometry.quadratic_program import QuadraticProgram
+from drpt.geometry.solver import solve
 
 
 class Hull(FeasibleSet):
@@ -27,5 +28,5 @@ class Hull(FeasibleSet):
         gramian, alignment = gramian_and_alignment(products)
         weights = rows.weights(num_blocks)
         cap = (weights.double() / self.strength).clamp(max=1.0)
-        solved = solve(gramian, alignment, cap=cap, sums_to_one=True)
+        solved = solve(QuadraticProgram(gramian=gramian, linear=alignment, cap=cap))
         return Coefficients(general=solved.coefficients.to(weights), target=weights.new_zeros(num_blocks), solved=solved)

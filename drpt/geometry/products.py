@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from drpt.errors import NonFiniteError
-from drpt.geometry.quadratic_program import Solution
+from drpt.geometry.solution import Solution
 
 
 class NonFiniteProductsError(NonFiniteError):

@@ -5,9 +5,10 @@ from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import Solution, solution, without_rounding
 from drpt.geometry.residuals import lengths, span_residual
 from drpt.geometry.ridge import ridged
+from drpt.geometry.rounding import without_rounding
+from drpt.geometry.solution import Solution
 
 _RIDGE = 2.0**-50  # times the number of examples, of each diagonal entry: what rounding in float64 leaves of nothing
 _REPEATS = 2  # of the solve, each for what the last one's ridge left
@@ -59,4 +60,4 @@ def _combination(gramian: Tensor, alignment: Tensor) -> Solution:
         left = right - torch.bmm(matrix, found[:, :, None]).squeeze(2)
         found = found + torch.linalg.lu_solve(factors, pivots, left[:, :, None]).squeeze(2)
     num_steps = torch.full((len(found),), 1 + _REPEATS, dtype=torch.long, device=found.device)
-    return solution(size * unit * found, span_residual(matrix, right, found), num_steps)
+    return Solution.of(size * unit * found, span_residual(matrix, right, found), num_steps)

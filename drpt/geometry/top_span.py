@@ -8,7 +8,7 @@ from torch import Tensor
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.principal_directions import principal_directions
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import solution
+from drpt.geometry.solution import Solution
 
 _SOLVES = 3
 
@@ -51,6 +51,6 @@ class TopSpan(FeasibleSet):
         size = left_along(torch.zeros_like(alignment)).abs().amax(dim=1)
         residual = left_along(general).abs().amax(dim=1) / torch.where(size > 0, size, 1.0)
         num_steps = torch.full((num_blocks,), _SOLVES, dtype=torch.long, device=general.device)
-        solved = solution(general, residual, num_steps)
+        solved = Solution.of(general, residual, num_steps)
         weights = rows.weights(num_blocks)
         return Coefficients(general=solved.coefficients.to(weights), target=weights.new_zeros(num_blocks), solved=solved)

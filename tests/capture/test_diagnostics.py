@@ -11,7 +11,7 @@ from drpt.capture.diagnostics import BlockGroup, StepReport
 from drpt.capture.sketch_spec import SketchSpec
 from drpt.errors import UpdateMismatchError
 from drpt.geometry.products import Coefficients, Products
-from drpt.geometry.quadratic_program import Solution
+from drpt.geometry.solution import Solution
 from tests import zoo
 from tests.capture.helpers import M, N, regularizer, step_rows
 

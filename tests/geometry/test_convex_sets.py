@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drpt.capture.diagnostics import BlockGroup, StepReport
-from drpt.geometry.bounds import project_onto_capped_simplex
+from drpt.geometry.capped_simplex import project_onto_capped_simplex
 from drpt.geometry.cone import Cone
 from drpt.geometry.dual_cone import DualCone
 from drpt.geometry.products import GeneralRows, NonFiniteProductsError, Products
-from drpt.geometry.quadratic_program import solution, solve
+from drpt.geometry.quadratic_program import QuadraticProgram
 from drpt.geometry.residuals import cone_residual, hull_residual, span_residual
+from drpt.geometry.solution import Solution
+from drpt.geometry.solver import solve
 from drpt.geometry.span import Span
 from drpt.geometry.subset import num_kept
 from tests.geometry.test_identities import BLOCKS, SEEDS, Problem, assert_same, regularizer
@@ -177,7 +179,7 @@ def test_programs_converge_to_kkt_points(seed, n, is_rank_deficient, sums_to_one
     """With the Newton steps, and by the gradient steps alone, which take over where those fail."""
     with pytest.MonkeyPatch.context() as patch:
         if not newton:
-            patch.setattr("drpt.geometry.quadratic_program._NEWTON_STEPS", 0)
+            patch.setattr("drpt.geometry.solver._NEWTON_STEPS", 0)
         check_kkt(seed, n, is_rank_deficient, sums_to_one)
 
 
@@ -188,7 +190,7 @@ def check_kkt(seed, n, is_rank_deficient, sums_to_one):
     factors *= 10.0 ** torch.randint(-4, 5, (4, 1, 1), generator=generator)
     linear = torch.einsum("bnd,bd->bn", factors, torch.randn(4, dim, generator=generator, dtype=torch.float64))
     cap = torch.full((1, n), min(1.0, 3.0 / n), dtype=torch.float64) if sums_to_one else None
-    solved = solve(factors @ factors.mT, linear, cap=cap, sums_to_one=sums_to_one)
+    solved = solve(QuadraticProgram(gramian=factors @ factors.mT, linear=linear, cap=cap))
     assert solved.is_converged.all(), solved.residual
     c = solved.coefficients
     assert (c >= 0).all()
@@ -208,7 +210,7 @@ def test_rounding_of_float32_products_is_not_followed(sums_to_one):
     gramian, linear = rough @ rough.mT, torch.einsum("bnd,bd->bn", rough, target.float())
     assert float(torch.linalg.eigvalsh(gramian.double()).min()) < 0
     cap = torch.full((1, 8), 0.5) if sums_to_one else None
-    solved = solve(gramian, linear, cap=cap, sums_to_one=sums_to_one)
+    solved = solve(QuadraticProgram(gramian=gramian, linear=linear, cap=cap))
     assert solved.is_converged.all()
     update = torch.einsum("bn,bnd->bd", solved.coefficients, rows)
     scale = (
@@ -220,7 +222,7 @@ def test_rounding_of_float32_products_is_not_followed(sums_to_one):
 def test_failure_is_told(monkeypatch):
     """Stopped before its first step, the solver keeps its numbers and claims nothing; the step's metrics count it."""
     for limit in ("_NEWTON_STEPS", "_CHANGES"):
-        monkeypatch.setattr(f"drpt.geometry.quadratic_program.{limit}", 0)
+        monkeypatch.setattr(f"drpt.geometry.solver.{limit}", 0)
     problem = Problem(0)
     gramian = torch.einsum("bnd,bmd->bnm", problem.general, problem.general)
     alignment = torch.einsum("bnd,bd->bn", problem.general, problem.target)
@@ -268,7 +270,7 @@ def test_residual_of_a_wrong_point_is_not_small():
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_nothing_finite_is_a_failed_solve(value):
     """Whatever a solver meets: no NaN is handed out, and no zero that claims to be a solution."""
-    found = solution(torch.tensor([[1.0], [value]]), torch.tensor([0.0, value]), torch.zeros(2, dtype=torch.long))
+    found = Solution.of(torch.tensor([[1.0], [value]]), torch.tensor([0.0, value]), torch.zeros(2, dtype=torch.long))
     assert found.coefficients.tolist() == [[1.0], [0.0]]
     assert found.residual.tolist() == [0.0, float("inf")]
     assert found.is_converged.tolist() == [True, False]
@@ -299,7 +301,7 @@ def test_products_that_overflow_are_a_failed_solve():
     """Finite products whose squares are not: as a run would have them that no rule for values had refused."""
     huge = torch.full((1, 2, 2), 1e300, dtype=torch.float64) + torch.diag(torch.tensor([5e307, 1e307], dtype=torch.float64))
     for cap in (None, torch.ones(1, 2, dtype=torch.float64)):
-        found = solve(huge, torch.tensor([[1e308, -1e308]], dtype=torch.float64), cap=cap, sums_to_one=cap is not None)
+        found = solve(QuadraticProgram(gramian=huge, linear=torch.tensor([[1e308, -1e308]], dtype=torch.float64), cap=cap))
         assert torch.isfinite(found.coefficients).all()
         assert found.is_converged.all() or found.residual.isinf().all()
 
