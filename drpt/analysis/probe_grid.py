@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from drpt.geometry.catalogue import AUTO, Partition
-from drpt.geometry.spec import RegularizerSpec
+from drpt.capture.options import Partition
+from drpt.geometry.catalogue import AUTO
+from drpt.modules.regularizer_spec import RegularizerSpec
 
 PARTITIONS = tuple(member.value for member in Partition)
 _SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 from drpt.analysis.bias_variance import Direction
 from drpt.geometry.catalogue import SETS
-from drpt.geometry.spec import RegularizerSpec
+from drpt.modules.regularizer_spec import RegularizerSpec
 
 ENDS = ("target_only", "full")  # of the spectrum; like the mix they do not depend on the partition
 ALIKE = (*ENDS, "mix")

@@ -10,19 +10,33 @@ from omegaconf.errors import InterpolationKeyError
 from torch import Tensor
 
 from drpt.app.presets import preset_values
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
+from drpt.capture.sketch_spec import SketchSpec
 from drpt.checks import check_choice
 from drpt.geometry.products import GeneralRows
-from drpt.geometry.regularizer import Regularizer, build_regularizer
-from drpt.geometry.spec import RegularizerSpec
+from drpt.modules.build_regularizer import build_regularizer
+from drpt.modules.regularizer_spec import RegularizerSpec
 
 
-def regularizer(preset: str, *, seed: int = 0, **changes: Any) -> Regularizer:  # Any: keys have values of several kinds
+def regularizer(
+    preset: str,
+    *,
+    seed: int = 0,
+    sketch: SketchSpec | None = None,
+    retain_mib: float | None = None,
+    unregularized: Sequence[str] = (),
+    **changes: Any,  # Any: keys have values of several kinds
+) -> Regularizer:
     """A preset of ``conf/regularizer``, with changes.
 
     Args:
         preset: Its name, such as ``layerwise_hull``; `drpt train --help` lists them.
-        seed: Of random scores.
+        seed: Seed of random scores.
+        sketch: The random matrices of ``products="sketch"``; those of ``conf/sketch/gaussian.yaml`` if left out.
+        retain_mib: MiB of activations that the capture may keep before it computes them again in a second pass; 4096 if left
+            out.
+        unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
         changes: Keys of the `regularizer` config group: ``strength=0.25``, ``partition="global"``, ``products="sketch"``, …
 
     Returns:
@@ -41,7 +55,13 @@ def regularizer(preset: str, *, seed: int = 0, **changes: Any) -> Regularizer:  
     except InterpolationKeyError as error:
         raise ValueError(f"{error.full_key} of the preset {preset!r} is the run's own: give {error.full_key}=….") from error
     assert isinstance(values, dict)
-    return build_regularizer(RegularizerSpec(**{str(key): value for key, value in values.items()}), seed=seed)
+    return build_regularizer(
+        RegularizerSpec(**{str(key): value for key, value in values.items()}),
+        seed=seed,
+        sketch=sketch,
+        retain_mib=retain_mib,
+        unregularized=unregularized,
+    )
 
 
 def rows(

@@ -13,6 +13,8 @@ from torch import nn
 
 from drpt.analysis.run import CHECKPOINTS
 from drpt.app.schema import RunSpec
+from drpt.capture.options import Pool
+from drpt.capture.regularizer import Regularizer
 from drpt.data.encoded_pairs import EncodedPairs
 from drpt.data.module import PostTrainingData
 from drpt.data.pools import Pools
@@ -21,9 +23,7 @@ from drpt.data.source import Source
 from drpt.data.split import StepSplit
 from drpt.data.vocabulary import check_token_ids
 from drpt.evaluation.held_out import end_tokens
-from drpt.geometry.catalogue import Pool
 from drpt.geometry.mean import Mean
-from drpt.geometry.regularizer import Regularizer
 from drpt.journal import Journal
 from drpt.models.chat_renderer import ChatStyle
 from drpt.models.limits import check_positions, num_tokens
@@ -122,10 +122,10 @@ def _assemble_sft(parts: Parts) -> Assembly:
         seed=spec.seed,
         needs_general=regularizer.needs_general,
         needs_target=regularizer.needs_target,
-        split=StepSplit(micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.pool is not Pool.STEP),
+        split=StepSplit(micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.options.pool is not Pool.STEP),
         style=parts.style,
     )
-    module = SupervisedFineTuning(parts.model, regularizer, spec.sketch, spec.optimizer, spec.trainer, seed=spec.seed)
+    module = SupervisedFineTuning(parts.model, regularizer, spec.optimizer, spec.trainer, seed=spec.seed)
     config = parts.loaded.model.config
     check_token_ids([*data.general, *data.target, *data.stopping, *data.evaluation], num_tokens=num_tokens(config))
     asked = [len(row.prompt_ids) for row in data.evaluation[: spec.evaluation.num_generate]]
@@ -191,13 +191,16 @@ def _assemble_policy(parts: Parts) -> Assembly:
             "pad_token_id": tokenizer.pad_token_id,
         }
         model = PolicyWithValues(policy) if isinstance(algorithm, PpoSpec) else policy
+        free = unregularized(model)
         common: dict[str, Any] = {  # Any: arguments of several kinds
             "worker": worker,
             "general_rows": spec.data.general_rows,
-            "phase_choice": _phase_choice(spec, model, parts.regularizer) if is_by_phase else None,
+            "phase_choice": _phase_choice(spec, model, parts.regularizer.with_options(unregularized=free))
+            if is_by_phase
+            else None,
             "seed": spec.seed,
         }
-        specs = (regularizer, spec.sketch, spec.optimizer, spec.trainer)
+        specs = (regularizer.with_options(unregularized=free), spec.optimizer, spec.trainer)
         module: PolicyTraining
         if isinstance(algorithm, PpoSpec):
             assert isinstance(model, PolicyWithValues)
@@ -229,10 +232,7 @@ def _phase_choice(spec: RunSpec, model: nn.Module, regularizer: Regularizer) -> 
     return PhaseChoice(
         model,
         regularizer,
-        sketch=spec.sketch,
-        retain_mib=spec.trainer.retain_mib,
         check=spec.trainer.check_capture,
-        unregularized=unregularized(model),
     )
 
 
@@ -253,7 +253,7 @@ def _assemble_reward(parts: Parts) -> Assembly:
         needs_target=regularizer.needs_target,
     )
     return Assembly(
-        module=RewardModeling(model, regularizer, spec.sketch, spec.optimizer, spec.trainer, pairs=pairs, seed=spec.seed),
+        module=RewardModeling(model, regularizer, spec.optimizer, spec.trainer, pairs=pairs, seed=spec.seed),
         data=None,
         evaluation=PairEvaluation(pairs, spec.evaluation, **parts.steps),
         counts=pairs.counts,

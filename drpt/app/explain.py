@@ -9,8 +9,9 @@ from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.explain_reward import print_reward
 from drpt.app.schema import RunSpec
-from drpt.geometry.catalogue import AUTO, SCORES, SETS, Partition, Pool, ProductsMethod, Scope, SetEntry
-from drpt.geometry.spec import PHASE, RegularizerSpec
+from drpt.capture.options import Partition, Pool, ProductsMethod, Scope
+from drpt.geometry.catalogue import AUTO, SCORES, SETS, SetEntry
+from drpt.modules.regularizer_spec import PHASE, RegularizerSpec
 
 _PARTITIONS = {
     Partition.GLOBAL: "one block of all parameters: one choice for the whole model, the smallest set",
@@ -117,7 +118,7 @@ def _relaxation(spec: RegularizerSpec) -> str:
 
 
 def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
-    from drpt.geometry.regularizer import build_regularizer  # torch: only here, after every check
+    from drpt.modules.build_regularizer import build_regularizer  # torch: only here, after every check
 
     rule = build_regularizer(spec, seed=0)
     rows = [name for name, is_needed in (("general", rule.needs_general), ("target", rule.needs_target)) if is_needed]
@@ -125,7 +126,7 @@ def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
     if spec.chooses_by_phase:
         yield "choice", "once a rollout phase, over all its responses: what is dropped is not trained on, and the steps that"
         yield "", "follow are ordinary ones (IIF)"
-    if rule.is_constant and rule.needs_target and rule.scope is Scope.PAPER:
+    if rule.is_constant and rule.needs_target and rule.options.scope is Scope.PAPER:
         yield "costs", "no products: weights of linear layers get one weighted mean, all other parameters the general mean"
         return
     if rule.is_constant:
@@ -139,7 +140,7 @@ def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
         products.append("the gramian <g_i, g_j> [n, n]")
     if rule.needs_spread:
         products.append("target products <g_i, v_j> [n, m] and <v_j, v_k> [m, m]")
-    is_sketch = rule.products is ProductsMethod.SKETCH
+    is_sketch = rule.options.products is ProductsMethod.SKETCH
     kind = "unbiased, of random matrices" if is_sketch else "exact"
     yield "products", ", ".join(products) + f": {kind}, from the step's one forward and one backward pass"
     if not is_sketch:

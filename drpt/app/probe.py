@@ -30,10 +30,11 @@ from drpt.app.result_files import write_results
 from drpt.app.run_config import read_spec
 from drpt.app.run_data import DrawnBefore, check_data_are_the_same
 from drpt.app.schema import RunSpec
-from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Partition
-from drpt.geometry.regularizer import build_regularizer
-from drpt.geometry.spec import RegularizerSpec
+from drpt.capture.options import Partition
+from drpt.geometry.catalogue import MAX_EXACT_SUBSET
 from drpt.memory import keep_freed_memory, release_memory
+from drpt.modules.build_regularizer import build_regularizer
+from drpt.modules.regularizer_spec import RegularizerSpec
 from drpt.storage import require_folder
 
 

@@ -12,7 +12,7 @@ from drpt.app.config import check_config, resolve
 from drpt.app.run_config import read_config
 from drpt.app.schema import RunSpec
 from drpt.app.words import literal_values
-from drpt.geometry.spec import RegularizerSpec
+from drpt.modules.regularizer_spec import RegularizerSpec
 
 _FIXED = {
     "seed",

@@ -12,7 +12,7 @@ from drpt.optim.spec import check_decay
 
 if TYPE_CHECKING:
     from drpt.app.schema import RunSpec
-    from drpt.geometry.spec import RegularizerSpec
+    from drpt.modules.regularizer_spec import RegularizerSpec
 
 
 def check_rollout_sections(spec: "RunSpec") -> None:

@@ -14,8 +14,8 @@ from drpt.app.options import ALGORITHMS
 from drpt.app.paths import config_folder
 from drpt.app.schema import RunSpec
 from drpt.app.words import literal_values, word
-from drpt.geometry.catalogue import Pool
-from drpt.geometry.spec import PHASE
+from drpt.capture.options import Pool
+from drpt.modules.regularizer_spec import PHASE
 
 
 def read_config(folder: Path) -> DictConfig:

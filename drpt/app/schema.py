@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 from drpt.app.reward_rules import check_reward_modeling
 from drpt.app.rollout_rules import check_rollout_sections, check_rollouts
+from drpt.capture.options import Pool
 from drpt.capture.sketch_spec import SketchSpec
 from drpt.checks import check_choice, check_interval
 from drpt.data.spec import DataSpec
 from drpt.evaluation.spec import EvaluationSpec
-from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Pool
-from drpt.geometry.spec import RegularizerSpec
+from drpt.geometry.catalogue import MAX_EXACT_SUBSET
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.modules.algorithm_spec import AlgorithmSpec
+from drpt.modules.regularizer_spec import RegularizerSpec
 from drpt.modules.spec import TaskSpec, TrainerSpec
 from drpt.optim.spec import OptimizerSpec
 from drpt.rewards.spec import RewardSpec
@@ -87,8 +88,13 @@ class RunSpec:
                 "accuracy is measured on the held-out examples."
             )
 
+    @property
+    def stopping_share(self) -> float:
+        """Share of the target examples that is held out of training to choose when to stop; 0 for none."""
+        return self.regularizer.stopping_share
+
     def _check_stopping(self) -> None:
-        share, num_target, rows = self.regularizer.stopping_share, self.data.num_target, self.data.target_rows
+        share, num_target, rows = self.stopping_share, self.data.num_target, self.data.target_rows
         num_stopping = round(share * num_target)
         if share > 0 and not 1 <= num_stopping <= num_target - rows:
             raise ValueError(

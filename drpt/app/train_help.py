@@ -8,7 +8,8 @@ from rich.table import Table
 
 from drpt.app.groups import NESTED
 from drpt.app.paths import config_folder, preset_files
-from drpt.geometry.catalogue import SCORES, SETS, Partition
+from drpt.capture.options import Partition
+from drpt.geometry.catalogue import SCORES, SETS
 
 _USAGE = """\
 [bold]drpt train[/] \\[-m] \\[group=choice …] \\[key=value …]

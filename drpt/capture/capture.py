@@ -28,17 +28,17 @@ from drpt.capture.exchange import AcrossProcesses, Alone, Exchange
 from drpt.capture.layers.registry import is_linear
 from drpt.capture.measure import Measure
 from drpt.capture.methods.extent import Extent
+from drpt.capture.options import CaptureOptions, Partition, Pool, ProductsMethod, Scope
 from drpt.capture.partition import partition_parameters
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
 from drpt.capture.segments import Examples, Layout
 from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, refuse_compiled, trained_parameters
 from drpt.capture.sketch import Sketcher
-from drpt.capture.sketch_spec import DEFAULT_SKETCH, SketchKind, SketchSpec
+from drpt.capture.sketch_spec import SketchKind
 from drpt.capture.step import CaptureStep
 from drpt.capture.step_plan import StepPlan
 from drpt.capture.target import TargetGradient, target_gradient
-from drpt.geometry.catalogue import Partition, Pool, ProductsMethod, Scope
-from drpt.geometry.regularizer import Regularizer
 
 _MIB = 2**20
 
@@ -52,11 +52,7 @@ class GradientCapture:
 
     Args:
         model: Any module; the parameters that require gradients now are the trained ones.
-        regularizer: What decides the update.
-        sketch: The random matrices, for ``products=sketch``; `DEFAULT_SKETCH` if left out.
-        retain_mib: What blocks of several layers, or steps of several batches, may keep of activations and output gradients
-            until they are complete; beyond it a second pass computes them again. The result is the same.
-        unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
+        regularizer: What decides the update, and the options of the capture (`Regularizer.with_options` changes them).
         leaves_update: False to choose coefficients alone, leaving ``.grad`` as it is.
         check: Whether to prove in the first step, and when the model's structure changes, that every example's gradient is
             formed as autograd forms it and stays apart from the others' (see `drpt.capture.check`).
@@ -73,9 +69,6 @@ class GradientCapture:
         model: nn.Module,
         regularizer: Regularizer,
         *,
-        sketch: SketchSpec | None = None,
-        retain_mib: float = 4096.0,
-        unregularized: Sequence[str] = (),
         leaves_update: bool = True,
         check: bool = True,
     ) -> None:
@@ -86,13 +79,14 @@ class GradientCapture:
         if not self.parameters:
             raise ValueError("no parameter of the model requires gradients: nothing is trained.")
         owners = _owners(model, self.parameters)
-        free = _matching(self.parameters, unregularized)
-        if regularizer.scope is Scope.PAPER:
+        options = regularizer.options
+        free = _matching(self.parameters, options.unregularized)
+        if options.scope is Scope.PAPER:
             scored = {name for name, (module, own) in owners.items() if own == "weight" and is_linear(module)}
             free = [name for name in self.parameters if name in free or name not in scored]
             if len(free) == len(self.parameters):
                 raise ValueError("scope='paper': no linear layer is trained, so that nothing would be regularized.")
-        blocks = partition_parameters([name for name in self.parameters if name not in free], regularizer.partition)
+        blocks = partition_parameters([name for name in self.parameters if name not in free], options.partition)
         others = partition_parameters(free, Partition.LAYER)
         # Where one weighted loss gives the update, the model runs as it is.
         is_plain = regularizer.is_constant and (not free or not regularizer.needs_target)
@@ -106,28 +100,27 @@ class GradientCapture:
                 f"FSDP2 shards other trained parameters and not {whole[0]}, whose update nobody would sum over processes: call "
                 "fully_shard for the whole model, too, without ignored_params."
             )
-        if is_sharded and not is_plain and regularizer.partition is not Partition.LAYER:
+        if is_sharded and not is_plain and options.partition is not Partition.LAYER:
             raise ValueError(
-                f"partition={regularizer.partition.value!r}: a model sharded by FSDP2 holds one layer's "
+                f"partition={options.partition.value!r}: a model sharded by FSDP2 holds one layer's "
                 "parameters at a time, so that blocks of several layers cannot be formed. Take partition=layer, or a "
                 "whole model in every process."
             )
         self._exchange = _exchange()
-        self._pool: Exchange = self._exchange if regularizer.pool is Pool.STEP else Alone()
+        self._pool: Exchange = self._exchange if options.pool is Pool.STEP else Alone()
         self._plan = StepPlan(
             regularizer=regularizer,
             blocks=(*blocks, *others),
             num_regularized=len(blocks),
             is_plain=is_plain,
             owners=owners,
-            retain_bytes=int(retain_mib * _MIB),
+            retain_bytes=int(options.retain_mib * _MIB),
             updates=self._exchange,
             is_sharded=is_sharded,
             leaves_update=leaves_update,
         )
         self._check = Check(is_wanted=check and bool(self._sites))
-        self._sketch = sketch
-        self._sketcher = _sketcher(regularizer.products, sketch)
+        self._sketcher = _sketcher(options)
 
     @contextmanager
     def step(
@@ -177,13 +170,14 @@ class GradientCapture:
             raise ValueError(
                 "an automatic strength looks at the spread among target examples: give rows with num_target of at least 2."
             )
-        if self._sketcher is not None and self._sketch is not None and self._sketch.refresh_steps is not None:
-            self._sketcher.refresh(rows.general.draw // self._sketch.refresh_steps)
+        refresh_steps = regularizer.options.sketch.refresh_steps
+        if self._sketcher is not None and refresh_steps is not None:
+            self._sketcher.refresh(rows.general.draw // refresh_steps)
         self._check.next_step()
         everyone = range(rows.num_examples)
         layout = Layout(everyone if examples is None else examples, example_of_token)
         extent = Extent(rows.num_general, rows.num_target, self._pool)
-        measure = Measure(need_of(regularizer), regularizer.products, self._sketcher, extent)
+        measure = Measure(need_of(regularizer), regularizer.options.products, self._sketcher, extent)
         step = CaptureStep(
             self._plan, measure, rows, layout, num_parts=num_parts, scale=scale, target=target, check=self._check
         )
@@ -306,8 +300,8 @@ def _owners(model: nn.Module, parameters: dict[str, nn.Parameter]) -> dict[str, 
     return owners
 
 
-def _sketcher(method: ProductsMethod, spec: SketchSpec | None) -> Sketcher | None:
-    if method is not ProductsMethod.SKETCH:
+def _sketcher(options: CaptureOptions) -> Sketcher | None:
+    if options.products is not ProductsMethod.SKETCH:
         return None
-    spec = spec or DEFAULT_SKETCH
+    spec = options.sketch
     return Sketcher(SketchKind(spec.kind), left_width=spec.left_width, right_width=spec.right_width, seed=spec.seed)

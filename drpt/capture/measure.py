@@ -9,9 +9,9 @@ from torch import Tensor
 from drpt.capture.cost import Need, ParameterShape, UseShape
 from drpt.capture.methods import direct, pairwise, reduced, sketched
 from drpt.capture.methods.extent import Extent
+from drpt.capture.options import ProductsMethod
 from drpt.capture.sketch import Sketcher
 from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
-from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.products import Products
 
 _METHODS = {ProductsMethod.REDUCED: reduced, ProductsMethod.PAIRWISE: pairwise, ProductsMethod.DIRECT: direct}

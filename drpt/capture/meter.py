@@ -28,11 +28,10 @@ from torch.distributed.tensor import DTensor
 from drpt.capture.agreement import BlockScores, ScoreAgreement, agreement
 from drpt.capture.capture import GradientCapture
 from drpt.capture.diagnostics import StepReport
+from drpt.capture.options import Partition, ProductsMethod
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
-from drpt.capture.sketch_spec import SketchSpec
 from drpt.capture.use import accumulating
-from drpt.geometry.catalogue import Partition, ProductsMethod
-from drpt.geometry.regularizer import Regularizer
 
 _log = logging.getLogger(__name__)
 
@@ -50,9 +49,6 @@ class ScoreMeter:
     Args:
         model: See `GradientCapture`; not sharded.
         regularizer: One that looks at products.
-        sketch: See `GradientCapture`.
-        retain_mib: See `GradientCapture`.
-        unregularized: See `GradientCapture`.
 
     Raises:
         ValueError: The regularizer does not look at products, or the model is sharded.
@@ -62,10 +58,6 @@ class ScoreMeter:
         self,
         model: nn.Module,
         regularizer: Regularizer,
-        *,
-        sketch: SketchSpec | None = None,
-        retain_mib: float = 4096.0,
-        unregularized: Sequence[str] = (),
     ) -> None:
         if not regularizer.needs_products:
             raise ValueError("this regularizer's choice does not depend on gradients: it has no scores to compare.")
@@ -73,9 +65,6 @@ class ScoreMeter:
             raise ValueError("a model sharded by FSDP2 cannot be copied to float32: leave the comparison of scores off.")
         self._model = model
         self._regularizer = regularizer
-        self._sketch = sketch
-        self._retain_mib = retain_mib
-        self._unregularized = tuple(unregularized)
         self._has_warned = False
 
     @contextmanager
@@ -95,9 +84,6 @@ class ScoreMeter:
         capture = GradientCapture(
             twin,
             copy.deepcopy(self._regularizer),
-            sketch=self._sketch,
-            retain_mib=self._retain_mib,
-            unregularized=self._unregularized,
             leaves_update=False,
             check=False,  # the model itself is checked in its own step
         )
@@ -140,8 +126,10 @@ class ScoreMeter:
         return found
 
     def _remedies(self) -> str:
-        finest = [] if self._regularizer.partition is Partition.GLOBAL else ["a coarser regularizer.partition"]
-        sketched = ["exact products (regularizer.products=auto)"] * (self._regularizer.products is ProductsMethod.SKETCH)
+        finest = [] if self._regularizer.options.partition is Partition.GLOBAL else ["a coarser regularizer.partition"]
+        sketched = ["exact products (regularizer.products=auto)"] * (
+            self._regularizer.options.products is ProductsMethod.SKETCH
+        )
         other = ["more target examples a step (data.target_rows)", *finest, *sketched]
         return f"Take trainer.precision=32-true, or bf16-mixed rather than bf16-true; {', '.join(other)} may help too."
 

@@ -9,11 +9,11 @@ from torch import nn
 
 from drpt.capture.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_rows
 from drpt.capture.layers.registry import RULE_NAMES, is_linear
+from drpt.capture.options import Partition, ProductsMethod
 from drpt.capture.partition import module_kind
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.sites import ModuleSite
-from drpt.capture.sketch_spec import SketchKind, SketchSpec
-from drpt.geometry.catalogue import Partition, ProductsMethod
-from drpt.geometry.regularizer import Regularizer
+from drpt.capture.sketch_spec import SketchKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,6 @@ class LinePlanner:
     def __init__(
         self,
         regularizer: Regularizer,
-        sketch: SketchSpec | None,
         size: StepSize,
         need: Need | None,
         is_recomputing: bool,
@@ -153,7 +152,6 @@ class LinePlanner:
     ) -> None:
         self.kept = kept
         self._regularizer = regularizer
-        self._sketch = sketch
         self._size = size
         self._need = need
         self._is_recomputing = is_recomputing
@@ -249,7 +247,7 @@ class LinePlanner:
             return Handling.KNOWN, None, None
         if not uses[0].is_outer:
             return Handling.ROWS, None, None
-        method = self._regularizer.products
+        method = self._regularizer.options.products
         if method is ProductsMethod.SKETCH:
             return Handling.PRODUCTS, method, self._widths(uses)
         if self._is_recomputing and self._size.num_parts > 1:
@@ -279,20 +277,20 @@ class LinePlanner:
         if self._is_recomputing:
             return 0
         total = sum(use.announced_bytes(self._size) for use in uses)
-        if self._regularizer.partition is not Partition.LAYER or self._size.num_parts > 1:
+        if self._regularizer.options.partition is not Partition.LAYER or self._size.num_parts > 1:
             return total
         # A tied parameter waits for the use that the backward pass reaches last: its first in the model.
         return total - uses[0].announced_bytes(self._size)
 
     def _widths(self, uses: Sequence[ParameterUse]) -> tuple[int, int]:
-        assert self._sketch is not None
+        sketch = self._regularizer.options.sketch
         left, right = uses[0].matrix_shape
-        widths = (min(left, self._sketch.left_width), min(right, self._sketch.right_width))
+        widths = (min(left, sketch.left_width), min(right, sketch.right_width))
         for axis, (full, width) in enumerate(zip((left, right), widths, strict=True)):
             for is_ids in {use.is_ids and axis == 0 for use in uses}:
                 if width == full:
                     continue
-                if self._sketch.kind == SketchKind.ROW_MASK.value and not is_ids:
+                if sketch.kind == SketchKind.ROW_MASK.value and not is_ids:
                     self._matrices[axis, full, "places"] = 8 * width
                 else:
                     number = 4 if is_ids else self._size.product_bytes  # ids look up float32

@@ -15,6 +15,7 @@ from drpt.capture.diagnostics import BlockGroup, StepReport
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.layers.shared import SharedTensor
 from drpt.capture.measure import Measure
+from drpt.capture.options import ProductsMethod
 from drpt.capture.partial import PartialProducts
 from drpt.capture.replay import Replay
 from drpt.capture.rows import StepRows
@@ -25,7 +26,6 @@ from drpt.capture.tokens import RecentTokens
 from drpt.capture.updates import add_update, backward_of_mean
 from drpt.capture.use import Use
 from drpt.capture.waiting import WaitingBlocks
-from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.products import Coefficients, NonFiniteProductsError, Products
 
 Losses = Float[Tensor, " example"]
@@ -197,7 +197,7 @@ class CaptureStep:
     def report(self) -> StepReport:
         """What was chosen and how the update compares with the target gradient, block by block."""
         is_whole = self._measure.extent.exchange.num_processes == self._plan.updates.num_processes
-        is_exact = self._plan.regularizer.products is not ProductsMethod.SKETCH
+        is_exact = self._plan.regularizer.options.products is not ProductsMethod.SKETCH
         return StepReport(
             tuple(self._groups),
             tuple(block.name for block in self._plan.blocks),

@@ -1,54 +1,11 @@
-"""What sets, scores, partitions and product methods exist, in words and numbers: no torch, so that ``drpt`` starts at once.
+"""Which sets and scores exist, in words and numbers: no torch, so that ``drpt`` starts at once.
 
 A name in a configuration is looked up here; the class behind it is imported only when a run begins. A set or score from
 outside the package is given by its dotted path (``my_package.sets.MySet``) instead of a name.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 from math import inf
-
-
-class Partition(Enum):
-    """How parameters are grouped into blocks; finer = larger feasible set = weaker regularization."""
-
-    GLOBAL = "global"  # one block
-    BLOCK = "block"  # one a transformer block; a module outside them is its own
-    KIND = "kind"  # all q_proj together, all down_proj together, …
-    LAYER = "layer"  # one a module that owns parameters
-
-
-class ProductsMethod(Enum):
-    """How inner products of per-example gradients are formed; all but sketches are exact."""
-
-    AUTO = "auto"  # the cheapest of the three below for each layer, by counting operations and bytes
-    REDUCED = "reduced"  # form v's block, then <o_t, V x_t> for each general token
-    PAIRWISE = "pairwise"  # token by token: <o_t, o_t'> <x_t, x_t'>; never forms v
-    DIRECT = "direct"  # form the examples' gradients, a slice of the parameter at a time
-    SKETCH = "sketch"  # of x and o made short by random matrices: unbiased, and almost free
-
-
-class Scope(Enum):
-    """Which trained parameters are regularized; the others get the ordinary gradient of the general mean."""
-
-    ALL = "all"
-    PAPER = "paper"  # weights of linear layers alone: tables, norms and biases are left out, as the paper does
-
-
-class Pool(Enum):
-    """Among which examples of a step the choice is made."""
-
-    STEP = "step"  # all of them, over micro-batches and processes
-    RANK = "rank"  # each process's own: nothing but the update is sent
-    MICRO = "micro"  # each micro-batch's own: nothing is kept from one to the next
-
-
-class BaseWeights(Enum):
-    """The weights ω of the general examples; they sum to 1."""
-
-    EXAMPLE = "example"  # 1/n each
-    TOKEN = "token"  # each example's share of the batch's loss tokens (as the paper does)
-
 
 MOST = 1e6  # of a strength without an end, and of a step size: what they tend to is reached to six digits
 

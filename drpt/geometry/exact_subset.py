@@ -32,6 +32,10 @@ class ExactSubset(FeasibleSet):
     def __init__(self, strength: float) -> None:
         self.strength = strength
 
+    def most_kept(self, num_general: int) -> int:
+        """k; see `FeasibleSet.most_kept`."""
+        return num_kept(self.strength, num_general)
+
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`.
 

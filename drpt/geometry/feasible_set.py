@@ -17,6 +17,17 @@ class FeasibleSet(ABC):
     needs_products: bool = False  # whether `project` looks at alignments
     needs_gramian: bool = False  # whether it looks at the gramian too
 
+    def most_kept(self, num_general: int) -> int:
+        """The largest number of general examples that `project` gives a coefficient other than zero.
+
+        Args:
+            num_general: Number n of general examples.
+
+        Returns:
+            n, unless the set says otherwise; the step then skips the rows of all other examples.
+        """
+        return num_general
+
     @abstractmethod
     def project(
         self,

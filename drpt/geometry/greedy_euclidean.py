@@ -25,6 +25,10 @@ class GreedyEuclidean(FeasibleSet):
     def __init__(self, strength: float) -> None:
         self.strength = strength
 
+    def most_kept(self, num_general: int) -> int:
+        """k; see `FeasibleSet.most_kept`."""
+        return num_kept(self.strength, num_general)
+
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""
         gramian, alignment = (t.double() for t in gramian_and_alignment(products))

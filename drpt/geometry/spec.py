@@ -1,11 +1,10 @@
-"""The `regularizer` config group: its keys and the rules for their values, without torch."""
+"""What a projection is, in plain values, and the rules for them; no torch."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from drpt.checks import check_choice, check_interval
-from drpt.geometry.catalogue import AUTO, MOST, SCORES, SETS, BaseWeights, Partition, Pool, ProductsMethod, Scope, Strength
+from drpt.geometry.catalogue import AUTO, MOST, SCORES, SETS, Strength
 
 
 def is_dotted_path(name: str) -> bool:
@@ -13,29 +12,16 @@ def is_dotted_path(name: str) -> bool:
     return "." in name
 
 
-# A value of `pool`: one choice for a whole rollout phase, before it is trained on. Examples of supervised runs come a step at a
-# time, and there it is the same as Pool.STEP.
-PHASE = "phase"
-
-
 @dataclass(kw_only=True)
-class RegularizerSpec:
-    """One regularizer: a feasible set, how parameters are partitioned, what ranks examples, and how strong it is."""
+class ProjectionSpec:
+    """A feasible set, what ranks examples for it, and how strong it is; keys of the config group `regularizer`."""
 
-    name: str  # the name in tables, charts and dashboards
     set: str  # a key of SETS, or a dotted path
-    partition: str  # a value of Partition
     score: str  # a key of SCORES, or a dotted path
-    # Any: numbers or a word, checked below; OmegaConf 2.3 cannot merge a section that holds a union of the two.
-    strength: Any  # the set's λ, or auto; null where the set has none
-    relaxation: Any  # ρ in [0, 1], or auto: u = (1−ρ) P(v) + ρ v
-    step_size: float | None  # η, for greedy_greats alone
+    strength: Any  # Any: a number, auto or null; the set's λ, null where the set has none
+    relaxation: Any  # Any: a number or auto; ρ in [0, 1]: u = (1−ρ) P(v) + ρ v
+    step_size: float | None  # η, for sets that take one
     auto_memory: float  # of automatic dials: weight of past steps' average against the newest step's estimate
-    products: str  # a value of ProductsMethod
-    scope: str  # a value of Scope
-    pool: str  # a value of Pool, or PHASE
-    base_weights: str  # a value of BaseWeights
-    stopping_share: float  # share of the target examples held out of training to choose when to stop; 0 = never
 
     def __post_init__(self) -> None:
         """Check every value; no message needs the code to be understood.
@@ -43,18 +29,11 @@ class RegularizerSpec:
         Raises:
             ValueError: A value breaks its rule; the message names option, value, rule and choices.
         """
-        if not re.fullmatch(r"[\w.+-]+", self.name):
-            raise ValueError(f"regularizer.name={self.name!r} must be one word: it names folders, lines and colours.")
         own = "; or the dotted path of a class of yours"
         if not is_dotted_path(self.set):
             check_choice("regularizer.set", self.set, SETS, own)
         if not is_dotted_path(self.score):
             check_choice("regularizer.score", self.score, SCORES, own)
-        check_choice("regularizer.partition", self.partition, [member.value for member in Partition])
-        check_choice("regularizer.products", self.products, [member.value for member in ProductsMethod])
-        check_choice("regularizer.scope", self.scope, [member.value for member in Scope])
-        check_choice("regularizer.pool", self.pool, [*(member.value for member in Pool), PHASE])
-        check_choice("regularizer.base_weights", self.base_weights, [member.value for member in BaseWeights])
         self.strength = _number_or_auto("regularizer.strength", self.strength)
         relaxation = _number_or_auto("regularizer.relaxation", self.relaxation)
         if relaxation is None:
@@ -76,14 +55,6 @@ class RegularizerSpec:
             is_high_included=False,
             meaning="how much of past steps' estimates an automatic strength keeps; 0 looks at the step alone",
         )
-        check_interval(
-            "regularizer.stopping_share",
-            self.stopping_share,
-            low=0.0,
-            high=1.0,
-            is_high_included=False,
-            meaning="the share of the target examples that is held out of training to choose when to stop; 0 for none",
-        )
         if self.set == "filter" and self.score != "alignment" and not is_dotted_path(self.score):
             raise ValueError(
                 f"regularizer.score={self.score!r}: the set 'filter' drops examples of negative score, so it needs one with a "
@@ -103,19 +74,14 @@ class RegularizerSpec:
         return AUTO in {self.strength, self.relaxation}
 
     @property
-    def chooses_by_phase(self) -> bool:
-        """Whether a choice is made for a whole rollout phase."""
-        return self.pool == PHASE
-
-    @property
-    def label(self) -> str:
-        """Name and dials, as tables and charts show them: ``layerwise_subset λ=0.5``."""
-        parts = [self.name]
+    def dials(self) -> list[str]:
+        """The dials that are in use, as tables and charts show them: ``λ=0.5``, ``ρ=auto``."""
+        found = []
         if self.strength is not None:
-            parts.append(f"λ={_shown(self.strength)}")
+            found.append(f"λ={_shown(self.strength)}")
         if self.relaxation != 0.0:
-            parts.append(f"ρ={_shown(self.relaxation)}")
-        return " ".join(parts)
+            found.append(f"ρ={_shown(self.relaxation)}")
+        return found
 
     def _check_strength(self, domain: Strength | None) -> None:
         if domain is None:

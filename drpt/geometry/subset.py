@@ -33,6 +33,10 @@ class Subset(FeasibleSet):
     def __init__(self, strength: float) -> None:
         self.strength = strength
 
+    def most_kept(self, num_general: int) -> int:
+        """k; see `FeasibleSet.most_kept`."""
+        return num_kept(self.strength, num_general)
+
     def project(
         self,
         rows: GeneralRows,

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from drpt.capture.options import BaseWeights, Pool
 from drpt.capture.rows import StepRows
 from drpt.data.batch import StepBatch, TokenBatch
-from drpt.geometry.catalogue import BaseWeights, Pool
 from drpt.geometry.products import GeneralRows
 
 

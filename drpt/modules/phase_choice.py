@@ -5,7 +5,7 @@ each response is scored against the target objective's gradient over all layers,
 ordinary training goes on with the rest. Departure: any rule that chooses examples may take the filter's place.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -13,12 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.options import Pool
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import StepBatch, TokenBatch
-from drpt.geometry.catalogue import Pool
 from drpt.geometry.products import Coefficients
-from drpt.geometry.regularizer import Regularizer
 from drpt.modules.choices import choices_of_step
 
 
@@ -27,10 +26,7 @@ class PhaseChoice:
 
     Args:
         model: The policy.
-        regularizer: One choice over all layers, of a set that chooses examples.
-        sketch: The `sketch` config group.
-        retain_mib: See `GradientCapture`.
-        unregularized: Likewise; these parameters have no say.
+        regularizer: One choice over all layers, of a set that chooses examples; unregularized parameters have no say.
         check: Whether the first choice proves that examples' gradients are formed rightly; see `GradientCapture`.
     """
 
@@ -39,9 +35,6 @@ class PhaseChoice:
         model: nn.Module,
         regularizer: Regularizer,
         *,
-        sketch: SketchSpec,
-        retain_mib: float,
-        unregularized: Sequence[str],
         check: bool = True,
     ) -> None:
         self._regularizer = regularizer
@@ -51,9 +44,6 @@ class PhaseChoice:
             self._capture = GradientCapture(
                 model,
                 regularizer,
-                sketch=sketch,
-                retain_mib=retain_mib,
-                unregularized=unregularized,
                 leaves_update=False,
                 check=check,
             )

@@ -11,16 +11,15 @@ from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.diagnostics import StepReport
+from drpt.capture.options import Pool
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
-from drpt.capture.sketch_spec import SketchSpec
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import StepBatch, TokenBatch
 from drpt.data.prompts import StepNumbers
 from drpt.data.split import StepSplit
 from drpt.errors import NonFiniteError, NonFiniteUpdateError
-from drpt.geometry.catalogue import Pool
 from drpt.geometry.products import GeneralRows
-from drpt.geometry.regularizer import Regularizer
 from drpt.memory import release_memory
 from drpt.models.value_head import VALUE_HEAD, PolicyWithValues
 from drpt.modules.choices import Choice, choices_of_step
@@ -46,7 +45,6 @@ class PolicyTraining(RegularizedTraining):
     Args:
         model: Causal language model without dropout, perhaps with a value head; its trained parameters require gradients.
         regularizer: What decides the update.
-        sketch: The `sketch` config group.
         optimizer: The `optimizer` config group.
         trainer: The `trainer` config group.
         worker: Makes the phases.
@@ -60,7 +58,6 @@ class PolicyTraining(RegularizedTraining):
         self,
         model: nn.Module,
         regularizer: Regularizer,
-        sketch: SketchSpec,
         optimizer: OptimizerSpec,
         trainer: TrainerSpec,
         *,
@@ -70,7 +67,7 @@ class PolicyTraining(RegularizedTraining):
         phase_choice: PhaseChoice | None = None,
         seed: int,
     ) -> None:
-        super().__init__(model, regularizer, sketch, optimizer, trainer, unregularized=unregularized(model), seed=seed)
+        super().__init__(model, regularizer, optimizer, trainer, seed=seed)
         self.worker = worker
         self.loss = loss
         self.latest: Phase | None = None  # with its samples and outcomes, for tables
@@ -266,7 +263,7 @@ class PolicyTraining(RegularizedTraining):
         if not rows:
             return []
         batch = self._step_batch(rows, step)
-        return choices_of_step(batch, self.regularizer.pool, weights.base_weights.float().to(self.device))
+        return choices_of_step(batch, self.regularizer.options.pool, weights.base_weights.float().to(self.device))
 
     def _choose(
         self,
@@ -331,7 +328,7 @@ class PolicyTraining(RegularizedTraining):
     def _step_batch(self, rows: list[int], step: int, *, micro_batches: int | None = None) -> StepBatch:
         split = StepSplit(
             micro_batches=self.trainer_spec.micro_batches if micro_batches is None else micro_batches,
-            is_mixed=self.regularizer.pool is not Pool.STEP,
+            is_mixed=self.regularizer.options.pool is not Pool.STEP,
         )
         parts = split.parts(num_general=len(rows), num_target=0)
         tokens = [

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from drpt.capture.capture import GradientCapture
 from drpt.capture.diagnostics import StepReport, merged_metrics
 from drpt.capture.meter import ScoreMeter
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.regularizer import Regularizer
 from drpt.errors import NonFiniteLossError, NonFiniteWeightsError, UpdateMismatchError
 from drpt.evaluation.cost import CostMeter
-from drpt.geometry.regularizer import Regularizer
 from drpt.interruption import begin_protected, end_protected
 from drpt.memory import release_memory
 from drpt.modules.spec import TrainerSpec
@@ -34,11 +33,9 @@ class RegularizedTraining(LightningModule):
 
     Args:
         model: Causal language model whose trained parameters require gradients.
-        regularizer: What decides the update.
-        sketch: The `sketch` config group.
+        regularizer: What decides the update, with the options of the capture.
         optimizer: The `optimizer` config group.
         trainer: The `trainer` config group.
-        unregularized: Patterns of parameters that get the ordinary general gradient.
         seed: Of the run.
     """
 
@@ -46,11 +43,9 @@ class RegularizedTraining(LightningModule):
         self,
         model: nn.Module,
         regularizer: Regularizer,
-        sketch: SketchSpec,
         optimizer: OptimizerSpec,
         trainer: TrainerSpec,
         *,
-        unregularized: Sequence[str] = (),
         seed: int,
     ) -> None:
         super().__init__()
@@ -58,12 +53,11 @@ class RegularizedTraining(LightningModule):
         self.strict_loading = False  # checkpoints hold the trained parameters alone
         self.model = model
         self.cost = CostMeter(torch.device("cpu"))
-        options: dict[str, Any] = {"sketch": sketch, "retain_mib": trainer.retain_mib, "unregularized": unregularized}
-        self.capture = GradientCapture(model, regularizer, check=trainer.check_capture, **options)
+        self.capture = GradientCapture(model, regularizer, check=trainer.check_capture)
         self.watch = UpdateWatch(self.capture.parameters, self.capture.plan.blocks, self.capture.unregularized)
         self.meter: ScoreMeter | None = None
         if trainer.checks_scores and regularizer.needs_products:
-            self.meter = ScoreMeter(model, regularizer, **options)
+            self.meter = ScoreMeter(model, regularizer)
         self.regularizer = regularizer
         self.optimizer_spec = optimizer
         self.trainer_spec = trainer

@@ -8,12 +8,11 @@ from torch import Tensor
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.diagnostics import StepReport
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
-from drpt.capture.sketch_spec import SketchSpec
 from drpt.data.encoded_pairs import EncodedPairs, PairBatch
 from drpt.data.prompts import StepNumbers
 from drpt.geometry.products import GeneralRows
-from drpt.geometry.regularizer import Regularizer
 from drpt.models.reward_model import RewardModel, save_reward_model
 from drpt.modules.checkpoint_files import BEST, load_trained
 from drpt.modules.regularized import RegularizedTraining
@@ -30,7 +29,6 @@ class RewardModeling(RegularizedTraining):
     Args:
         model: Of which the head is trained.
         regularizer: What decides the update.
-        sketch: The `sketch` config group.
         optimizer: The `optimizer` config group.
         trainer: The `trainer` config group.
         pairs: Of every step.
@@ -43,14 +41,13 @@ class RewardModeling(RegularizedTraining):
         self,
         model: RewardModel,
         regularizer: Regularizer,
-        sketch: SketchSpec,
         optimizer: OptimizerSpec,
         trainer: TrainerSpec,
         *,
         pairs: EncodedPairs,
         seed: int,
     ) -> None:
-        super().__init__(model, regularizer, sketch, optimizer, trainer, seed=seed)
+        super().__init__(model, regularizer, optimizer, trainer, seed=seed)
         self.pairs = pairs
 
     def train_dataloader(self) -> StepNumbers:

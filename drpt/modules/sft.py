@@ -30,7 +30,7 @@ class SupervisedFineTuning(RegularizedTraining):
             NonFiniteUpdateError: The update is; nothing was updated.
         """
         self.seed_step(batch.step)
-        choices = choices_of_step(batch, self.regularizer.pool, step_weights(batch, self.regularizer.base_weights))
+        choices = choices_of_step(batch, self.regularizer.options.pool, step_weights(batch, self.regularizer.base_weights))
         # No part of what a step costs.
         exact = self.exact_reports(
             batch.step, lambda model, capture: self._choose(model, capture, choices, _Losses(), batch.step)

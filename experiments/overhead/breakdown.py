@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 from drpt.capture import step as capture_step
 from drpt.capture.measure import Measure
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.step import CaptureStep
-from drpt.geometry.regularizer import Regularizer
 from experiments.overhead.settings import Setting
 from experiments.overhead.sides import STANDARD, SUBSET_SKETCH, WIDER, parts_of
 from experiments.overhead.steps import Subject, make_step, step_rows

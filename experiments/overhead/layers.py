@@ -10,12 +10,12 @@ from torch import Tensor
 from drpt.capture.cost import Need, ParameterShape, UseShape
 from drpt.capture.methods import direct, pairwise, reduced, sketched
 from drpt.capture.methods.extent import Extent
+from drpt.capture.options import ProductsMethod
 from drpt.capture.segments import Segments
 from drpt.capture.sketch import Sketcher
 from drpt.capture.sketch_spec import SketchKind
 from drpt.capture.tokens import TokenVectors
 from drpt.capture.use import OuterUse
-from drpt.geometry.catalogue import ProductsMethod
 from experiments.overhead.timing import as_record, interleave
 
 # Items of several seconds are for seeing that `auto` is right not to take them: one counted round is enough.

@@ -13,8 +13,8 @@ from torch import nn
 
 from drpt.app.presets import preset_values
 from drpt.capture.cost import Need, ParameterShape, UseShape
+from drpt.capture.options import ProductsMethod
 from drpt.capture.sketch_spec import SketchKind
-from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.subset import num_kept
 from experiments.overhead.settings import Setting
 from experiments.overhead.sides import Side

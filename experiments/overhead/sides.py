@@ -8,9 +8,10 @@ from typing import Any
 from drpt.app.presets import preset_values
 from drpt.capture.capture import need_of
 from drpt.capture.cost import Need
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.sketch_spec import SketchSpec
-from drpt.geometry.regularizer import Regularizer, build_regularizer
-from drpt.geometry.spec import RegularizerSpec
+from drpt.modules.build_regularizer import build_regularizer
+from drpt.modules.regularizer_spec import RegularizerSpec
 from experiments.overhead.settings import FIRST, Setting
 
 _ENDLESS_MIB = 2.0**20  # whatever the step keeps alive: one pass
@@ -56,7 +57,7 @@ class Side:
             values["step_size"] = _STEP_SIZE
         if self.strength is not None:
             values["strength"] = self.strength
-        return build_regularizer(RegularizerSpec(**values), seed=0)
+        return build_regularizer(RegularizerSpec(**values), seed=0, sketch=self.sketch_spec(), retain_mib=self.retain_mib)
 
     def sketch_spec(self) -> SketchSpec | None:
         """The `sketch` config group, where it counts."""

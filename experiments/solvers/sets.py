@@ -1,7 +1,8 @@
 """The sets that solve something, each once or with and without its ridge or margin."""
 
-from drpt.geometry.regularizer import Regularizer, build_regularizer
-from drpt.geometry.spec import RegularizerSpec
+from drpt.capture.regularizer import Regularizer
+from drpt.modules.build_regularizer import build_regularizer
+from drpt.modules.regularizer_spec import RegularizerSpec
 
 SOLVING: dict[str, float | None] = {
     "hull": 0.25,

@@ -9,13 +9,13 @@ from torch import nn
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.options import BaseWeights, Pool
 from drpt.capture.sketch_spec import SketchSpec
 from drpt.data.batch import StepBatch, pack_rows, pad_rows
-from drpt.geometry.catalogue import BaseWeights, Pool
 from drpt.modules.choices import choices_of_step, step_weights
 from drpt.objectives.language_modeling import packed_sample_losses
 from tests import zoo
-from tests.capture.helpers import CLOSE, M, N, assert_equal_grads, captured_grads, regularizer, step_rows
+from tests.capture.helpers import CLOSE, M, N, assert_equal_grads, capture_of, captured_grads, regularizer, step_rows
 from tests.reference import per_sample
 from tests.texts import encoded
 
@@ -44,7 +44,7 @@ def updates_of(model, reg, batches, num_parts=None, rows=None, as_functions=Fals
     """What the capture leaves after these batches of one step."""
     model = copy.deepcopy(model)
     rows = rows or step_rows()
-    capture = GradientCapture(model, reg, **{"check": False} | options)
+    capture = capture_of(model, reg, **{"check": False} | options)
     with capture.step(rows, examples=(), num_parts=num_parts or len(batches)) as step:
         for tokens in batches:
             step.part(example_of_token=tokens.example_of_token)
@@ -190,7 +190,7 @@ def test_recomputing_keeps_no_activations():
     inputs = zoo.inputs_for(model, N + M)
     kept = []
     for retain_mib in (1000.0, 0.0):
-        capture = GradientCapture(model, regularizer(partition="global"), retain_mib=retain_mib)
+        capture = capture_of(model, regularizer(partition="global"), retain_mib=retain_mib)
         with capture.step(step_rows()) as step:
             step._solve = partial(_count_uses_and_solve, step, kept)
             step.backward(model(inputs))
@@ -317,7 +317,7 @@ def test_scope_of_the_paper_leaves_tables_norms_and_biases_out():
 
 def test_pattern_that_matches_nothing_is_named():
     with pytest.raises(ValueError, match=r"unregularized='value_haed\.\*' matches no trained parameter"):
-        GradientCapture(zoo.build("value head"), regularizer(), unregularized=["value_haed.*"])
+        capture_of(zoo.build("value head"), regularizer(), unregularized=["value_haed.*"])
 
 
 def test_scale_multiplies_the_update():
@@ -362,7 +362,7 @@ def test_layers_that_only_some_batches_reach(products, partition, retain_mib, pa
     # As wide as the layers, sketches are exact.
     sketch = SketchSpec(kind="gaussian", left_width=6, right_width=6, seed=0, refresh_steps=None)
     reg = regularizer("subset", partition=partition, products=products)
-    capture = GradientCapture(trained, reg, sketch=sketch, retain_mib=retain_mib)
+    capture = capture_of(trained, reg, sketch=sketch, retain_mib=retain_mib)
     with capture.step(step_rows(), examples=(), num_parts=3) as step:
         for number, examples in enumerate(batches):
             step.part(examples=examples)
@@ -385,7 +385,7 @@ def test_dropout_is_the_same_when_batches_are_computed_again(retain_mib):
     rows = per_sample.per_sample_grads(model, by_example)
     expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition="layer")
     torch.manual_seed(7)
-    capture = GradientCapture(model, regularizer(), retain_mib=retain_mib)
+    capture = capture_of(model, regularizer(), retain_mib=retain_mib)
     with capture.step(step_rows(), examples=(), num_parts=3) as step:
         for examples in batches:
             step.part(examples=examples)
@@ -405,7 +405,7 @@ def test_what_a_step_would_keep_is_expected_from_the_first_batch_by_example(num_
     needed = step._announced_bytes / 2**20
     is_recomputing = []
     for share in (0.99, 1.01):
-        capture = GradientCapture(model, regularizer(), retain_mib=share * needed)
+        capture = capture_of(model, regularizer(), retain_mib=share * needed)
         with capture.step(step_rows(), examples=(), num_parts=2) as step:
             for examples in (range(N + M - num_first, N + M), range(N + M - num_first)):
                 step.part(examples=examples)

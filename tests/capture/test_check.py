@@ -15,7 +15,7 @@ from drpt.capture.errors import UnsupportedModuleError
 from drpt.errors import NonFiniteGradientError
 from drpt.geometry.products import NonFiniteProductsError
 from tests import zoo
-from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, regularizer, step_rows
+from tests.capture.helpers import M, N, assert_equal_grads, capture_of, captured_grads, regularizer, step_rows
 from tests.capture.test_batches import one_batch, updates_of
 from tests.capture.test_coverage import NETS, Net, OwnNorm, assert_equals_brute_force, family
 
@@ -247,7 +247,7 @@ def test_steps_of_several_batches_are_checked(retain_mib):
     grads = []
     for check in (True, False):
         trained = copy.deepcopy(model)
-        capture = GradientCapture(trained, regularizer(partition="global"), retain_mib=retain_mib, check=check)
+        capture = capture_of(trained, regularizer(partition="global"), retain_mib=retain_mib, check=check)
         with capture.step(step_rows(), examples=(), num_parts=2) as step:
             for rows in ([5, 6], [0, 1, 2, 3, 4]):
                 step.part(examples=rows)

@@ -3,7 +3,7 @@
 import pytest
 
 from drpt.capture.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_rows, totals
-from drpt.geometry.catalogue import ProductsMethod
+from drpt.capture.options import ProductsMethod
 
 REDUCED, PAIRWISE, DIRECT = EXACT
 

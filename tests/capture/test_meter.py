@@ -12,6 +12,7 @@ from drpt.capture.capture import GradientCapture
 from drpt.capture.meter import TRUSTED_RANK_AGREEMENT, ScoreMeter, float32_twin
 from drpt.capture.sketch_spec import SketchSpec
 from tests import zoo
+from tests.capture.helpers import capture_of
 from tests.capture.test_capture import regularizer, step_rows
 
 N, M = 8, 3
@@ -33,10 +34,10 @@ def step_of(model, capture, inputs, *, dtype=None):
 
 
 def compare(model, reg, inputs, exact_inputs, *, dtype=None, meter=None):
-    meter = ScoreMeter(model, reg, sketch=SKETCH) if meter is None else meter
+    meter = ScoreMeter(model, reg.with_options(sketch=SKETCH)) if meter is None else meter
     with meter.exact() as (twin, capture):
         exact = step_of(twin, capture, exact_inputs)
-    rough = step_of(model, GradientCapture(model, reg, sketch=SKETCH), inputs, dtype=dtype)
+    rough = step_of(model, capture_of(model, reg, sketch=SKETCH), inputs, dtype=dtype)
     return meter.compare([ROWS], [rough], [exact])
 
 
@@ -165,7 +166,7 @@ def test_a_capture_that_leaves_no_update_chooses_the_same(num_parts, retain_mib)
     reg = regularizer(partition="global")
     found = []
     for leaves_update in (True, False):
-        capture = GradientCapture(model, reg, retain_mib=retain_mib, leaves_update=leaves_update)
+        capture = capture_of(model, reg, retain_mib=retain_mib, leaves_update=leaves_update)
         with capture.step(rows, examples=(), num_parts=num_parts) as step:
             # Target examples first: alignments are taken batch by batch where activations are not kept.
             for part in (range(N, N + M), range(N))[:num_parts] if num_parts == 2 else (range(N + M),):
@@ -234,7 +235,7 @@ def test_sketches_that_were_refreshed_on_request_are_those_of_the_comparison():
     model = zoo.build("tied llama").float()
     inputs = inputs_for(model, torch.float32)
     reg = regularizer(products="sketch")
-    capture, meter = GradientCapture(model, reg, sketch=SKETCH), ScoreMeter(model, reg, sketch=SKETCH)
+    capture, meter = capture_of(model, reg, sketch=SKETCH), ScoreMeter(model, reg.with_options(sketch=SKETCH))
     capture.refresh_sketches(3)
     rough = step_of(model, capture, inputs)
     errors = []

@@ -7,19 +7,19 @@ out from it once more in float64.
 import pytest
 import torch
 
-from drpt.capture.capture import GradientCapture
 from drpt.capture.cost import Need
 from drpt.capture.measure import Measure
 from drpt.capture.methods.extent import Extent
+from drpt.capture.options import ProductsMethod
 from drpt.capture.segments import Segments
 from drpt.capture.sketch import Sketcher
 from drpt.capture.sketch_spec import SketchKind, SketchSpec
 from drpt.capture.step import CaptureStep
 from drpt.capture.tokens import TokenVectors
 from drpt.capture.use import OuterUse, RowwiseUse
-from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.hull import Hull
 from tests import zoo
+from tests.capture.helpers import capture_of
 from tests.capture.test_capture import regularizer, step_rows
 
 N, M = 4, 2
@@ -102,7 +102,7 @@ def run(name, kind, precision, monkeypatch, *, feasible_set="subset", products="
     monkeypatch.setattr(CaptureStep, "record", spy)
     strength = "auto" if feasible_set == "auto" else 0.5
     reg = regularizer("hull" if feasible_set == "auto" else feasible_set, strength=strength, products=products)
-    capture = GradientCapture(model, reg, sketch=SPEC)
+    capture = capture_of(model, reg, sketch=SPEC)
     rows = step_rows(N, M, torch.full((N,), 1 / N) if weights is None else weights)
     autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "autocast")
     with capture.step(rows, example_of_token=example_of_token(batch)) as step, autocast:
@@ -214,7 +214,7 @@ def test_choices_are_made_outside_autocast(num_parts, products, retain_mib, monk
     model = zoo.build("untied llama with biases").float()
     ids, lengths = zoo.inputs_for(model, N + M)
     reg = regularizer("hull", partition="global", products=products)
-    capture = GradientCapture(model, reg, sketch=SPEC, retain_mib=retain_mib)
+    capture = capture_of(model, reg, sketch=SPEC, retain_mib=retain_mib)
     rows = step_rows(N, M, torch.full((N,), 1 / N))
     places = torch.arange(N + M).split((N + M) // num_parts)
     autocast = torch.autocast("cpu", dtype=torch.bfloat16)

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drpt.geometry.products import Coefficients, GeneralRows, NonFiniteProductsError, Products
-from drpt.geometry.regularizer import build_regularizer
-from drpt.geometry.spec import RegularizerSpec
 from drpt.geometry.subset import num_kept
+from drpt.modules.build_regularizer import build_regularizer
+from drpt.modules.regularizer_spec import RegularizerSpec
 
 SEEDS = st.integers(0, 10_000)
 STRENGTHS = st.floats(0.01, 1.0)

@@ -3,8 +3,8 @@
 import pytest
 
 from drpt.geometry.catalogue import SETS
-from drpt.geometry.regularizer import build_regularizer
-from drpt.geometry.spec import RegularizerSpec
+from drpt.modules.build_regularizer import build_regularizer
+from drpt.modules.regularizer_spec import RegularizerSpec
 
 GOOD = {
     "name": "test",

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from drpt.capture.sketch_spec import SketchSpec
 from drpt.capture.target import target_gradient
 from drpt.data.batch import StepBatch
 from drpt.models.tiny import tiny_model
@@ -15,7 +14,6 @@ from drpt.modules.scoring import score_batch
 from drpt.objectives.policy import masked_mean
 from tests.capture.helpers import regularizer
 
-SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
 ROWS = 7
 
 
@@ -68,10 +66,7 @@ def target_loss(model, given):
 def test_kept_are_those_that_do_not_point_against_the_target(model, given, parts, kind, strength):
     choice = PhaseChoice(
         model,
-        regularizer(kind, strength=strength, partition="global"),
-        sketch=SKETCH,
-        retain_mib=1024.0,
-        unregularized=unregularized(model),
+        regularizer(kind, strength=strength, partition="global").with_options(unregularized=unregularized(model)),
     )
     weights = torch.tensor([0.1, 0.2, 0.1, 0.15, 0.15, 0.1, 0.2])
     batch = StepBatch(
@@ -100,7 +95,7 @@ def test_kept_are_those_that_do_not_point_against_the_target(model, given, parts
 
 def test_a_choice_at_random_needs_no_gradient(model, given):
     random = regularizer("subset", strength=3 / 7, partition="global", score="random")
-    choice = PhaseChoice(model, random, sketch=SKETCH, retain_mib=1024.0, unregularized=unregularized(model))
+    choice = PhaseChoice(model, random.with_options(unregularized=unregularized(model)))
     assert not choice.needs_target
     batch = StepBatch(
         parts=[given.tokens(range(ROWS), pad_token_id=0)],
