@@ -76,7 +76,7 @@ def _train(words: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(words):
         from drpt.app.train_help import show_help
 
-        show_help(_stdout())
+        show_help(_stdout(), words)
         return 0
     if "--version" in words:
         _stdout().print(f"drpt {drpt.__version__}")

@@ -14,7 +14,7 @@ from drpt.app.complaints import explain_interpolation
 from drpt.app.errors import ConfigError
 from drpt.app.options import ALGORITHMS
 from drpt.app.schema import RunSpec
-from drpt.geometry.catalogue import SETS
+from drpt.geometry.lookup import set_entry
 from drpt.run_identity import job_name
 
 Config = TypeVar("Config", DictConfig, dict[str, Any])
@@ -120,7 +120,8 @@ def drop_unused_strength(config: Config) -> Config:
         The same object.
     """
     regularizer = config["regularizer"]
-    if regularizer["set"] in SETS and SETS[regularizer["set"]].strength is None:
+    entry = set_entry(regularizer["set"])
+    if entry is not None and entry.strength is None:
         regularizer["strength"] = None
     return config
 

@@ -10,7 +10,9 @@ from drpt.app.config import check_config
 from drpt.app.explain_reward import print_reward
 from drpt.app.schema import RunSpec
 from drpt.capture.options import Partition, Pool, ProductsMethod, Scope
-from drpt.geometry.catalogue import AUTO, SCORES, SETS, SetEntry
+from drpt.geometry.catalogue import SETS
+from drpt.geometry.entry import AUTO, SetEntry
+from drpt.geometry.lookup import score_entry
 from drpt.modules.regularizer_spec import PHASE, RegularizerSpec
 
 _PARTITIONS = {
@@ -78,9 +80,9 @@ def _print_all(console: Console) -> None:
 
 
 def _facts(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
-    entry = SETS.get(spec.set)
+    entry, score = spec.entry, score_entry(spec.score)
     if entry is None:
-        yield "set", f"{spec.set}, from outside the package"
+        yield "set", f"{spec.set}, a class that carries no entry"
     else:
         yield "set", f"{spec.set} = {entry.formula}"
         yield "update", f"u = {entry.update}" if entry.update[0] in "vλ" else entry.update
@@ -88,8 +90,8 @@ def _facts(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
         if entry.relatives:
             yield "related", entry.relatives
     yield "blocks", f"{spec.partition}: {_PARTITIONS[Partition(spec.partition)]}"
-    if entry is not None and entry.takes_score and spec.score in SCORES:
-        yield "score", f"{spec.score}: {SCORES[spec.score].meaning}"
+    if entry is not None and entry.takes_score and score is not None:
+        yield "score", f"{spec.score}: {score.meaning}"
     if entry is not None and entry.strength is not None:
         yield from _strength(spec, entry)
     yield "relaxation", _relaxation(spec)
@@ -107,7 +109,7 @@ def _strength(spec: RegularizerSpec, entry: SetEntry) -> Iterator[tuple[str, str
     if spec.strength == "auto":
         grid = "in closed form, V/‖v − ḡ‖²" if entry.is_auto_closed else "of " + ", ".join(f"{x:g}" for x in entry.auto_grid)
         yield "", f"auto: the strength with the smallest estimated error, {grid} (drpt.geometry.auto)"
-    elif not (entry.is_auto_closed or entry.auto_grid):
+    elif not entry.offers_auto:
         yield "", "auto: not for this set; relaxation=auto is"
 
 

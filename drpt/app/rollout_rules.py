@@ -170,7 +170,7 @@ def _check_ppo(spec: "RunSpec", algorithm: PpoSpec) -> None:
 
 def _check_phase_choice(regularizer: "RegularizerSpec") -> None:
     """One choice a phase means: which responses are trained on at all."""
-    entry = SETS.get(regularizer.set)
+    entry = regularizer.entry
     if entry is None or not entry.chooses:
         able = ", ".join(name for name, other in SETS.items() if other.chooses)
         raise ValueError(

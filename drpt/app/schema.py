@@ -9,7 +9,6 @@ from drpt.capture.sketch_spec import SketchSpec
 from drpt.checks import check_choice, check_interval
 from drpt.data.spec import DataSpec
 from drpt.evaluation.spec import EvaluationSpec
-from drpt.geometry.catalogue import MAX_EXACT_SUBSET
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.modules.algorithm_spec import AlgorithmSpec
 from drpt.modules.regularizer_spec import RegularizerSpec
@@ -130,8 +129,9 @@ class RunSpec:
                 f"data.target_rows={m}: an automatic dial of the regularizer looks at the spread among a step's target "
                 "examples and needs at least 2."
             )
-        if self.regularizer.set == "exact_subset" and n > MAX_EXACT_SUBSET:
+        entry = self.regularizer.entry
+        if entry is not None and entry.max_general is not None and n > entry.max_general:
             raise ValueError(
-                f"data.general_rows={n}: the set 'exact_subset' compares all subsets of at most {MAX_EXACT_SUBSET} examples; "
-                "greedy_euclidean and hull have no such limit."
+                f"data.general_rows={n}: the set {self.regularizer.set!r} takes at most {entry.max_general} general examples a "
+                "step; greedy_euclidean and hull have no such limit."
             )

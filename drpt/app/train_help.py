@@ -1,15 +1,18 @@
 """`drpt train --help`: every group, option and default, read from conf/ and the catalogue."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from drpt.app.errors import ConfigError
 from drpt.app.groups import NESTED
 from drpt.app.paths import config_folder, preset_files
 from drpt.capture.options import Partition
 from drpt.geometry.catalogue import SCORES, SETS
+from drpt.geometry.entry import SetEntry
+from drpt.geometry.lookup import is_dotted_path, set_entry
 
 _USAGE = """\
 [bold]drpt train[/] \\[-m] \\[group=choice …] \\[key=value …]
@@ -34,9 +37,12 @@ sweep ends with a table, chart.png and report.html. The same command with the sa
 _KEYS = (
     ("seed", "draws target examples, the order of examples, adapters, dropout"),
     ("sweep", "name of the folder under runs/; default: the time of the start"),
-    ("regularizer.set", " ".join(SETS)),
+    ("regularizer.set", " ".join(SETS) + ", or the dotted path of a class of yours"),
     ("regularizer.partition", " ".join(member.value for member in Partition) + ": finer = weaker regularization"),
-    ("regularizer.score", " ".join(SCORES) + ": what ranks examples for a set that chooses"),
+    (
+        "regularizer.score",
+        " ".join(SCORES) + ", or the dotted path of a class of yours: what ranks examples for a set that chooses",
+    ),
     ("regularizer.strength", "the set's λ, larger = stronger, or auto; see the sets below and drpt explain"),
     ("regularizer.relaxation", "ρ in [0, 1], or auto: u = (1−ρ) P(v) + ρ v; 1 is target-only training"),
     ("data.num_target", "target examples that training may see: the scarce ones"),
@@ -57,11 +63,15 @@ _KEYS = (
 )
 
 
-def show_help(console: Console) -> None:
+def show_help(console: Console, words: Sequence[str] = ()) -> None:
     """Print the help.
 
     Args:
         console: Where to.
+        words: The other words of the command; a set from outside the package that they name is among the sets.
+
+    Raises:
+        ConfigError: A word names a set that cannot be imported.
     """
     console.print(_USAGE, soft_wrap=True)
     groups = Table.grid(padding=(0, 2))
@@ -75,12 +85,27 @@ def show_help(console: Console) -> None:
     console.print("\n[bold]keys most often set[/] (all of them: drpt train --cfg job)")
     console.print(keys)
     sets = Table.grid(padding=(0, 2))
-    for name, entry in SETS.items():
+    for name, entry in _sets(words).items():
         strength = "no strength" if entry.strength is None else f"λ in {entry.strength}: {entry.strength.meaning}"
         sets.add_row(f"  {name}", entry.formula, f"[dim]{entry.update}; {strength}[/]".replace("[0,", "\\[0,"))
     console.print("\n[bold]feasible sets[/] and the update each gives")
     console.print(sets)
     console.print("\nHydra's own options: drpt train --hydra-help")
+
+
+def _sets(words: Sequence[str]) -> dict[str, SetEntry]:
+    """The sets of the package, and those from outside that the words name."""
+    found = dict(SETS)
+    for word in words:
+        key, _, path = word.partition("=")
+        if key == "regularizer.set" and is_dotted_path(path):
+            try:
+                entry = set_entry(path)
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
+            if entry is not None:
+                found[path] = entry
+    return found
 
 
 def _choices(folder: Path) -> Iterator[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 No torch: the values are checked before anything heavy is imported.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -62,4 +63,4 @@ class CaptureOptions:
     # MiB of activations and output gradients that blocks of several layers, or steps of several batches, may keep until they
     # are complete; beyond it a second pass computes them again. The result is the same.
     retain_mib: float = 4096.0
-    unregularized: tuple[str, ...] = ()  # patterns of parameters (``value_head.*``) that get the ordinary general gradient
+    unregularized: Sequence[str] = ()  # patterns of parameters (``value_head.*``) that get the ordinary general gradient

@@ -8,14 +8,14 @@ from drpt.geometry.solver import solve
 
 
 class Cone(FeasibleSet):
-    """``F = {Σ c_i g_i : c ≥ 0}``: non-negative least squares on the gramian, with a ridge where asked for.
+    """``F = {Σ c_i g_i : c ≥ 0}``: non-negative least squares on the gramian, with an optional ridge.
 
     Minimises ``‖v − Σ c_i g_i‖² + λ σ Σ c_i²/ω_i`` over c ≥ 0, ``σ = Σ ω_i ‖g_i‖²``. The ridge is relative to the gradients'
     size and weighted, as in `Span`: scaling the gradients scales u, and an example given twice with half its weight changes
-    nothing. With λ > 0, examples of weight 0 get none.
+    nothing. With λ > 0, examples of weight 0 get no coefficient.
 
     Args:
-        strength: λ, at least 0; checked in `drpt.geometry.spec`.
+        strength: λ ≥ 0, the ridge; `drpt.geometry.spec` checks it.
     """
 
     uses_target = False

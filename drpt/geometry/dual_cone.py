@@ -1,4 +1,4 @@
-"""Directions against no general example."""
+"""Directions that go against no general example."""
 
 import torch
 
@@ -13,12 +13,12 @@ class DualCone(FeasibleSet):
 
     By Moreau (1962) the projection is v plus the projection of −v onto the cone of the g_i: ``u = v + Σ d_i g_i``, d ≥ 0.
 
-    The margin is GEM's lower bound on the multipliers, ``d_i ≥ λ ω_i``: u goes at least λ ḡ beyond v, and further where that
-    is not enough. Departure: GEM's bound is not weighted; with ours an example given twice with half its weight changes
+    The margin is GEM's lower bound on the multipliers, ``d_i ≥ λ ω_i``: u goes at least λ ḡ beyond v, and further where
+    that is not enough. Departure: GEM's bound is not weighted; with ours an example given twice with half its weight changes
     nothing. d has no unit, so scaling the gradients scales u.
 
     Args:
-        strength: λ, at least 0; checked in `drpt.geometry.spec`.
+        strength: λ ≥ 0, the margin; `drpt.geometry.spec` checks it.
     """
 
     needs_products = True

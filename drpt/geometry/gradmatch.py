@@ -13,12 +13,13 @@ from drpt.geometry.subset import best_first, num_kept
 class GradMatch(FeasibleSet):
     """``F = {Σ_{i∈S} c_i g_i : c ≥ 0, |S| ≤ k}``: GradMatch (Killamsetty et al. 2021), orthogonal matching pursuit.
 
-    One example after another, the one most aligned with what is left, ``v − Σ c_j g_j``, joins S, and c is solved anew over S.
-    A block stops early when nothing left is aligned; with k = n the projection onto the `cone` is reached. Departures: per
-    step and block rather than once over the data set, and without the ridge. Ties go to the lower example id.
+    One example at a time joins S: the one most aligned with the rest, ``v − Σ c_j g_j``; then c is solved for again over S.
+    A block stops early when no other example is aligned with the rest; k = n gives the projection onto the `cone`. Departures:
+    it is applied in every step and block rather than once to the data set, and without the ridge. Ties go to the lower
+    example id.
 
     Args:
-        strength: λ = k/n in (0, 1]; checked in `drpt.geometry.spec`.
+        strength: λ = k/n in (0, 1], the share of the examples kept; `drpt.geometry.spec` checks it.
     """
 
     uses_target = False
@@ -52,7 +53,7 @@ class GradMatch(FeasibleSet):
 
 
 def _worse(before: Solution | None, now: Solution) -> Solution:
-    """The new coefficients, as good as the worst that they were chosen by."""
+    """The new coefficients, with the worst residual among the solves that led to them."""
     if before is None:
         return now
     return Solution.of(now.coefficients, torch.maximum(before.residual, now.residual), before.num_steps + now.num_steps)

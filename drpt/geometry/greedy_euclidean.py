@@ -15,7 +15,7 @@ class GreedyEuclidean(FeasibleSet):
     projection, which `exact_subset` finds by looking at every S. Ties go to the lower example id.
 
     Args:
-        strength: λ = k/n in (0, 1]; checked in `drpt.geometry.spec`.
+        strength: λ = k/n in (0, 1], the share of the examples kept; `drpt.geometry.spec` checks it.
     """
 
     uses_target = False

@@ -10,10 +10,11 @@ class Hull(FeasibleSet):
     """``F = {Σ c_i g_i : Σ c = 1, 0 ≤ c_i ≤ ω_i/λ}``; the projection of v is a quadratic program in c.
 
     The convex relaxation of `Subset`: with uniform ω and λn whole, the corners of F are the means of k = λn examples, so F
-    comes at least as near to v as any of them. λ = 1 leaves ω alone (the mean); at λ = 1/n, uniform ω, the caps bind nothing.
+    comes at least as near to v as any of them. λ = 1 leaves only ω (the mean); with
+    uniform ω and λ = 1/n the caps have no effect.
 
     Args:
-        strength: λ in (0, 1]; checked in `drpt.geometry.spec`.
+        strength: λ in (0, 1], which caps an example's weight at ω_i/λ; `drpt.geometry.spec` checks it.
     """
 
     uses_target = False

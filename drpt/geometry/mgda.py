@@ -1,4 +1,4 @@
-"""The direction that all losses agree on most: the shortest in the hull of all gradients."""
+"""The direction that all losses agree on most: the shortest vector in the hull of all gradients."""
 
 import torch
 

@@ -1,17 +1,17 @@
 """The projection of a target gradient: a feasible set, a score for sets that rank, and a relaxation towards the target."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
+from inspect import signature
 
 from drpt.geometry.auto import AutoStrength
-from drpt.geometry.catalogue import AUTO, SCORES, SETS
+from drpt.geometry.entry import AUTO
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.finite import require_finite_coefficients, require_finite_products
+from drpt.geometry.lookup import score_class, set_class
 from drpt.geometry.mean import Mean
 from drpt.geometry.products import Coefficients, GeneralRows, Products
-from drpt.geometry.score import RandomScore, Score
+from drpt.geometry.score import Score
 from drpt.geometry.spec import ProjectionSpec
 
 
@@ -118,22 +118,17 @@ def build_projection(spec: ProjectionSpec, *, seed: int) -> Projection:
 
     Args:
         spec: Set, score and dials.
-        seed: Seed of random scores.
+        seed: Seed of the run, for scores whose constructor takes one.
 
     Returns:
         The projection.
 
     Raises:
-        TypeError: A dotted path leads to something that is no `FeasibleSet` or `Score`.
-        ValueError: A dotted path leads nowhere.
+        ValueError: A dotted path leads to no `FeasibleSet` or `Score`.
     """
-    set_class = _import(SETS[spec.set].target if spec.set in SETS else spec.set)
-    score_class = _import(SCORES[spec.score].target if spec.score in SCORES else spec.score)
-    for option, cls, base in (("set", set_class, FeasibleSet), ("score", score_class, Score)):
-        if not (isinstance(cls, type) and issubclass(cls, base)):
-            raise TypeError(f"regularizer.{option}: {cls!r} is no subclass of {base.__module__}.{base.__name__}.")
-    score = score_class(seed=seed) if issubclass(score_class, RandomScore) else score_class()
-    candidates, strengths = _candidates(spec, set_class)
+    ranks: Callable[..., Score] = score_class(spec.score)
+    score = ranks(seed=seed) if "seed" in signature(ranks).parameters else ranks()
+    candidates, strengths = _candidates(spec)
     auto = None
     if spec.is_auto:
         is_chosen = spec.relaxation == AUTO or strengths is None  # the ball's strength is a relaxation of the mean
@@ -147,22 +142,16 @@ def build_projection(spec: ProjectionSpec, *, seed: int) -> Projection:
     )
 
 
-def _candidates(spec: ProjectionSpec, set_class: type) -> tuple[list[FeasibleSet], Sequence[float | None] | None]:
+def _candidates(spec: ProjectionSpec) -> tuple[list[FeasibleSet], Sequence[float | None] | None]:
     """The set, once for each strength that is in question; see `AutoStrength`."""
+    build: Callable[..., FeasibleSet] = set_class(spec.set)
     dials = {} if spec.step_size is None else {"step_size": spec.step_size}
     if spec.strength is None:
-        return [set_class(**dials)], [None]
+        return [build(**dials)], [None]
     if spec.strength != AUTO:
-        return [set_class(strength=spec.strength, **dials)], [None]
-    entry = SETS[spec.set]
+        return [build(strength=spec.strength, **dials)], [None]
+    entry = spec.entry
+    assert entry is not None
     if entry.is_auto_closed:
         return [Mean()], None
-    return [set_class(strength=strength, **dials) for strength in entry.auto_grid], entry.auto_grid
-
-
-def _import(path: str) -> Any:  # Any: what a dotted path leads to is checked by the caller
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{path!r} cannot be imported ({error}); give the dotted path of an importable class.") from error
+    return [build(strength=strength, **dials) for strength in entry.auto_grid], entry.auto_grid

@@ -10,8 +10,8 @@ from drpt.geometry.ridge import ridged
 from drpt.geometry.rounding import without_rounding
 from drpt.geometry.solution import Solution
 
-_RIDGE = 2.0**-50  # times the number of examples, of each diagonal entry: what rounding in float64 leaves of nothing
-_REPEATS = 2  # of the solve, each for what the last one's ridge left
+_RIDGE = 2.0**-50  # times the number of examples, of each diagonal entry: the rounding error of float64
+_REPEATS = 2  # further solves, each for the error that the ridge left in the one before
 
 
 class Span(FeasibleSet):
@@ -19,10 +19,10 @@ class Span(FeasibleSet):
 
     λ = 0 projects onto the subspace; as λ grows, u shrinks towards a multiple of ``Σ ω_i s_i g_i``. The ridge is relative to
     the gradients' size, so scaling them scales u, and weighted, so that an example given twice with half its weight changes
-    nothing. With λ > 0, examples of weight 0 get none.
+    nothing. With λ > 0, examples of weight 0 get no coefficient.
 
     Args:
-        strength: λ, at least 0; checked in `drpt.geometry.spec`.
+        strength: λ ≥ 0, the ridge; `drpt.geometry.spec` checks it.
     """
 
     uses_target = False
@@ -43,7 +43,7 @@ class Span(FeasibleSet):
 
 
 def _combination(gramian: Tensor, alignment: Tensor) -> Solution:
-    """Almost the shortest coefficients of the projection onto the subspace, of gradients brought to length one."""
+    """Coefficients of the projection onto the subspace, almost the shortest ones, from gradients scaled to length 1."""
     gramian, alignment = without_rounding(gramian), alignment.double()
     length = lengths(gramian)
     has_length = length > 0

@@ -1,15 +1,12 @@
-"""What a projection is, in plain values, and the rules for them; no torch."""
+"""What a projection is, in plain values, and the rules for them; torch comes only with a class from outside the package."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from drpt.checks import check_choice, check_interval
-from drpt.geometry.catalogue import AUTO, MOST, SCORES, SETS, Strength
-
-
-def is_dotted_path(name: str) -> bool:
-    """Whether ``name`` is the import path of a class from outside the package rather than a name of ours."""
-    return "." in name
+from drpt.geometry.catalogue import SCORES, SETS
+from drpt.geometry.entry import AUTO, MOST, ScoreEntry, SetEntry, Strength
+from drpt.geometry.lookup import is_dotted_path, score_entry, set_entry
 
 
 @dataclass(kw_only=True)
@@ -55,18 +52,31 @@ class ProjectionSpec:
             is_high_included=False,
             meaning="how much of past steps' estimates an automatic strength keeps; 0 looks at the step alone",
         )
-        if self.set == "filter" and self.score != "alignment" and not is_dotted_path(self.score):
-            raise ValueError(
-                f"regularizer.score={self.score!r}: the set 'filter' drops examples of negative score, so it needs one with a "
-                "sign: alignment."
-            )
-        if self.set in SETS:
-            self._check_strength(SETS[self.set].strength)
-            self._check_step_size(SETS[self.set].takes_step_size)
+        entry, score = self.entry, self.score_entry
+        if entry is not None:
+            if entry.needs_sign and score is not None and not score.is_signed:
+                signed = ", ".join(name for name, other in SCORES.items() if other.is_signed)
+                raise ValueError(
+                    f"regularizer.score={self.score!r}: the set {self.set!r} drops examples of negative score, so it needs one "
+                    f"with a sign: {signed}."
+                )
+            self._check_strength(entry.strength)
+            self._check_step_size(entry.takes_step_size)
         elif self.strength == AUTO:
             raise ValueError(
-                f"regularizer.strength=auto: for a set of your own, {self.set}, only regularizer.relaxation=auto can be chosen."
+                f"regularizer.strength=auto: the class {self.set} names no strengths to choose from. Give it an entry with an "
+                "auto_grid (drpt.geometry.entry.SetEntry), or choose regularizer.relaxation=auto."
             )
+
+    @property
+    def entry(self) -> SetEntry | None:
+        """What is known of the set; None for a class from outside that says nothing."""
+        return set_entry(self.set)
+
+    @property
+    def score_entry(self) -> ScoreEntry | None:
+        """What is known of the score; None for a class from outside that says nothing."""
+        return score_entry(self.score)
 
     @property
     def is_auto(self) -> bool:
@@ -110,14 +120,15 @@ class ProjectionSpec:
             )
 
     def _check_auto(self) -> None:
-        entry = SETS[self.set]
+        entry = self.entry
+        assert entry is not None
         if entry.is_auto_closed and self.relaxation != 0.0:
             raise ValueError(
                 f"regularizer.relaxation={self.relaxation}: with regularizer.strength=auto the set {self.set!r} has one dial "
                 "already, u = λ ḡ + (1−λ) v. Leave the relaxation at 0."
             )
-        if not (entry.is_auto_closed or entry.auto_grid):
-            able = [name for name, other in SETS.items() if other.is_auto_closed or other.auto_grid]
+        if not entry.offers_auto:
+            able = [name for name, other in SETS.items() if other.offers_auto]
             raise ValueError(
                 f"regularizer.strength=auto is not offered for the set {self.set!r}. Give a number in {entry.strength}, choose "
                 f"one of {', '.join(able)}, or set regularizer.relaxation=auto."

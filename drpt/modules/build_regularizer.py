@@ -30,8 +30,7 @@ def build_regularizer(
         The regularizer.
 
     Raises:
-        TypeError: A dotted path leads to something that is no `FeasibleSet` or `Score`.
-        ValueError: A dotted path leads nowhere.
+        ValueError: A dotted path leads to no `FeasibleSet` or `Score`.
     """
     given = {"sketch": sketch, "retain_mib": retain_mib}
     options = CaptureOptions(

@@ -6,6 +6,8 @@ from typing import Any
 
 from drpt.capture.options import BaseWeights, Partition, Pool, ProductsMethod, Scope
 from drpt.checks import check_choice, check_interval
+from drpt.geometry.entry import SetEntry
+from drpt.geometry.lookup import set_entry
 from drpt.geometry.spec import ProjectionSpec
 
 # A value of `pool`: one choice for a whole rollout phase, before it is trained on. Examples of supervised runs come a step at a
@@ -66,6 +68,11 @@ class RegularizerSpec:
             step_size=self.step_size,
             auto_memory=self.auto_memory,
         )
+
+    @property
+    def entry(self) -> SetEntry | None:
+        """What is known of the set; None for a class from outside that says nothing."""
+        return set_entry(self.set)
 
     @property
     def is_auto(self) -> bool:
