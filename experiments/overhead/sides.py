@@ -33,7 +33,7 @@ class Side:
 
     @property
     def retain_mib(self) -> float:
-        """See `drpt.capture.capture.GradientCapture`."""
+        """See `drpt.capture.options.CaptureOptions`."""
         return 0.0 if self.is_recomputing else _ENDLESS_MIB
 
     @property
