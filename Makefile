@@ -18,7 +18,7 @@ UV := $(if $(PIP_FIND_LINKS),UV_FIND_LINKS="$(PIP_FIND_LINKS)") UV_HTTP_TIMEOUT=
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help install demo demo-rlhf demo-rlvr test test-long check lint types format lock clean
+.PHONY: help install demo demo-rlhf demo-rlvr test test-long check docs lint types format lock clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -49,7 +49,11 @@ test-long: install ## many seeds, many models: what `make test` has no time for
 	@$(PYTEST) -m long --numprocesses $(WORKERS) --dist loadfile
 
 check: lint types ## the quick part of `make test`, for every commit
-	@$(PYTEST) -m "not slow and not browser and not long" tests/geometry tests/capture tests/data tests/objectives
+	@$(PYTEST) -m "not slow and not browser and not long" tests/geometry tests/capture tests/data tests/objectives tests/rl
+
+docs: install ## the documentation, in site/, readable without a network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "site/index.html"
 
 lint: install ## formatting and lint rules
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }

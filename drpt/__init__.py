@@ -6,18 +6,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from drpt.app.api import regularizer, rows
     from drpt.capture.capture import GradientCapture
-    from drpt.capture.meter import ScoreMeter
-    from drpt.capture.sketch_spec import SketchSpec
+    from drpt.capture.layers.layer_rule import LayerRule
+    from drpt.capture.layers.rules import LayerRules
+    from drpt.capture.micro_batch import MicroBatch
+    from drpt.capture.precision.meter import ScoreMeter
+    from drpt.capture.products.sketch_spec import SketchSpec
     from drpt.objectives.language_modeling import packed_sample_losses, sample_losses
 
-__all__ = ["GradientCapture", "ScoreMeter", "SketchSpec", "packed_sample_losses", "regularizer", "rows", "sample_losses"]
+__all__ = [
+    "GradientCapture",
+    "LayerRule",
+    "LayerRules",
+    "MicroBatch",
+    "ScoreMeter",
+    "SketchSpec",
+    "packed_sample_losses",
+    "regularizer",
+    "rows",
+    "sample_losses",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "GradientCapture": "drpt.capture.capture",
-    "ScoreMeter": "drpt.capture.meter",
-    "SketchSpec": "drpt.capture.sketch_spec",
+    "LayerRule": "drpt.capture.layers.layer_rule",
+    "LayerRules": "drpt.capture.layers.rules",
+    "MicroBatch": "drpt.capture.micro_batch",
+    "ScoreMeter": "drpt.capture.precision.meter",
+    "SketchSpec": "drpt.capture.products.sketch_spec",
     "packed_sample_losses": "drpt.objectives.language_modeling",
     "regularizer": "drpt.app.api",
     "rows": "drpt.app.api",

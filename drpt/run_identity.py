@@ -2,7 +2,7 @@
 
 The one place for it. Folders are named by it, so that a job is found again and not done twice; tables and `drpt outcome` pool
 by it, so that runs are averaged if and only if their seeds alone differ; W&B groups by it. Every key of
-`drpt.app.schema.RunSpec` is in exactly one of the lists below (a test looks).
+`drpt.tasks.run_spec.RunSpec` is in exactly one of the lists below (a test looks).
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any
 
 from drpt.capture.options import ProductsMethod
 from drpt.geometry.catalogue import SETS
-from drpt.objectives.choices import KlControl
+from drpt.rl.choices import KlControl
 
 # Draws what is random: target examples, order, adapters, dropout, responses. Runs that differ in it alone are replicates.
 REPLICATE = "seed"

@@ -45,11 +45,12 @@ class TimedWorker:
         """The number of the process that runs now, or ran last; None before the first question."""
         return None if self._process is None else self._process.pid
 
-    def ask(self, question: Mapping[str, Any]) -> Any:  # Any: JSON values
+    def ask(self, question: Mapping[str, Any], *, seconds: float | None = None) -> Any:  # Any: JSON values
         """Ask one question.
 
         Args:
             question: What JSON can hold.
+            seconds: Seconds for this question; None for those of every question.
 
         Returns:
             The answer of the module's handler; `TIMED_OUT`, or `CRASHED` where the process died of the question twice, as when
@@ -58,9 +59,10 @@ class TimedWorker:
         Raises:
             RuntimeError: The process does not start.
         """
-        answer = self._ask(question)
+        seconds = self._timeout_seconds if seconds is None else seconds
+        answer = self._ask(question, seconds)
         # Once may have been another's doing: the process was ended from outside.
-        return self._ask(question) if answer == CRASHED else answer
+        return self._ask(question, seconds) if answer == CRASHED else answer
 
     def start(self) -> None:
         """Start the process, should none run, so that the first question does not wait for it.
@@ -93,7 +95,7 @@ class TimedWorker:
         """End the process; the next question would start another."""
         self._end()
 
-    def _ask(self, question: Mapping[str, Any]) -> Any:
+    def _ask(self, question: Mapping[str, Any], seconds: float) -> Any:
         self.start()
         assert self._process is not None
         assert self._process.stdin is not None
@@ -103,7 +105,7 @@ class TimedWorker:
         except BrokenPipeError:
             answer: Any = CRASHED
         else:
-            answer = _reply(self._process, self._timeout_seconds)
+            answer = _reply(self._process, seconds)
         if answer in (TIMED_OUT, CRASHED):
             self._end()
         return answer

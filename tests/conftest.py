@@ -3,13 +3,13 @@
 import logging
 import os
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the imports below: libraries of the hub read it once, at theirs
+os.environ.setdefault("WANDB_MODE", "offline")
+
 import pytest
 import torch
 import transformers.utils.logging as transformers_logging
 from hypothesis import settings
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("WANDB_MODE", "offline")
 
 # The same examples on every machine and every day, however slow or busy it is: a red run can be repeated.
 settings.register_profile("drpt", deadline=None, derandomize=True)

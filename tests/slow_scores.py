@@ -7,7 +7,7 @@ from drpt.timed_worker import serve
 
 
 def handle(question):
-    if question["text"] == "sleep":
+    if question.get("text") == "sleep":
         time.sleep(60)
     return reasoning_scores._handle(question)
 

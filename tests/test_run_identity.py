@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from drpt import run_identity
 from drpt.app.compose import compose_run
 from drpt.app.config import ALGORITHMS, plain_config
-from drpt.app.schema import RunSpec
 from drpt.app.tracking import group_name
 from drpt.run_identity import NO_RESULT, REPLICATE, RESULT, identity_of, job_name, settings_of
+from drpt.tasks.run_spec import RunSpec
 
 TASKS = ("sft", "reward", "rlvr", "rlhf")
 

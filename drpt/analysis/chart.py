@@ -17,8 +17,8 @@ from drpt.analysis.chart_panels import (
 )
 from drpt.analysis.curves import are_swept, is_measured, not_drawn, strength_families
 from drpt.analysis.table import Row, by_task
-from drpt.analysis.yardstick import Yardstick
-from drpt.analysis.yardsticks import yardstick_of
+from drpt.tasks.find import task_metrics_of
+from drpt.tasks.task_metrics import TaskMetrics
 
 _STYLE = {
     "font.size": 10,
@@ -47,52 +47,52 @@ def draw_chart(rows: Sequence[Row], title: str) -> bytes:
         A PNG.
     """
     parts = by_task(rows)
-    yardsticks = [yardstick_of(part[0].task) for part in parts]
-    heights = [_height(part, yardstick) for part, yardstick in zip(parts, yardsticks, strict=True)]
+    declared = [task_metrics_of(part[0].task) for part in parts]
+    heights = [_height(part, task_metrics) for part, task_metrics in zip(parts, declared, strict=True)]
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # its stub wants a literal type for each key
         figure = Figure(figsize=(_WIDTH, sum(heights)), dpi=150)
         FigureCanvasAgg(figure)
         is_mixed = len(parts) > 1
         places = figure.subfigures(len(parts), 1, height_ratios=heights, squeeze=False).flat if is_mixed else [figure]
-        for place, part, yardstick in zip(places, parts, yardsticks, strict=True):
-            draw = _draw_four if yardstick.has_companions else _draw_two
-            draw(place, part, yardstick)
+        for place, part, task_metrics in zip(places, parts, declared, strict=True):
+            draw = _draw_four if task_metrics.has_companions else _draw_two
+            draw(place, part, task_metrics)
             if is_mixed:
-                place.suptitle(f"task={yardstick.task}", fontsize=11, fontweight="bold")
+                place.suptitle(f"task={task_metrics.task}", fontsize=11, fontweight="bold")
         figure.suptitle(title, fontsize=12)
         image = io.BytesIO()
         figure.savefig(image, format="png")
     return image.getvalue()
 
 
-def _height(rows: Sequence[Row], yardstick: Yardstick) -> float:
+def _height(rows: Sequence[Row], task_metrics: TaskMetrics) -> float:
     """Inches: a sweep of many points needs room below for all their names."""
-    return 8.4 + 0.12 * len(rows) if yardstick.has_companions else 5.4 + 0.085 * len(rows)
+    return 8.4 + 0.12 * len(rows) if task_metrics.has_companions else 5.4 + 0.085 * len(rows)
 
 
-def _draw_two(figure: Figure | SubFigure, rows: Sequence[Row], yardstick: Yardstick) -> None:
+def _draw_two(figure: Figure | SubFigure, rows: Sequence[Row], task_metrics: TaskMetrics) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1.0))
-    draw_held_out(left, rows, yardstick.primary, yardstick)
+    draw_held_out(left, rows, task_metrics.primary, task_metrics)
     legend_below(left)
-    draw_strengths(right, rows, yardstick.primary)
+    draw_strengths(right, rows, task_metrics.primary)
     legend_below(right)
 
 
-def _draw_four(figure: Figure | SubFigure, rows: Sequence[Row], yardstick: Yardstick) -> None:
+def _draw_four(figure: Figure | SubFigure, rows: Sequence[Row], task_metrics: TaskMetrics) -> None:
     """Curves share one legend, below; a panel that no run has figures for stays empty."""
     (held_out, final), (training, second) = figure.subplots(2, 2, width_ratios=(1.1, 1.0))
-    draw_held_out(held_out, rows, yardstick.primary, yardstick)
+    draw_held_out(held_out, rows, task_metrics.primary, task_metrics)
     if are_swept(strength_families(rows)):
-        draw_strengths(final, rows, yardstick.primary)
+        draw_strengths(final, rows, task_metrics.primary)
         legend_below(final, depth=0.2 if not_drawn(rows) else 0.15)
     else:
-        draw_dots(final, rows, yardstick.primary)
-    if yardstick.training is not None and is_measured(rows, yardstick.training):
-        draw_training(training, rows, yardstick.training)
+        draw_dots(final, rows, task_metrics.primary)
+    if task_metrics.training is not None and is_measured(rows, task_metrics.training):
+        draw_training(training, rows, task_metrics.training)
     else:
         training.set_axis_off()
-    if yardstick.second is not None and is_measured(rows, yardstick.second):
-        draw_held_out(second, rows, yardstick.second, yardstick)
+    if task_metrics.second is not None and is_measured(rows, task_metrics.second):
+        draw_held_out(second, rows, task_metrics.second, task_metrics)
     else:
         second.set_axis_off()
     handles, labels = held_out.get_legend_handles_labels()

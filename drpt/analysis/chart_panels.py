@@ -22,23 +22,23 @@ from drpt.analysis.curves import (
     within_reach,
 )
 from drpt.analysis.table import ZERO_SHOT, Estimate, Row
-from drpt.analysis.yardstick import Quantity, Yardstick
+from drpt.tasks.task_metrics import Quantity, TaskMetrics
 
 _MARKERS = ("o", "s", "D", "^", "v", "P")
 
 
-def draw_held_out(axes: Axes, rows: Sequence[Row], quantity: Quantity, yardstick: Yardstick) -> None:
+def draw_held_out(axes: Axes, rows: Sequence[Row], quantity: Quantity, task_metrics: TaskMetrics) -> None:
     """A held-out quantity over steps, a line a point, with a band of one standard error over seeds.
 
     Args:
         axes: Where to.
         rows: Rows of a table, all of one task.
         quantity: What is shown.
-        yardstick: What counts in the task.
+        task_metrics: What counts in the task.
     """
     curves = curves_of(rows, quantity.metric)
     _draw_curves(axes, curves, colours_of([row.name for row in rows]), has_bands=True)
-    if (bounds := axis_range(curves, yardstick)) is not None:
+    if (bounds := axis_range(curves, task_metrics)) is not None:
         axes.set_ylim(*bounds)
     axes.set_title(f"{quantity.name.capitalize()} during training", fontsize=11)
     axes.set_xlabel("optimizer step")

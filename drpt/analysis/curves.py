@@ -7,9 +7,9 @@ from statistics import fmean
 
 from drpt.analysis.run import Run
 from drpt.analysis.table import ZERO_SHOT, Estimate, Row, estimate
-from drpt.analysis.yardstick import Quantity, Yardstick
-from drpt.analysis.yardsticks import yardstick_of
 from drpt.metrics import METRICS_FILE
+from drpt.tasks.find import task_metrics_of
+from drpt.tasks.task_metrics import Quantity, TaskMetrics
 
 ENDS = {"target_only": 0.0, "full": 1.0}  # of the spectrum, and the strength they stand for: none, and nothing else
 
@@ -160,7 +160,7 @@ def within_reach(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
         from them than they are from each other; and those that are to be named instead.
     """
     trained = [row for row in rows if row.name != ZERO_SHOT]
-    starts = [row for row in rows if row.name == ZERO_SHOT and yardstick_of(row.task).shows_start and row.primary.count]
+    starts = [row for row in rows if row.name == ZERO_SHOT and task_metrics_of(row.task).shows_start and row.primary.count]
     values = [row.primary.mean for row in trained if math.isfinite(row.primary.mean)]
     if len(values) < 2:  # with nothing else to be compared with
         return [*starts, *trained], []
@@ -171,7 +171,7 @@ def within_reach(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 def not_drawn(rows: Sequence[Row]) -> str:
     """Words about the points that charts of final values leave out; empty if there are none."""
-    final = yardstick_of(rows[0].task).final
+    final = task_metrics_of(rows[0].task).final
     outside = [f"{row.label} {row.primary.show(final.digits)}" for row in within_reach(rows)[1]]
     return f"not drawn: {', '.join(outside)}" if outside else ""
 
@@ -193,21 +193,21 @@ def strength_shades(curves: Sequence[Curve], name: str) -> dict[str, float]:
     return {label: 1.0 if len(labels) == 1 else 0.45 + 0.55 * i / (len(labels) - 1) for i, label in enumerate(labels)}
 
 
-def axis_range(curves: Sequence[Curve], yardstick: Yardstick) -> tuple[float, float] | None:
+def axis_range(curves: Sequence[Curve], task_metrics: TaskMetrics) -> tuple[float, float] | None:
     """Bounds of the loss axis that show where curves differ: from the lowest value to the highest after the start.
 
     The start is the same for all and often far above; it is left to run out of the picture.
 
     Args:
         curves: What is drawn.
-        yardstick: What counts in the runs' task.
+        task_metrics: What counts in the runs' task.
 
     Returns:
         Lowest and highest loss to show; None when there is no finite loss after the start, and where the start is to be
         shown.
     """
     values = [value.mean for curve in curves for value in curve.values[1:] if math.isfinite(value.mean)]
-    if not values or yardstick.shows_start:
+    if not values or task_metrics.shows_start:
         return None
     low, high = min(values), max(values)
     margin = 0.08 * (high - low) or 0.05 * abs(high) or 0.05

@@ -15,7 +15,7 @@ from drpt.analysis.sweep_words import counts_of, unfinished_lines, ways_out
 from drpt.analysis.table import ZERO_SHOT, Row, by_task, columns_of
 from drpt.analysis.table_formats import best_labels, show_cell
 from drpt.analysis.verdicts import verdict_table
-from drpt.analysis.yardsticks import yardstick_of
+from drpt.tasks.find import task_metrics_of
 
 _SHOWN_SAMPLES = 6
 
@@ -51,13 +51,13 @@ def build_page(rows: Sequence[Row], sweep: Sweep, *, title: str, command: str, n
 
 def _part(rows: Sequence[Row], runs: Sequence[Run], number: int) -> dict[str, Any]:
     """What the template shows of one task, the ``number``-th of the page; elements' names are told apart by it."""
-    yardstick = yardstick_of(rows[0].task)
-    suffix = f"-{yardstick.task}" if number else ""
-    of_task = [run for run in runs if run.task == yardstick.task]
-    figures = page_figures(rows, yardstick)
+    task_metrics = task_metrics_of(rows[0].task)
+    suffix = f"-{task_metrics.task}" if number else ""
+    of_task = [run for run in runs if run.task == rows[0].task]
+    figures = page_figures(rows, task_metrics)
     columns = columns_of(rows)
     return {
-        "task": yardstick.task,
+        "task": task_metrics.task,
         "suffix": suffix,
         "columns": [column.title for column in columns],
         "table": _table(rows),
@@ -69,7 +69,7 @@ def _part(rows: Sequence[Row], runs: Sequence[Run], number: int) -> dict[str, An
             }
             for i, figure in enumerate(figures)
         ],
-        "note": yardstick.note,
+        "note": task_metrics.note,
         "verdicts": verdict_table(rows),
         "answers": _answers(rows),
         "settings": common_settings(of_task),

@@ -24,7 +24,7 @@ from drpt.analysis.curves import (
     within_reach,
 )
 from drpt.analysis.table import ZERO_SHOT, Estimate, Row
-from drpt.analysis.yardstick import Quantity, Yardstick
+from drpt.tasks.task_metrics import Quantity, TaskMetrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,41 +41,41 @@ _CLICK = "Click a name to hide it, double-click to see it alone."
 _ENDS_NOTE = "Dashed: no strength. Stars: the spectrum's two ends, <code>target_only</code> and <code>full</code>."
 
 
-def page_figures(rows: Sequence[Row], yardstick: Yardstick) -> list[PageFigure]:
+def page_figures(rows: Sequence[Row], task_metrics: TaskMetrics) -> list[PageFigure]:
     """All figures of one task.
 
     Args:
         rows: Of that task.
-        yardstick: What counts in it.
+        task_metrics: What counts in it.
 
     Returns:
         The primary quantity over steps, its final values, and what else the task declares and some run has.
     """
-    primary = yardstick.primary
+    primary = task_metrics.primary
     figures = [
         PageFigure(
             name="curves",
             heading=f"{primary.name.capitalize()} during training",
             note=_CLICK,
-            figure=_held_out_figure(rows, primary, yardstick),
+            figure=_held_out_figure(rows, primary, task_metrics),
         )
     ]
-    figures.append(_finals(rows, yardstick))
-    if yardstick.training is not None and is_measured(rows, yardstick.training):
-        figures.append(_training_figure(rows, yardstick.training))
-    if (second := yardstick.second) is not None and is_measured(rows, second):
-        figure = _held_out_figure(rows, second, yardstick)
+    figures.append(_finals(rows, task_metrics))
+    if task_metrics.training is not None and is_measured(rows, task_metrics.training):
+        figures.append(_training_figure(rows, task_metrics.training))
+    if (second := task_metrics.second) is not None and is_measured(rows, second):
+        figure = _held_out_figure(rows, second, task_metrics)
         figures.append(
             PageFigure(name="second", heading=f"{second.name.capitalize()} during training", note=_CLICK, figure=figure)
         )
     return figures
 
 
-def _finals(rows: Sequence[Row], yardstick: Yardstick) -> PageFigure:
+def _finals(rows: Sequence[Row], task_metrics: TaskMetrics) -> PageFigure:
     """Against strength where there is one; side by side where the task allows it and no strength was swept."""
-    primary = yardstick.primary
+    primary = task_metrics.primary
     outside = f" {not_drawn(rows).capitalize()}." if not_drawn(rows) else ""
-    if yardstick.has_companions and not are_swept(strength_families(rows)):
+    if task_metrics.has_companions and not are_swept(strength_families(rows)):
         note = "Mean ± standard error over seeds; small: single seeds." + outside
         return PageFigure(name="finals", heading=f"Final {primary.short}", note=note, figure=_dots_figure(rows, primary))
     heading = f"Final {primary.short} against strength"
@@ -86,10 +86,10 @@ def _errors(values: Sequence[Estimate]) -> list[float]:
     return [0.0 if math.isnan(value.stderr) else value.stderr for value in values]
 
 
-def _held_out_figure(rows: Sequence[Row], quantity: Quantity, yardstick: Yardstick) -> go.Figure:
+def _held_out_figure(rows: Sequence[Row], quantity: Quantity, task_metrics: TaskMetrics) -> go.Figure:
     curves = curves_of(rows, quantity.metric)
     figure = _curves_figure(curves, rows, quantity)
-    bounds = axis_range(curves, yardstick)
+    bounds = axis_range(curves, task_metrics)
     figure.update_yaxes(title=quantity.axis, range=list(bounds) if bounds else None)
     figure.update_xaxes(title="optimizer step")
     return figure

@@ -14,9 +14,9 @@ from drpt.analysis.sweep import Sweep, read_sweep
 from drpt.analysis.sweep_words import fault_lines, none_finished, states_of
 from drpt.analysis.table import ZERO_SHOT, Row, row_notes, size_notes, tabulate
 from drpt.analysis.table_formats import as_csv
-from drpt.analysis.yardsticks import yardstick_of
 from drpt.files import write_atomically
 from drpt.storage import StorageError, explain_failure
+from drpt.tasks.find import task_metrics_of
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def _runs(count: int) -> str:
 
 def _title(name: str, rows: Sequence[Row]) -> str:
     num_points = sum(row.name != ZERO_SHOT for row in rows)
-    quantities = dict.fromkeys(yardstick_of(row.task).primary.name for row in rows)
+    quantities = dict.fromkeys(task_metrics_of(row.task).primary.name for row in rows)
     return f"{name}: {' and '.join(quantities)} under {num_points} regularizer{'s'[: num_points != 1]}"
 
 

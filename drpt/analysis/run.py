@@ -20,10 +20,11 @@ from drpt.analysis.run_files import (
     read_yaml,
     reading,
 )
-from drpt.analysis.yardstick import STATISTICS, Yardstick
-from drpt.analysis.yardsticks import SFT, yardstick_of
 from drpt.metrics import METRICS_FILE, read_metrics
 from drpt.run_identity import point_of, settings_of
+from drpt.tasks.find import task_metrics_of
+from drpt.tasks.sft.metrics import SFT
+from drpt.tasks.task_metrics import STATISTICS, TaskMetrics
 
 SUMMARY_FILE = "summary.json"
 CONFIG_FILE = "config.yaml"
@@ -146,7 +147,7 @@ class Run:
             return
         if not lines:
             raise FileFaultError("is missing or empty")
-        primary = yardstick_of(self.task).primary.metric
+        primary = task_metrics_of(self.task).primary.metric
         measured = [line for line in lines if line["name"] == primary]
         if not measured or "selected_step" not in self.summary:  # as of the earliest versions
             return
@@ -186,22 +187,24 @@ def read_run(folder: Path) -> Run:
 
 def _check_figures(run: Run) -> None:
     """What a table shows of a finished run must be there and be numbers; an infinite one is a number."""
-    yardstick = yardstick_of(run.task)
-    for column in yardstick.columns:
+    task_metrics = task_metrics_of(run.task)
+    for column in task_metrics.columns:
         value = run.summary[column.section].get(column.metric)
         if value is not None and value != value:
             raise FileFaultError(f"holds NaN for {column.section} {column.metric}")
-    if yardstick.final.metric not in run.summary["final"]:
-        raise FileFaultError(f"holds no final {yardstick.final.metric}")
+    if task_metrics.final.metric not in run.summary["final"]:
+        raise FileFaultError(f"holds no final {task_metrics.final.metric}")
 
 
-def summarize(metrics: Sequence[dict[str, Any]], selected_step: int, yardstick: Yardstick = SFT) -> dict[str, dict[str, float]]:
+def summarize(
+    metrics: Sequence[dict[str, Any]], selected_step: int, task_metrics: TaskMetrics = SFT
+) -> dict[str, dict[str, float]]:
     """Figures of a run that tables are made of.
 
     Args:
         metrics: See `read_metrics`.
         selected_step: The step whose model counts: the last, or where the run was stopped early.
-        yardstick: What counts in the run's task.
+        task_metrics: What counts in the run's task.
 
     Returns:
         ``start``: held-out figures before training; ``final``: those at ``selected_step`` and the costs (median seconds
@@ -212,15 +215,15 @@ def summarize(metrics: Sequence[dict[str, Any]], selected_step: int, yardstick: 
     start = {line["name"]: line["value"] for line in held_out if line["step"] == 0}
     final = {line["name"]: line["value"] for line in held_out if line["step"] <= selected_step}
     values = _values_by_metric(metrics)
-    for reduction in yardstick.reductions:
+    for reduction in task_metrics.reductions:
         if found := values.get(reduction.metric):
             final[f"{reduction.metric}/{reduction.statistic}"] = float(STATISTICS[reduction.statistic](found))
     for name, found in _values_by_metric(_late(metrics, selected_step)).items():
-        if name in yardstick.late:
+        if name in task_metrics.late:
             final[f"{name}/late"] = fmean(found)
-    final |= yardstick.derive(values)
-    primary = yardstick.primary.metric
-    sign = 1.0 if yardstick.is_lower_better else -1.0
+    final |= task_metrics.derive(values)
+    primary = task_metrics.primary.metric
+    sign = 1.0 if task_metrics.is_lower_better else -1.0
     measured = [(sign * line["value"], line["step"]) for line in held_out if line["name"] == primary]
     best = {}
     if measured:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from drpt.analysis.yardsticks import yardstick_of
+from drpt.tasks.find import task_metrics_of
 
 # Resolved configurations are long and nearly alike: libyaml where it is there.
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -170,7 +170,7 @@ def checked_config(config: object) -> dict[str, Any]:
     _check("seed", found.get("seed"), int)
     task = _check("task.name", found["task"].get("name"), str)
     try:
-        yardstick_of(task)
+        task_metrics_of(task)
     except ValueError as error:
         raise FileFaultError(f"has {error}") from error
     _check("regularizer.name", found["regularizer"].get("name"), str)

@@ -10,8 +10,8 @@ from drpt.analysis.page_settings import drawn
 from drpt.analysis.point_settings import data_of, find_points, group_runs, is_told_by_data, point_labels, settings_of
 from drpt.analysis.run import Run
 from drpt.analysis.sweep import Sweep
-from drpt.analysis.yardstick import Column
-from drpt.analysis.yardsticks import common_task, yardstick_of
+from drpt.tasks.find import common_task_metrics, task_metrics_of
+from drpt.tasks.task_metrics import Column
 
 ZERO_SHOT = "zero-shot"
 
@@ -66,12 +66,12 @@ class Row:
     @property
     def primary(self) -> Estimate:
         """The final value of its task's primary metric."""
-        return self.values[yardstick_of(self.task).final.key]
+        return self.values[task_metrics_of(self.task).final.key]
 
     @property
     def finals(self) -> list[float]:
         """Of the runs that have it, the final value of the primary metric."""
-        return _figures_of(self.runs, "final", yardstick_of(self.task).final.metric)
+        return _figures_of(self.runs, "final", task_metrics_of(self.task).final.metric)
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -139,12 +139,12 @@ def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:
     k = "k" if len(found) != 1 or None in found else str(found.pop())
     return tuple(
         replace(column, title=column.title.replace("{k}", k), short=column.short.replace("{k}", k))
-        for column in common_task(row.task for row in rows).columns
+        for column in common_task_metrics(row.task for row in rows).columns
     )
 
 
 def _tabulate_task(finished: Sequence[Run]) -> list[Row]:
-    columns = common_task(run.task for run in finished).columns
+    columns = common_task_metrics(run.task for run in finished).columns
     points = find_points(finished)
     first = [point.runs[0] for point in points]
     labels = point_labels([run.label for run in first], [settings_of(run) for run in first], [point.data for point in points])
@@ -179,17 +179,17 @@ def _figures_of(runs: Sequence[Run], section: str, metric: str) -> list[float]:
 def _zero_shot(runs: Sequence[Run]) -> list[Row]:
     """The model before training: one row for each model and set of held-out examples."""
     # No seed changes it where nothing is drawn, and one run tells it; where responses are drawn, one run of each seed does.
-    yardstick = common_task(run.task for run in runs)
+    task_metrics = common_task_metrics(run.task for run in runs)
 
     def what_is_measured(run: Run) -> dict[str, object]:
-        return {key: value for key, value in settings_of(run).items() if key.startswith(yardstick.untrained_settings)}
+        return {key: value for key, value in settings_of(run).items() if key.startswith(task_metrics.untrained_settings)}
 
     def on_what(run: Run) -> tuple[dict[str, object], str]:
         return what_is_measured(run), data_of(run)
 
     def tellers(members: Sequence[Run]) -> tuple[Run, ...]:
         by_seed = {run.config["seed"]: run for run in reversed(members)}
-        return tuple(by_seed[seed] for seed in sorted(by_seed)) if yardstick.is_drawn else tuple(members[:1])
+        return tuple(by_seed[seed] for seed in sorted(by_seed)) if task_metrics.is_drawn else tuple(members[:1])
 
     def value(members: Sequence[Run], column: Column) -> Estimate:
         found = _estimate_over(tellers(members), "start", column.metric) if column.section == "final" else estimate([])
@@ -204,7 +204,7 @@ def _zero_shot(runs: Sequence[Run]) -> list[Row]:
             name=ZERO_SHOT,
             strength=None,
             runs=tellers(members),
-            values={column.key: value(members, column) for column in yardstick.columns},
+            values={column.key: value(members, column) for column in task_metrics.columns},
         )
         for label, members in zip(labels, groups, strict=True)
     ]

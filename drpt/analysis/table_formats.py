@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from drpt.analysis.table import ZERO_SHOT, Row, by_task, columns_of, estimate
-from drpt.analysis.yardstick import Column
-from drpt.analysis.yardsticks import common_task
+from drpt.tasks.find import common_task_metrics
+from drpt.tasks.task_metrics import Column
 
 _NARROW_EDGES = 3  # characters of a narrow table at its ends
 
@@ -35,7 +35,7 @@ def as_text(rows: Sequence[Row], width: int) -> Table | Group:
 
 
 def _text_table(rows: Sequence[Row], width: int, title: str | None = None) -> Table:
-    is_narrow = width < common_task(row.task for row in rows).wide
+    is_narrow = width < common_task_metrics(row.task for row in rows).wide
     columns = _within(columns_of(rows), rows, width) if is_narrow else list(columns_of(rows))
     table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if is_narrow else 1), title=title)
     if missing := [column.title for column in columns_of(rows) if column not in columns]:

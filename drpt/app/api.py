@@ -10,9 +10,9 @@ from omegaconf.errors import InterpolationKeyError
 from torch import Tensor
 
 from drpt.app.presets import preset_values
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
-from drpt.capture.sketch_spec import SketchSpec
 from drpt.checks import check_choice
 from drpt.geometry.products import GeneralRows
 from drpt.modules.build_regularizer import build_regularizer

@@ -9,9 +9,9 @@ from hydra.core.override_parser.types import Glob, QuotedString, Sweep, Transfor
 from hydra.errors import HydraException
 
 from drpt.app.command import Said, chooses_nothing
-from drpt.app.errors import ConfigError
 from drpt.app.words import in_quotes
 from drpt.kinds import takes_text
+from drpt.tasks.errors import ConfigError
 
 MAX_JOBS = 100_000  # of one sweep; more are a slip of the pen, such as a range to 1e9
 _FIXED = {"sweep": "a sweep has one name", "runs_folder": "a sweep is in one folder"}

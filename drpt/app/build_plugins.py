@@ -1,17 +1,15 @@
 """What a configuration names by ``_target_``: built before anything heavy is loaded, so that a mistake in it costs a second."""
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 
-from drpt.app.errors import NotForTaskError
-from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
-from drpt.data.preferences import NoPairsError, require_pairs
 from drpt.data.reasoning_rules import REFUSED, RUNS_ANSWERS
-from drpt.data.source import NoResponsesError, Source, require_responses
+from drpt.data.source import Source, require_responses
 from drpt.models.adapter_folder import read_adapter
 from drpt.models.model_folder import pretrained_place
 from drpt.rewards.build import build_judges, build_reward
+from drpt.tasks.find import find_task
+from drpt.tasks.run_spec import RunSpec
 
 _REASONING = "drpt.rewards.reasoning.ReasoningReward"
 
@@ -33,14 +31,7 @@ def build_plugins(spec: RunSpec) -> Source:
     """
     check_model_folders(spec)
     source = build_source(spec.data.node)
-    try:
-        if spec.task.name == "reward":
-            for stream in (source.general, source.target, source.evaluation):
-                require_pairs(list(islice(stream(0), 1)))
-        elif not spec.task.draws_responses:
-            require_responses(source, name=spec.data.label, why=f"task={spec.task.name} imitates responses")
-    except (NoPairsError, NoResponsesError) as error:
-        raise NotForTaskError(str(error), group="data") from error
+    find_task(spec.task.name).check_source(source, spec)
     if spec.reward is not None:
         for term in build_reward(spec.reward).comparing:
             why = f"reward={spec.reward.name} compares answers with them (reward.terms.{term})"

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from drpt.app.errors import ConfigError, NotForTaskError
 from drpt.app.options import annotations_of, schema_of, unknown_options
-from drpt.app.schema import RunSpec
 from drpt.kinds import check_kind, kind_of
+from drpt.tasks.errors import ConfigError, NotForTaskError
+from drpt.tasks.rules import check_run
+from drpt.tasks.run_spec import RunSpec
 
 _UNSET = "???"  # of OmegaConf: a value that is still to be given
 
@@ -37,7 +38,7 @@ def build_spec(values: Mapping[str, Any]) -> RunSpec:  # Any: a configuration's 
     faults += [f"{option} is needed: add {option}=…" for option in sorted(_missing(values, RunSpec, ""))]
     if not faults:
         try:
-            return RunSpec(**sections)  # type: ignore[arg-type]  # each is what its annotation says
+            return check_run(RunSpec(**sections))  # type: ignore[arg-type]  # each is what its annotation says
         except NotForTaskError:
             raise
         except ValueError as error:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import drpt
 from drpt.app.arguments import build_parser
-from drpt.interruption import Interrupted, acknowledge, listening
+from drpt.interruption import Interrupted, acknowledge, listening, told
 
 if TYPE_CHECKING:
     from drpt.analysis.report import Report
@@ -52,31 +52,43 @@ def _guard(command: Callable[[], int]) -> int:
     console = Console(stderr=True, highlight=False)
     try:
         return command()
-    except ValueError as error:  # ours are: a value, a file or a folder is not what it should be
-        console.print("[bold red]drpt:[/]", end=" ")
-        console.print(str(error), markup=False, soft_wrap=True)
-        return 2
-    except OSError as error:  # a disk or a folder; what can go on without it has gone on
-        from drpt.storage import explain_os_error
-
-        console.print("[bold red]drpt:[/]", end=" ")
-        console.print(explain_os_error(error), markup=False, soft_wrap=True)
-        return 1
     except Interrupted as stop:
-        acknowledge()
-        words = f"; {stop.words}" if stop.words else ""
-        console.print(f"\nstopped by {stop}{words}", markup=False, soft_wrap=True)
-        return stop.exit_code
+        return _stopped(stop, console)
     except KeyboardInterrupt:  # somebody else listens to the keyboard
         console.print("\nstopped")
         return 130
+    except Exception as error:
+        if (signal := told()) is not None:  # what a library made of the signal's exception on its way up
+            return _stopped(signal, console)
+        if isinstance(error, ValueError):  # ours are: a value, a file or a folder is not what it should be
+            words, status = str(error), 2
+        elif isinstance(error, OSError):  # a disk or a folder; what can go on without it has gone on
+            from drpt.storage import explain_os_error
+
+            words, status = explain_os_error(error), 1
+        else:
+            raise
+        console.print("[bold red]drpt:[/]", end=" ")
+        console.print(words, markup=False, soft_wrap=True)
+        return status
+
+
+def _stopped(stop: Interrupted, console: Console) -> int:
+    acknowledge()
+    words = f"; {stop.words}" if stop.words else ""
+    console.print(f"\nstopped by {stop}{words}", markup=False, soft_wrap=True)
+    return stop.exit_code
 
 
 def _train(words: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(words):
-        from drpt.app.train_help import show_help
+        from drpt.app.train_help import show_help, show_keys
 
-        show_help(_stdout(), words)
+        asked = [word for word in words if not word.startswith("-")]
+        if asked:
+            show_keys(asked, _stdout())
+        else:
+            show_help(_stdout())
         return 0
     if "--version" in words:
         _stdout().print(f"drpt {drpt.__version__}")

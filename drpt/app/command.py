@@ -8,11 +8,11 @@ from typing import Any
 from hydra.core.override_parser.types import Glob, Override, Sweep
 from omegaconf import DictConfig, OmegaConf
 
-from drpt.app.errors import ConfigError
 from drpt.app.groups import CHOICE, NESTED, check_choices, choices, compose_groups, is_of_hydra
 from drpt.app.options import has_class, is_unknown_to_hydra, kind_of_option, put
 from drpt.app.words import Word, in_shell, read_word, spelled
 from drpt.kinds import Kind, takes_text
+from drpt.tasks.errors import ConfigError
 
 # Decide where results go, which runs_folder and sweep say, or how many jobs there are, which -m says.
 _OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir", "hydra.mode")

@@ -12,10 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 from drpt.app.command import Said, base_words, read_command
 from drpt.app.complaints import explain_refusal
 from drpt.app.config import check_config
-from drpt.app.errors import ConfigError, NotForTaskError
 from drpt.app.groups import compose_groups
 from drpt.app.options import unknown_options
-from drpt.app.schema import RunSpec
+from drpt.tasks.errors import ConfigError, NotForTaskError
+from drpt.tasks.run_spec import RunSpec
 
 _REFUSALS = (HydraException, OmegaConfBaseException, AssertionError, ValueError, TypeError, KeyError, AttributeError)
 

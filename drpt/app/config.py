@@ -11,11 +11,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from drpt.app.build_spec import build_spec
 from drpt.app.complaints import explain_interpolation
-from drpt.app.errors import ConfigError
 from drpt.app.options import ALGORITHMS
-from drpt.app.schema import RunSpec
 from drpt.geometry.lookup import set_entry
 from drpt.run_identity import job_name
+from drpt.tasks.errors import ConfigError
+from drpt.tasks.run_spec import RunSpec
 
 Config = TypeVar("Config", DictConfig, dict[str, Any])
 _FAULTY = object()

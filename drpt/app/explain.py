@@ -8,12 +8,12 @@ from rich.table import Table
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.explain_reward import print_reward
-from drpt.app.schema import RunSpec
 from drpt.capture.options import Partition, Pool, ProductsMethod, Scope
 from drpt.geometry.catalogue import SETS
 from drpt.geometry.entry import AUTO, SetEntry
 from drpt.geometry.lookup import score_entry
 from drpt.modules.regularizer_spec import PHASE, RegularizerSpec
+from drpt.tasks.run_spec import RunSpec
 
 _PARTITIONS = {
     Partition.GLOBAL: "one block of all parameters: one choice for the whole model, the smallest set",

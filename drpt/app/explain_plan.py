@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from drpt.app.schema import RunSpec
-from drpt.capture.cost import EXACT, Need
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.options import Partition, Pool, ProductsMethod
-from drpt.capture.plan import CostPlan, plan_of
-from drpt.capture.plan_lines import Handling, PlanLine, StepSize
+from drpt.capture.passes.waiting import WAITING_BYTES
+from drpt.capture.planning.plan import CostPlan, plan_of
+from drpt.capture.planning.plan_lines import Handling, PlanLine
+from drpt.capture.products.cost import EXACT, Need
 from drpt.capture.regularizer import Regularizer
-from drpt.capture.waiting import WAITING_BYTES
+from drpt.capture.step_size import StepSize
 from drpt.models.shapes import meta_model
 from drpt.modules.build_regularizer import build_regularizer
+from drpt.tasks.find import find_task
+from drpt.tasks.run_spec import RunSpec
 
 _MIB = 2**20
 _WIDE = 110  # columns of a console that has room for the methods that were not chosen
@@ -35,8 +37,9 @@ def print_plan(run: RunSpec, console: Console) -> None:
         run: A checked configuration.
         console: Where to.
     """
-    if run.task.name != "sft":
-        why = ", whose target gradient is given," if run.task.draws_responses else ""
+    task = find_task(run.task.name)
+    if not task.is_supervised:
+        why = ", whose target gradient is given," if task.draws_responses else ""
         console.print(f"no plan: steps of task={run.task.name}{why} are not counted.", soft_wrap=True)
         return
     regularizer = build_regularizer(run.regularizer, seed=0, sketch=run.sketch, retain_mib=run.trainer.retain_mib)
@@ -69,7 +72,7 @@ def _step_size(run: RunSpec, regularizer: Regularizer) -> StepSize:
         num_general=run.data.general_rows // share if regularizer.needs_general else 0,
         num_target=run.data.target_rows // share if regularizer.needs_target else 0,
         row_tokens=run.data.max_length,
-        num_parts=1 if is_own else parts,
+        num_micro_batches=1 if is_own else parts,
         product_bytes=4 if run.trainer.precision == "32-true" else 2,
         other_bytes=2 if run.trainer.precision == "bf16-true" else 4,
     )
@@ -112,7 +115,9 @@ def _method(line: PlanLine) -> str:
         return f"sketch {'×'.join(map(str, line.widths))}"
     if line.method is not None:
         return line.method.value
-    return {Handling.ROWS: "exact rows", Handling.KNOWN: "none", Handling.FREE: "not regularized"}.get(line.handling, "–")
+    return {Handling.PER_EXAMPLE: "exact rows", Handling.KNOWN: "none", Handling.FREE: "not regularized"}.get(
+        line.handling, "–"
+    )
 
 
 def _alternatives(line: PlanLine) -> list[str]:
@@ -186,7 +191,7 @@ def _memory(plan: CostPlan, regularizer: Regularizer) -> str:
             "a second pass forms the update instead"
         )
     waiting = f"up to {WAITING_BYTES // _MIB} MiB of layers that are solved together"
-    if regularizer.options.partition is Partition.LAYER and plan.size.num_parts == 1:
+    if regularizer.options.partition is Partition.LAYER and plan.size.num_micro_batches == 1:
         tied = f"{_mib(plan.kept_bytes)} MiB for tied parameters until their last use, and " if plan.kept_bytes else ""
         return f"layers are done in their own backward; kept are {tied}{waiting}; trainer.retain_mib does not count here"
     return f"up to {_mib(plan.kept_bytes)} MiB of activations and output gradients are kept, within {budget}: no second pass"

@@ -17,12 +17,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from drpt.app.complaints import explain_composition
 from drpt.app.config import register
-from drpt.app.errors import ConfigError
 from drpt.app.options import ALGORITHMS
 from drpt.app.paths import BASE, config_folder
 from drpt.app.words import Word, in_shell
 from drpt.checks import did_you_mean
 from drpt.kinds import Kind
+from drpt.tasks.errors import ConfigError
 
 CHOICE = Kind(members=(str,), is_optional=True)  # the kind of a group's value: a name, or null
 NESTED = ("data/general", "data/target")  # groups within a group

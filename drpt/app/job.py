@@ -27,15 +27,15 @@ from drpt.analysis.run import (
 from drpt.analysis.run_files import check_unchanged, checked_config, checked_mapping, checksums_of, read_yaml
 from drpt.app.build_plugins import build_plugins
 from drpt.app.config import check_config, drop_unused_strength, job_folder
-from drpt.app.rollout_rules import rollout_warnings
 from drpt.app.run_data import DataChangedError, DrawnBefore, check_data_are_the_same, describe_data, read_record
-from drpt.app.schema import RunSpec
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.data.pool_words import spoken
 from drpt.files import remove_parts, write_atomically
 from drpt.interruption import Interrupted, acknowledge, farewell, is_listening, is_stopping, listening, told
 from drpt.rollouts.errors import RolloutError
 from drpt.storage import StorageError, explain_failure, explain_os_error, require_file, require_folder
+from drpt.tasks.find import find_task
+from drpt.tasks.run_spec import RunSpec
 
 _log = logging.getLogger(__name__)
 _LOCK_SECONDS = 1.0  # whoever looks whether a run is at work holds its lock for a moment
@@ -141,7 +141,7 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
     require_folder(folder / CHECKPOINTS)  # or the first checkpoint would find out
     try:
         with farewell(say=lambda: _note_interruption(folder, started, told())):
-            for warning in rollout_warnings(spec):
+            for warning in find_task(spec.task.name).warnings(spec):
                 _log.warning("%s", warning)
             source = build_plugins(spec)
             data = describe_data(spec, source)

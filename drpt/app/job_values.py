@@ -12,8 +12,8 @@ from drpt.app.axes import Axis, is_simple, related
 from drpt.app.command import Said
 from drpt.app.compose import apply, compose, plain
 from drpt.app.config import resolve, resolve_option
-from drpt.app.errors import ConfigError
 from drpt.app.options import put
+from drpt.tasks.errors import ConfigError
 
 
 class JobValues:

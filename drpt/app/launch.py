@@ -14,17 +14,17 @@ from rich.console import Console
 from drpt.analysis.run import COMMANDS_FILE, ResultsError
 from drpt.app.command import base_words, read_command
 from drpt.app.compose import compose
-from drpt.app.errors import ConfigError
 from drpt.app.hydra_run import ask, run_jobs, run_one
 from drpt.app.job import check_finished, is_finished, needs_nothing
 from drpt.app.prepare import MULTIRUN, QUESTIONS, prepare
 from drpt.app.run_data import DataChangedError, DrawnBefore
-from drpt.app.schema import RunSpec
 from drpt.app.sweep import SweepPlan
 from drpt.app.words import word
 from drpt.files import append_line, remove_parts
 from drpt.interruption import Interrupted
 from drpt.storage import require_file, require_folder
+from drpt.tasks.errors import ConfigError
+from drpt.tasks.run_spec import RunSpec
 
 _log = logging.getLogger(__name__)
 _HYDRAS_LOG = "train.log"  # see conf/train.yaml

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from drpt.app.errors import ConfigError
-from drpt.app.schema import RunSpec
+from drpt.tasks.errors import ConfigError
+from drpt.tasks.run_spec import RunSpec
 
 _DEVICES = ("nvidia0", "nvidiactl", "kfd", "dxg")  # under /dev: of NVIDIA's and AMD's drivers, and of Windows' for Linux
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from hydra.conf import HydraConf
 
-from drpt.app.schema import RunSpec
 from drpt.checks import did_you_mean
 from drpt.kinds import Kind, item_kind, kind_of, kinds_of_arguments, value_kind
-from drpt.modules.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
-from drpt.modules.ppo_spec import PpoSpec
+from drpt.rl.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
+from drpt.rl.ppo_spec import PpoSpec
+from drpt.tasks.run_spec import RunSpec
 
 # Schemas of the group `algorithm`, by the name that its presets begin with.
 ALGORITHMS: dict[str, type[AlgorithmSpec]] = {"group_schema": GroupAlgorithmSpec, "ppo_schema": PpoSpec}

@@ -24,7 +24,6 @@ from drpt.analysis.table import ZERO_SHOT, row_notes, size_notes, tabulate
 from drpt.app.replicates import FoundReplicates, LeftOut, Replicates, find_replicates
 from drpt.app.result_files import write_results
 from drpt.app.run_data import read_record, recorded_date
-from drpt.app.schema import RunSpec
 from drpt.data.chat import EncodedExample, encode_examples
 from drpt.evaluation.answer_logits import Piece, answer_logits, answers_of, cut_into_chunks
 from drpt.evaluation.held_out import evaluating
@@ -32,6 +31,7 @@ from drpt.memory import keep_freed_memory, release_memory
 from drpt.models.chat_renderer import ChatStyle
 from drpt.models.load import LoadedModel, apply_finetune, load_model
 from drpt.modules.checkpoint_files import CheckpointError, load_trained
+from drpt.tasks.run_spec import RunSpec
 
 _MIB = 2**20
 # Relative difference from the loss that a run recorded: rounding in other batches, or on another device, stays below.

@@ -14,14 +14,15 @@ from drpt.app.build_plugins import build_plugins
 from drpt.app.command import Said, base_words, read_command
 from drpt.app.compose import check_composition, compose
 from drpt.app.config import plain_config, resolve
-from drpt.app.errors import ConfigError
 from drpt.app.groups import compose_groups
 from drpt.app.hydra_run import BASIC_LAUNCHER
 from drpt.app.machine import check_accelerator
 from drpt.app.planning_progress import watched
-from drpt.app.schema import RunSpec
 from drpt.app.sweep import SweepPlan, plan_sweep, read_sweep
 from drpt.run_identity import job_name, point_of
+from drpt.tasks.errors import ConfigError
+from drpt.tasks.find import find_task
+from drpt.tasks.run_spec import RunSpec
 
 MULTIRUN = {"-m", "--multirun"}
 # Hydra's options that ask about the configuration and train nothing.
@@ -132,11 +133,11 @@ def _check_words_count(command: Sequence[Said], specs: Sequence[RunSpec]) -> Non
                     f"{one.shown}: data/general=… and data/target=… choose both kinds of data apart, and nothing is drawn from "
                     f"data.source: say it of data.{role}.source, or leave one of the two choices out."
                 )
-    other = next((spec.task.name for spec in specs if spec.task.name != "sft"), None)
+    fixed = {spec.task.name: reason for spec in specs if (reason := find_task(spec.task.name).fixed_weights) is not None}
     for one in typed:
-        if other is not None and one.key == "regularizer.base_weights":
-            how = "all pairs count alike" if other == "reward" else "algorithm.normalisation says how responses are weighted"
-            raise ConfigError(f"{one.shown}: with task={other} {how}.")
+        for task, reason in fixed.items():
+            if one.key == "regularizer.base_weights":
+                raise ConfigError(f"{one.shown}: with task={task} {reason}.")
 
 
 def _check_hydra(base: DictConfig) -> None:

@@ -29,12 +29,12 @@ from drpt.app.probe_words import ProbeSubject
 from drpt.app.result_files import write_results
 from drpt.app.run_config import read_spec
 from drpt.app.run_data import DrawnBefore, check_data_are_the_same
-from drpt.app.schema import RunSpec
 from drpt.capture.options import Partition
 from drpt.memory import keep_freed_memory, release_memory
 from drpt.modules.build_regularizer import build_regularizer
 from drpt.modules.regularizer_spec import RegularizerSpec
 from drpt.storage import require_folder
+from drpt.tasks.run_spec import RunSpec
 
 
 def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console) -> int:

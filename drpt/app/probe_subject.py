@@ -13,7 +13,6 @@ from torch import Tensor
 from drpt.analysis.run import CHECKPOINTS, ResultsError
 from drpt.app.run_data import read_record, recorded_date
 from drpt.app.run_fitting import unfit_for
-from drpt.app.schema import RunSpec
 from drpt.capture.pool import GradientPool
 from drpt.data.batch import pad_rows
 from drpt.data.build_source import build_source
@@ -31,6 +30,8 @@ from drpt.models.predictions import predict
 from drpt.modules.checkpoint_files import BEST, LAST, load_trained, step_file
 from drpt.objectives.counted import predicting_places
 from drpt.objectives.language_modeling import counted_losses, row_means
+from drpt.tasks.find import find_task
+from drpt.tasks.run_spec import RunSpec
 
 _SURPLUS = 4  # times the examples that are needed are drawn from a source that never ends
 _NEW_TARGETS = 1_000_003  # added to the seed: on a trained model the target examples are others than it was trained on
@@ -65,7 +66,7 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
         ResultsError: The checkpoint is not there.
         ValueError: There are too few examples that fit, or they have no responses.
     """
-    if spec.task.name != "sft":
+    if not find_task(spec.task.name).is_supervised:
         raise ValueError(f"task={spec.task.name}: the probe's gradients are of supervised losses; take task=sft.")
     path = None if run is None else _checkpoint(run / CHECKPOINTS, checkpoint)
     kinds = _draw(spec, pool, is_trained=run is not None)

@@ -10,9 +10,9 @@ from drpt.analysis.run import ResultsError
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config, resolve
 from drpt.app.run_config import read_config
-from drpt.app.schema import RunSpec
 from drpt.app.words import literal_values
 from drpt.modules.regularizer_spec import RegularizerSpec
+from drpt.tasks.run_spec import RunSpec
 
 _FIXED = {
     "seed",

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from drpt.analysis.run import CHECKPOINTS, DATA_FILE, SUMMARY_FILE, ResultsError, Run
 from drpt.analysis.table import ZERO_SHOT, Row
-from drpt.analysis.yardsticks import SFT
 from drpt.app.run_config import read_spec
 from drpt.app.run_data import DataChangedError, check_data_are_the_same, describe_data, read_record
-from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
 from drpt.data.example import Example
 from drpt.modules.checkpoint_files import BEST, LAST, read_whole
+from drpt.tasks.run_spec import RunSpec
+from drpt.tasks.sft.metrics import SFT
 
 
 class ReplicatesError(ResultsError):

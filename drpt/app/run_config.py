@@ -12,10 +12,11 @@ from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.options import ALGORITHMS
 from drpt.app.paths import config_folder
-from drpt.app.schema import RunSpec
 from drpt.app.words import literal_values, word
 from drpt.capture.options import Pool
 from drpt.modules.regularizer_spec import PHASE
+from drpt.tasks.find import find_task
+from drpt.tasks.run_spec import RunSpec
 
 
 def read_config(folder: Path) -> DictConfig:
@@ -74,9 +75,9 @@ def read_spec(folder: Path) -> RunSpec:
 def _as_it_trained(saved: Any) -> None:
     """Of a task that draws no responses, an earlier version took a choice a rollout phase for one a step."""
     try:
-        if saved["task"]["name"] in {"sft", "reward"} and saved["regularizer"]["pool"] == PHASE:
+        if saved["regularizer"]["pool"] == PHASE and not find_task(saved["task"]["name"]).draws_responses:
             saved["regularizer"]["pool"] = Pool.STEP.value
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         pass  # reported by whoever needs them
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from drpt.analysis.run import DATA_FILE
 from drpt.app.run_fitting import longest_response, unfit_for
-from drpt.app.schema import RunSpec
 from drpt.data.build_source import build_source
 from drpt.data.fingerprint import source_fingerprint
 from drpt.data.pools import Pools, draw_pools
@@ -18,6 +17,7 @@ from drpt.files import write_atomically
 from drpt.models.fingerprint import files_fingerprint, model_fingerprints, named_model_fingerprint, paths_fingerprint
 from drpt.rewards.build import build_reference_checks
 from drpt.rewards.references import ChecksReferences, ReadableSource, require_readable
+from drpt.tasks.run_spec import RunSpec
 
 DATE = "date"  # entry of data.json
 # Entries of data.json, and what is said of one that differs.

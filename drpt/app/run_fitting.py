@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from drpt.app.schema import RunSpec
+from drpt.data.drawing import Unfit
 from drpt.data.example import Example
-from drpt.data.pools import Unfit
+from drpt.tasks.find import find_task
+from drpt.tasks.run_spec import RunSpec
 
 if TYPE_CHECKING:
     from drpt.data.fitting import Fitting  # which loads torch
@@ -21,7 +22,7 @@ def unfit_for(spec: RunSpec) -> Unfit | None:
     Returns:
         See `drpt.data.fitting`; the tokenizer is loaded when the first example is asked about. None where all are seen.
     """
-    if spec.task.name == "reward":  # whose encoder reads the beginnings of long texts
+    if find_task(spec.task.name).trains_encoder:  # which reads the beginnings of long texts
         return None
 
     return _LazyFitting(spec)
@@ -44,7 +45,7 @@ class _LazyFitting:
         if tokenizer is None:
             return None
         check_options(tokenizer, spec.model.chat_template_kwargs)
-        room = longest_response(spec) if spec.task.draws_responses else None
+        room = longest_response(spec) if find_task(spec.task.name).draws_responses else None
         return Fitting(tokenizer, max_length=spec.data.max_length, max_new_tokens=room, options=spec.model.chat_template_kwargs)
 
     @property

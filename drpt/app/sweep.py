@@ -11,11 +11,11 @@ from drpt.app.build_plugins import build_plugins
 from drpt.app.build_spec import build_spec
 from drpt.app.command import Said, base_words, read_command
 from drpt.app.config import drop_unused_strength
-from drpt.app.errors import ConfigError, NotForTaskError
 from drpt.app.groups import compose_groups
 from drpt.app.job_values import JobValues
-from drpt.app.schema import RunSpec
 from drpt.run_identity import job_name, point_of
+from drpt.tasks.errors import ConfigError, NotForTaskError
+from drpt.tasks.run_spec import RunSpec
 
 _SHOWN_FAULTS = 20  # of a report
 

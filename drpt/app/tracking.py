@@ -19,9 +19,9 @@ from uuid import uuid4
 
 from lightning.pytorch.loggers import Logger
 
-from drpt.app.schema import RunSpec
 from drpt.files import write_atomically
 from drpt.run_identity import point_of
+from drpt.tasks.run_spec import RunSpec
 
 if TYPE_CHECKING:
     import wandb

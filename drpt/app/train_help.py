@@ -6,13 +6,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from drpt.app.errors import ConfigError
 from drpt.app.groups import NESTED
+from drpt.app.key_reference import read_keys
 from drpt.app.paths import config_folder, preset_files
 from drpt.capture.options import Partition
+from drpt.checks import did_you_mean
 from drpt.geometry.catalogue import SCORES, SETS
 from drpt.geometry.entry import SetEntry
-from drpt.geometry.lookup import is_dotted_path, set_entry
+from drpt.geometry.lookup import set_entry
 
 _USAGE = """\
 [bold]drpt train[/] \\[-m] \\[group=choice …] \\[key=value …]
@@ -63,15 +64,11 @@ _KEYS = (
 )
 
 
-def show_help(console: Console, words: Sequence[str] = ()) -> None:
+def show_help(console: Console) -> None:
     """Print the help.
 
     Args:
         console: Where to.
-        words: The other words of the command; a set from outside the package that they name is among the sets.
-
-    Raises:
-        ConfigError: A word names a set that cannot be imported.
     """
     console.print(_USAGE, soft_wrap=True)
     groups = Table.grid(padding=(0, 2))
@@ -85,27 +82,44 @@ def show_help(console: Console, words: Sequence[str] = ()) -> None:
     console.print("\n[bold]keys most often set[/] (all of them: drpt train --cfg job)")
     console.print(keys)
     sets = Table.grid(padding=(0, 2))
-    for name, entry in _sets(words).items():
-        strength = "no strength" if entry.strength is None else f"λ in {entry.strength}: {entry.strength.meaning}"
-        sets.add_row(f"  {name}", entry.formula, f"[dim]{entry.update}; {strength}[/]".replace("[0,", "\\[0,"))
+    for name, entry in SETS.items():
+        sets.add_row(f"  {name}", entry.formula, f"[dim]{_update_of(entry)}[/]".replace("[0,", "\\[0,"))
     console.print("\n[bold]feasible sets[/] and the update each gives")
     console.print(sets)
-    console.print("\nHydra's own options: drpt train --hydra-help")
+    console.print("\none key in full: drpt train --help regularizer.strength")
+    console.print("Hydra's own options: drpt train --hydra-help")
 
 
-def _sets(words: Sequence[str]) -> dict[str, SetEntry]:
-    """The sets of the package, and those from outside that the words name."""
-    found = dict(SETS)
+def show_keys(words: Sequence[str], console: Console) -> None:
+    """Print what is known of keys: ``drpt train --help regularizer.strength``.
+
+    Args:
+        words: Keys with their section, or sections, of which all keys are printed; values (``key=value``) may be there, and
+            that of ``regularizer.set`` is explained.
+        console: Where to.
+
+    Raises:
+        ValueError: A name is neither, or a set cannot be imported.
+    """
+    keys = read_keys()
     for word in words:
-        key, _, path = word.partition("=")
-        if key == "regularizer.set" and is_dotted_path(path):
-            try:
-                entry = set_entry(path)
-            except ValueError as error:
-                raise ConfigError(str(error)) from error
-            if entry is not None:
-                found[path] = entry
-    return found
+        name, _, value = word.partition("=")
+        found = [key for key in keys if key.name == name or key.name.startswith(f"{name}.")]
+        if not found:
+            meant = did_you_mean(name, [key.name for key in keys])
+            raise ValueError(f"There is no option {name!r}.{meant} drpt train --help lists groups and keys.")
+        for key in found:
+            console.print(f"[bold]{key.name}[/]  {key.kind}; default: {key.default}".replace("[]", "\\[]"), soft_wrap=True)
+            for line in filter(None, (key.meaning, " ".join(key.choices))):
+                console.print(f"    {line}", markup=False, soft_wrap=True)
+        if name == "regularizer.set" and (entry := set_entry(value)) is not None:
+            console.print(f"    {value}: {entry.formula}; {_update_of(entry)}", markup=False, soft_wrap=True)
+
+
+def _update_of(entry: SetEntry) -> str:
+    """The update that a set gives and its strength, in words."""
+    strength = "no strength" if entry.strength is None else f"λ in {entry.strength}: {entry.strength.meaning}"
+    return f"{entry.update}; {strength}"
 
 
 def _choices(folder: Path) -> Iterator[tuple[str, str, str]]:

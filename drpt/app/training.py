@@ -12,10 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from drpt.analysis.run import CHECKPOINTS, OUTCOMES_FILE, SAMPLES_FILE, summarize
-from drpt.analysis.yardsticks import yardstick_of
-from drpt.app.assembly import Assembly, Parts, assemble
 from drpt.app.run_data import RunData, check_data_are_the_same, read_record, write_record
-from drpt.app.schema import RunSpec
 from drpt.app.sweep_clock import current_clock
 from drpt.app.tracking import start_tracking
 from drpt.data.source import Source
@@ -41,6 +38,9 @@ from drpt.modules.rollout_tables import rollout_tables
 from drpt.modules.run_folder_logger import RunFolderLogger
 from drpt.modules.step_end import StepEnd
 from drpt.rewards.build import prepare_rewards
+from drpt.tasks.assembly import Assembly, Parts
+from drpt.tasks.find import find_task
+from drpt.tasks.run_spec import RunSpec
 
 _log = logging.getLogger(__name__)
 
@@ -88,9 +88,10 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, data: RunData, 
         model=model,
         regularizer=regularizer,
         folder=folder,
+        checkpoints=folder / CHECKPOINTS,
         resume=resume,
     )
-    assembly = assemble(parts)
+    assembly = find_task(spec.task.name).assemble(parts)
     with assembly.cleanup:
         _report_counts(assembly.counts)
         figures = _fit(assembly, parts, data, config | {"data_sizes": data.pools.sizes}, number)
@@ -143,6 +144,7 @@ def _fit(assembly: Assembly, parts: Parts, data: RunData, config: dict[str, Any]
     """Run the trainer under its loggers; figures of the run."""
     spec, folder, resume = parts.spec, parts.folder, parts.resume
     num_steps, evaluation = spec.trainer.max_steps, assembly.evaluation
+    task_metrics = find_task(spec.task.name).metrics
     checkpoint = set_damaged_aside(folder / CHECKPOINTS, resume)
     metrics = _metrics_journal(folder, resume)
     keeper = Checkpoints(
@@ -157,6 +159,7 @@ def _fit(assembly: Assembly, parts: Parts, data: RunData, config: dict[str, Any]
     progress = TrainingProgress(
         f"{spec.regularizer.label} seed={spec.seed}{number if clock is None else f' {clock.place}'}",
         evaluation,
+        task_metrics.progress,
         num_steps=num_steps,
         after_step=None if clock is None else clock.after_step,
     )
@@ -185,7 +188,7 @@ def _fit(assembly: Assembly, parts: Parts, data: RunData, config: dict[str, Any]
         with farewell(save=lambda: keeper.rescue(trainer), say=lambda: None):
             _run(trainer, assembly, checkpoint)
         selected_step = num_steps if keeper.best_step is None else keeper.best_step
-        figures = summarize(read_metrics(metrics.path), selected_step, yardstick_of(spec.task.name))
+        figures = summarize(read_metrics(metrics.path), selected_step, task_metrics)
         samples = evaluation.samples if keeper.best_step is None else keeper.best_samples
         if samples:  # none where the checkpoint was written before samples travelled in it
             write_atomically(folder / SAMPLES_FILE, json.dumps(samples, indent=1, ensure_ascii=False))

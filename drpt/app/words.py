@@ -19,10 +19,11 @@ from hydra.errors import HydraException
 from hydra.grammar.gen.OverrideLexer import CommonTokenStream, InputStream, OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
-from drpt.app.errors import ConfigError
 from drpt.kinds import Kind, item_kind, takes_text, value_kind
+from drpt.tasks.errors import ConfigError
 
 _WORD = re.compile(r"(?P<prefix>\+{0,2}|~)(?P<key>[\w$./@:-]+)(?:=(?P<value>.*))?", re.DOTALL | re.ASCII)
+_NAME = re.compile(r"(?:[A-Za-z_][\w-]*(?:/[A-Za-z_][\w-]*)*|[A-Za-z_$][\w$-]*(?:\.[\w$]+)*|)(?:@[\w.$:-]*)?", re.ASCII)
 _ARGUMENTS_ARE_VALUES = {"choice", "shuffle", "sort", "tag"}  # of these functions: what is in the brackets are the values
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
@@ -75,6 +76,11 @@ def read_word(text: str) -> Word:
     match = _WORD.fullmatch(text)
     if match is None or (match["value"] is None and match["prefix"] != "~"):
         raise ConfigError(f"{in_shell(text)}: {_what_is_no_word(text)}")
+    if not _NAME.fullmatch(match["key"]) and "" not in match["key"].split("."):
+        raise ConfigError(
+            f"{in_shell(text)}: there is no option {match['key']!r}: names begin with a letter; dots lead to an option "
+            "(trainer.max_steps), slashes to a group (data/target)."
+        )
     if "" in match["key"].split("."):
         whole = ".".join(filter(None, match["key"].split(".")))
         meant = f", as in {in_shell(f'{whole}=…')}" if whole else ""

@@ -21,24 +21,27 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.tensor import DTensor
 
-from drpt.capture.check import Check
-from drpt.capture.cost import Need
+from drpt.capture.checking.check import Check
+from drpt.capture.collectives import AcrossProcesses, Collectives, SingleProcess
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.exchange import AcrossProcesses, Alone, Exchange
-from drpt.capture.layers.registry import is_linear
-from drpt.capture.measure import Measure
-from drpt.capture.methods.extent import Extent
+from drpt.capture.layers.rules import DEFAULT_RULES, LayerRules
+from drpt.capture.micro_batch import MicroBatch
 from drpt.capture.options import CaptureOptions, Partition, Pool, ProductsMethod, Scope
 from drpt.capture.partition import partition_parameters
+from drpt.capture.passes.request import StepRequest
+from drpt.capture.passes.step import CaptureStep
+from drpt.capture.passes.step_plan import StepPlan
+from drpt.capture.products.computer import ProductComputer
+from drpt.capture.products.cost import Need
+from drpt.capture.products.sketch import Sketcher
+from drpt.capture.products.sketch_spec import SketchKind
+from drpt.capture.products.step_examples import StepExamples
 from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
-from drpt.capture.segments import Examples, Layout
+from drpt.capture.segments import Examples
 from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, refuse_compiled, trained_parameters
-from drpt.capture.sketch import Sketcher
-from drpt.capture.sketch_spec import SketchKind
-from drpt.capture.step import CaptureStep
-from drpt.capture.step_plan import StepPlan
 from drpt.capture.target import TargetGradient, target_gradient
+from drpt.capture.trace import UNWATCHED, StepTrace
 
 _MIB = 2**20
 
@@ -54,8 +57,9 @@ class GradientCapture:
         model: Any module; the parameters that require gradients now are the trained ones.
         regularizer: What decides the update, and the options of the capture (`Regularizer.with_options` changes them).
         leaves_update: False to choose coefficients alone, leaving ``.grad`` as it is.
+        layer_rules: Rules by type of module; ours unless others are added (``DEFAULT_RULES.extended({MyLayer: MyRule()})``).
         check: Whether to prove in the first step, and when the model's structure changes, that every example's gradient is
-            formed as autograd forms it and stays apart from the others' (see `drpt.capture.check`).
+            formed as autograd forms it and stays apart from the others' (see `drpt.capture.checking.check`).
 
     Raises:
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
@@ -70,10 +74,12 @@ class GradientCapture:
         regularizer: Regularizer,
         *,
         leaves_update: bool = True,
+        layer_rules: LayerRules = DEFAULT_RULES,
         check: bool = True,
     ) -> None:
         _refuse_wrappers(model)
         self._model = model
+        self.layer_rules = layer_rules
         self.regularizer = regularizer
         self.parameters = trained_parameters(model)
         if not self.parameters:
@@ -82,7 +88,7 @@ class GradientCapture:
         options = regularizer.options
         free = _matching(self.parameters, options.unregularized)
         if options.scope is Scope.PAPER:
-            scored = {name for name, (module, own) in owners.items() if own == "weight" and is_linear(module)}
+            scored = {name for name, (module, own) in owners.items() if own == "weight" and layer_rules.is_linear(module)}
             free = [name for name in self.parameters if name in free or name not in scored]
             if len(free) == len(self.parameters):
                 raise ValueError("scope='paper': no linear layer is trained, so that nothing would be regularized.")
@@ -92,22 +98,16 @@ class GradientCapture:
         is_plain = regularizer.is_constant and (not free or not regularizer.needs_target)
         if is_plain and not leaves_update:
             raise ValueError("this regularizer's coefficients do not depend on gradients: there is nothing to choose.")
-        self._sites = [] if is_plain else find_sites(model)
-        whole = [name for name, parameter in self.parameters.items() if not isinstance(parameter, DTensor)]
-        is_sharded = len(whole) < len(self.parameters)
-        if is_sharded and whole:
-            raise ValueError(
-                f"FSDP2 shards other trained parameters and not {whole[0]}, whose update nobody would sum over processes: call "
-                "fully_shard for the whole model, too, without ignored_params."
-            )
+        self._sites = [] if is_plain else find_sites(model, layer_rules)
+        is_sharded = _is_sharded(self.parameters)
         if is_sharded and not is_plain and options.partition is not Partition.LAYER:
             raise ValueError(
                 f"partition={options.partition.value!r}: a model sharded by FSDP2 holds one layer's "
                 "parameters at a time, so that blocks of several layers cannot be formed. Take partition=layer, or a "
                 "whole model in every process."
             )
-        self._exchange = _exchange()
-        self._pool: Exchange = self._exchange if options.pool is Pool.STEP else Alone()
+        self._collectives = _collectives()
+        self._choosing: Collectives = self._collectives if options.pool is Pool.STEP else SingleProcess()
         self._plan = StepPlan(
             regularizer=regularizer,
             blocks=(*blocks, *others),
@@ -115,7 +115,7 @@ class GradientCapture:
             is_plain=is_plain,
             owners=owners,
             retain_bytes=int(options.retain_mib * _MIB),
-            updates=self._exchange,
+            updates=self._collectives,
             is_sharded=is_sharded,
             leaves_update=leaves_update,
         )
@@ -129,64 +129,67 @@ class GradientCapture:
         *,
         examples: Examples | None = None,
         example_of_token: Int[Tensor, "row token"] | None = None,
-        num_parts: int = 1,
+        micro_batches: Sequence[MicroBatch] | None = None,
         scale: float = 1.0,
         target: TargetGradient | None = None,
+        trace: StepTrace = UNWATCHED,
     ) -> Iterator[CaptureStep]:
         """Open the capture for one optimizer step.
 
-        One batch of one example a row needs ``rows`` alone. Padded and packed batches say which example each token belongs
-        to; of several batches (gradient accumulation) each is announced by `CaptureStep.part`, and they share one choice.
+        A single micro-batch of one example a row needs ``rows`` alone; a padded or packed one says which example each token
+        belongs to. With gradient accumulation ``micro_batches`` describes them all, in the order of their backward passes, and
+        they share one choice of coefficients.
 
         Args:
-            rows: The step's general and target examples, over all its batches and processes.
-            examples: Of the rows of this process's first batch; all of them if left out. Each of the step's examples belongs to
-                one batch of one process.
-            example_of_token: Instead, the example of each token, −1 for padding.
-            num_parts: Batches of the step, the same number in all processes.
-            scale: What the update is multiplied by.
-            target: A target gradient that is given (see `target_gradient`); the step then has no target examples.
+            rows: General and target examples of the step, over all its micro-batches and processes.
+            examples: Example of each row of this process's only micro-batch; all examples in order if left out.
+            example_of_token: Example of each token of the only micro-batch [row, token], −1 for padding, instead of `examples`.
+            micro_batches: Micro-batches of this process, instead of `examples` and `example_of_token`; as many in every
+                process. Each of the step's examples belongs to one micro-batch of one process. None at all for `finish`.
+            scale: Factor of the update.
+            target: A target gradient computed beforehand (see `target_gradient`); the step then has no target examples.
+            trace: Told what the step does.
 
         Yields:
-            The step; call its `backward` once a batch, or `finish` where there is none.
+            The step; call its `backward` once for each micro-batch, or `finish` where there is none.
 
         Raises:
             ValueError: The regularizer needs a target gradient, and the step has neither target examples nor a given one; or a
-                given one does not fit; or other parameters, or those of other modules, are trained than when this was made.
+                given one does not fit; or the micro-batches do not hold each example once; or other parameters, or those of
+                other modules, are trained than when this was made.
             UnsupportedModuleError: The model has been compiled since.
-            RuntimeError: Another step of this model is open, or this one was closed before its last batch's backward pass.
+            RuntimeError: Another step of this model is open, or this one was closed before its last backward pass.
         """
-        regularizer = self.regularizer
         self._require_same_parameters()
         refuse_compiled(self._model, [site.path for site in self._sites])
-        if target is not None:
-            self._check_target(target, rows)
-        elif regularizer.needs_products and rows.num_target == 0:
-            raise ValueError(
-                "this regularizer compares with the target gradient: give rows with num_target of at least 1, or a target "
-                "gradient of your own (target=…)."
-            )
-        if regularizer.needs_spread and rows.num_target == 1:
-            raise ValueError(
-                "an automatic strength looks at the spread among target examples: give rows with num_target of at least 2."
-            )
-        refresh_steps = regularizer.options.sketch.refresh_steps
+        self._check_examples(rows, target)
+        if micro_batches is None:
+            everyone = range(rows.num_examples) if examples is None and example_of_token is None else examples
+            micro_batches = [MicroBatch(examples=everyone, example_of_token=example_of_token)]
+        elif examples is not None or example_of_token is not None:
+            raise ValueError("micro_batches=… describes all micro-batches: leave examples=… and example_of_token=… out.")
+        refresh_steps = self.regularizer.options.sketch.refresh_steps
         if self._sketcher is not None and refresh_steps is not None:
             self._sketcher.refresh(rows.general.draw // refresh_steps)
         self._check.next_step()
-        everyone = range(rows.num_examples)
-        layout = Layout(everyone if examples is None else examples, example_of_token)
-        extent = Extent(rows.num_general, rows.num_target, self._pool)
-        measure = Measure(need_of(regularizer), regularizer.options.products, self._sketcher, extent)
-        step = CaptureStep(
-            self._plan, measure, rows, layout, num_parts=num_parts, scale=scale, target=target, check=self._check
+        of_step = StepExamples(rows.num_general, rows.num_target, self._choosing)
+        need, method = need_of(self.regularizer), self.regularizer.options.products
+        request = StepRequest(
+            plan=self._plan,
+            computer=ProductComputer(need, method, self._sketcher, of_step, trace),
+            rows=rows,
+            layouts=tuple(micro_batch.layout() for micro_batch in micro_batches),
+            scale=scale,
+            target=target,
+            trace=trace,
         )
+        step = CaptureStep(request, self._check)
         try:
-            with captured_forwards(self._sites, self.parameters, step):
+            with captured_forwards(self._sites, self.parameters, step.recorder):
                 yield step
             step.require_end()
         finally:
-            step.forget()
+            step.close()
 
     def target_gradient(self, backward: Callable[[], None]) -> TargetGradient:
         """A target gradient of whatever losses, for one or several steps.
@@ -198,7 +201,7 @@ class GradientCapture:
         Returns:
             v, for `step`; ``.grad`` is as it was before.
         """
-        return target_gradient(self.parameters, backward, self._exchange)
+        return target_gradient(self.parameters, backward, self._collectives)
 
     def _require_same_parameters(self) -> None:
         now = trained_parameters(self._model).keys()
@@ -213,6 +216,20 @@ class GradientCapture:
         for name, (module, _) in self._plan.owners.items():
             if owners[name][0] is not module:
                 raise ValueError(f"{name} is another module's than when the capture was made: make another GradientCapture.")
+
+    def _check_examples(self, rows: StepRows, target: TargetGradient | None) -> None:
+        """Refuse a step that lacks what the regularizer compares."""
+        if target is not None:
+            self._check_target(target, rows)
+        elif self.regularizer.needs_products and rows.num_target == 0:
+            raise ValueError(
+                "this regularizer compares with the target gradient: give rows with num_target of at least 1, or a target "
+                "gradient of your own (target=…)."
+            )
+        if self.regularizer.needs_spread and rows.num_target == 1:
+            raise ValueError(
+                "an automatic strength looks at the spread among target examples: give rows with num_target of at least 2."
+            )
 
     def _check_target(self, target: TargetGradient, rows: StepRows) -> None:
         target.check(self.parameters)
@@ -277,9 +294,19 @@ def _refuse_wrappers(model: nn.Module) -> None:
             )
 
 
-def _exchange() -> Exchange:
+def _is_sharded(parameters: dict[str, nn.Parameter]) -> bool:
+    whole = [name for name, parameter in parameters.items() if not isinstance(parameter, DTensor)]
+    if whole and len(whole) < len(parameters):
+        raise ValueError(
+            f"FSDP2 shards other trained parameters and not {whole[0]}, whose update nobody would sum over processes: call "
+            "fully_shard for the whole model, too, without ignored_params."
+        )
+    return not whole
+
+
+def _collectives() -> Collectives:
     is_several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-    return AcrossProcesses() if is_several else Alone()
+    return AcrossProcesses() if is_several else SingleProcess()
 
 
 def _matching(names: Sequence[str] | dict[str, nn.Parameter], patterns: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from drpt.capture.sketch_spec import DEFAULT_SKETCH, SketchSpec
+from drpt.capture.products.sketch_spec import DEFAULT_SKETCH, SketchSpec
 
 
 class Partition(Enum):

@@ -11,14 +11,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from drpt.capture.check import Check
-from drpt.capture.methods import sketched
+from drpt.capture.checking.check import Check
+from drpt.capture.gradients import FactoredGradient, UseGradient, accumulating
+from drpt.capture.layers.rules import DEFAULT_RULES, LayerRules
+from drpt.capture.products import sketched
+from drpt.capture.products.sketch import Sketcher
+from drpt.capture.products.sketch_spec import SketchKind
 from drpt.capture.segments import Layout
 from drpt.capture.sites import captured_forwards, find_sites, trained_parameters
-from drpt.capture.sketch import Sketcher
-from drpt.capture.sketch_spec import SketchKind
 from drpt.capture.tokens import RecentTokens
-from drpt.capture.use import OuterUse, Use, accumulating
 
 
 class GradientPool:
@@ -28,16 +29,25 @@ class GradientPool:
         model: The parameters that require gradients are looked at; ``.grad`` is left alone.
         num_examples: Of the whole pool.
         width: Columns of each random matrix; None takes gradients as they are.
-        seeds: Of the random matrices, one a sketch: gramians of two sketches have independent errors.
+        seeds: Seeds of the random matrices, one a sketch: gramians of two sketches have independent errors.
+        layer_rules: Rules by type of module.
 
     Raises:
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
     """
 
-    def __init__(self, model: nn.Module, *, num_examples: int, width: int | None, seeds: Sequence[int]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        num_examples: int,
+        width: int | None,
+        seeds: Sequence[int],
+        layer_rules: LayerRules = DEFAULT_RULES,
+    ) -> None:
         self._num_examples = num_examples
         self.parameters = trained_parameters(model)
-        self._sites = find_sites(model)
+        self._sites = find_sites(model, layer_rules)
         self._check = Check()
         self._sketchers = [Sketcher(SketchKind.GAUSSIAN, left_width=width, right_width=width, seed=seed) for seed in seeds]
         self._kept: list[dict[tuple[str, int | None], Tensor]] = [{} for _ in seeds]
@@ -60,7 +70,7 @@ class GradientPool:
         finally:
             step.recent.forget()  # activations, graph and step form a circle that Python's collector does not see
 
-    def keep(self, name: str, use: Use, places: Int[Tensor, " batch"]) -> None:
+    def keep(self, name: str, use: UseGradient, places: Int[Tensor, " batch"]) -> None:
         """Sketch what one use of a parameter adds to the rows' gradients; nothing else of it stays.
 
         Args:
@@ -71,9 +81,9 @@ class GradientPool:
         for kept, sketcher in zip(self._kept, self._sketchers, strict=True):
             # Each parameter has matrices of its own, so that the errors of a sum over parameters average out.
             key: tuple[str, int | None] = (name, None)
-            if isinstance(use, OuterUse):
+            if isinstance(use, FactoredGradient):
                 key = (name, use.place)
-                sketch = sketched.rows(
+                sketch = sketched.example_sketches(
                     [use], len(places), sketcher, name if use.place is None else f"{name}[{use.place}]"
                 ).cpu()
             else:
@@ -105,6 +115,6 @@ class _PoolStep:
         """Nothing to wait for."""
 
     @torch.no_grad()
-    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+    def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:
         for name, use in uses:
             self._pool.keep(name, use, self._places)

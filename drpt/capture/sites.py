@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from drpt.capture.check import Trial
-from drpt.capture.check_use import CheckedUse
+from drpt.capture.checking.check import Trial
+from drpt.capture.checking.checked_use import CheckedUse
 from drpt.capture.errors import FREEZE, UnsupportedModuleError
-from drpt.capture.layers.own_code import own_code_rule
-from drpt.capture.layers.registry import find_rule
-from drpt.capture.layers.site import Forward, Rule
+from drpt.capture.gradients import UseGradient
+from drpt.capture.layers.layer_rule import LayerRule
+from drpt.capture.layers.rules import LayerRules, rule_of_site
+from drpt.capture.layers.site import Forward
 from drpt.capture.segments import Layout
 from drpt.capture.tokens import RecentTokens
-from drpt.capture.use import Use
 
 _CONTAINERS = (nn.ParameterDict, nn.ParameterList)
 _BEFORE = "_forward_before_capture"  # where a module keeps its own forward during a step
@@ -37,7 +37,7 @@ class Recorder(Protocol):
     def announce(self, names: Sequence[str], num_bytes: int) -> None:
         """A use of these parameters has been put into the graph; so much would it keep alive."""
 
-    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+    def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:
         """The backward pass has reached these uses."""
 
 
@@ -47,7 +47,7 @@ class ModuleSite:
 
     path: str
     module: nn.Module
-    rule: Rule
+    rule: LayerRule
     own: Mapping[str, str]  # name within the module -> first qualified name of the parameter
 
 
@@ -56,11 +56,12 @@ def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def find_sites(model: nn.Module) -> list[ModuleSite]:
+def find_sites(model: nn.Module, rules: LayerRules) -> list[ModuleSite]:
     """All modules that own trained parameters.
 
     Args:
         model: Any module.
+        rules: Rules by type of module.
 
     Returns:
         Sites in the model's order.
@@ -85,9 +86,7 @@ def find_sites(model: nn.Module) -> list[ModuleSite]:
     uncovered: list[str] = []
     for path in (path for path in modules if path in owned):
         module, own = modules[path], owned[path]
-        rule = find_rule(module)
-        if rule is not None and any("." in name for name in own):
-            rule = own_code_rule
+        rule = rule_of_site(rules, module, list(own))
         if rule is None:
             uncovered += [f"{path}.{name} ({type(module).__name__})".lstrip(".") for name in own]
         else:
@@ -96,8 +95,9 @@ def find_sites(model: nn.Module) -> list[ModuleSite]:
     if uncovered:
         shown = ", ".join(uncovered[:8]) + (f" and {len(uncovered) - 8} more" if len(uncovered) > 8 else "")
         raise UnsupportedModuleError(
-            f"no rule gives per-example products for {shown}: {FREEZE} Or replace the module by one that uses its parameters "
-            "through torch's functions."
+            f"no rule gives per-example products for {shown}: {FREEZE} Or give the type of the module a rule "
+            "(GradientCapture(…, layer_rules=…)), or replace the module by one that uses its parameters through "
+            "torch's functions."
         )
     refuse_compiled(model, [site.path for site in sites])
     return sites
@@ -164,12 +164,12 @@ def captured_forwards(
 def _captured(site: ModuleSite, recorder: Recorder) -> Forward:
     """What runs in the place of a module's forward."""
     module, ordinary = site.module, site.module.forward
-    captured = site.rule(module, ordinary, _RecordedSite(site, recorder))
+    captured = site.rule.captured_forward(module, ordinary, _RecordedSite(site, recorder))
     parameters = list(inspect.signature(type(module).forward).parameters)
     name_of_input = parameters[1] if len(parameters) > 1 else ""
 
     def checked(use: CheckedUse) -> Forward:
-        return site.rule(module, ordinary, _RecordedSite(site, recorder, use))
+        return site.rule.captured_forward(module, ordinary, _RecordedSite(site, recorder, use))
 
     def forward(*args: Any, **kwargs: Any) -> Any:  # Any: the module's own arguments and results
         if not args and name_of_input in kwargs:
@@ -201,7 +201,7 @@ class _RecordedSite:
     def announce(self, parameters: Sequence[str], num_bytes: int) -> None:
         self._recorder.announce([self._own[name] for name in parameters], num_bytes)
 
-    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+    def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:
         if self._use is not None and self._use.is_local:
             return
         trial = self._recorder.trial
@@ -217,7 +217,7 @@ def _refuse_own_forward(site: ModuleSite) -> None:
     own = vars(site.module)
     if _BEFORE in own:
         raise RuntimeError(f"{site.path or 'the model'} is in a step of the capture already: close that one first.")
-    if "forward" in own and site.rule is not own_code_rule:  # which runs it, whatever it is
+    if "forward" in own and not site.rule.runs_own_forward:
         raise UnsupportedModuleError(
             f"{site.path or 'the model'} ({type(site.module).__name__}) has a forward set on the object rather than by its "
             "class, as wrappers that quantise, move or log activations do: the capture would run without it. Remove the "

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from drpt.capture.exchange import Alone, Exchange
-from drpt.capture.use import accumulating
+from drpt.capture.collectives import Collectives, SingleProcess
+from drpt.capture.gradients import accumulating
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +56,28 @@ class TargetGradient:
 
 
 def target_gradient(
-    parameters: Mapping[str, nn.Parameter], backward: Callable[[], None], exchange: Exchange | None = None
+    parameters: Mapping[str, nn.Parameter], backward: Callable[[], None], collectives: Collectives | None = None
 ) -> TargetGradient:
     """The gradient that ordinary backward passes leave; what is in ``.grad`` before is there again afterwards.
 
     Args:
         parameters: The trained ones, by name.
         backward: Runs them; several add up. With several processes, each its own part of the sum.
-        exchange: Sums over processes.
+        collectives: Sums over processes.
 
     Returns:
         v; it owns the gradients.
     """
-    exchange = exchange or Alone()
+    collectives = collectives or SingleProcess()
     before = {name: parameter.grad for name, parameter in parameters.items()}
     for parameter in parameters.values():
         parameter.grad = None
     try:
         backward()
         grads = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
-        if exchange.num_processes > 1:  # all of them ask for the same things, whatever their rows depend on
+        if collectives.num_processes > 1:  # all of them ask for the same things, whatever their rows depend on
             grads = {
-                name: exchange.add_up(grads[name] if name in grads else torch.zeros_like(parameter))
+                name: collectives.add_up(grads[name] if name in grads else torch.zeros_like(parameter))
                 for name, parameter in parameters.items()
             }
     finally:

@@ -1,24 +1,27 @@
 """What is said at a run's start about how a chat template treats its examples."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from drpt.data.assistant_turns import CALLS_LOST, CHANGED, CONTENT_LOST, DEVELOPER, PROMPT_DIFFERS, THOUGHTS_LOST, UNENDED
-from drpt.data.chat import LEFT_OUT, EncodedPool
+from drpt.data.chat import LEFT_OUT, EncodedExample, EncodedPool
 
 _log = logging.getLogger(__name__)
 
+_WRITE_AN_END = (
+    "Write {{{{ eos_token }}}} after the assistant's content in the tokenizer's chat template, or take "
+    "model.chat_template=plain"
+)
 # What is said of examples that are trained on; {count} of {total}, {excerpt} of the first.
 _NOTES = {
     UNENDED: (
         "the chat template ends none of the answers of {count} examples with a special token, so that no end of an answer is "
-        "learned and answers run to their full length. Write {{{{ eos_token }}}} after the assistant's content in the "
-        "tokenizer's chat template, or take model.chat_template=plain"
+        f"learned and answers run to their full length. {_WRITE_AN_END}"
     ),
     CHANGED: (
-        "earlier assistant turns of {count} examples are not learned: once other turns follow, the chat template writes them, "
-        "or what stands before them, otherwise than generation does (some drop earlier thoughts). The last turns are learned. "
-        "The first: {excerpt}"
+        "earlier assistant turns of {count} examples are not learned. The last turns are learned. Before further turns the "
+        "chat template writes an earlier answer, or the text before it, differently from the way it is generated (some drop "
+        "the thoughts of earlier turns). The first: {excerpt}"
     ),
     CALLS_LOST: (
         "tool calls in earlier turns of {count} examples are not written by the chat template, and the turns are not learned"
@@ -38,6 +41,11 @@ _NOTES = {
     ),
 }
 _QUIET = {DEVELOPER: "the chat template knows no developer: such turns of {count} examples are written as system turns"}
+
+_ENDLESS = (
+    "the chat template ends the answers to {count} prompts with no special token: unless the model writes its end of text "
+    f"({{end}}) by itself, responses end at rollout.max_tokens and evaluation.max_new_tokens alone. {_WRITE_AN_END}"
+)
 
 
 def report_encoding(pools: Mapping[str, EncodedPool]) -> None:
@@ -62,3 +70,15 @@ def report_encoding(pools: Mapping[str, EncodedPool]) -> None:
                     "%s pool: %d of %d examples are left out, %s. The first, %s: %s",
                     *(name, len(found), total, kind, found[0].example.source, found[0].words),
                 )
+
+
+def report_prompts(prompts: Sequence[EncodedExample], *, end_of_text: str | None) -> None:
+    """Warn of a chat template under which nothing tells a response where to end.
+
+    Args:
+        prompts: Encoded prompts of all pools.
+        end_of_text: The tokenizer's token for it, at which responses end besides.
+    """
+    endless = sum(row.end_token_id is None for row in prompts)
+    if endless:
+        _log.warning("%s.", _ENDLESS.format(count=f"{endless} of {len(prompts)}", end=end_of_text or "it has none"))

@@ -186,6 +186,8 @@ def fill_field(field: str, template: str, row: Mapping[str, Any]) -> Any:  # Any
     """
     value = fill(template, row)
     if value is not None and not isinstance(value, str | list | tuple | Mapping):
+        if not isinstance(value, LongInteger):
+            _as_text(value, template)  # refuses what is no text in braces, either
         raise RecordError(
             f"field '{field}' must be a string, not {kind_words(value)}: in braces, '{{{template}}}', numbers, truth values "
             "and dates of a column are written as text."
@@ -202,7 +204,7 @@ class _RowFormatter(string.Formatter):
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
         if conversion is not None and not isinstance(value, str | None):
-            raise RecordError(f"column {self._path!r}: !{conversion} writes what Python prints; use {{{self._path}:json}}.")
+            raise RecordError(f"column {self._path!r}: !{conversion} writes what Python prints; {_ways(value, self._path)}.")
         return value if value is None else super().convert_field(value, conversion)
 
     def format_field(self, value: Any, format_spec: str) -> str:
@@ -238,10 +240,20 @@ def _as_text(value: Any, path: str) -> str:
         return value.isoformat()
     if isinstance(value, Decimal):
         return format(value, "f")
-    if not isinstance(value, list | tuple | Mapping):
-        raise RecordError(f"column {path!r} holds {kind_words(value)}, which is no text: take a column of texts.")
-    ways = f"name an item, {{{path}[0]}}, or " if isinstance(value, list | tuple) else ""
-    raise RecordError(f"column {path!r} holds {kind_words(value)}, which is no text: {ways}write it as JSON, {{{path}:json}}.")
+    raise RecordError(f"column {path!r} holds {kind_words(value)}, which is no text: {_ways(value, path)}.")
+
+
+def _ways(value: Any, path: str) -> str:
+    """How a cell can be written as a text: ways that work for it."""
+    ways = [f"name an item, {{{path}[0]}}"] if isinstance(value, list | tuple) and value else []
+    ways += [f"name a field, {{{path}.{next(iter(value))}}}"] if isinstance(value, Mapping) and value else []
+    try:
+        as_json(value)
+    except RecordError:
+        ways += [f"write {{{path}}}"] if isinstance(value, date | time | Decimal) else []
+    else:
+        ways.append(f"write it as JSON, {{{path}:json}}")
+    return ", or ".join(ways) or "take a column of texts"
 
 
 _FORMATTER = _RowFormatter()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from drpt.data.chat import ChatEncoder, EncodedExample
+from drpt.data.chat_report import report_prompts
 from drpt.data.example import Example
 from drpt.data.order import rows_of_step
 from drpt.data.pools import Pools
@@ -59,6 +60,7 @@ class PromptData:
                     f"for a response of {max_new_tokens} tokens ({self.counts[f'{name}_too_long']} are too long), and {count} "
                     "are needed. Raise data.max_length or take shorter prompts."
                 )
+        report_prompts(self.all, end_of_text=tokenizer.eos_token)
         self._num_prompts = num_prompts
         self._num_targets = spec.target_rows
         self._seed = seed

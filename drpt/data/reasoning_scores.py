@@ -16,6 +16,7 @@ from drpt.timed_worker import CRASHED, TIMED_OUT, TimedWorker, serve
 
 UNPARSABLE = "unparsable"
 TIMEOUT_SECONDS = 3.0  # for each answer; most take less than a millisecond
+_LOADING_SECONDS = 60.0  # for a family's data, which some read from large files; no answer is to pay for it
 
 
 class ReasoningScores:
@@ -27,6 +28,7 @@ class ReasoningScores:
 
     def __init__(self, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self.worker = TimedWorker(__name__, timeout_seconds)
+        self._loaded: set[tuple[int | None, str, str]] = set()  # number of the process, family, options
 
     def score(
         self, family: str, payload: Mapping[str, Any], text: str, options: Mapping[str, Any] | None = None
@@ -45,8 +47,13 @@ class ReasoningScores:
         """
         # Items hold more than JSON knows; the process is ours, and what it says comes back as JSON.
         item = base64.b64encode(pickle.dumps(dict(payload))).decode()
-        question = {"family": family, "item": item, "text": text, "options": json.dumps(dict(options or {}), sort_keys=True)}
-        score = self.worker.ask(question)
+        scorer = {"family": family, "options": json.dumps(dict(options or {}), sort_keys=True)}
+        self.worker.start()
+        place = (self.worker.process_id, family, scorer["options"])
+        if place not in self._loaded:
+            self.worker.ask(scorer, seconds=_LOADING_SECONDS)
+            self._loaded.add(place)
+        score = self.worker.ask(scorer | {"item": item, "text": text})
         return score if score in (TIMED_OUT, CRASHED, UNPARSABLE) else float(score)
 
 
@@ -64,10 +71,12 @@ def _scorer(family: str, options: str) -> Callable[..., Any]:
     return scorer
 
 
-def _handle(question: Mapping[str, Any]) -> float | str:
-    item = pickle.loads(base64.b64decode(question["item"]))
+def _handle(question: Mapping[str, Any]) -> float | str | None:
     try:
-        return score_answer(question["family"], _scorer(question["family"], question["options"]), item, question["text"])
+        scorer = _scorer(question["family"], question["options"])
+        if "text" not in question:
+            return None
+        return score_answer(question["family"], scorer, pickle.loads(base64.b64decode(question["item"])), question["text"])
     except Exception:  # scorers parse what they are given, and raise whatever comes of that
         return UNPARSABLE
 

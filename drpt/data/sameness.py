@@ -1,18 +1,21 @@
 """When two examples are the same one: the keys by which rows are counted once and pools are kept apart; no torch.
 
 White space, case, Unicode form (NFKC) and system turns make no difference. Two examples ask the same if their whole prompts
-are the same; a conversation also asks what its earlier assistant turns answer, so that a longer version of a held-out
-conversation is found, and two that both begin with "Hi" are not the same. A plain text has no prompt: it is itself what is
-compared.
+are the same, the small talk before the question left out; a conversation also asks what its earlier assistant turns answer, so
+that a longer version of a held-out conversation is found. A turn that asks nothing, such as "Hi", is the same only where it is
+all that is said. A plain text has no prompt: it is itself what is compared. Sums are compared by their numbers and signs,
+whatever words are around them, see `drpt.data.expressions`.
 """
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 
 from drpt.data.example import Example, Message
+from drpt.data.expressions import asked_sums, canonical
+from drpt.data.small_talk import is_small_talk
+from drpt.data.wording import folded
 
 Key = tuple[str, ...]
-_SYSTEM = ("system", "developer")  # roles whose turns make no difference
+SYSTEM_ROLES = ("system", "developer")  # roles whose turns make no difference
 
 
 def normalised(text: str) -> str:
@@ -24,9 +27,7 @@ def normalised(text: str) -> str:
     Returns:
         Its NFKC form, case folded, runs of white space as one space, none at the ends.
     """
-    # Folding can undo the form, and the form brings capitals forth: the second pass settles both.
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(folded.split())
+    return " ".join(folded(text).split())
 
 
 def prompt_key(example: Example) -> Key:
@@ -61,21 +62,47 @@ def spoken(turn: Message) -> str:
     return " ".join([turn.content, *(f"{call.name} {call.arguments}" for call in turn.tool_calls)])
 
 
-def asked_keys(example: Example) -> list[Key]:
-    """What all of an example's assistant turns answer, the whole prompt last.
+def telling_turns(turns: Sequence[Message]) -> list[Message]:
+    """Turns without the system's, and without the small talk at the beginning.
+
+    Args:
+        turns: Of a conversation, up to an assistant's turn.
+
+    Returns:
+        All but the system's where nothing else than small talk is said.
+    """
+    own = [turn for turn in turns if turn.role not in SYSTEM_ROLES]
+    first = next((i for i, turn in enumerate(own) if turn.role != "assistant" and not is_small_talk(turn.content)), None)
+    if first is None or any(turn.tool_calls for turn in own[:first]):
+        return own
+    return own[first:]
+
+
+class Asks:
+    """What an example asks, as keys.
 
     Args:
         example: Conversation, plain text or preference.
-
-    Returns:
-        At least `prompt_key`; of generated arithmetic, the expression in the question too, whatever words are around it.
     """
-    found = [
-        _key(example.messages[:end])
-        for end, message in enumerate(example.messages[:-1])
-        if message.role == "assistant" and any(turn.role not in _SYSTEM for turn in example.messages[:end])
-    ]
-    return [*found, *_expression(example.payload), prompt_key(example)]
+
+    def __init__(self, example: Example) -> None:
+        turns = example.prompt
+        self.whole: Key = _key(telling_turns(turns)) or ("text", normalised(example.response))
+        self.parts: set[Key] = {self.whole}
+        for end, message in enumerate(turns):
+            if message.role == "assistant" and not _is_small_talk(turns[:end]) and (part := _key(telling_turns(turns[:end]))):
+                self.parts.add(part)
+        self.sums: set[Key] = set()  # all that are asked anywhere
+        self.own_sum: set[Key] = set()  # the one that is the question
+        if (stored := _stored_sum(example)) is not None:
+            self.sums = self.own_sum = {("sum", stored)}
+            return
+        users = [turn.content for turn in turns if turn.role == "user"]
+        for text in users:
+            found = asked_sums(text)
+            self.sums |= {("sum", key) for key in found.asked}
+            if text is users[-1] and found.is_all:
+                self.own_sum = {("sum", found.asked[-1])}
 
 
 class Asked:
@@ -94,8 +121,9 @@ class Asked:
         Args:
             example: An example of the pool.
         """
-        self._whole |= {prompt_key(example), *_expression(example.payload)}
-        self._parts |= set(asked_keys(example))
+        asks = Asks(example)
+        self._whole |= {asks.whole} | asks.own_sum
+        self._parts |= asks.parts | asks.sums
 
     def has(self, example: Example) -> bool:
         """Whether one of the examples asks what this one asks.
@@ -106,31 +134,66 @@ class Asked:
         Returns:
             The answer.
         """
-        keys = asked_keys(example)
-        return keys[-1] in self._parts or not self._whole.isdisjoint(keys)
+        return self.meets(Asks(example))
+
+    def meets(self, asks: Asks) -> bool:
+        """Whether one of the examples asks what another one asks, read once for several pools.
+
+        Args:
+            asks: What the other one asks.
+
+        Returns:
+            The answer.
+        """
+        of_this = {asks.whole} | asks.own_sum
+        return not of_this.isdisjoint(self._parts) or not (asks.parts | asks.sums).isdisjoint(self._whole)
+
+
+def groups_of_same(examples: Sequence[Example]) -> list[list[int]]:
+    """Examples that ask the same, together: responses to one prompt, versions of one conversation, one sum in several words.
+
+    Args:
+        examples: Rows of a source.
+
+    Returns:
+        Places of the examples of each group, groups and places in the order of the rows.
+    """
+    parents = list(range(len(examples)))
+
+    def root(place: int) -> int:
+        while parents[place] != place:
+            parents[place] = parents[parents[place]]
+            place = parents[place]
+        return place
+
+    asks = [Asks(example) for example in examples]
+    firsts: dict[Key, int] = {}  # the first example whose whole question a key is
+    for place, ask in enumerate(asks):
+        for key in {ask.whole} | ask.own_sum:
+            parents[root(place)] = root(firsts.setdefault(key, place))
+    for place, ask in enumerate(asks):
+        for key in ask.parts | ask.sums:
+            if key in firsts:
+                parents[root(place)] = root(firsts[key])
+    found: dict[int, list[int]] = {}
+    for place in range(len(examples)):
+        found.setdefault(root(place), []).append(place)
+    return list(found.values())
 
 
 def _key(turns: Sequence[Message]) -> Key:
-    return tuple(part for turn in turns if turn.role not in _SYSTEM for part in (turn.role, normalised(spoken(turn))))
+    own = (turn for turn in turns if turn.role not in SYSTEM_ROLES)
+    return tuple(part for turn in own for part in (turn.role, normalised(spoken(turn))))
 
 
-def _expression(payload: Mapping[str, object]) -> list[Key]:
+def _is_small_talk(turns: Sequence[Message]) -> bool:
+    return all(is_small_talk(turn.content) for turn in turns if turn.role == "user")
+
+
+def _stored_sum(example: Example) -> str | None:
     """Of reasoning-gym's arithmetic: ``3 + 4`` is one problem, whether calculated or stated, and within ``-(3 + 4)``."""
-    metadata = payload.get("metadata")
+    metadata = example.payload.get("metadata")
     expression = metadata.get("expression") if isinstance(metadata, Mapping) else None
     if not isinstance(expression, str) or not any(char.isdigit() for char in expression):
-        return []
-    core = "".join(expression.split())
-    while (inner := core.removeprefix("-")[1:-1]) and core.removeprefix("-").startswith("(") and _is_balanced(inner):
-        core = inner
-    return [("expression", core)]
-
-
-def _is_balanced(text: str) -> bool:
-    """Whether the brackets of a text close in it, none before it opens: those around it are then a pair."""
-    depth = 0
-    for char in text:
-        depth += {"(": 1, ")": -1}.get(char, 0)
-        if depth < 0:
-            return False
-    return depth == 0
+        return None
+    return canonical(expression) or "".join(expression.split())

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from drpt.capture.options import BaseWeights, CaptureOptions, Partition, Pool, ProductsMethod, Scope
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.regularizer import Regularizer
-from drpt.capture.sketch_spec import SketchSpec
 from drpt.geometry.projection import build_projection
 from drpt.modules.regularizer_spec import RegularizerSpec
 

@@ -1,6 +1,6 @@
 """A progress bar with loss and time left."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
@@ -15,26 +15,25 @@ from rich.progress import (
 
 from drpt.modules.evaluation import Evaluation
 
-# Of the two that a narrow terminal has room for, a task has one.
-_FIGURES = (("loss ", "target/loss/mean"), ("reward ", "target/reward/mean"), ("accuracy ", "target/accuracy/mean"))
-
 
 class TrainingProgress(Callback):
-    """Shows steps, training loss, held-out loss and the time left; on a dumb terminal, a line every evaluation.
+    """Shows steps, training loss, held-out figures and the time left; on a dumb terminal, one line for each evaluation.
 
     Args:
-        description: What is running.
-        evaluation: Whose latest figures are shown.
+        description: Text in front of the bar.
+        evaluation: Evaluation whose latest figures are shown.
+        figures: Words and metrics of the held-out figures; the bar has room for the first alone.
         num_steps: Optimizer steps of the whole run.
-        console: Where to draw.
-        after_step: Is told how many steps have been taken in this process, and how many will be; a text that it returns is
-            shown as a line.
+        console: Console to draw on.
+        after_step: Callback that is given the number of steps taken in this process, and of those that will be taken; a text
+            that it returns is shown as a line.
     """
 
     def __init__(
         self,
         description: str,
         evaluation: Evaluation,
+        figures: Sequence[tuple[str, str]],
         *,
         num_steps: int,
         console: Console | None = None,
@@ -42,6 +41,7 @@ class TrainingProgress(Callback):
     ) -> None:
         self._description = description
         self._evaluation = evaluation
+        self._shown_figures = tuple(figures)
         self._num_steps = num_steps
         self._console = console or Console(stderr=True)
         self._progress: Progress | None = None
@@ -94,10 +94,10 @@ class TrainingProgress(Callback):
         train = trainer.callback_metrics.get("train_loss")
         parts = [] if train is None else [f"train {float(train):.2f}"]
         latest = self._evaluation.latest
-        parts += [f"held-out {name}{latest[key]:.3f}" for name, key in _FIGURES[:2] if key in latest]
+        parts += [f"held-out {word} {latest[metric]:.3f}" for word, metric in self._shown_figures[:1] if metric in latest]
         return " ".join(parts)
 
     def _print_line(self, step: int) -> None:
         self._shown = self._evaluation.latest
-        figures = [f"{name}{self._shown[key]:.3f}" for name, key in _FIGURES if key in self._shown]
+        figures = [f"{word} {self._shown[metric]:.3f}" for word, metric in self._shown_figures if metric in self._shown]
         self._console.print(f"{self._description}: step {step}/{self._num_steps}, held-out {', '.join(figures)}")

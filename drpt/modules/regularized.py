@@ -1,7 +1,8 @@
-"""What every Lightning module of ours has in common: a model under a capture, AdamW, and checkpoints of trained parameters."""
+"""What all training modules share: a model under a capture, the skeleton of a step, AdamW, and checkpoints."""
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,9 +10,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.diagnostics import StepReport, merged_metrics
-from drpt.capture.meter import ScoreMeter
+from drpt.capture.passes.report import StepReport, merged_metrics
+from drpt.capture.precision.meter import ScoreMeter
 from drpt.capture.regularizer import Regularizer
+from drpt.capture.rows import StepRows
 from drpt.errors import NonFiniteLossError, NonFiniteWeightsError, UpdateMismatchError
 from drpt.evaluation.cost import CostMeter
 from drpt.interruption import begin_protected, end_protected
@@ -25,48 +27,53 @@ _log = logging.getLogger(__name__)
 _SHOWN_NAMES = 4  # of parameters, or of examples
 
 
+# Leaves the regularized update of a step in ``.grad``, given a model and its capture; one report for each choice.
+Accumulate = Callable[[nn.Module, GradientCapture], list[StepReport]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpecs:
+    """What every training module is told of the run."""
+
+    optimizer: OptimizerSpec
+    trainer: TrainerSpec
+    seed: int
+
+
 class RegularizedTraining(LightningModule):
     """Manual optimization: gradients come from the capture, and every batch is one optimizer step.
 
+    A subclass's ``training_step`` calls `seed_step`, `run_step` with a function that accumulates the update, and `log_step`.
     Everything random within a step (dropout) is seeded by run seed and step, so that a resumed run repeats nothing and
     misses nothing.
 
     Args:
-        model: Causal language model whose trained parameters require gradients.
-        regularizer: What decides the update, with the options of the capture.
-        optimizer: The `optimizer` config group.
-        trainer: The `trainer` config group.
-        seed: Of the run.
+        model: Model whose trained parameters require gradients.
+        regularizer: Regularizer that decides the update, with the options of the capture.
+        specs: Config groups and seed of the run.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        regularizer: Regularizer,
-        optimizer: OptimizerSpec,
-        trainer: TrainerSpec,
-        *,
-        seed: int,
-    ) -> None:
+    def __init__(self, model: nn.Module, regularizer: Regularizer, specs: TrainingSpecs) -> None:
         super().__init__()
         self.automatic_optimization = False  # gradients come from the capture
         self.strict_loading = False  # checkpoints hold the trained parameters alone
         self.model = model
         self.cost = CostMeter(torch.device("cpu"))
+        trainer = specs.trainer
         self.capture = GradientCapture(model, regularizer, check=trainer.check_capture)
         self.watch = UpdateWatch(self.capture.parameters, self.capture.plan.blocks, self.capture.unregularized)
         self.meter: ScoreMeter | None = None
         if trainer.checks_scores and regularizer.needs_products:
             self.meter = ScoreMeter(model, regularizer)
         self.regularizer = regularizer
-        self.optimizer_spec = optimizer
+        self.optimizer_spec = specs.optimizer
         self.trainer_spec = trainer
-        self.seed = seed
+        self.seed = specs.seed
         self._is_stepping = False  # between the update and the end of the step
         self._after_step: dict[str, Any] | None = None  # see `end_step`
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW over the trained parameters; the schedule is stepped by `take_step`."""
+        """AdamW over the trained parameters; the schedule is stepped by `run_step`."""
         optimizer, schedule = build_adamw(self.parameter_groups(), self.optimizer_spec, num_steps=self.trainer_spec.max_steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
@@ -81,51 +88,67 @@ class RegularizedTraining(LightningModule):
             more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
             _log.info("the ordinary general gradient goes to %s%s", ", ".join(names[:_SHOWN_NAMES]), more)
 
-    def seed_step(self, step: int) -> None:
+    def seed_step(self, step_index: int) -> None:
         """Make what is random in a step a function of run seed and step."""
-        torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
+        torch.manual_seed((self.seed * 1_000_003 + step_index) % 2**63)
 
-    def exact_reports(self, step: int, choose: Callable[[nn.Module, GradientCapture], list[StepReport]]) -> list[StepReport]:
-        """What a step would choose in float32.
+    def run_step(self, step_index: int, rows: Sequence[StepRows], accumulate: Accumulate) -> dict[str, float]:
+        """One optimizer step: compute the update, check it, and let the optimizer take it.
 
         Args:
-            step: From 0.
-            choose: Takes the step with a model and a capture.
+            step_index: Index of the optimizer step, from 0.
+            rows: Examples of each of the step's choices.
+            accumulate: Leaves the regularized update in ``.grad``. Where scores are to be compared with float32's it is
+                called before with a float32 copy of the model, and must do the same there.
 
         Returns:
-            One report a choice; nothing of a step whose scores are not to be compared.
+            Metrics of the update, of its scores' rounding where they are compared, and of its cost.
+
+        Raises:
+            NonFiniteUpdateError: The update is NaN, infinite or too large for AdamW; no weight has changed.
+            UpdateMismatchError: The update is not what the choice describes; no weight has changed.
         """
+        exact = self._exact_reports(step_index, accumulate)  # no part of what a step costs
+        with self.cost.step():
+            self.optimizers().zero_grad(set_to_none=True)
+            reports = accumulate(self.model, self.capture)
+            metrics = self._take_step(reports, step_index)
+        if exact and self.meter is not None:
+            metrics |= self.meter.compare(rows, reports, exact).metrics()
+        return metrics | self.cost.metrics
+
+    def _exact_reports(self, step_index: int, accumulate: Accumulate) -> list[StepReport]:
+        """What the step would choose in float32, one report for each choice; none in a step that is not compared."""
         every = self.trainer_spec.score_check_steps
-        if self.meter is None or every is None or step % every:
+        if self.meter is None or every is None or step_index % every:
             return []
         with self.meter.exact(sketch_era=self.capture.sketch_era) as (twin, capture):
-            found = choose(twin, capture)
+            found = accumulate(twin, capture)
         del twin, capture
         release_memory()  # the process's peak is reported with the step's cost
         return found
 
-    def take_step(self, reports: Sequence[StepReport], step: int) -> dict[str, float]:
-        """Look at the update that is in ``.grad``, cut its norm if asked to, and let the optimizer take it.
+    def _take_step(self, reports: Sequence[StepReport], step_index: int) -> dict[str, float]:
+        """Check the update that is in ``.grad``, clip its norm if asked to, and let the optimizer take it.
 
-        From the update to `end_step` nothing is interrupted: weights and counters are not of one step.
+        From the update to `end_step` nothing is interrupted: weights and counters are not of one step. The norm in the metrics
+        is that of the regularized parameters before clipping: what it is compared with is theirs.
 
         Args:
-            reports: One a choice of the step.
-            step: From 0.
+            reports: Reports of the step's choices.
+            step_index: Index of the optimizer step, from 0.
 
         Returns:
-            Figures of the update. Its norm is that of the parameters that are regularized, before it was cut: what it is
-            compared with is theirs.
+            Metrics of the update.
 
         Raises:
-            NonFiniteUpdateError: The update is NaN, infinite or too large for AdamW; no weight has changed.
-            UpdateMismatchError: It is not what the choice describes; no weight has changed.
+            UpdateMismatchError: The update is not what the choices describe; no weight has changed.
         """
-        norm = self.watch.norm(step)
+        norm = self.watch.norm(step_index)
         try:
             metrics = merged_metrics(reports, update_norm=norm.regularized)
         except UpdateMismatchError as error:
-            raise UpdateMismatchError(f"step {step + 1}: {error}") from error
+            raise UpdateMismatchError(f"step {step_index + 1}: {error}") from error
         clip_norm = self.optimizer_spec.clip_norm
         if clip_norm is not None and norm.whole > clip_norm:
             gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
@@ -161,13 +184,13 @@ class RegularizedTraining(LightningModule):
         return state
 
     def require_finite_weights(self, step: int) -> None:
-        """Refuse to write down or to end with what is no number.
+        """Refuse to save, or to end with, weights that are not finite.
 
         Args:
-            step: Optimizer steps taken.
+            step: Number of optimizer steps taken.
 
         Raises:
-            NonFiniteWeightsError: A trained weight, or what the optimizer remembers of it, is NaN or infinite.
+            NonFiniteWeightsError: A trained weight or its optimizer state is NaN or infinite.
         """
         self.watch.require_finite_weights(self.optimizers().state, step)
 
@@ -179,27 +202,35 @@ class RegularizedTraining(LightningModule):
         """
         self.watch.require_change()
 
-    def log_step(self, metrics: dict[str, float], step: int) -> None:
-        """Hand a step's figures to every logger; ``step`` counts from 0."""
-        for logger in self.loggers:
-            logger.log_metrics(metrics, step=step + 1)
+    def log_step(self, metrics: dict[str, float], step_index: int, *, shown_loss: str | None = None) -> None:
+        """Hand a step's metrics to every logger.
 
-    def require_finite(self, losses: Tensor, step: int, name: Callable[[int], str]) -> None:
+        Args:
+            metrics: Metrics of the step.
+            step_index: Index of the optimizer step, from 0.
+            shown_loss: Metric that the progress bar shows as the training loss; None for none.
+        """
+        for logger in self.loggers:
+            logger.log_metrics(metrics, step=step_index + 1)
+        if shown_loss is not None:  # the progress bar reads it from the trainer's callback metrics
+            self.log("train_loss", metrics[shown_loss], logger=False)
+
+    def require_finite(self, losses: Tensor, step_index: int, name: Callable[[int], str]) -> None:
         """Stop before a NaN or an infinity reaches the weights.
 
         Args:
-            losses: Of some examples of the step.
-            step: From 0.
-            name: Says which example stands at a place of ``losses``.
+            losses: Losses of some examples of the step.
+            step_index: Index of the optimizer step, from 0.
+            name: Names the example whose loss stands at an index of ``losses``.
 
         Raises:
-            NonFiniteLossError: Some are not finite; nothing was updated.
+            NonFiniteLossError: Some losses are not finite; nothing was updated.
         """
         if not bool(torch.isfinite(losses).all()):
             places = (~torch.isfinite(losses)).nonzero().flatten().tolist()
             more = f" and {len(places) - _SHOWN_NAMES} more" if len(places) > _SHOWN_NAMES else ""
             raise NonFiniteLossError(
-                f"step {step + 1}: the loss of {len(places)} examples is NaN or infinite "
+                f"step {step_index + 1}: the loss of {len(places)} examples is NaN or infinite "
                 f"({', '.join(name(place) for place in places[:_SHOWN_NAMES])}{more}). Lower optimizer.lr "
                 f"(now {self.optimizer_spec.lr:g}), set optimizer.clip_norm, or train with trainer.precision=32-true."
             )

@@ -6,6 +6,7 @@ from typing import Any
 
 from drpt.capture.options import BaseWeights, Partition, Pool, ProductsMethod, Scope
 from drpt.checks import check_choice, check_interval
+from drpt.geometry.catalogue import SCORES, SETS  # noqa: F401  # the fields' comments name them, see drpt.app.key_reference
 from drpt.geometry.entry import SetEntry
 from drpt.geometry.lookup import set_entry
 from drpt.geometry.spec import ProjectionSpec
@@ -20,13 +21,14 @@ class RegularizerSpec:
     """One regularizer: a projection, the blocks it acts in, and how its choice is carried out."""
 
     name: str  # the name in tables, charts and dashboards
-    set: str  # see `ProjectionSpec`
+    set: str  # a key of SETS, or a dotted path
     partition: str  # a value of Partition
-    score: str  # see `ProjectionSpec`, as are the next four
-    strength: Any  # Any: a number, auto or null; OmegaConf 2.3 cannot merge a section that holds a union
-    relaxation: Any  # Any: a number or auto
-    step_size: float | None
-    auto_memory: float
+    score: str  # a key of SCORES, or a dotted path
+    # Any: numbers or a word, checked by `ProjectionSpec`; OmegaConf 2.3 cannot merge a section that holds a union of the two.
+    strength: Any  # the set's λ, or auto; null where the set has none
+    relaxation: Any  # ρ in [0, 1], or auto: u = (1−ρ) P(v) + ρ v
+    step_size: float | None  # η, for sets that take one, such as greedy_greats
+    auto_memory: float  # of automatic dials: weight of past steps' average against the newest step's estimate
     products: str  # a value of ProductsMethod
     scope: str  # a value of Scope
     pool: str  # a value of Pool, or PHASE

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.diagnostics import StepReport
+from drpt.capture.passes.report import StepReport
 from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
 from drpt.data.encoded_pairs import EncodedPairs, PairBatch
@@ -15,87 +15,75 @@ from drpt.data.prompts import StepNumbers
 from drpt.geometry.products import GeneralRows
 from drpt.models.reward_model import RewardModel, save_reward_model
 from drpt.modules.checkpoint_files import BEST, load_trained
-from drpt.modules.regularized import RegularizedTraining
-from drpt.modules.spec import TrainerSpec
+from drpt.modules.regularized import RegularizedTraining, TrainingSpecs
 from drpt.objectives.preference import bradley_terry_losses
-from drpt.optim.spec import OptimizerSpec
 
 REWARD_FOLDER = "reward_model"
 
 
 class RewardModeling(RegularizedTraining):
-    """One optimizer step a batch of pairs, each an example with its Bradley–Terry loss; pairs count alike.
+    """Trains on pairs: each is an example with its Bradley–Terry loss, and all weigh alike.
 
     Args:
-        model: Of which the head is trained.
-        regularizer: What decides the update.
-        optimizer: The `optimizer` config group.
-        trainer: The `trainer` config group.
-        pairs: Of every step.
-        seed: Of the run.
+        model: Encoder with the head that is trained.
+        regularizer: Regularizer that decides the update.
+        specs: Config groups and seed of the run.
+        pairs: Pairs of every step.
     """
 
     model: RewardModel
 
-    def __init__(
-        self,
-        model: RewardModel,
-        regularizer: Regularizer,
-        optimizer: OptimizerSpec,
-        trainer: TrainerSpec,
-        *,
-        pairs: EncodedPairs,
-        seed: int,
-    ) -> None:
-        super().__init__(model, regularizer, optimizer, trainer, seed=seed)
+    def __init__(self, model: RewardModel, regularizer: Regularizer, specs: TrainingSpecs, *, pairs: EncodedPairs) -> None:
+        super().__init__(model, regularizer, specs)
         self.pairs = pairs
 
     def train_dataloader(self) -> StepNumbers:
-        """Numbers of the steps to come; the pairs of each are known."""
+        """Indices of the steps to come; the pairs of each are known."""
         return StepNumbers(self.trainer_spec.max_steps, taken=lambda: self.trainer.global_step)
 
     def training_step(self, batch: int, batch_index: int) -> None:
-        """Take one optimizer step and log what it did.
+        """Take one optimizer step and log its metrics.
 
         Args:
-            batch: Number of the step.
-            batch_index: Unused.
+            batch: Index of the step.
+            batch_index: Not used.
 
         Raises:
             NonFiniteLossError: A pair's loss is NaN or infinite; nothing was updated.
-            NonFiniteUpdateError: The update is; nothing was updated.
+            NonFiniteUpdateError: The update is NaN or infinite; nothing was updated.
         """
         pairs = self.pairs.step_pairs(int(batch))
         differences = pairs.differences.to(self.device)
         self.seed_step(pairs.step)
-        with self.cost.step():
-            self.optimizers().zero_grad(set_to_none=True)
-            margins, report = self._backward(self.capture, pairs, differences)
-            metrics = self.take_step([report], pairs.step)
-        metrics |= self.cost.metrics
-        kinds = {"general": margins[: pairs.num_general], "target": margins[pairs.num_general :]}
-        for kind, found in kinds.items():
-            if len(found):
-                metrics |= {f"train/{kind}_{name}": value for name, value in pair_figures(found).items()}
-        self.log_step(metrics, pairs.step)
-        # The progress bar reads it from the trainer's callback metrics.
-        shown = "general" if pairs.num_general else "target"
-        self.log("train_loss", metrics[f"train/{shown}_loss/mean"], logger=False)
+        rows = _step_rows(pairs, differences.device)
+        margins = torch.empty(0)
 
-    def _backward(self, capture: GradientCapture, pairs: PairBatch, differences: Tensor) -> tuple[Tensor, StepReport]:
-        """Leave the regularized update in ``.grad``; the pairs' margins, and what was chosen."""
-        n = pairs.num_general
-        general = GeneralRows(
-            base_weights=torch.full((n,), 1.0 / max(n, 1), dtype=torch.float32, device=differences.device),
-            example_ids=pairs.example_ids.to(differences.device),
-            draw=pairs.step,
-        )
-        with capture.step(StepRows(general=general, num_target=pairs.num_target)) as step:
-            margins = self.model.scores(differences)
-            losses = bradley_terry_losses(margins)
-            self.require_finite(losses, pairs.step, lambda place: _name_of(pairs, place))
-            step.backward(losses)
-        return margins.detach(), step.report()
+        def accumulate(model: nn.Module, capture: GradientCapture) -> list[StepReport]:
+            nonlocal margins
+            assert isinstance(model, RewardModel)
+            with capture.step(rows) as step:
+                found = model.scores(differences)
+                losses = bradley_terry_losses(found)
+                self.require_finite(losses, pairs.step, lambda place: _name_of(pairs, place))
+                step.backward(losses)
+            margins = found.detach()
+            return [step.report()]
+
+        metrics = self.run_step(pairs.step, [rows], accumulate)
+        for kind, of_kind in {"general": margins[: pairs.num_general], "target": margins[pairs.num_general :]}.items():
+            if len(of_kind):
+                metrics |= {f"train/{kind}_{name}": value for name, value in pair_figures(of_kind).items()}
+        self.log_step(metrics, pairs.step, shown_loss=f"train/{'general' if pairs.num_general else 'target'}_loss/mean")
+
+
+def _step_rows(pairs: PairBatch, device: torch.device) -> StepRows:
+    n = pairs.num_general
+    general = GeneralRows(
+        base_weights=torch.full((n,), 1.0 / max(n, 1), dtype=torch.float32, device=device),
+        example_ids=pairs.example_ids.to(device),
+        draw=pairs.step,
+    )
+    return StepRows(general=general, num_target=pairs.num_target)
 
 
 def _name_of(pairs: PairBatch, place: int) -> str:
@@ -118,12 +106,12 @@ def pair_figures(margins: Tensor) -> dict[str, float]:
 
 
 class RewardModelWriter(Callback):
-    """Leaves the trained reward model in the run's folder.
+    """Saves the trained reward model in the run's folder.
 
     Args:
-        folder: The run's.
-        checkpoints: The run's folder of checkpoints; where it has a best one, that one's head is written.
-        max_length: Tokens of a text that the encoder reads.
+        folder: Folder of the run.
+        checkpoints: Folder of its checkpoints; where it has a best one, that one's head is written.
+        max_length: Number of tokens of a text that the encoder reads.
     """
 
     def __init__(self, folder: Path, checkpoints: Path, *, max_length: int) -> None:
@@ -132,7 +120,7 @@ class RewardModelWriter(Callback):
         self._max_length = max_length
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write it; also where a resumed run had no step left to take."""
+        """Save it; also where a resumed run had no step left to take."""
         model = pl_module.model
         if self._best.exists():
             load_trained(model, self._best)  # the last checkpoint is written: nothing goes on from here

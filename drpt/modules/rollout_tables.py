@@ -36,16 +36,16 @@ class RolloutTables(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         """Write what a new phase brought."""
         phase = pl_module.latest
-        if phase is None or phase.number <= self._last:
+        if phase is None or phase.index <= self._last:
             return
         line = {
             "step": trainer.global_step,
-            "phase": phase.number,
+            "phase": phase.index,
             "outcomes": phase.outcomes,
             "samples": phase.samples[:SAMPLES_A_PHASE],
         }
         self.journal.append([line])
-        self._last = phase.number
+        self._last = phase.index
 
 
 def read_rollouts(path: Path) -> list[dict[str, Any]]:

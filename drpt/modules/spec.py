@@ -1,42 +1,15 @@
-"""The `task` and `trainer` config groups: their keys and rules, without torch."""
+"""The `trainer` config group: its keys and rules, without torch."""
 
 from dataclasses import dataclass
 
 from drpt.checks import check_choice, check_interval
 
-TASKS = {
-    "sft": "supervised fine-tuning on conversations",
-    "rlvr": "reinforcement learning with verifiable rewards",
-    "rlhf": "reinforcement learning from human feedback: rewards by a model of what people want",
-    "reward": "a reward learned from preference pairs",
-}
 PRECISIONS = {
     "32-true": "float32 throughout",
     "bf16-mixed": "float32 weights, bfloat16 products (autocast)",
     "bf16-true": "bfloat16 weights and products",
 }
 ACCELERATORS = ("auto", "cpu", "gpu")
-
-
-@dataclass(kw_only=True)
-class TaskSpec:
-    """What is trained for."""
-
-    name: str  # a key of TASKS
-    default_dropout: float  # what finetune.dropout of adapters refers to unless it is set
-
-    def __post_init__(self) -> None:
-        """Check the value.
-
-        Raises:
-            ValueError: The task does not exist.
-        """
-        check_choice("task.name", self.name, TASKS)
-
-    @property
-    def draws_responses(self) -> bool:
-        """Whether training asks the policy for responses, which needs an algorithm, an engine and a reward."""
-        return self.name not in {"sft", "reward"}
 
 
 @dataclass(kw_only=True)

@@ -15,8 +15,8 @@ class OptimizerSpec:
 
     lr: float  # at its highest
     betas: list[float]  # decay of the two moments
-    eps: float
-    weight_decay: float
+    eps: float  # what AdamW adds to the root of the second moment
+    weight_decay: float  # decoupled; a step multiplies weights by 1 − lr · weight_decay
     schedule: str  # one of SCHEDULES: towards 0 at the last step, or constant
     warmup_share: float  # share of the steps in which the rate climbs from 0
     clip_norm: float | None  # the update's norm is cut to this; null = never

@@ -28,8 +28,8 @@ class ReasoningReward:
     `drpt.data.reasoning_rules`.
 
     Args:
-        partial: Whether partial credit counts. Most families give the share that the right answer has of the text that
-            contains it, so that shorter answers score higher; else a score below 1 is 0.
+        partial: Whether partial credit counts; else a score below 1 is 0. Most of it is the share that the right answer has
+            of a short text around it.
         extract: A key of `EXTRACTIONS`: what of the text is the answer.
 
     Raises:

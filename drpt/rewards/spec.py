@@ -14,10 +14,9 @@ class RewardSpec:
     """A weighted sum of terms, and judges that training does not follow."""
 
     name: str  # in tables and dashboards
-    # Each term: ``_target_``, the dotted path of a class; ``weight``; and the class's own keys. Any: values of several kinds.
-    terms: dict[str, dict[str, Any]]
-    # Each judge: the same without ``weight``. They see the answers that the reward sees, and only metrics come of it.
-    judges: dict[str, dict[str, Any]]
+    # Any: a class's own keys have values of several kinds.
+    terms: dict[str, dict[str, Any]]  # by name: _target_ (the dotted path of a class), weight, and the class's own keys
+    judges: dict[str, dict[str, Any]]  # the same without weight: they see the same answers, and only metrics come of it
 
     def __post_init__(self) -> None:
         """Check the values; what a term's own keys may be, `drpt.rewards.build` knows.

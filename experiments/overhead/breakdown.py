@@ -1,36 +1,34 @@
 """Where a step's seconds go: forward, activation backward, products, solve, update, AdamW.
 
-On a CPU every operation is done when its call returns, so that clocks around the calls of one real step add up to it. Two more
-sides have parts switched off: nothing is recorded, and forward and activation backward are all that is left of the step, on n
-and on n + m rows. A standard step's weight gradient is its backward pass less that floor's.
+On a CPU every operation is done when its call returns, so that the clocks of one real step, watched through its trace, add up
+to it. Two more sides have the step itself switched off: modules are captured and nothing is recorded, so that forward and
+activation backward are all that is left, on n and on n + m rows. A standard step's weight gradient is its backward pass less
+that floor's.
 """
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-from unittest.mock import patch
 
-from drpt.capture import step as capture_step
-from drpt.capture.measure import Measure
-from drpt.capture.regularizer import Regularizer
-from drpt.capture.step import CaptureStep
+import torch
+
+from drpt.capture.capture import GradientCapture
+from drpt.capture.checking.check import Trial
+from drpt.capture.gradients import UseGradient
+from drpt.capture.segments import Layout
+from drpt.capture.sites import captured_forwards
+from drpt.capture.tokens import RecentTokens
+from drpt.capture.trace import Span, StepTrace
+from drpt.objectives.language_modeling import sample_losses
 from experiments.overhead.settings import Setting
 from experiments.overhead.sides import STANDARD, SUBSET_SKETCH, WIDER, parts_of
-from experiments.overhead.steps import Subject, make_step, step_rows
+from experiments.overhead.steps import Subject, make_step, precision_of
 from experiments.overhead.timing import Timed, as_record, interleave
 
 PARTS = ("forward", "backward", "products", "solve", "update", "capture", "adamw")  # backward: of activations, if captured
 FLOORS = {"nothing recorded, n rows": False, "nothing recorded, n + m rows": True}
-_TIMED = (
-    (CaptureStep, "record", "capture"),  # bookkeeping: what is left of it when its own parts below are taken out
-    (CaptureStep, "_finish", "capture"),
-    (Measure, "__call__", "products"),
-    (Measure, "products", "products"),
-    (Regularizer, "coefficients", "solve"),
-    (capture_step, "add_update", "update"),
-)
 
 
 class Stopwatch:
@@ -78,58 +76,65 @@ def measure_breakdown(
     steps: dict[str, Callable[[], None]] = {}
     for side in (STANDARD, WIDER, *parts_of(setting)):
         watch = Stopwatch()
-        step = make_step(subject, setting, side, watch=watch)
-        steps[side.name] = _watched(step, watch, parts.setdefault(side.name, []), _clocks(watch))
-    n, m = setting.num_general, setting.num_target
+        step = make_step(subject, setting, side, watch=watch, trace=_Clocks(watch))
+        steps[side.name] = _watched(step, watch, parts.setdefault(side.name, []))
     for name, is_wide in FLOORS.items():
         watch = Stopwatch()
-        # The capture needs a target row to be there; which kind a row is makes no difference where nothing is recorded.
-        rows = step_rows(n + m - 1 if is_wide else n - 1, 1)
-        step = make_step(subject, setting, SUBSET_SKETCH, rows=rows, watch=watch)
-        steps[name] = _watched(step, watch, parts.setdefault(name, []), {(CaptureStep, "record"): _ignore})
+        step = _make_floor(subject, setting, setting.num_general + (setting.num_target if is_wide else 0), watch)
+        steps[name] = _watched(step, watch, parts.setdefault(name, []))
     timed = interleave(steps, warm_ups=warm_ups, rounds=rounds, prepare=subject.forget_gradients, after_step=after_step)
     return _join(timed, parts)
 
 
-def _ignore(*_: object) -> None:
-    """In place of `CaptureStep.record`."""
+class _Clocks(StepTrace):
+    """Times the pieces of a step's own work under their names."""
+
+    def __init__(self, watch: Stopwatch) -> None:
+        self._watch = watch
+
+    def span(self, part: Span) -> AbstractContextManager[None]:
+        return self._watch(part)
 
 
-def _clocks(watch: Stopwatch) -> dict[tuple[object, str], Callable[..., Any]]:  # Any: whatever the methods return
-    return {(owner, name): _timed(getattr(owner, name), watch, part) for owner, name, part in _TIMED}
+class _Unrecorded:
+    """Stands in the place of a step's recorder, and keeps nothing."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.layout = Layout(range(num_rows))
+        self.recent = RecentTokens()
+        self.anchor = torch.zeros((), requires_grad=True)
+        self.trial: Trial | None = None
+
+    def announce(self, names: Sequence[str], num_bytes: int) -> None:
+        """Nothing is kept."""
+
+    def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:
+        """Nothing is kept."""
 
 
-def _timed(method: Callable[..., Any], watch: Stopwatch, part: str) -> Callable[..., Any]:  # Any: as above
-    def run(*arguments: Any, **options: Any) -> Any:
-        with watch(part):
-            return method(*arguments, **options)
+def _make_floor(subject: Subject, setting: Setting, num_rows: int, watch: Stopwatch) -> Callable[[], None]:
+    """Forward and activation backward of captured modules, and AdamW; no gradient is formed."""
+    capture = GradientCapture(subject.model, SUBSET_SKETCH.build_regularizer())
+    ids = subject.tokens(setting.num_general + setting.num_target, setting.num_tokens)[:num_rows]
+    mask = torch.ones_like(ids, dtype=torch.bool)
 
-    return run
+    def step() -> None:
+        with precision_of(setting), captured_forwards(capture.sites, capture.parameters, _Unrecorded(num_rows)):
+            with watch("forward"):
+                losses = sample_losses(subject.model(input_ids=ids, use_cache=False).logits, ids, mask)
+            with watch("backward"):
+                losses.sum().backward()
+            del losses
+        with watch("adamw"):
+            subject.optimizer.step()
 
-
-@contextmanager
-def _patched(methods: Mapping[tuple[object, str], Callable[..., Any]]) -> Iterator[None]:
-    patches: list[AbstractContextManager[Any]] = [patch.object(owner, name, new) for (owner, name), new in methods.items()]
-    started = []
-    try:
-        for one in patches:
-            one.__enter__()
-            started.append(one)
-        yield
-    finally:
-        for one in reversed(started):
-            one.__exit__(None, None, None)
+    return step
 
 
-def _watched(
-    step: Callable[[], None],
-    watch: Stopwatch,
-    found: list[dict[str, float]],
-    methods: Mapping[tuple[object, str], Callable[..., Any]],
-) -> Callable[[], None]:
+def _watched(step: Callable[[], None], watch: Stopwatch, found: list[dict[str, float]]) -> Callable[[], None]:
     def run() -> None:
         watch.seconds.clear()
-        with _patched(methods), watch("capture"):
+        with watch("capture"):
             step()
         found.append(dict(watch.seconds))
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 
-from drpt.capture.cost import Need
+from drpt.capture.products.cost import Need
 from experiments.overhead.breakdown import FLOORS, measure_breakdown
 from experiments.overhead.layers import LAYER_SETTINGS, TINY_LAYER_SETTINGS, LayerSetting, measure_layer
 from experiments.overhead.memory import measure_memory

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from drpt.capture.cost import Need, ParameterShape, UseShape
-from drpt.capture.methods import direct, pairwise, reduced, sketched
-from drpt.capture.methods.extent import Extent
+from drpt.capture.gradients import FactoredGradient
 from drpt.capture.options import ProductsMethod
+from drpt.capture.products import direct, pairwise, reduced, sketched
+from drpt.capture.products.cost import Need, ParameterShape, UseShape
+from drpt.capture.products.sketch import Sketcher
+from drpt.capture.products.sketch_spec import SketchKind
+from drpt.capture.products.step_examples import StepExamples
 from drpt.capture.segments import Segments
-from drpt.capture.sketch import Sketcher
-from drpt.capture.sketch_spec import SketchKind
 from drpt.capture.tokens import TokenVectors
-from drpt.capture.use import OuterUse
 from experiments.overhead.timing import as_record, interleave
 
 # Items of several seconds are for seeing that `auto` is right not to take them: one counted round is enough.
@@ -96,11 +96,11 @@ def make_items(setting: LayerSetting) -> dict[str, Callable[[], object]]:
     x, o = drawn((n + m) * length, setting.inputs), drawn((n + m) * length, setting.outputs)
     weight = drawn(setting.outputs, setting.inputs)
     general = slice(0, n * length)
-    extent = Extent(n, m)
+    examples = StepExamples(n, m)
     segments = Segments(tuple(range(n + m)), (length,) * (n + m))
 
-    def uses() -> Sequence[OuterUse]:  # new ones every time: nothing is remembered from the round before
-        return [OuterUse(TokenVectors(o), TokenVectors(x), segments, setting.outputs)]
+    def uses() -> Sequence[FactoredGradient]:  # new ones every time: nothing is remembered from the round before
+        return [FactoredGradient(TokenVectors(o), TokenVectors(x), segments, setting.outputs)]
 
     half = [1.0 / (n // 2) if i < n // 2 else 0.0 for i in range(n + m)]
     whole = [1.0 / n if i < n else 0.0 for i in range(n + m)]
@@ -115,10 +115,10 @@ def make_items(setting: LayerSetting) -> dict[str, Callable[[], object]]:
     }
     for need in _needs(setting):
         for name, method in _EXACT.items():
-            items[f"{need.value}, {name}"] = _exact(method, need, uses, extent)
+            items[f"{need.value}, {name}"] = _exact(method, need, uses, examples)
     for kind, width in _SKETCHES:
         sketcher = Sketcher(SketchKind(kind), left_width=width, right_width=width, seed=0)
-        items[f"alignment and gramian, {kind} {width}"] = _sketched(uses, extent, sketcher)
+        items[f"alignment and gramian, {kind} {width}"] = _sketched(uses, examples, sketcher)
     return items
 
 
@@ -126,17 +126,21 @@ def _needs(setting: LayerSetting) -> tuple[Need, ...]:
     return (Need.ALIGNMENT, Need.GRAMIAN) if setting.num_target == 1 else (Need.ALIGNMENT,)
 
 
-def _exact(method: Any, need: Need, uses: Callable[[], Sequence[OuterUse]], extent: Extent) -> Callable[[], object]:
+def _exact(
+    method: Any, need: Need, uses: Callable[[], Sequence[FactoredGradient]], examples: StepExamples
+) -> Callable[[], object]:
     if need is Need.ALIGNMENT:
-        return lambda: method.alignment(uses(), extent)
+        return lambda: method.alignment(uses(), examples)
     if method is direct:  # the gradients are formed once for both
-        return lambda: method.gramian(uses(), extent, extent.num_examples)
-    return lambda: (method.alignment(uses(), extent), method.gramian(uses(), extent, extent.num_general))
+        return lambda: method.gramian(uses(), examples, examples.num_examples)
+    return lambda: (method.alignment(uses(), examples), method.gramian(uses(), examples, examples.num_general))
 
 
-def _sketched(uses: Callable[[], Sequence[OuterUse]], extent: Extent, sketcher: Sketcher) -> Callable[[], object]:
+def _sketched(
+    uses: Callable[[], Sequence[FactoredGradient]], examples: StepExamples, sketcher: Sketcher
+) -> Callable[[], object]:
     def run() -> Tensor:
-        rows = sketched.rows(uses(), extent.num_examples, sketcher)
+        rows = sketched.example_sketches(uses(), examples.num_examples, sketcher)
         return rows @ rows.T
 
     return run

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from drpt.capture.cost import Need, ParameterShape, UseShape
 from drpt.capture.options import ProductsMethod
-from drpt.capture.sketch_spec import SketchKind
+from drpt.capture.products.cost import Need, ParameterShape, UseShape
+from drpt.capture.products.sketch_spec import SketchKind
 from experiments.overhead.settings import Setting
 from experiments.overhead.sides import Side
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from drpt.app.presets import preset_values
 from drpt.capture.capture import need_of
-from drpt.capture.cost import Need
+from drpt.capture.products.cost import Need
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.regularizer import Regularizer
-from drpt.capture.sketch_spec import SketchSpec
 from drpt.modules.build_regularizer import build_regularizer
 from drpt.modules.regularizer_spec import RegularizerSpec
 from experiments.overhead.settings import FIRST, Setting

@@ -9,6 +9,7 @@ from torch import nn
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.rows import StepRows
+from drpt.capture.trace import UNWATCHED, StepTrace
 from drpt.data.reasoning import ReasoningSource
 from drpt.geometry.products import GeneralRows
 from drpt.models.load import apply_finetune, load_model
@@ -93,6 +94,11 @@ def rows_of(setting: Setting, side: Side) -> StepRows:
     return step_rows(n if side.regularizer.needs_general else 0, m if side.regularizer.needs_target else 0)
 
 
+def precision_of(setting: Setting) -> AbstractContextManager[object]:
+    """Autocast where the setting asks for it; as in training, the backward pass runs under it too."""
+    return torch.autocast("cpu", dtype=torch.bfloat16) if setting.precision == "bf16" else nullcontext()
+
+
 @contextmanager
 def _unwatched(part: str) -> Iterator[None]:
     yield
@@ -105,6 +111,7 @@ def make_step(
     *,
     rows: StepRows | None = None,
     watch: Watch = _unwatched,
+    trace: StepTrace = UNWATCHED,
     check: bool = True,
 ) -> Callable[[], None]:
     """Forward, backward, update in ``.grad`` and AdamW.
@@ -115,6 +122,7 @@ def make_step(
         side: How.
         rows: Other rows than the side's own.
         watch: Told of the parts ``forward``, ``backward``, ``adamw``.
+        trace: Told of the capture's own work.
         check: Whether the first step proves that the model is covered.
 
     Returns:
@@ -127,9 +135,7 @@ def make_step(
     mask = torch.ones_like(ids, dtype=torch.bool)
 
     def step() -> None:
-        # As in training: the backward pass runs under autocast too.
-        autocast = torch.autocast("cpu", dtype=torch.bfloat16) if setting.precision == "bf16" else nullcontext()
-        with autocast, capture.step(rows) as opened:
+        with precision_of(setting), capture.step(rows, trace=trace) as opened:
             with watch("forward"):
                 losses = sample_losses(model(input_ids=ids, use_cache=False).logits, ids, mask)
             with watch("backward"):

@@ -4,13 +4,13 @@ For each seed: how many held-out sums are distinct up to the order of their term
 they ask a held-out sum in other words, and how many of those that stayed do.
 """
 
-import re
 from collections.abc import Sequence
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.data.build_source import build_source
 from drpt.data.example import Example
+from drpt.data.expressions import canonical
 from drpt.data.pools import draw_pools
 from drpt.data.sameness import Asked
 
@@ -36,13 +36,7 @@ def main() -> None:
 
 def num_distinct(examples: Sequence[Example]) -> int:
     """How many sums differ in more than the order of their terms."""
-    return len({_ordered(str(example.payload["metadata"]["expression"])) for example in examples})
-
-
-def _ordered(expression: str) -> str:
-    """``4 + 3`` as ``3 + 4``; differences, whose order counts, as they are."""
-    found = re.fullmatch(r"(\d+) \+ (\d+)", expression)
-    return expression if found is None else " + ".join(sorted(found.groups()))
+    return len({canonical(str(example.payload["metadata"]["expression"])) for example in examples})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import random
 import yaml
 
 from drpt.analysis.run import summarize
-from drpt.analysis.yardsticks import RLVR
+from drpt.tasks.policy.rlvr_metrics import RLVR
 
 STEPS, EVERY, PHASE = 40, 10, 4  # optimizer steps; between two evaluations; of one rollout phase
 

@@ -21,7 +21,8 @@ from drpt.analysis.report import write_report
 from drpt.analysis.sweep import read_sweep
 from drpt.analysis.table import tabulate
 from drpt.analysis.verdicts import verdict_table
-from drpt.analysis.yardsticks import RLVR, SFT
+from drpt.tasks.policy.rlvr_metrics import RLVR
+from drpt.tasks.sft.metrics import SFT
 from tests.analysis.rlvr_runs import PHASE, make_rlvr_run, make_rlvr_sweep
 from tests.analysis.test_table import make_run
 from tests.app.test_report_page import CHROMIUM, opened
@@ -44,8 +45,8 @@ def swept(tmp_path):
     return make_rlvr_sweep(tmp_path / "swept", SWEPT)
 
 
-def names_of(rows, yardstick=RLVR):
-    return [figure.name for figure in page_figures(rows, yardstick)]
+def names_of(rows, task_metrics=RLVR):
+    return [figure.name for figure in page_figures(rows, task_metrics)]
 
 
 def test_curves_begin_with_the_untrained_model(rows):

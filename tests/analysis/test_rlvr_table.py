@@ -13,8 +13,8 @@ from drpt.analysis.run import summarize
 from drpt.analysis.sweep import read_sweep
 from drpt.analysis.table import columns_of, tabulate
 from drpt.analysis.table_formats import as_csv, as_latex, as_markdown, as_text, best_labels
-from drpt.analysis.yardsticks import RLVR
 from drpt.app.replicates import ReplicatesError, find_replicates
+from drpt.tasks.policy.rlvr_metrics import RLVR
 from tests.analysis.rlvr_runs import make_rlvr_run, make_rlvr_sweep
 from tests.analysis.test_table import make_run
 

@@ -1,16 +1,18 @@
 """The command line itself: its version, the help of every command, and what is refused before anything heavy is imported."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import drpt as package
 from drpt.app import machine
-from drpt.app.errors import ConfigError
 from drpt.app.prepare import check_command
+from drpt.tasks.errors import ConfigError
 
 
 @pytest.mark.parametrize("words", [["--version"], ["train", "--version"]])
@@ -31,6 +33,17 @@ def test_every_command_has_a_help(drpt, command):
     status, text = drpt(command, "--help")
     assert status == 0
     assert command in text
+
+
+def test_help_of_a_key_says_kind_default_meaning_and_choices(drpt):
+    status, text = drpt("train", "--help", "regularizer.partition", "sketch")
+    assert status == 0
+    assert text.startswith("regularizer.partition  text; default: layer\n    ")
+    assert "global block kind layer" in text
+    assert "sketch.left_width" in text
+    status, text = drpt("train", "--help", "regularizer.strenght")
+    assert status == 2
+    assert "There is no option 'regularizer.strenght'. Did you mean 'regularizer.strength'?" in text
 
 
 @pytest.mark.parametrize(
@@ -80,3 +93,17 @@ def test_a_gpu_is_asked_of_the_machine_that_runs_the_job(monkeypatch):
     monkeypatch.setattr(machine, "has_gpu", lambda: False)
     with pytest.raises(ConfigError, match=r"^trainer\.accelerator=gpu: this machine has no GPU"):
         check_command(["-m", "trainer.accelerator=cpu,gpu", "model=tiny"])
+
+
+def test_a_signal_counts_whatever_a_library_makes_of_its_exception(drpt, monkeypatch):
+    """A library that cleans up badly replaces the exception by one of its own."""
+
+    def compose(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            raise KeyError("in somebody's clean-up")
+
+    monkeypatch.setattr("drpt.app.explain.explain_regularizer", compose)
+    assert drpt("explain", "mix") == (143, "\nstopped by SIGTERM\n")

@@ -8,12 +8,12 @@ import pytest
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config, plain_config
-from drpt.app.errors import ConfigError
 from drpt.app.groups import choices
 from drpt.app.paths import config_folder
 from drpt.app.sweep import plan_sweep, read_sweep
 from drpt.data.build_source import build_source
 from drpt.run_identity import job_name
+from drpt.tasks.errors import ConfigError
 
 CHOICES = sorted(f"{group}={name}" for group, names in choices().items() for name in names)
 # What a choice needs besides itself.

@@ -9,13 +9,13 @@ from omegaconf import Container, ListConfig, OmegaConf
 
 from drpt.app.command import read_command
 from drpt.app.compose import compose_run
-from drpt.app.errors import ConfigError
 from drpt.app.groups import choices
 from drpt.app.launch import launch
 from drpt.app.options import all_options
 from drpt.app.prepare import check_command
-from drpt.app.schema import RunSpec
 from drpt.app.words import word
+from drpt.tasks.errors import ConfigError
+from drpt.tasks.run_spec import RunSpec
 from tests.app.generated import commands, trainable
 
 # Words of other people's machinery, which no message should need.

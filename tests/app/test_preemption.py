@@ -58,13 +58,13 @@ PLACES = {
         "at the very end": ("drpt.app.training:summarize", 1, 10),
     },
     "rlhf": {
-        "while the engine is built": ("drpt.app.assembly:build_rollout", 1, 0),
-        "in a rollout": ("drpt.modules.rollout_phase:RolloutWorker.run_phase", 2, 6),
-        "in the middle of a phase": ("drpt.modules.policy_training:PolicyTraining._losses_of", 5, 4),
+        "while the engine is built": ("drpt.tasks.policy.assembly:build_rollout", 1, 0),
+        "in a rollout": ("drpt.rl.phase:RolloutPhases.run", 2, 6),
+        "in the middle of a phase": ("drpt.rl.policy_loss:PolicyLoss.__call__", 5, 4),
         "in an evaluation": ("drpt.modules.rollout_evaluation:RolloutEvaluation.measure", 2, 3),
     },
     "reward": {"in a step": ("drpt.modules.reward_modeling:bradley_terry_losses", 20, None)},
-    "rlvr": {"in a rollout": ("drpt.modules.rollout_phase:RolloutWorker.run_phase", 2, 3)},
+    "rlvr": {"in a rollout": ("drpt.rl.phase:RolloutPhases.run", 2, 3)},
 }
 QUICK = {("sft", "in an evaluation"), ("rlhf", "in a rollout")}
 CASES = [

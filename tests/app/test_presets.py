@@ -5,11 +5,11 @@ import yaml
 
 from drpt.app.compose import compose_run
 from drpt.app.config import plain_config
-from drpt.app.errors import ConfigError
 from drpt.app.groups import choices
 from drpt.app.paths import BASE, config_folder
 from drpt.app.presets import preset_names, preset_values
 from drpt.app.sweep import plan_sweep, read_sweep
+from drpt.tasks.errors import ConfigError
 
 REGULARIZERS = preset_names("regularizer")
 

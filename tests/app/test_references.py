@@ -87,6 +87,14 @@ def test_a_judge_reads_references_too():
         describe("reward=exact", f"+reward.judges.math={judge}")
 
 
+@pytest.mark.parametrize("model", ["tiny", "smollm2_135m"])
+def test_a_run_from_local_files_never_asks_the_hub(model, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *where, **how: pytest.fail(f"asked for {where}"))
+    found, _ = describe(f"model={model}")
+    assert len(found.pools.general) == 6
+
+
 def test_a_run_ends_before_a_model_is_loaded(drpt):
     write("general.jsonl", ["Friday", *GOOD[:5]])
     status, text = drpt("train", *words("model=hub", "model.name=there/is-none"))

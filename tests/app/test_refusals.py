@@ -5,9 +5,9 @@ from rich.console import Console
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
-from drpt.app.errors import ConfigError, NotForTaskError
 from drpt.app.prepare import prepare
 from drpt.app.sweep import plan_sweep, read_sweep
+from drpt.tasks.errors import ConfigError, NotForTaskError
 
 
 def refusal(*words):
@@ -200,6 +200,15 @@ def test_a_pattern_leaves_out_what_a_task_has_no_use_for_and_says_so():
         plan("regularizer=full,iif")
     with pytest.raises(ConfigError, match=r"No job is left\.$"):
         plan("regularizer=glob(iif)")
+
+
+def test_a_pattern_over_data_is_planned_or_refused_in_words():
+    found = plan("data/general=glob([reasoning,toxicity])")
+    assert len(found.names) == 1
+    assert found.left_out[0].startswith("data/general=toxicity is left out: ")
+    for role in ("general", "target"):  # its choices are files among others, which need a path each
+        with pytest.raises(ConfigError, match=rf"^data\.{role}\.source\.path is needed: add data\.{role}\.source\.path=…"):
+            plan(f"data/{role}=glob(*)")
 
 
 @pytest.mark.parametrize(

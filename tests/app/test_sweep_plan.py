@@ -14,11 +14,11 @@ from drpt.app.axes import job_words, read_axes
 from drpt.app.build_plugins import build_plugins
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config, drop_unused_strength, plain_config, register
-from drpt.app.errors import ConfigError, NotForTaskError
 from drpt.app.paths import config_folder
 from drpt.app.planning_progress import watched
 from drpt.app.sweep import plan_sweep, read_sweep
 from drpt.run_identity import job_name
+from drpt.tasks.errors import ConfigError, NotForTaskError
 
 
 def composed_by_hydra(words):

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from drpt.app.errors import ConfigError
 from drpt.app.words import in_shell, literal, literal_values, read_word, spelled, word
 from drpt.kinds import Kind, kind_of
+from drpt.tasks.errors import ConfigError
 
 # Letters that mean something to Hydra, OmegaConf, YAML or a shell, and some that do not.
 TEXTS = st.text(st.sampled_from("ab1e0._-+/%\\ \t\n,()[]{}:=~'\"#&;!?*@|$äß文😀"), max_size=12)
@@ -95,6 +95,14 @@ def test_where_there_is_no_sweep_the_ways_out_are_shown_in_quotes():
 def test_what_is_no_word_is_refused(text):
     with pytest.raises(ConfigError, match=r"write option=value\.$"):
         read_word(text)
+
+
+@pytest.mark.parametrize(
+    "key", ["data/general.yaml", "data/", "/data", "data//general", "a:b", "1a", "data/1", "a/b.c/d", "data/general.yaml@x"]
+)
+def test_names_that_lead_nowhere_are_refused_in_our_words(key):
+    with pytest.raises(ConfigError, match=r"there is no option .* dots lead to an option .* slashes to a group"):
+        read_word(f"{key}=1")
 
 
 def test_words_are_shown_as_a_shell_takes_them():

@@ -7,13 +7,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from drpt.capture import waiting
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.passes import waiting
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.data.batch import pad_rows
 from tests import zoo
-from tests.capture.helpers import M, N, capture_of, regularizer, step_rows
+from tests.capture.helpers import M, N, capture_of, micro_batches, regularizer, step_rows
 from tests.capture.test_batches import ByFlag, losses_of, texts
 
 SHARES = ((0, 1, 2, 5), (3, 4, 6))  # examples of the processes, not equally many
@@ -72,9 +72,8 @@ def grads_in_parts(case, model, parts, retain_mib, check=False):
     model.zero_grad()
     inputs = zoo.inputs_for(model, N + M)
     try:
-        with capture.step(step_rows(), examples=(), num_parts=len(parts)) as opened:
+        with capture.step(step_rows(), micro_batches=micro_batches(parts)) as opened:
             for examples in parts:
-                opened.part(examples=examples)
                 opened.backward(lambda examples=examples: model(part_of(inputs, examples)))
     except ValueError as error:
         return str(error)
@@ -189,9 +188,8 @@ def grads_by_flag(model, parts):
     """The last batch does not pass through the second layer."""
     capture = GradientCapture(model, regularizer("hull"))
     inputs = zoo.inputs_for(model, N + M)
-    with capture.step(step_rows(), examples=(), num_parts=2) as opened:
+    with capture.step(step_rows(), micro_batches=micro_batches(parts)) as opened:
         for examples, model.net.has_second in zip(parts, (True, False), strict=True):
-            opened.part(examples=examples)
             opened.backward(model(part_of(inputs, examples)))
     return {name: p.grad for name, p in model.named_parameters()}
 

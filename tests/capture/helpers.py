@@ -5,6 +5,7 @@ import copy
 import torch
 
 from drpt.capture.capture import GradientCapture
+from drpt.capture.micro_batch import MicroBatch
 from drpt.capture.rows import StepRows
 from drpt.geometry.catalogue import SETS
 from drpt.geometry.products import GeneralRows
@@ -45,6 +46,11 @@ def capture_of(model, reg, *, check=True, leaves_update=True, **options):
 def step_rows(n=N, m=M, weights=None, draw=0):
     weights = torch.full((n,), 1 / max(n, 1), dtype=torch.float64) if weights is None else weights
     return StepRows(general=GeneralRows(base_weights=weights, example_ids=torch.arange(n), draw=draw), num_target=m)
+
+
+def micro_batches(groups):
+    """Of the examples of each micro-batch, rows in order."""
+    return [MicroBatch(examples=list(group)) for group in groups]
 
 
 def captured_grads(model, inputs, rows, reg, *, check=False, **options):

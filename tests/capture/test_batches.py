@@ -9,13 +9,25 @@ from torch import nn
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.micro_batch import MicroBatch
 from drpt.capture.options import BaseWeights, Pool
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.products.sketch_spec import SketchSpec
+from drpt.capture.trace import StepTrace
 from drpt.data.batch import StepBatch, pack_rows, pad_rows
 from drpt.modules.choices import choices_of_step, step_weights
 from drpt.objectives.language_modeling import packed_sample_losses
 from tests import zoo
-from tests.capture.helpers import CLOSE, M, N, assert_equal_grads, capture_of, captured_grads, regularizer, step_rows
+from tests.capture.helpers import (
+    CLOSE,
+    M,
+    N,
+    assert_equal_grads,
+    capture_of,
+    captured_grads,
+    micro_batches,
+    regularizer,
+    step_rows,
+)
 from tests.reference import per_sample
 from tests.texts import encoded
 
@@ -40,14 +52,14 @@ def losses_of(model, tokens, num_examples):
     return packed_sample_losses(logits, tokens.token_ids, tokens.loss_mask, tokens.example_of_token, num_examples=num_examples)
 
 
-def updates_of(model, reg, batches, num_parts=None, rows=None, as_functions=False, **options):
+def updates_of(model, reg, batches, num_opened=None, rows=None, as_functions=False, **options):
     """What the capture leaves after these batches of one step."""
     model = copy.deepcopy(model)
     rows = rows or step_rows()
     capture = capture_of(model, reg, **{"check": False} | options)
-    with capture.step(rows, examples=(), num_parts=num_parts or len(batches)) as step:
+    opened = [MicroBatch(example_of_token=tokens.example_of_token) for tokens in batches[:num_opened]]
+    with capture.step(rows, micro_batches=opened) as step:
         for tokens in batches:
-            step.part(example_of_token=tokens.example_of_token)
 
             def compute(tokens=tokens):
                 return losses_of(model, tokens, rows.num_examples)[tokens.examples]
@@ -101,10 +113,13 @@ def test_padding_costs_nothing_in_products():
     """Tokens of no example are not among those that are compared or added up."""
     model = zoo.build("tied llama")
     seen = []
+
+    class Trace(StepTrace):
+        def recorded(self, parameter, use):
+            seen.append((parameter, use))
+
     capture = GradientCapture(model, regularizer())
-    with capture.step(step_rows(), example_of_token=one_batch().example_of_token) as step:
-        record = step.record
-        step.record = lambda uses: (seen.extend(uses), record(uses))
+    with capture.step(step_rows(), example_of_token=one_batch().example_of_token, trace=Trace()) as step:
         step.backward(losses_of(model, one_batch(), N + M))
     tokens = {use.segments.num_tokens for name, use in seen if "proj" in name and "norm" not in name}
     assert tokens == {sum(LENGTHS)}
@@ -162,8 +177,8 @@ def test_a_second_pass_needs_functions_and_targets_first():
 
 def test_one_backward_pass_too_many():
     model = zoo.build("tied llama")
-    with pytest.raises(RuntimeError, match="num_parts=1"):
-        updates_of(model, regularizer(), several_batches((0, 1, 2, 3, 4, 5, 6), (3, 4)), num_parts=1)
+    with pytest.raises(RuntimeError, match="opened for 1 micro-batch, and another"):
+        updates_of(model, regularizer(), several_batches((0, 1, 2, 3, 4, 5, 6), (3, 4)), num_opened=1)
 
 
 @pytest.mark.parametrize("products", ["auto", LONG_REDUCED, "pairwise", LONG_DIRECT, "sketch"])
@@ -180,22 +195,32 @@ def test_recomputing_equals_retaining(name, partition, products):
     assert len(report.groups) == 1, "all blocks are solved together"
 
 
-def _count_uses_and_solve(step, counts):
-    counts.append(sum(len(uses) for block in step._blocks.values() for uses in block.uses.values()))
-    type(step)._solve(step)
+class Kept(StepTrace):
+    """What a step keeps when it chooses coefficients: uses of all blocks, and bytes of the blocks that waited."""
+
+    def __init__(self):
+        self.num_uses, self.waiting_bytes, self.waiting_blocks = [], [], []
+
+    def solving(self, ledger, blocks):
+        self.num_uses.append(sum(len(uses) for entry in ledger.entries.values() for uses in entry.uses.values()))
+        waiting = [ledger.entries[index] for index in blocks]
+        self.waiting_blocks.append(len(blocks))
+        self.waiting_bytes.append([sum(use.num_bytes for uses in entry.uses.values() for use in uses) for entry in waiting])
+
+    def closed(self, ledger, *, is_two_pass):
+        self.announced_bytes, self.is_two_pass = ledger.announced_bytes, is_two_pass
 
 
 def test_recomputing_keeps_no_activations():
     model = zoo.build("tied llama")
     inputs = zoo.inputs_for(model, N + M)
-    kept = []
+    trace = Kept()
     for retain_mib in (1000.0, 0.0):
         capture = capture_of(model, regularizer(partition="global"), retain_mib=retain_mib)
-        with capture.step(step_rows()) as step:
-            step._solve = partial(_count_uses_and_solve, step, kept)
+        with capture.step(step_rows(), trace=trace) as step:
             step.backward(model(inputs))
-    assert kept[0] > 20
-    assert kept[1] == 0
+    assert trace.num_uses[0] > 20
+    assert trace.num_uses[1] == 0
 
 
 @pytest.mark.parametrize("limits", [(1, 0), (2, 10**9), (10**6, 10**9)])
@@ -203,8 +228,8 @@ def test_how_many_blocks_are_solved_at_once_does_not_matter(limits, monkeypatch)
     model = zoo.build("qwen3 (q and k norms)")
     inputs = zoo.inputs_for(model, N + M)
     expected, _ = captured_grads(model, inputs, step_rows(), regularizer("hull"))
-    monkeypatch.setattr("drpt.capture.waiting._MOST_BLOCKS", limits[0])
-    monkeypatch.setattr("drpt.capture.waiting.WAITING_BYTES", limits[1])
+    monkeypatch.setattr("drpt.capture.passes.waiting._MOST_BLOCKS", limits[0])
+    monkeypatch.setattr("drpt.capture.passes.waiting.WAITING_BYTES", limits[1])
     actual, report = captured_grads(model, inputs, step_rows(), regularizer("hull"))
     assert_equal_grads(actual, expected)
     assert len(report.blocks) == sum(len(group.blocks) for group in report.groups)
@@ -214,13 +239,12 @@ def test_how_many_blocks_are_solved_at_once_does_not_matter(limits, monkeypatch)
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_blocks_solved_one_by_one_within_the_backward_pass_equal_definition(name, products, monkeypatch):
     """As in large models, whose blocks are too many or too large to wait for each other."""
-    monkeypatch.setattr("drpt.capture.waiting._MOST_BLOCKS", 1)
+    monkeypatch.setattr("drpt.capture.passes.waiting._MOST_BLOCKS", 1)
     model = zoo.build(name)
     inputs = zoo.inputs_for(model, N + M)
-    kept = []
+    trace = Kept()
     model_ = copy.deepcopy(model)
-    with GradientCapture(model_, regularizer(products=products)).step(step_rows()) as step:
-        step._solve = partial(_count_uses_and_solve, step, kept)
+    with GradientCapture(model_, regularizer(products=products)).step(step_rows(), trace=trace) as step:
         step.backward(model_(inputs))
     assert len(step.report().groups) == len(step.report().blocks), "each by itself"
     actual = {key: parameter.grad for key, parameter in model_.named_parameters() if parameter.requires_grad}
@@ -229,7 +253,7 @@ def test_blocks_solved_one_by_one_within_the_backward_pass_equal_definition(name
     assert_equal_grads(actual, expected)
     # Of the block that is solved, and of tied or reused parameters that wait for their first use.
     uses = {"used twice": 4, "tied with padding_idx and head bias": 4}.get(name, 3)
-    assert max(kept) <= uses, "what a block kept is freed when it is solved"
+    assert max(trace.num_uses) <= uses, "what a block kept is freed when it is solved"
 
 
 @pytest.mark.parametrize("is_packed", [False, True])
@@ -250,9 +274,9 @@ def test_each_micro_batch_choosing_for_itself_equals_definition(feasible_set, pa
     trained = copy.deepcopy(model)
     capture = GradientCapture(trained.lm, regularizer(feasible_set, partition=partition))
     for choice in choices_of_step(step, Pool.MICRO, weights):
-        with capture.step(choice.rows, examples=(), scale=choice.scale) as opened:
-            opened.part(example_of_token=choice.parts[0].example_of_token)
-            opened.backward(losses_of(trained, choice.parts[0], choice.rows.num_examples))
+        micro_batch = MicroBatch(example_of_token=choice.micro_batches[0].example_of_token)
+        with capture.step(choice.rows, micro_batches=[micro_batch], scale=choice.scale) as opened:
+            opened.backward(losses_of(trained, choice.micro_batches[0], choice.rows.num_examples))
     grads = per_sample.per_sample_grads(model, losses_of(model, one_batch(), N + M))
     expected = None
     for group in batches:
@@ -363,14 +387,43 @@ def test_layers_that_only_some_batches_reach(products, partition, retain_mib, pa
     sketch = SketchSpec(kind="gaussian", left_width=6, right_width=6, seed=0, refresh_steps=None)
     reg = regularizer("subset", partition=partition, products=products)
     capture = capture_of(trained, reg, sketch=sketch, retain_mib=retain_mib)
-    with capture.step(step_rows(), examples=(), num_parts=3) as step:
-        for number, examples in enumerate(batches):
-            step.part(examples=examples)
+    with capture.step(step_rows(), micro_batches=micro_batches(batches)) as step:
+        for number in range(3):
             step.backward(lambda number=number: losses(trained, number))
     by_example = torch.cat([losses(model, number) for number in (1, 2, 0)])
     rows = per_sample.per_sample_grads(model, by_example)
     expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition=partition)
     assert_equal_grads({key: parameter.grad for key, parameter in trained.named_parameters()}, expected)
+
+
+class HalfUsed(nn.Module):
+    """A layer that is called twice, and whose second output goes nowhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        y = torch.tanh(self.first(x))
+        self.first(y)
+        return self.second(y)
+
+
+@pytest.mark.parametrize("products", ["auto", "sketch"])
+@pytest.mark.parametrize("retain_mib", [1000.0, 0.0], ids=["kept", "computed again"])
+def test_layers_of_which_the_loss_depends_on_some_uses_alone(retain_mib, products):
+    torch.manual_seed(5)
+    model = zoo.VectorLosses(HalfUsed()).double()
+    inputs = zoo.inputs_for(model, N + M)
+    batches = ((5, 6), (0, 1), (2, 3, 4))
+    sketch = SketchSpec(kind="gaussian", left_width=6, right_width=6, seed=0, refresh_steps=None)
+    capture = capture_of(model, regularizer(products=products), sketch=sketch, retain_mib=retain_mib)
+    with capture.step(step_rows(), micro_batches=micro_batches(batches)) as step:
+        for examples in batches:
+            step.backward(lambda examples=examples: model(inputs[list(examples)]))
+    rows = per_sample.per_sample_grads(model, model(inputs))
+    expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition="layer")
+    assert_equal_grads({key: parameter.grad for key, parameter in model.named_parameters()}, expected)
 
 
 @pytest.mark.parametrize("retain_mib", [1000.0, 0.0], ids=["kept", "computed again"])
@@ -386,9 +439,8 @@ def test_dropout_is_the_same_when_batches_are_computed_again(retain_mib):
     expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition="layer")
     torch.manual_seed(7)
     capture = capture_of(model, regularizer(), retain_mib=retain_mib)
-    with capture.step(step_rows(), examples=(), num_parts=3) as step:
+    with capture.step(step_rows(), micro_batches=micro_batches(batches)) as step:
         for examples in batches:
-            step.part(examples=examples)
             step.backward(lambda examples=examples: model(inputs[list(examples)]))
     assert_equal_grads({key: parameter.grad for key, parameter in model.named_parameters()}, expected)
     torch.testing.assert_close(torch.rand(3), following, rtol=0, atol=0)
@@ -400,17 +452,18 @@ def test_what_a_step_would_keep_is_expected_from_the_first_batch_by_example(num_
     model = zoo.build("norms and biases")
     inputs = zoo.inputs_for(model, N + M)
     whole = GradientCapture(model, regularizer())
-    with whole.step(step_rows()) as step:
+    trace = Kept()
+    with whole.step(step_rows(), trace=trace) as step:
         step.backward(model(inputs))
-    needed = step._announced_bytes / 2**20
+    needed = trace.announced_bytes / 2**20
     is_recomputing = []
     for share in (0.99, 1.01):
         capture = capture_of(model, regularizer(), retain_mib=share * needed)
-        with capture.step(step_rows(), examples=(), num_parts=2) as step:
-            for examples in (range(N + M - num_first, N + M), range(N + M - num_first)):
-                step.part(examples=examples)
+        batches = (range(N + M - num_first, N + M), range(N + M - num_first))
+        with capture.step(step_rows(), micro_batches=micro_batches(batches), trace=trace) as step:
+            for examples in batches:
                 step.backward(lambda examples=examples: model(inputs[list(examples)]))
-            is_recomputing.append(step._is_recomputing)
+        is_recomputing.append(trace.is_two_pass)
     assert is_recomputing == [True, False]
 
 
@@ -418,19 +471,12 @@ def test_what_waits_keeps_within_its_bound(monkeypatch):
     model = zoo.build("tied llama")
     inputs = zoo.inputs_for(model, N + M)
     bound = 8000
-    monkeypatch.setattr("drpt.capture.waiting.WAITING_BYTES", bound)
-    kept = []
-
-    def count_and_solve(step):
-        waiting = [step._blocks[index] for index in step._waiting._blocks]
-        kept.append([sum(use.num_bytes for uses in block.uses.values() for use in uses) for block in waiting])
-        type(step)._solve(step)
-
-    with GradientCapture(model, regularizer("hull")).step(step_rows()) as step:
-        step._solve = partial(count_and_solve, step)
+    monkeypatch.setattr("drpt.capture.passes.waiting.WAITING_BYTES", bound)
+    trace = Kept()
+    with GradientCapture(model, regularizer("hull")).step(step_rows(), trace=trace) as step:
         step.backward(model(inputs))
-    assert max(len(block) for block in kept) > 1
-    assert all(sum(blocks[:-1]) <= bound for blocks in kept), "all but the block that filled it"
+    assert max(trace.waiting_blocks) > 1
+    assert all(sum(blocks[:-1]) <= bound for blocks in trace.waiting_bytes), "all but the block that filled it"
 
 
 def test_pooled_activations_as_wide_as_a_row_is_long():

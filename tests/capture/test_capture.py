@@ -89,8 +89,8 @@ def test_gramian_equals_definition(name, products):
 @pytest.mark.parametrize("products", ["pairwise", "direct"])
 @pytest.mark.parametrize("name", ["tied llama", "lora", "tied with padding_idx and head bias"])
 def test_gramian_within_a_budget_equals_definition(name, products, monkeypatch):
-    monkeypatch.setattr("drpt.capture.methods.direct._HELD_ELEMENTS", 60)
-    monkeypatch.setattr("drpt.capture.methods.pairwise._HELD_PRODUCTS", 60)
+    monkeypatch.setattr("drpt.capture.products.direct._HELD_ELEMENTS", 60)
+    monkeypatch.setattr("drpt.capture.products.pairwise._HELD_PRODUCTS", 60)
     assert_gramians_equal_definition(name, products)
 
 

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from drpt.capture import check_use
 from drpt.capture.capture import GradientCapture
+from drpt.capture.checking import checked_use as check_use
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.errors import NonFiniteGradientError
 from drpt.geometry.products import NonFiniteProductsError
 from tests import zoo
-from tests.capture.helpers import M, N, assert_equal_grads, capture_of, captured_grads, regularizer, step_rows
+from tests.capture.helpers import M, N, assert_equal_grads, capture_of, captured_grads, micro_batches, regularizer, step_rows
 from tests.capture.test_batches import one_batch, updates_of
 from tests.capture.test_coverage import NETS, Net, OwnNorm, assert_equals_brute_force, family
 
@@ -244,13 +244,13 @@ def test_steps_of_several_batches_are_checked(retain_mib):
     """Kept, and computed again."""
     model = zoo.build("checkpointed llama")
     token_ids, lengths = zoo.inputs_for(model, ROWS)
+    batches = ([5, 6], [0, 1, 2, 3, 4])
     grads = []
     for check in (True, False):
         trained = copy.deepcopy(model)
         capture = capture_of(trained, regularizer(partition="global"), retain_mib=retain_mib, check=check)
-        with capture.step(step_rows(), examples=(), num_parts=2) as step:
-            for rows in ([5, 6], [0, 1, 2, 3, 4]):
-                step.part(examples=rows)
+        with capture.step(step_rows(), micro_batches=micro_batches(batches)) as step:
+            for rows in batches:
                 step.backward(partial(trained, (token_ids[rows], lengths[rows])))
         grads.append({name: parameter.grad for name, parameter in trained.named_parameters()})
     assert_equal_grads(*grads)
@@ -333,7 +333,7 @@ def test_sequences_first_in_own_code_are_refused_in_words():
 
 
 def test_layers_that_are_left_out_at_random_are_not_checked_for_ever(caplog):
-    caplog.set_level(logging.INFO, logger="drpt.capture.check")
+    caplog.set_level(logging.INFO, logger="drpt.capture.checking.check")
     parts = {f"layer{i}": nn.Linear(6, 6) for i in range(5)}
     model = Net(lambda n, x: x, **parts).double()
     capture = GradientCapture(model, regularizer())
@@ -351,7 +351,7 @@ def test_layers_that_are_left_out_at_random_are_not_checked_for_ever(caplog):
 @pytest.mark.parametrize("is_packed", [False, True])
 @pytest.mark.parametrize("name", ["tied llama", "gpt2 (conv1d, positions of all rows)", "Mixtral"])
 def test_padded_and_packed_batches_are_checked(name, is_packed, caplog):
-    caplog.set_level(logging.INFO, logger="drpt.capture.check")
+    caplog.set_level(logging.INFO, logger="drpt.capture.checking.check")
     model = family(name) if name == "Mixtral" else zoo.build(name)
     checked, _ = updates_of(model, regularizer(), [one_batch(is_packed)], check=True)
     assert "the capture's check passed" in caplog.text
@@ -387,7 +387,7 @@ def test_autocast_passes():
 def test_the_log_says_that_it_passed_and_what_it_took(caplog):
     model = zoo.build("one layer")
     capture = GradientCapture(model, regularizer())
-    with caplog.at_level(logging.INFO, logger="drpt.capture.check"):
+    with caplog.at_level(logging.INFO, logger="drpt.capture.checking.check"):
         for _ in range(2):
             with capture.step(step_rows()) as step:
                 step.backward(model(zoo.inputs_for(model, ROWS)))
@@ -407,7 +407,7 @@ def test_gradients_that_are_not_finite_are_named():
 
 
 def test_losses_that_are_not_finite_are_left_to_the_caller(caplog):
-    caplog.set_level(logging.INFO, logger="drpt.capture.check")
+    caplog.set_level(logging.INFO, logger="drpt.capture.checking.check")
     model = zoo.build("one layer")
     capture = GradientCapture(model, regularizer())
     with pytest.raises(NonFiniteProductsError), capture.step(step_rows()) as step:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from drpt.capture.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_rows, totals
 from drpt.capture.options import ProductsMethod
+from drpt.capture.products.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_vectors, totals
 
 REDUCED, PAIRWISE, DIRECT = EXACT
 
@@ -89,7 +89,7 @@ def test_sketches():
 
 def test_small_vectors_are_compared_as_they_are():
     """Rows of 7 numbers, n = 3, m = 2: 4 inner products for alignments and <v, v>, 9 more for the gramian, 25 for all."""
-    counts = {need: compared_rows(7, need, num_general=3, num_target=2) for need in Need}
+    counts = {need: compared_vectors(7, need, num_general=3, num_target=2) for need in Need}
     assert counts == {Need.ALIGNMENT: Cost(28, 140), Need.GRAMIAN: Cost(91, 140), Need.JOINT: Cost(175, 140)}
 
 

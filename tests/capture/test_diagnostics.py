@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from drpt.capture.diagnostics import BlockGroup, StepReport
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.passes.report import BlockGroup, StepReport
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.errors import UpdateMismatchError
 from drpt.geometry.products import Coefficients, Products
 from drpt.geometry.solution import Solution

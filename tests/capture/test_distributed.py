@@ -130,8 +130,11 @@ def test_examples_that_both_processes_claim_are_refused(results):
 
 
 def test_processes_with_other_numbers_of_batches_are_refused(results):
-    for found, num_parts in zip(results, (1, 2), strict=True):
-        assert f"num_parts={num_parts} here is another number in other processes" in found["parts"]
+    for found, num_micro_batches in zip(results, (1, 2), strict=True):
+        assert (
+            f"this step was opened for {num_micro_batches} micro-batches here, and for another number in other processes"
+            in found["parts"]
+        )
 
 
 def test_each_process_may_choose_among_its_own(results):

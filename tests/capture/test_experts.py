@@ -6,7 +6,7 @@ import torch
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.pool import GradientPool
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.products.sketch_spec import SketchSpec
 from tests import zoo
 from tests.capture.helpers import M, N, captured_grads, regularizer, step_rows
 from tests.capture.test_batches import one_batch, reference, several_batches, updates_of

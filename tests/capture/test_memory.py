@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.products.sketch_spec import SketchSpec
 from tests.capture.helpers import M, N, capture_of, regularizer, step_rows
 
 WIDTH = 96  # of the square layers; two tokens a row, so that every other tensor is far smaller than a gradient a row
@@ -71,5 +71,5 @@ def test_no_tensor_of_examples_times_parameters(products, feasible_set, partitio
 def test_direct_keeps_within_its_budget(monkeypatch):
     reg = regularizer("hull", products="direct")
     assert largest_tensor(reg) == (N + M) * WIDTH * WIDTH
-    monkeypatch.setattr("drpt.capture.methods.direct._HELD_ELEMENTS", WIDTH * WIDTH // 2)
+    monkeypatch.setattr("drpt.capture.products.direct._HELD_ELEMENTS", WIDTH * WIDTH // 2)
     assert largest_tensor(reg) <= WIDTH * WIDTH

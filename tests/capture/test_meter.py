@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from drpt.capture.agreement import BlockScores, agreement, rank_correlation
 from drpt.capture.capture import GradientCapture
-from drpt.capture.meter import TRUSTED_RANK_AGREEMENT, ScoreMeter, float32_twin
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.precision.agreement import BlockScores, agreement, rank_correlation
+from drpt.capture.precision.meter import TRUSTED_RANK_AGREEMENT, ScoreMeter, float32_twin
+from drpt.capture.products.sketch_spec import SketchSpec
 from tests import zoo
-from tests.capture.helpers import capture_of
-from tests.capture.test_capture import regularizer, step_rows
+from tests.capture.helpers import capture_of, micro_batches, regularizer, step_rows
 
 N, M = 8, 3
 ROWS = step_rows(N, M, torch.full((N,), 1 / N))
@@ -84,7 +83,7 @@ def test_badly_scaled_weights_are_reported_once(precision, caplog):
     own = inputs.to(next(model.parameters()).dtype)
     reg = regularizer()
     meter = ScoreMeter(model, reg)
-    with caplog.at_level(logging.WARNING, logger="drpt.capture.meter"):
+    with caplog.at_level(logging.WARNING, logger="drpt.capture.precision.meter"):
         for _ in range(3):
             found = compare(model, reg, own, inputs.float(), dtype=precision, meter=meter)
     assert found.mean_rank < 0.7
@@ -158,8 +157,8 @@ def test_the_twin_shares_what_is_in_float32():
 
 
 @pytest.mark.parametrize("retain_mib", [4096.0, 0.0])
-@pytest.mark.parametrize("num_parts", [1, 2])
-def test_a_capture_that_leaves_no_update_chooses_the_same(num_parts, retain_mib):
+@pytest.mark.parametrize("num_micro_batches", [1, 2])
+def test_a_capture_that_leaves_no_update_chooses_the_same(num_micro_batches, retain_mib):
     model = zoo.build("lora")
     ids, lengths = zoo.inputs_for(model, N + M)
     rows = step_rows(N, M)
@@ -167,10 +166,10 @@ def test_a_capture_that_leaves_no_update_chooses_the_same(num_parts, retain_mib)
     found = []
     for leaves_update in (True, False):
         capture = capture_of(model, reg, retain_mib=retain_mib, leaves_update=leaves_update)
-        with capture.step(rows, examples=(), num_parts=num_parts) as step:
+        groups = (range(N, N + M), range(N))[:num_micro_batches] if num_micro_batches == 2 else (range(N + M),)
+        with capture.step(rows, micro_batches=micro_batches(groups)) as step:
             # Target examples first: alignments are taken batch by batch where activations are not kept.
-            for part in (range(N, N + M), range(N))[:num_parts] if num_parts == 2 else (range(N + M),):
-                step.part(examples=part)
+            for part in groups:
                 step.backward(lambda part=part: model((ids[list(part)], lengths[list(part)])))
         found.append(step.report().blocks[0][1])
         assert any(p.grad is not None for p in model.parameters()) == leaves_update

@@ -7,8 +7,9 @@ import torch
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.target import TargetGradient
 from tests import zoo
-from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, regularizer, step_rows
+from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, micro_batches, regularizer, step_rows
 
 
 @pytest.fixture
@@ -22,20 +23,23 @@ def inputs(model):
 
 
 @pytest.mark.parametrize("feasible_set", ["hull", "mean"])
-def test_batches_that_are_not_announced_are_refused(model, inputs, feasible_set):
+def test_examples_in_several_micro_batches_are_refused(model, inputs, feasible_set):
     """Each would count as all of the examples."""
     capture = GradientCapture(model, regularizer(feasible_set))
+    everyone = range(N + M)
     with (
-        pytest.raises(ValueError, match=r"examples 0, 1, 2, 3, 4, 5, 6 more than once: each belongs to one batch\..*examples="),
-        capture.step(step_rows(), num_parts=2) as step,
+        pytest.raises(
+            ValueError, match=r"examples 0, 1, 2, 3, 4, 5, 6 are in more than one: each belongs to one micro-batch\."
+        ),
+        capture.step(step_rows(), micro_batches=micro_batches([everyone, everyone])),
     ):
-        [step.backward(model(inputs)) for _ in range(2)]
+        pass
 
 
 def test_missing_examples_are_named(model, inputs):
     capture = GradientCapture(model, regularizer())
     with (
-        pytest.raises(ValueError, match=r"of the step's 5 general and 2 target examples, examples 4, 6 came in no batch"),
+        pytest.raises(ValueError, match=r"of the step's 5 general and 2 target examples, examples 4, 6 are in none"),
         capture.step(step_rows(), examples=(0, 1, 2, 3, 5)) as step,
     ):
         step.backward(model(inputs[[0, 1, 2, 3, 5]]))
@@ -45,7 +49,7 @@ def test_missing_examples_are_named(model, inputs):
 def test_places_that_do_not_exist_are_named(model, inputs):
     capture = GradientCapture(model, regularizer())
     with (
-        pytest.raises(ValueError, match=r"examples 7 are none of the step's 5 general and 2 target examples"),
+        pytest.raises(ValueError, match=r"the step has no examples 7.*5 general and 2 target examples are numbered from 0"),
         capture.step(step_rows(), examples=(0, 1, 2, 3, 4, 5, 7)) as step,
     ):
         step.backward(model(inputs))
@@ -54,13 +58,22 @@ def test_places_that_do_not_exist_are_named(model, inputs):
 @pytest.mark.parametrize("feasible_set", ["hull", "mean"])
 def test_steps_closed_too_early_are_refused(model, inputs, feasible_set):
     capture = GradientCapture(model, regularizer(feasible_set))
-    with pytest.raises(RuntimeError, match="num_parts=1 and closed after 0"), capture.step(step_rows()):
-        model(inputs).mean().backward()
+    with pytest.raises(RuntimeError, match="opened for 1 micro-batch and closed after 0"), capture.step(step_rows()):
+        model(inputs)
     with (
-        pytest.raises(RuntimeError, match="num_parts=2 and closed after 1"),
-        capture.step(step_rows(), examples=(0, 1, 2), num_parts=2) as step,
+        pytest.raises(RuntimeError, match="opened for 2 micro-batches and closed after 1"),
+        capture.step(step_rows(), micro_batches=micro_batches([(0, 1, 2), (3, 4, 5, 6)])) as step,
     ):
         step.backward(model(inputs[:3]))
+
+
+def test_ordinary_backward_passes_within_a_step_are_refused(model, inputs):
+    capture = GradientCapture(model, regularizer())
+    with (
+        pytest.raises(RuntimeError, match=r"reached net\..* while no step\.backward was running.*once for each micro-batch"),
+        capture.step(step_rows()),
+    ):
+        model(inputs).mean().backward()
 
 
 def test_a_step_may_be_given_up(model, inputs):
@@ -73,7 +86,10 @@ def test_a_step_may_be_given_up(model, inputs):
                 continue
             step.backward(losses)
     assert all(parameter.grad is None for parameter in model.parameters())
-    with pytest.raises(RuntimeError, match=r"num_parts=0 and closed after 0.*finish"), capture.step(step_rows(), num_parts=0):
+    with (
+        pytest.raises(RuntimeError, match=r"opened for 0 micro-batches and closed after 0.*finish"),
+        capture.step(step_rows(n=0, m=0), micro_batches=(), target=TargetGradient({})),
+    ):
         pass
 
 

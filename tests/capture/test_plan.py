@@ -9,19 +9,19 @@ from torch import nn
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.measure import Measure
+from drpt.capture.gradients import PerExampleGradient
 from drpt.capture.options import ProductsMethod
-from drpt.capture.plan import kept_examples, plan_of
-from drpt.capture.plan_lines import Handling, StepSize
-from drpt.capture.sketch_spec import SketchSpec
-from drpt.capture.step import CaptureStep
-from drpt.capture.use import RowwiseUse
+from drpt.capture.planning.plan import kept_examples, plan_of
+from drpt.capture.planning.plan_lines import Handling
+from drpt.capture.products.sketch_spec import SketchSpec
+from drpt.capture.step_size import StepSize
+from drpt.capture.trace import UNWATCHED, StepTrace
 from drpt.models.load import apply_finetune
 from drpt.models.spec import FinetuneSpec
 from drpt.models.tiny import tiny_model
 from drpt.objectives.language_modeling import sample_losses
 from tests import zoo
-from tests.capture.helpers import capture_of, regularizer, step_rows
+from tests.capture.helpers import capture_of, micro_batches, regularizer, step_rows
 
 N, M = 3, 2
 FULL = {"method": "full", "rank": None, "alpha": None, "dropout": None}
@@ -37,43 +37,28 @@ def model_of(finetune, *, is_tied=True):
     return apply_finetune(model, FinetuneSpec(**finetune, target_modules=None, default_lr=1e-4), seed=0)
 
 
-class Watched:
+class Watched(StepTrace):
     """What the capture did in one step."""
 
-    def __init__(self, monkeypatch):
-        self.methods = Counter()  # (shape, method), or (shape, None) of rows
-        self.announced_bytes = 0
-        self.is_recomputing = None
-        watched = self
+    def __init__(self):
+        self.methods = Counter()  # (shape, method), or (shape, None) of small parameters
 
-        def cheapest(measure, uses, real=Measure._cheapest):
-            method = real(measure, uses)
-            watched.methods[uses[0].num_left, uses[0].right.values.shape[1], method] += 1
-            return method
+    def measured(self, uses, method):
+        use = uses[0]
+        shape = use.grads.shape[1:] if isinstance(use, PerExampleGradient) else (use.num_left, use.right.values.shape[1])
+        self.methods[*shape, method] += 1
 
-        def measure(self, uses, *direction, real=Measure.__call__):
-            if isinstance(uses[0], RowwiseUse):
-                watched.methods[*uses[0].grads.shape[1:], None] += 1
-            return real(self, uses, *direction)
-
-        def forget(step, real=CaptureStep.forget):
-            watched.announced_bytes = step._announced_bytes
-            watched.is_recomputing = step._is_recomputing
-            real(step)
-
-        monkeypatch.setattr(Measure, "_cheapest", cheapest)
-        monkeypatch.setattr(Measure, "__call__", measure)
-        monkeypatch.setattr(CaptureStep, "forget", forget)
+    def closed(self, ledger, *, is_two_pass):
+        self.announced_bytes, self.is_recomputing = ledger.announced_bytes, is_two_pass
 
 
-def take_step(model, reg, tokens, *, num_parts=1, sketch=None, retain_mib=4096.0):
+def take_step(model, reg, tokens, trace=UNWATCHED, *, num_micro_batches=1, sketch=None, retain_mib=4096.0):
     ids = torch.randint(0, 250, (N + M, tokens), generator=torch.Generator().manual_seed(0))
     capture = capture_of(model, reg, sketch=sketch, retain_mib=retain_mib)
     examples = list(range(N + M))
-    groups = [examples[part::num_parts] for part in range(num_parts)]
-    with capture.step(step_rows(N, M), examples=(), num_parts=num_parts) as step:
+    groups = [examples[part::num_micro_batches] for part in range(num_micro_batches)]
+    with capture.step(step_rows(N, M), micro_batches=micro_batches(groups), trace=trace) as step:
         for group in groups:
-            step.part(examples=group)
 
             def losses(rows=ids[group]):
                 logits = model(input_ids=rows, use_cache=False).logits
@@ -85,7 +70,7 @@ def take_step(model, reg, tokens, *, num_parts=1, sketch=None, retain_mib=4096.0
 def planned(plan):
     methods = Counter()
     for line in plan.lines:
-        if line.handling in {Handling.PRODUCTS, Handling.ROWS}:
+        if line.handling in {Handling.PRODUCTS, Handling.PER_EXAMPLE}:
             methods[*line.shape, line.method] += line.count
     return methods
 
@@ -103,11 +88,11 @@ def planned(plan):
     ],
     ids=["subset", "hull", "auto", "global", "paper"],
 )
-def test_planned_methods_are_those_of_the_step(monkeypatch, feasible_set, options, finetune, tokens):
+def test_planned_methods_are_those_of_the_step(feasible_set, options, finetune, tokens):
     model, reg = model_of(finetune), regularizer(feasible_set, **options)
     plan = plan_of(model, reg, StepSize(num_general=N, num_target=M, row_tokens=tokens))
-    watched = Watched(monkeypatch)
-    take_step(model, reg, tokens)
+    watched = Watched()
+    take_step(model, reg, tokens, watched)
     assert planned(plan) == watched.methods
     assert plan.announced_bytes == watched.announced_bytes
     assert plan.is_recomputing is watched.is_recomputing is False
@@ -127,31 +112,31 @@ def test_methods_differ_over_these_steps():
 
 @pytest.mark.parametrize("is_tied", [True, False])
 @pytest.mark.parametrize("feasible_set", ["subset", "hull"])
-def test_several_batches_are_planned_too(monkeypatch, feasible_set, is_tied):
+def test_several_batches_are_planned_too(feasible_set, is_tied):
     model, reg = model_of(FULL, is_tied=is_tied), regularizer(feasible_set)
-    plan = plan_of(model, reg, StepSize(num_general=N, num_target=M, row_tokens=24, num_parts=5))
-    watched = Watched(monkeypatch)
-    take_step(model, reg, 24, num_parts=5)
+    plan = plan_of(model, reg, StepSize(num_general=N, num_target=M, row_tokens=24, num_micro_batches=5))
+    watched = Watched()
+    take_step(model, reg, 24, watched, num_micro_batches=5)
     assert planned(plan) == watched.methods
     assert plan.announced_bytes == watched.announced_bytes
     assert plan.kept_bytes == plan.announced_bytes
 
 
-def test_second_pass_is_planned_where_one_is_taken(monkeypatch):
+def test_second_pass_is_planned_where_one_is_taken():
     model, reg = model_of(FULL), regularizer("subset", partition="global")
     size = StepSize(num_general=N, num_target=M, row_tokens=24)
     budget = plan_of(model, reg, size).announced_bytes / MIB
-    watched = Watched(monkeypatch)
+    watched = Watched()
     for retain_mib in (budget, budget - 1 / 1024):
         plan = plan_of(model, reg.with_options(retain_mib=retain_mib), size)
-        take_step(model, reg, 24, retain_mib=retain_mib)
+        take_step(model, reg, 24, watched, retain_mib=retain_mib)
         assert plan.is_recomputing is watched.is_recomputing is (retain_mib < budget)
         assert not plan.is_refused
         assert (plan.kept_bytes == 0) is plan.is_recomputing
 
 
 def test_batches_that_cannot_be_kept_are_measured_one_by_one_or_refused():
-    size = StepSize(num_general=N, num_target=M, row_tokens=24, num_parts=5)
+    size = StepSize(num_general=N, num_target=M, row_tokens=24, num_micro_batches=5)
     plan = plan_of(model_of(FULL), regularizer("subset").with_options(retain_mib=0.0), size)
     assert plan.is_recomputing
     assert not plan.is_refused

@@ -7,16 +7,17 @@ out from it once more in float64.
 import pytest
 import torch
 
-from drpt.capture.cost import Need
-from drpt.capture.measure import Measure
-from drpt.capture.methods.extent import Extent
+from drpt.capture.gradients import FactoredGradient, PerExampleGradient
+from drpt.capture.micro_batch import MicroBatch
 from drpt.capture.options import ProductsMethod
+from drpt.capture.products.computer import ProductComputer
+from drpt.capture.products.cost import Need
+from drpt.capture.products.sketch import Sketcher
+from drpt.capture.products.sketch_spec import SketchKind, SketchSpec
+from drpt.capture.products.step_examples import StepExamples
 from drpt.capture.segments import Segments
-from drpt.capture.sketch import Sketcher
-from drpt.capture.sketch_spec import SketchKind, SketchSpec
-from drpt.capture.step import CaptureStep
 from drpt.capture.tokens import TokenVectors
-from drpt.capture.use import OuterUse, RowwiseUse
+from drpt.capture.trace import StepTrace
 from drpt.geometry.hull import Hull
 from tests import zoo
 from tests.capture.helpers import capture_of
@@ -33,10 +34,10 @@ SPEC = SketchSpec(kind="gaussian", refresh_steps=None, **SKETCH)
 
 
 def in_float64(use):
-    if isinstance(use, RowwiseUse):
-        return RowwiseUse(use.grads.double(), use.segments)
+    if isinstance(use, PerExampleGradient):
+        return PerExampleGradient(use.grads.double(), use.segments)
     left, right = (TokenVectors(side.values if side.is_ids else side.values.double()) for side in (use.left, use.right))
-    return OuterUse(left, right, use.segments, use.num_left)
+    return FactoredGradient(left, right, use.segments, use.num_left)
 
 
 def sketcher():
@@ -45,8 +46,8 @@ def sketcher():
 
 def gradients(uses, method=ProductsMethod.DIRECT):
     """Inner products of all examples' gradients, or of their sketches, in float64 [example, example]."""
-    extent = Extent(N, M)
-    return Measure(Need.JOINT, method, sketcher(), extent)([in_float64(use) for use in uses])[0]
+    examples = StepExamples(N, M)
+    return ProductComputer(Need.JOINT, method, sketcher(), examples)([in_float64(use) for use in uses])[0]
 
 
 def assert_products(found, uses_of_block, method):
@@ -87,25 +88,22 @@ def example_of_token(batch):
     return torch.where(torch.arange(ids.shape[1]) < lengths[:, None], rows, -1)
 
 
-def run(name, kind, precision, monkeypatch, *, feasible_set="subset", products="auto", weights=None):
+def run(name, kind, precision, *, feasible_set="subset", products="auto", weights=None):
     """One step in bfloat16: the model, the uses of each parameter, and the report."""
     model = zoo.build(name).to(torch.bfloat16 if precision == "weights" else torch.float32)
     batch = batch_for(model, kind)
     uses: dict[str, list] = {}
-    record = CaptureStep.record
 
-    def spy(self, found):
-        for parameter, use in found:
+    class Trace(StepTrace):
+        def recorded(self, parameter, use):
             uses.setdefault(parameter, []).append(use)
-        record(self, found)
 
-    monkeypatch.setattr(CaptureStep, "record", spy)
     strength = "auto" if feasible_set == "auto" else 0.5
     reg = regularizer("hull" if feasible_set == "auto" else feasible_set, strength=strength, products=products)
     capture = capture_of(model, reg, sketch=SPEC)
     rows = step_rows(N, M, torch.full((N,), 1 / N) if weights is None else weights)
     autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "autocast")
-    with capture.step(rows, example_of_token=example_of_token(batch)) as step, autocast:
+    with capture.step(rows, example_of_token=example_of_token(batch), trace=Trace()) as step, autocast:
         step.backward(model(batch))
     return model, uses, step.report()
 
@@ -123,8 +121,8 @@ RUNS = [
 @pytest.mark.parametrize("products", METHODS)
 @pytest.mark.parametrize("feasible_set", SETS)
 @pytest.mark.parametrize(("name", "kind"), RUNS)
-def test_products_are_those_of_the_same_factors_in_float64(name, kind, feasible_set, products, precision, monkeypatch):
-    _, uses, report = run(name, kind, precision, monkeypatch, feasible_set=feasible_set, products=products)
+def test_products_are_those_of_the_same_factors_in_float64(name, kind, feasible_set, products, precision):
+    _, uses, report = run(name, kind, precision, feasible_set=feasible_set, products=products)
     assert any(use.dtype == torch.bfloat16 for found in uses.values() for use in found)
     assert report.blocks
     for block, figures in report.blocks:
@@ -134,10 +132,10 @@ def test_products_are_those_of_the_same_factors_in_float64(name, kind, feasible_
 
 @pytest.mark.parametrize("precision", ["autocast", "weights"])
 @pytest.mark.parametrize(("name", "kind"), RUNS)
-def test_update_is_the_combination_of_the_same_factors_in_float64(name, kind, precision, monkeypatch):
+def test_update_is_the_combination_of_the_same_factors_in_float64(name, kind, precision):
     """Of unequal weights, half of the examples left out; in the parameter's dtype."""
     weights = torch.tensor([0.1, 0.4, 0.3, 0.2])
-    model, uses, report = run(name, kind, precision, monkeypatch, weights=weights)
+    model, uses, report = run(name, kind, precision, weights=weights)
     parameters = dict(model.named_parameters())
     assert uses
     for block, figures in report.blocks:
@@ -156,9 +154,9 @@ def test_update_is_the_combination_of_the_same_factors_in_float64(name, kind, pr
 
 @pytest.mark.parametrize("precision", ["autocast", "weights"])
 @pytest.mark.parametrize("kind", ["padded", "long"])
-def test_biases_are_summed_in_float32(kind, precision, monkeypatch):
+def test_biases_are_summed_in_float32(kind, precision):
     """Their gradients are the sums of the weights' output gradients, over hundreds of tokens of unequal rows."""
-    _, uses, _ = run("untied llama with biases", kind, precision, monkeypatch)
+    _, uses, _ = run("untied llama with biases", kind, precision)
     biases = [name for name in uses if name.endswith(".bias")]
     assert biases
     for name in biases:
@@ -176,7 +174,7 @@ def equal_terms(lengths, *, is_ids):
     num_tokens = sum(lengths)
     right = torch.full((num_tokens, 3), 1.0, dtype=torch.bfloat16)
     left = torch.ones(num_tokens, dtype=torch.long) if is_ids else torch.full((num_tokens, 5), 1.0, dtype=torch.bfloat16)
-    return OuterUse(TokenVectors(left), TokenVectors(right), segments, 5)
+    return FactoredGradient(TokenVectors(left), TokenVectors(right), segments, 5)
 
 
 @pytest.mark.parametrize("lengths", [(1000, 600, 300, 7, 1500, 900), (LONG,) * (N + M)])
@@ -185,7 +183,7 @@ def equal_terms(lengths, *, is_ids):
 @pytest.mark.parametrize("method", METHODS)
 def test_long_sums_of_equal_terms_are_exact_to_one_rounding(method, need, is_ids, lengths):
     use = equal_terms(lengths, is_ids=is_ids)
-    measure = Measure(need, ProductsMethod(method), sketcher(), Extent(N, M))
+    measure = ProductComputer(need, ProductsMethod(method), sketcher(), StepExamples(N, M))
     for found, expected in zip(measure([use]), measure([in_float64(use)]), strict=True):
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.double(), expected, rtol=2**-7, atol=0)  # V and a mapped token, each rounded once
@@ -203,10 +201,10 @@ def test_updates_of_equal_terms_are_exact_to_one_rounding(is_ids):
 
 @pytest.mark.parametrize("retain_mib", [4096.0, 0.0])
 @pytest.mark.parametrize("products", ["direct", "sketch"])
-@pytest.mark.parametrize("num_parts", [1, 2])
-def test_choices_are_made_outside_autocast(num_parts, products, retain_mib, monkeypatch):
+@pytest.mark.parametrize("num_micro_batches", [1, 2])
+def test_choices_are_made_outside_autocast(num_micro_batches, products, retain_mib, monkeypatch):
     """Autocast would round what solvers multiply: three digits of a gramian are not enough for a hull."""
-    if num_parts == 2 and products == "direct" and retain_mib == 0:
+    if num_micro_batches == 2 and products == "direct" and retain_mib == 0:
         pytest.skip("an exact gramian over several batches needs their activations")
     seen = []
     project = Hull.project
@@ -216,11 +214,10 @@ def test_choices_are_made_outside_autocast(num_parts, products, retain_mib, monk
     reg = regularizer("hull", partition="global", products=products)
     capture = capture_of(model, reg, sketch=SPEC, retain_mib=retain_mib)
     rows = step_rows(N, M, torch.full((N,), 1 / N))
-    places = torch.arange(N + M).split((N + M) // num_parts)
+    places = torch.arange(N + M).split((N + M) // num_micro_batches)
     autocast = torch.autocast("cpu", dtype=torch.bfloat16)
-    with capture.step(rows, examples=(), num_parts=num_parts) as step, autocast:
+    with capture.step(rows, micro_batches=[MicroBatch(examples=part) for part in places]) as step, autocast:
         for part in places:
-            step.part(examples=part.tolist())
             step.backward(lambda part=part: model((ids[part], lengths[part])))
     assert seen == [False]
     (block,) = (figures for _, figures in step.report().blocks)

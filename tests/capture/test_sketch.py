@@ -6,8 +6,8 @@ import yaml
 
 from drpt.app.paths import config_folder
 from drpt.capture.capture import GradientCapture
-from drpt.capture.sketch import Sketcher
-from drpt.capture.sketch_spec import DEFAULT_SKETCH, SketchKind, SketchSpec
+from drpt.capture.products.sketch import Sketcher
+from drpt.capture.products.sketch_spec import DEFAULT_SKETCH, SketchKind, SketchSpec
 from tests import zoo
 from tests.capture.helpers import CLOSE, M, N, assert_equal_grads, capture_of, captured_grads, regularizer, step_rows
 from tests.reference import per_sample

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.sketch_spec import SketchSpec
+from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import pack_rows, pad_rows
 from tests import zoo
-from tests.capture.helpers import M, N, assert_equal_grads, capture_of, captured_grads, regularizer, step_rows
+from tests.capture.helpers import M, N, assert_equal_grads, capture_of, captured_grads, micro_batches, regularizer, step_rows
 from tests.capture.test_batches import losses_of, texts
 
 SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
@@ -49,9 +49,8 @@ def given_grads(model, inputs, reg, *, draw=0, parts=None, weights=None, **optio
         rows = step_rows(n=0, m=0, draw=draw)
         parts = []
     parts = [list(range(N))] if parts is None else parts
-    with capture.step(rows, examples=(), num_parts=len(parts), target=target) as step:
+    with capture.step(rows, micro_batches=micro_batches(parts), target=target) as step:
         for examples in parts:
-            step.part(examples=examples)
             step.backward(lambda examples=examples: model(part(inputs, examples)))
         if not parts:
             step.finish()

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from drpt.data.near_duplicates import CommonWording, NearDuplicates, shingles
-from drpt.data.sameness import normalised
+from drpt.data.near_duplicates import CommonWording, NearDuplicates
+from drpt.data.wording import folded, words_of
 from tests.data.lists import Lists, drawn, sentence, talk
 
 STORY = (
@@ -83,7 +83,7 @@ def test_the_wording_of_a_template_is_no_evidence():
 
 def test_scripts_without_spaces_are_compared_by_characters():
     first, second = "東京から大阪まで新幹線で何時間かかりますか", "東京から大阪まで新幹線で何分かかりますか"
-    assert len(shingles(normalised(first))) > 10
+    assert len(words_of(folded(first)).shingles) > 10
     found = NearDuplicates(0.6, CommonWording([]))
     found.add("target", talk(first, "a"))
     assert found.nearest("general", talk(second, "b")) is not None

@@ -125,7 +125,7 @@ def test_a_number_of_thousands_of_digits_is_written_in_all_of_them(tmp_path, tem
     assert next(source.general(0)).response == f"{text} "
     with pytest.raises(ValueError, match=r"column 'id': the number of 5000 digits has no format ',d'"):
         FileSource(path=str(path), columns={"prompt": "q", "response": "{id:,d}"})
-    with pytest.raises(ValueError, match=r"column 'id': !r writes what Python prints; use \{id:json\}"):
+    with pytest.raises(ValueError, match=r"column 'id': !r writes what Python prints; write it as JSON, \{id:json\}"):
         FileSource(path=str(path), columns={"prompt": "q", "response": "{id!r}"})
 
 

@@ -171,7 +171,7 @@ def test_what_training_would_not_see_goes_before_drawing():
     assert {row.response for row in [*pools.target, *pools.evaluation]} == {"short"}
     assert pools.counts["target_too_long"] > 16
     assert any("of the" in line and "raise data.max_length to keep them" in line for line in pools.warnings)
-    with pytest.raises(ValueError, match=r"data\.num_target=21: .*are too long for their answer: raise data\.max_length=64"):
+    with pytest.raises(ValueError, match=r"data\.num_target=21: .*40 have no room for their answer within data\.max_length=64"):
         drawn(source, num_target=21, num_eval=4, unfit=lambda row: "too_long" if row.response == "long" else None)
 
 
@@ -194,7 +194,9 @@ def test_default_sizes_fit_small_files_and_say_what_they_chose():
     assert drawn(source, num_target=16, num_eval=128, seed=1).evaluation == pools.evaluation
     pools = drawn(source, num_general=500)
     assert pools.chosen == ("data.num_general=500: 40 general examples are all that there are.",)
-    with pytest.raises(ValueError, match=r"data\.num_target=40: besides the \d+ held-out ones"):
+    with pytest.raises(
+        ValueError, match=r"data\.num_target=40: the source has only 40 .* at least one is held out .*at most 39\."
+    ):
         drawn(source, num_target=40, num_eval=128)
 
 

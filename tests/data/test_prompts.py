@@ -10,6 +10,7 @@ from drpt.data.pools import Pools
 from drpt.data.prompts import NoUsablePromptError, PromptData, StepNumbers
 from drpt.data.spec import DataSpec
 from drpt.models.tiny import byte_tokenizer
+from tests.data.chat_templates import CHATML, UNENDED
 
 TOKENIZER = byte_tokenizer()
 
@@ -28,8 +29,8 @@ def pools(**changes):
 PROMPT_TOKENS = len(encode_chat(TOKENIZER, example(0).messages)[2])
 
 
-def prompts(drawn=None, *, max_length=PROMPT_TOKENS + 8, max_new_tokens=8, num_prompts=3, target_rows=2, seed=0):
-    spec = DataSpec(
+def spec_of(*, max_length=PROMPT_TOKENS + 8, target_rows=2):
+    return DataSpec(
         name="test",
         source={"_target_": "none"},
         num_target=4,
@@ -41,7 +42,30 @@ def prompts(drawn=None, *, max_length=PROMPT_TOKENS + 8, max_new_tokens=8, num_p
         packing=False,
         split_seed=0,
     )
+
+
+def prompts(drawn=None, *, max_length=PROMPT_TOKENS + 8, max_new_tokens=8, num_prompts=3, target_rows=2, seed=0):
+    spec = spec_of(max_length=max_length, target_rows=target_rows)
     return PromptData(drawn or pools(), TOKENIZER, spec, max_new_tokens=max_new_tokens, num_prompts=num_prompts, seed=seed)
+
+
+def warnings_under(template, caplog):
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = template
+    PromptData(pools(), tokenizer, spec_of(max_length=200), max_new_tokens=8, num_prompts=3, seed=0)
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_template_that_ends_no_turn_is_said_with_its_remedy(caplog):
+    (warning,) = warnings_under(UNENDED, caplog)
+    assert "ends the answers to 19 of 19 prompts with no special token" in warning
+    assert "(<|im_end|>) by itself, responses end at rollout.max_tokens" in warning
+    assert "{{ eos_token }}" in warning
+    assert "model.chat_template=plain" in warning
+
+
+def test_of_a_template_that_ends_turns_nothing_is_said(caplog):
+    assert warnings_under(CHATML, caplog) == []
 
 
 def sources(encoded):

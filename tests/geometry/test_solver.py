@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drpt.capture.diagnostics import BlockGroup, StepReport
+from drpt.capture.passes.report import BlockGroup, StepReport
 from drpt.geometry.products import GeneralRows, Products
 from drpt.geometry.quadratic_program import QuadraticProgram
 from drpt.geometry.solver import solve

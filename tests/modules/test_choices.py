@@ -30,7 +30,7 @@ def test_one_choice_over_all_batches():
     assert choice.scale == 1.0
     assert choice.rows.general.base_weights.tolist() == [0.125, 0.375, 0.25, 0.25]
     assert choice.rows.general.draw == 5
-    assert [part.examples for part in choice.parts] == [[4, 5], [0, 1], [2, 3]]
+    assert [part.examples for part in choice.micro_batches] == [[4, 5], [0, 1], [2, 3]]
 
 
 @pytest.mark.parametrize("base_weights", list(BaseWeights))
@@ -41,8 +41,8 @@ def test_each_batch_chooses_among_its_own(base_weights):
     assert first.rows.num_target == second.rows.num_target == 1
     assert first.rows.general.example_ids.tolist() == [7, 3]
     assert second.rows.general.example_ids.tolist() == [9, 4]
-    assert [part.examples for part in second.parts] == [[0, 1, 2]]
-    assert second.parts[0].example_of_token.tolist() == [[i] * 4 for i in range(3)]
+    assert [part.examples for part in second.micro_batches] == [[0, 1, 2]]
+    assert second.micro_batches[0].example_of_token.tolist() == [[i] * 4 for i in range(3)]
     assert first.scale + second.scale == pytest.approx(1.0)
     if base_weights is BaseWeights.TOKEN:
         assert first.rows.general.base_weights.tolist() == [0.25, 0.75]
@@ -74,4 +74,4 @@ def test_padding_stays_padding():
         step=0,
     )
     last = choices_of_step(batch, Pool.MICRO, step_weights(batch, BaseWeights.EXAMPLE))[-1]
-    assert last.parts[0].example_of_token.tolist() == [[0, 0, 0], [1, 1, -1]]
+    assert last.micro_batches[0].example_of_token.tolist() == [[0, 0, 0], [1, 1, -1]]

@@ -13,6 +13,7 @@ from drpt.models.load import apply_finetune
 from drpt.models.reward_folder import read_reward_config
 from drpt.models.reward_model import RewardModel, load_reward_model
 from drpt.models.spec import FinetuneSpec
+from drpt.modules.regularized import TrainingSpecs
 from drpt.modules.reward_modeling import RewardModeling, RewardModelWriter, pair_figures
 from drpt.modules.spec import TrainerSpec
 from drpt.optim.spec import OptimizerSpec
@@ -35,22 +36,24 @@ def build(preset):
     module = RewardModeling(
         model,
         rule,
-        OptimizerSpec(
-            lr=0.05, betas=[0.9, 0.99], eps=1e-8, weight_decay=0.1, schedule="constant", warmup_share=0.0, clip_norm=None
-        ),
-        TrainerSpec(
-            max_steps=STEPS,
-            accelerator="cpu",
-            precision="32-true",
-            micro_batches=1,
-            retain_mib=64.0,
-            check_capture=True,
-            score_check_steps=None,
-            checkpoint_every_steps=STEPS,
-            keep_steps=[],
+        TrainingSpecs(
+            optimizer=OptimizerSpec(
+                lr=0.05, betas=[0.9, 0.99], eps=1e-8, weight_decay=0.1, schedule="constant", warmup_share=0.0, clip_norm=None
+            ),
+            trainer=TrainerSpec(
+                max_steps=STEPS,
+                accelerator="cpu",
+                precision="32-true",
+                micro_batches=1,
+                retain_mib=64.0,
+                check_capture=True,
+                score_check_steps=None,
+                checkpoint_every_steps=STEPS,
+                keep_steps=[],
+            ),
+            seed=0,
         ),
         pairs=pairs,
-        seed=0,
     )
     return module, pairs
 

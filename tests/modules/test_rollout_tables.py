@@ -4,18 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from drpt.modules.experience import Experience
-from drpt.modules.rollout_phase import Phase
 from drpt.modules.rollout_tables import ROLLOUTS_FILE, SAMPLES_A_PHASE, RolloutTables, read_rollouts, rollout_tables
+from drpt.rl.phase import Phase
 
 
-def phase(number, *, num_samples=2):
+def phase(index, *, num_samples=2):
     return Phase(
-        number=number,
-        general=Experience(),
-        target=Experience(),
+        index=index,
+        general=[],
+        target=[],
         outcomes=[{"term": "correct", "outcome": "wrong", "count": 3, "share": 1.0}],
-        samples=[{"prompt": "2 + 2 =", "answer": f"é{number}.{i}\n"} for i in range(num_samples)],
+        samples=[{"prompt": "2 + 2 =", "answer": f"é{index}.{i}\n"} for i in range(num_samples)],
     )
 
 

@@ -130,6 +130,12 @@ def test_any_text_gets_a_verdict(term, family, text):
         ("coin_flip", "0.", {"wrong"}),
         ("power_function", "no number", {"wrong"}),  # the family gives 0.01 to anything
         ("sentence_reordering", "", {"wrong"}),
+        ("acre", "None", {"wrong"}),
+        ("syllogism", "North", {"wrong"}),
+        ("gcd", "-{}", {"wrong"}),
+        ("quantum_lock", "ABC can be a bad cab", {"unparsable", "wrong"}),
+        ("time_intervals", "{} or 5", {"unparsable", "wrong"}),
+        ("rectangle_count", "2", {"wrong"}),
     ],
 )
 def test_what_a_scorer_gives_to_nonsense_is_nothing(term, family, text, outcomes):
@@ -137,6 +143,27 @@ def test_what_a_scorer_gives_to_nonsense_is_nothing(term, family, text, outcomes
     assert (right.value, right.is_correct) == (1.0, True)
     assert (verdict.value, verdict.is_correct) == (0.0, False)
     assert verdict.outcome in outcomes
+
+
+@pytest.mark.parametrize("family", ["rotate_matrix", "quantum_lock", "word_sorting", "knights_knaves"])
+def test_a_question_a_little_changed_is_no_answer(term, family):
+    question = example_of(family).prompt[-1].content
+    changed = [question.replace(digit, "9") for digit in "0123"] + [question[:-1], question.replace("the", "teh", 1)]
+    assert [verdict.value for verdict in term([of_family(text, family) for text in changed])] == [0.0] * len(changed)
+
+
+def test_full_marks_are_for_right_answers_alone(term):
+    """Each of these is given full marks by the family's own scorer."""
+    for family, spoil in {
+        "number_sorting": lambda text: text.replace(".0']", ".9']"),
+        "game_of_life": lambda text: f"{text[:-1]},[1,1]]",
+        "letter_jumble": lambda text: f"{text} xyz",
+        "knights_knaves": lambda text: f"Not {text}",
+        "kakurasu": lambda text: f"not {text}",
+    }.items():
+        right, spoilt = term([of_family("{}", family), of_family(spoil(example_of(family).response), family)])
+        assert right.is_correct, family
+        assert not spoilt.is_correct, family
 
 
 @pytest.mark.long  # starts reasoning-gym three times

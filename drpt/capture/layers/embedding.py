@@ -4,37 +4,77 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.layers.by_rows import by_rows
-from drpt.capture.layers.captured_embedding import CapturedEmbedding
-from drpt.capture.layers.embedding_options import refuse_options
+from drpt.capture.gradients import FactoredGradient
+from drpt.capture.layers.layer_rule import FactoredForm, GradientForm, LayerRule
+from drpt.capture.layers.shared_values.by_rows import by_rows
+from drpt.capture.layers.shared_values.embedding_options import refuse_options
 from drpt.capture.layers.site import Forward, Site
 from drpt.capture.tokens import TokenVectors
-from drpt.capture.use import OuterUse
 
 
-def embedding_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
-    """`nn.Embedding`, by its own forward of torch.
+class CapturedEmbedding(torch.autograd.Function):
+    """``y = W[ids]`` whose backward hands (ids, o) to ``record`` instead of forming a gradient of W."""
 
-    Args:
-        module: The table.
-        forward: Its own forward; not used.
-        site: Its place.
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        token_ids: Tensor,
+        weight: Tensor,
+        anchor: Tensor,
+        record: Callable[[Tensor, Tensor], None],
+    ) -> Tensor:
+        """``F.embedding``; the weight is detached."""
+        ctx.save_for_backward(token_ids)
+        ctx.record = record  # type: ignore[attr-defined]  # a ctx takes any attribute; its stub does not say so
+        # Not the view that F.embedding may return: see `CapturedLinear`.
+        output = weight.new_empty(*token_ids.shape, weight.shape[1])
+        torch.index_select(weight, 0, token_ids.reshape(-1), out=output.view(-1, weight.shape[1]))
+        return output
 
-    Returns:
-        The forward to run instead.
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[None, None, None, None]:
+        """Nothing flows on; (ids, o) go to ``record``."""
+        (token_ids,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        ctx.record(token_ids, output_grad)  # type: ignore[attr-defined]
+        return None, None, None, None
 
-    Raises:
-        UnsupportedModuleError: The table renormalises or rescales its own gradient.
-    """
-    assert isinstance(module, nn.Embedding)
-    refuse_options(site, max_norm=module.max_norm, scale_grad_by_freq=module.scale_grad_by_freq or None)
 
-    def captured(token_ids: Tensor) -> Tensor:
-        return table_look_up(site, "weight", module.weight.detach(), padding_idx=module.padding_idx)(token_ids)
+class EmbeddingRule(LayerRule):
+    """`nn.Embedding`, by its own forward of torch: a token's gradient is its id's unit vector ⊗ o."""
 
-    return captured
+    name = "embedding"
+    parameters = frozenset(("weight",))
+
+    def captured_forward(self, module: nn.Module, ordinary: Forward, site: Site) -> Forward:
+        """See `LayerRule.captured_forward`.
+
+        Args:
+            module: The table.
+            ordinary: Its own forward; not used.
+            site: The table's place in the capture.
+
+        Returns:
+            The forward to run instead.
+
+        Raises:
+            UnsupportedModuleError: The table renormalises itself or rescales its own gradient.
+        """
+        assert isinstance(module, nn.Embedding)
+        refuse_options(site, max_norm=module.max_norm, scale_grad_by_freq=module.scale_grad_by_freq or None)
+
+        def captured(token_ids: Tensor) -> Tensor:
+            return table_look_up(site, "weight", module.weight.detach(), padding_idx=module.padding_idx)(token_ids)
+
+        return captured
+
+    def gradient_form(self, module: nn.Module, parameter: str) -> GradientForm:
+        """See `LayerRule.gradient_form`."""
+        num_ids, width = module.get_parameter(parameter).shape
+        return FactoredForm(num_ids, width, is_ids=True)
 
 
 def table_look_up(site: Site, name: str, weight: Tensor, *, padding_idx: int | None) -> Callable[[Tensor], Tensor]:
@@ -55,7 +95,7 @@ def table_look_up(site: Site, name: str, weight: Tensor, *, padding_idx: int | N
         output_grads, _ = site.layout.flatten(output_grad)
         if padding_idx is not None:
             output_grads = output_grads.masked_fill((ids == padding_idx % len(weight)).unsqueeze(-1), 0.0)
-        site.record([(name, OuterUse(TokenVectors(ids), TokenVectors(output_grads), segments, len(weight)))])
+        site.record([(name, FactoredGradient(TokenVectors(ids), TokenVectors(output_grads), segments, len(weight)))])
 
     def look_up(token_ids: Tensor) -> Tensor:
         output: Tensor = CapturedEmbedding.apply(token_ids, weight, site.anchor, record)  # type: ignore[no-untyped-call]

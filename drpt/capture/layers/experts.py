@@ -9,68 +9,82 @@ Axes: token = the batch's tokens, one row after another; pair = a token and one 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.layers.captured_linear import CapturedLinear
-from drpt.capture.layers.site import Forward, Rows, Site, check_rows
+from drpt.capture.gradients import FactoredGradient, PerExampleGradient, UseGradient, accumulating
+from drpt.capture.layers.layer_rule import FactoredForm, GradientForm, LayerRule, PerExampleForm
+from drpt.capture.layers.linear import CapturedLinear
+from drpt.capture.layers.site import Forward, RowAxis, Site, check_rows
 from drpt.capture.segments import Segments
 from drpt.capture.tokens import TokenVectors
-from drpt.capture.use import OuterUse, RowwiseUse, Use, accumulating
 
 
-def is_experts(module: nn.Module) -> bool:
-    """Whether a module is built as transformers' mixtures of experts are, whatever the model's family."""
-    named = ("num_experts", "has_gate", "has_bias", "is_transposed", "_apply_gate", "_is_expert_parallel")
-    return all(hasattr(module, name) for name in named) and isinstance(getattr(module, "down_proj", None), nn.Parameter)
+class ExpertsRule(LayerRule):
+    """Both products of each expert over its own tokens, then the sum over a token's experts by their routing weights."""
+
+    name = "experts"
+    parameters = None
+
+    @staticmethod
+    def recognizes(module: nn.Module) -> bool:
+        """Whether a module is built as transformers' mixtures of experts are, whatever the model's family."""
+        named = ("num_experts", "has_gate", "has_bias", "is_transposed", "_apply_gate", "_is_expert_parallel")
+        return all(hasattr(module, name) for name in named) and isinstance(getattr(module, "down_proj", None), nn.Parameter)
+
+    def captured_forward(self, module: nn.Module, ordinary: Forward, site: Site) -> Forward:
+        """See `LayerRule.captured_forward`.
+
+        Args:
+            module: A mixture of experts; see `recognizes`.
+            ordinary: Its own forward; not used.
+            site: The module's place in the capture.
+
+        Returns:
+            The forward to run instead.
+
+        Raises:
+            UnsupportedModuleError: The experts are spread over processes.
+        """
+        if module._is_expert_parallel:
+            raise UnsupportedModuleError(f"{site.name}: experts that are spread over processes have no rule; keep them whole.")
+        return partial(_forward, module, site)
+
+    def gradient_form(self, module: nn.Module, parameter: str) -> GradientForm:
+        """See `LayerRule.gradient_form`."""
+        values = module.get_parameter(parameter)
+        if values.ndim <= len(("expert", "output")):
+            return PerExampleForm(values.numel())
+        config = getattr(module, "config", None)
+        num_chosen = getattr(config, "num_experts_per_tok", None) or getattr(config, "moe_topk", None) or 1
+        left, right = values.shape[-2:]
+        return FactoredForm(left, right, matrices_per_token=int(num_chosen))
 
 
-def experts_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
-    """Both products of each expert over its own tokens, then the sum over a token's experts by their routing weights.
-
-    Args:
-        module: See `is_experts`.
-        forward: Its own forward; not used.
-        site: Its place.
-
-    Returns:
-        The forward to run instead.
-
-    Raises:
-        UnsupportedModuleError: The experts are spread over processes.
-    """
-    experts: Any = module  # Any: attributes that transformers sets
-    if experts._is_expert_parallel:
-        raise UnsupportedModuleError(f"{site.name}: experts that are spread over processes have no rule; keep them whole.")
+def _forward(experts: Any, site: Site, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    # Any: attributes that transformers sets
+    if check_rows(hidden_states, site) is RowAxis.NONE:
+        raise UnsupportedModuleError(
+            f"{site.name}: input of shape {tuple(hidden_states.shape)}, in which the {site.layout.num_rows} rows of the "
+            "batch cannot be found. Freeze the experts."
+        )
     first = "gate_up_proj" if experts.has_gate else "up_proj"
-
-    def captured(hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
-        if check_rows(hidden_states, site) is Rows.NONE:
-            raise UnsupportedModuleError(
-                f"{site.name}: input of shape {tuple(hidden_states.shape)}, in which the {site.layout.num_rows} rows of the "
-                "batch cannot be found. Freeze the experts."
-            )
-        tokens = hidden_states.reshape(-1, hidden_states.shape[-1])
-        num_chosen = top_k_index.shape[-1]
-        pairs = _pairs(top_k_index.reshape(-1), num_chosen, site)
-        selected = tokens.index_select(0, pairs.tokens)
-        outputs = []
-        for part in pairs.parts:
-            x = selected[part.place]
-            x = (
-                experts._apply_gate(_product(experts, first, x, part, site))
-                if experts.has_gate
-                else experts.act_fn(_product(experts, first, x, part, site))
-            )
-            outputs.append(_product(experts, "down_proj", x, part, site))
-        weighted = torch.cat(outputs) * top_k_weights.reshape(-1)[pairs.order].unsqueeze(-1)
-        summed = weighted[pairs.order.argsort()].unflatten(0, (-1, num_chosen)).sum(dim=1)
-        return summed.to(hidden_states.dtype).view_as(hidden_states)
-
-    return captured
+    tokens = hidden_states.reshape(-1, hidden_states.shape[-1])
+    num_chosen = top_k_index.shape[-1]
+    pairs = _pairs(top_k_index.reshape(-1), num_chosen, site)
+    selected = tokens.index_select(0, pairs.tokens)
+    outputs = []
+    for part in pairs.parts:
+        x = _product(experts, first, selected[part.place], part, site)
+        x = experts._apply_gate(x) if experts.has_gate else experts.act_fn(x)
+        outputs.append(_product(experts, "down_proj", x, part, site))
+    weighted = torch.cat(outputs) * top_k_weights.reshape(-1)[pairs.order].unsqueeze(-1)
+    summed = weighted[pairs.order.argsort()].unflatten(0, (-1, num_chosen)).sum(dim=1)
+    return summed.to(hidden_states.dtype).view_as(hidden_states)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +145,16 @@ def _product(experts: Any, name: str, x: Tensor, part: _Part, site: Site) -> Ten
 def _recorder(experts: Any, name: str, part: _Part, site: Site, *, is_input_first: bool) -> Callable[[Tensor, Tensor], None]:
     def record(x: Tensor, output_grad: Tensor) -> None:
         inputs, outputs = x[part.num_padding :], output_grad[part.num_padding :]
-        uses: list[tuple[str, Use]] = []
+        uses: list[tuple[str, UseGradient]] = []
         if name in site.trained:
             left, right = (inputs, outputs) if is_input_first else (outputs, inputs)
             vectors = TokenVectors(left), TokenVectors(right)
-            uses.append((name, OuterUse(*vectors, part.segments, left.shape[1], part.expert, experts.num_experts)))
+            uses.append((name, FactoredGradient(*vectors, part.segments, left.shape[1], part.expert, experts.num_experts)))
         if f"{name}_bias" in site.trained:
             sums = part.segments.sums(accumulating(outputs))
             grads = sums.new_zeros(len(sums), experts.num_experts, sums.shape[1])
             grads[:, part.expert] = sums
-            uses.append((f"{name}_bias", RowwiseUse(grads, part.segments)))
+            uses.append((f"{name}_bias", PerExampleGradient(grads, part.segments)))
         site.record(uses)
 
     return record

@@ -1,47 +1,96 @@
 """Modules whose own code runs as it is, with stand-ins for their trained parameters.
 
 Whatever a module computes of its parameters is followed: products with a weight matrix and look-ups in a table by the
-factors (x, o) of its gradient, everything else by one copy of the parameter for each row (see `drpt.capture.layers.shared`).
+factors (x, o) of its gradient, everything else by one copy of the parameter for each row (see
+`drpt.capture.layers.shared_values.shared_tensor`).
 Subclasses of linear layers and embeddings, norms of any making, gates, scales, class tokens and learned positions are
 covered in this way.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from drpt.capture.errors import FREEZE, UnsupportedModuleError
-from drpt.capture.layers.copied_parameter import CopiedParameter
+from drpt.capture.gradients import PerExampleGradient, accumulating
 from drpt.capture.layers.embedding import table_look_up
+from drpt.capture.layers.layer_rule import FactoredForm, GradientForm, LayerRule, PerExampleForm
 from drpt.capture.layers.linear import weight_product
-from drpt.capture.layers.shared import Matrix, SharedTensor
-from drpt.capture.layers.shared_calls import share
+from drpt.capture.layers.shared_values.followed_call import share
+from drpt.capture.layers.shared_values.shared_tensor import Matrix, SharedTensor
 from drpt.capture.layers.site import Forward, Site
-from drpt.capture.use import RowwiseUse, accumulating
 
 _MOST_COPY_BYTES = 64 * 2**20  # of one parameter's copies
 
 
-def own_code_rule(module: nn.Module, forward: Forward, site: Site) -> Forward:
-    """The module's own forward, with stand-ins in the place of its trained parameters.
+class CopiedParameter(torch.autograd.Function):
+    """A parameter repeated along a new first axis, [copy, *shape]; the backward pass leaves a gradient for each copy."""
 
-    Args:
-        module: Any module that uses its parameters through torch's functions.
-        forward: Its own forward.
-        site: Its place.
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        parameter: Tensor,
+        num_copies: int,
+        anchor: Tensor,
+        record: Callable[[Tensor], None],
+    ) -> Tensor:
+        """Repeat without copying; the parameter is detached."""
+        ctx.record = record  # type: ignore[attr-defined]  # a ctx takes any attribute; its stub does not say so
+        return parameter.expand(num_copies, *parameter.shape)
 
-    Returns:
-        The forward to run instead.
-    """
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[None, None, None, None]:
+        """Nothing flows on; the copies' gradients go to ``record``."""
+        ctx.record(output_grad)  # type: ignore[attr-defined]
+        return None, None, None, None
 
-    def captured(*args: Any, **kwargs: Any) -> Any:  # Any: the module's own arguments
-        with in_place_of(module, {name: stand_in(module, name, site) for name in sorted(site.trained)}):
-            return forward(*args, **kwargs)
 
-    return captured
+class OwnCodeRule(LayerRule):
+    """Any module that uses its parameters through torch's functions: its own forward, with stand-ins for trained parameters."""
+
+    name = "own code"
+    parameters = None
+    runs_own_forward = True
+
+    def captured_forward(self, module: nn.Module, ordinary: Forward, site: Site) -> Forward:
+        """See `LayerRule.captured_forward`."""
+
+        def captured(*args: Any, **kwargs: Any) -> Any:  # Any: the module's own arguments
+            with in_place_of(module, {name: stand_in(module, name, site) for name in sorted(site.trained)}):
+                return ordinary(*args, **kwargs)
+
+        return captured
+
+    def gradient_form(self, module: nn.Module, parameter: str) -> GradientForm:
+        """A module is taken to multiply its inputs by each of its matrices, or to look up rows of them if it is a table."""
+        values = module.get_parameter(parameter)
+        kind = _kind(module, parameter)
+        is_matrix = parameter == "weight" if kind in {"linear", "embedding"} else kind == self.name and values.ndim == 2
+        if not is_matrix:
+            return PerExampleForm(values.numel())
+        left, right = values.shape
+        return FactoredForm(left, right, is_ids=isinstance(module, nn.Embedding))
+
+    def label(self, module: nn.Module, parameter: str) -> str:
+        """A module that runs its own code is called by what it is."""
+        kind = _kind(module, parameter)
+        return parameter if kind == "linear" and parameter != "weight" else kind
+
+
+def _kind(module: nn.Module, parameter: str) -> str:
+    if "." not in parameter:  # else it belongs to a container of parameters within the module
+        if isinstance(module, nn.Linear):
+            return "linear"
+        if isinstance(module, nn.Embedding):
+            return "embedding"
+        if type(module).__name__.lower().endswith("norm"):
+            return "norm"
+    return OwnCodeRule.name
 
 
 @contextmanager
@@ -101,11 +150,11 @@ def _copies(parameter: Tensor, name: str, site: Site) -> Tensor:
 
     def record(grads: Tensor) -> None:
         if not layout.is_packed:
-            site.record([(name, RowwiseUse(accumulating(grads), layout.uniform(1)))])
+            site.record([(name, PerExampleGradient(accumulating(grads), layout.uniform(1)))])
             return
         per_token, segments = layout.flatten(grads.reshape(layout.num_rows, layout.num_tokens or 1, -1))
         sums = segments.sums(accumulating(per_token))
-        site.record([(name, RowwiseUse(sums.unflatten(1, parameter.shape), segments))])
+        site.record([(name, PerExampleGradient(sums.unflatten(1, parameter.shape), segments))])
 
     copies: Tensor = CopiedParameter.apply(parameter, num_copies, site.anchor, record)  # type: ignore[no-untyped-call]
     site.announce([name], layout.num_rows * parameter.numel() * parameter.element_size())

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from drpt.capture.errors import FREEZE, ONE_A_ROW, UnsupportedModuleError
+from drpt.capture.gradients import UseGradient
 from drpt.capture.segments import Layout
 from drpt.capture.tokens import RecentTokens
-from drpt.capture.use import Use
 
 Forward: TypeAlias = Callable[..., Any]  # Any: a module returns what it likes
 
@@ -38,44 +38,41 @@ class Site(Protocol):
             num_bytes: What the use would keep alive: activations and output gradients.
         """
 
-    def record(self, uses: Sequence[tuple[str, Use]]) -> None:
+    def record(self, uses: Sequence[tuple[str, UseGradient]]) -> None:
         """The backward pass has reached the use."""
 
 
-Rule: TypeAlias = Callable[[nn.Module, Forward, Site], Forward]
-
-
-class Rows(Enum):
-    """How the rows of the batch lie in a tensor."""
+class RowAxis(Enum):
+    """Where the rows of the batch are in a tensor."""
 
     FIRST = "first"  # [row, …]
     FLAT = "flat"  # [row · token, …], one row's tokens after another's
     NONE = "none"  # nowhere: all rows share it
 
 
-def rows_in(x: Tensor, layout: Layout) -> Rows:
+def rows_in(x: Tensor, layout: Layout) -> RowAxis:
     """How the rows lie in a tensor, by its shape.
 
-    A shape is a guess where sizes coincide; the capture's check (`drpt.capture.check`) proves it.
+    A shape is a guess where sizes coincide; the capture's check (`drpt.capture.checking.check`) proves it.
 
     Args:
         x: Activations or token ids.
         layout: Where the batch's examples are in its activations.
 
     Returns:
-        `Rows.FIRST` wherever the first axis has as many entries as there are rows.
+        `RowAxis.FIRST` wherever the first axis has as many entries as there are rows.
     """
     if x.ndim == 0:
-        return Rows.NONE
+        return RowAxis.NONE
     if x.shape[0] == layout.num_rows:
         if x.ndim > 1 + int(x.is_floating_point()):
             layout.see_length(x.shape[1])
-        return Rows.FIRST
+        return RowAxis.FIRST
     is_list = x.ndim == 1 + int(x.is_floating_point())
-    return Rows.FLAT if is_list and layout.is_flat(x.shape[0]) else Rows.NONE
+    return RowAxis.FLAT if is_list and layout.is_flat(x.shape[0]) else RowAxis.NONE
 
 
-def check_rows(x: Tensor, site: Site) -> Rows:
+def check_rows(x: Tensor, site: Site) -> RowAxis:
     """How the rows lie in activations; refuses those in which the examples can no longer be found.
 
     Args:
@@ -83,19 +80,20 @@ def check_rows(x: Tensor, site: Site) -> Rows:
         site: The module's place.
 
     Returns:
-        `Rows.FIRST` or `Rows.FLAT`; `Rows.NONE` for what does not depend on trained parameters, such as a table of constants.
+        `RowAxis.FIRST` or `RowAxis.FLAT`; `RowAxis.NONE` for what does not depend on trained parameters, such as a table of
+        constants.
 
     Raises:
         UnsupportedModuleError: Rows, or in a packed batch tokens, have been merged, moved or dropped before this module.
     """
     layout = site.layout
     rows = rows_in(x, layout)
-    if rows is Rows.NONE and x.requires_grad:
+    if rows is RowAxis.NONE and x.requires_grad:
         raise UnsupportedModuleError(
             f"{site.name}: input of shape {tuple(x.shape)}, but the batch has {layout.num_rows} rows. Its examples were "
             f"merged, moved or dropped before this layer, so that its gradients cannot be told apart. {FREEZE}"
         )
-    if rows is Rows.FIRST and layout.is_packed and axis_of_tokens(x, site) != 1:
+    if rows is RowAxis.FIRST and layout.is_packed and axis_of_tokens(x, site) != 1:
         raise UnsupportedModuleError(_no_axis_of_tokens(x, site))
     return rows
 

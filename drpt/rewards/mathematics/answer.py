@@ -37,13 +37,15 @@ _NUMBER = re.compile(
     rf"(?:\s*(?:[-+*/^×÷·=]{{1,2}}|\\approx)\s*\(?-?\(?(?:\d+(?:\.\d+)?|\.\d+|{_ROOT})\)?!?(?:\s*{_ROOT})*)*"
     rf"(?:\s+(?:squared|cubed)(?![a-zA-Z]))?(?:\s*(?:{_FACTOR}))*"
 )
-# What follows a number that is not meant, or is another one: 5 is wrong, 5 less than, 5 and a half, 5k, 5', 5_2.
+# What follows a number that is not meant, or is another one: 5 is wrong, 5 less than, 5 and a half, 5k, 5', 5_2, and 7^{7^7},
+# which is beyond what is computed.
 _NOT_THE_NUMBER = re.compile(
     r"\s*(?:\\text\s*\{\s*)?(?:(?:is|are)\s+(?:wrong|incorrect|false|not)\b|times\s+as\b|(?:less|more|fewer|greater)\s+than\b"
-    r"|and\s+a\s+(?:half|third|quarter)\b|(?:score|gross|mil|[kK])(?![a-zA-Z]))|_|'(?![a-zA-Z])"
+    r"|and\s+a\s+(?:half|third|quarter)\b|(?:score|gross|mil|[kK])(?![a-zA-Z]))|_|\)*\s*(?:\^|\*\*)|'(?![a-zA-Z])"
 )
 _THOUGHT = re.compile(r".*</think(?:ing)?>", re.DOTALL)
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox)[a-z]*\s*\{[^{}]*\}|\\[a-zA-Z]+|(?<=\d)'")
+_TOO_LARGE = re.compile(r"(?=.*[!^])[-\d\s.,^*/+(){}!]+")  # powers and factorials of numbers: beyond what is computed
 _MAX_WHOLE = 400  # characters of a text that may be an expression as a whole
 _MAX_SENTENCE = 400
 _MAX_TEXT = 20_000  # characters at the end of a text, where an answer is looked for
@@ -153,7 +155,9 @@ def _is_formula(text: str) -> bool:
 
 
 def _is_broken_expression(text: str) -> bool:
-    r"""Whether a text that cannot be read has no words: the last number of ``\langle 1, 2 \rangle`` is not its value."""
+    r"""Whether a text that cannot be read has no words: the last number of ``\langle 1, 2 \rangle`` or ``20000!`` is not it."""
+    if _TOO_LARGE.fullmatch(text):
+        return True
     if "\n" in text or "=" in text or not _COMMAND.search(text):
         return False
     return not formula_spans(text) and re.search(r"[a-zA-Z]{2}", _COMMAND.sub(" ", text)) is None

@@ -50,6 +50,7 @@ _ONE_PART = re.compile(rf"1\s*-?\s*(?:\\text\s*\{{\s*)?({'|'.join(_PARTS)})\s*\}
 _POWER = r"((?:\s*\^\s*(?:\{\s*\d\s*\}|\d))?)"
 _IN_TEXT = re.compile(rf"(.*[\d)}}\w])\s*\\text\s*\{{([^{{}}]*)\}}\s*{_POWER}")
 _RATE = re.compile(r"(?<=[\d)}])\s*(?:\\text\s*\{\s*)?(?:(?:/|per|an?)\s*[a-zA-Z]+|each|apiece)\s*\}?$")  # $12 per hour
+_MONEY = re.compile(r"([-+]?)\s*\\text\{(euro|pound|yen|rupee)\}\s*(\d.*)", re.DOTALL)
 _FRACTION_IN_TEXT = re.compile(r"\s*\}\s*/\s*\\text\s*\{\s*")  # \text{km} / \text{h}
 _IN_WORDS = re.compile(rf"(.*[\d)}}])( ?)([a-zA-Z][a-zA-Z ./'^\d\-]*?)\s*{_POWER}")
 _SCALE_OF_DEGREES = re.compile(r"(.*)\^\\circ\s*(?:\\text\s*\{\s*)?([CF])(?:\s*\})?")
@@ -81,6 +82,8 @@ def split(text: str, *, is_marked: bool) -> Quantity:
         before, _, after = body.partition(CURRENCY)
         if before.strip() in {"", "-", "+"} or not after.strip():
             body, currency = _RATE.sub("", before + after).strip(), "dollar"
+    elif money := _MONEY.fullmatch(body):
+        body, currency = _RATE.sub("", money[1] + money[3]).strip(), money[2]
     if body.endswith("%"):
         return Quantity(body=body[:-1].strip(), unit=currency, is_percent=True)
     degrees = _SCALE_OF_DEGREES.fullmatch(body)

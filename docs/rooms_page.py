@@ -1,0 +1,57 @@
+"""The architecture: a step, the rooms and who may import whom."""
+
+import ast
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.test_architecture import ORDER  # noqa: E402
+
+WHERE = {
+    "a feasible set": "its file and its entry in `drpt/geometry/catalogue.py`, its preset in `conf/regularizer/`",
+    "a score": "its file and its entry in `drpt/geometry/catalogue.py`",
+    "a kind of layer": "its file in `drpt/capture/layers/`",
+    "a way to compute products": "its file in `drpt/capture/products/`",
+    "a loss": "`drpt/objectives/`",
+    "a format of data files": "`drpt/data/formats.py`",
+    "a reward or a judge": "`drpt/rewards/` and a preset in `conf/reward/`",
+    "a task": "`drpt/tasks/` and a preset in `conf/task/`",
+    "a figure of the table": "`drpt/analysis/`",
+    "a key": "the `spec.py` of its room, its default in `conf/`, and its kind in `drpt/run_identity.py`",
+}
+
+
+def render() -> str:
+    """The page in Markdown."""
+    lines = [
+        "# Architecture",
+        "",
+        "## A step",
+        "",
+        "![One training step](pictures/step.svg)",
+        "",
+        "The loss of every example goes into the capture as a vector, and the backward pass runs on their sum, so that each "
+        "output gradient belongs to one example. As backpropagation passes a layer, the layer's rule computes the inner "
+        "products, the geometry turns them into coefficients, and the rule forms the layer's update from the same activations "
+        "and output gradients. No example's gradient is formed for its own sake. The optimizer receives the update in `.grad`.",
+        "",
+        "## The rooms",
+        "",
+        "A room may import itself and the rooms above it in this list; a test parses every import. Modules of `drpt/` outside "
+        "the rooms (`checks`, `files`, …) import nothing but each other. Only `app` knows Hydra and W&B; only one file "
+        "imports vLLM.",
+        "",
+        "| room | what is in it |",
+        "| --- | --- |",
+    ]
+    for room in ORDER:
+        path = ROOT / "drpt" / room / "__init__.py"
+        path = path if path.exists() else ROOT / "drpt" / f"{room}.py"
+        text = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
+        lines.append(f"| `{room}` | {text} |")
+    lines += ["", "## Where to add what", "", "| to add | touch |", "| --- | --- |"]
+    lines += [f"| {what} | {where} |" for what, where in WHERE.items()]
+    lines += ["", "From outside the package, all but the last three plug in by a dotted path; see the how-to pages."]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""A reward learned from preference pairs."""
