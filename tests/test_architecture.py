@@ -42,7 +42,7 @@ ONLY_IN = {
     "omegaconf": {"app"},
     "peft": {"models"},
     "math_verify": {"rewards/mathematics/formulas.py"},
-    "reasoning_gym": {"data/reasoning.py", "data/reasoning_scores.py"},
+    "reasoning_gym": {"data/reasoning.py", "data/reasoning_scores.py", "data/reasoning_rules.py"},
     "profanity_check": {"rewards/offensive.py"},
     "vaderSentiment": {"rewards/sentiment.py"},
     "vllm": {"rollouts/vllm_engine.py"},

@@ -98,7 +98,7 @@ class ReasoningSource:
     def _stream(self, family: str, name: str) -> Iterator[Example]:
         num_without_answer = 0
         for entry in self._entries(family, name):
-            if entry["answer"] is None:  # nothing to learn, and nothing to verify against
+            if entry["answer"] is None or not str(entry["answer"]).strip():  # nothing to learn, or to verify against
                 num_without_answer += 1
                 if num_without_answer == _PATIENCE:
                     raise ValueError(

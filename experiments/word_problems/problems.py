@@ -84,10 +84,15 @@ def _filled(draw: random.Random) -> tuple[str, int]:
     return question, rate * minutes - lost
 
 
+def write_problems(path: Path) -> None:
+    """Write all problems, a JSON object a line."""
+    lines = [json.dumps({"question": question, "answer": str(answer)}) for question, answer in problems()]
+    path.write_text("\n".join(lines) + "\n")
+
+
 def main() -> None:
     """Write the file."""
-    lines = [json.dumps({"question": question, "answer": str(answer)}) for question, answer in problems()]
-    Path(sys.argv[1]).write_text("\n".join(lines) + "\n")
+    write_problems(Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

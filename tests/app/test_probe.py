@@ -81,7 +81,7 @@ def write_sums(path, operator, count):
 
 
 def test_probe_of_a_run_on_other_data_than_the_default(drpt):
-    write_sums("pool.jsonl", "plus", 60)
+    write_sums("pool.jsonl", "minus", 60)
     write_sums("target.jsonl", "+", 90)
     words = [word for word in TINY if "data.source" not in word and "num_general" not in word]
     words += ["data=jsonl", "data.source.general=pool.jsonl", "sweep=jsonl"]

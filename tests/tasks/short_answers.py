@@ -1,5 +1,6 @@
 """A task from outside the package: supervised fine-tuning whose runs are compared by how short their answers are."""
 
+# --8<-- [start:task]
 from dataclasses import replace
 from statistics import fmean
 
@@ -52,6 +53,7 @@ class ShortAnswers(SupervisedTask):
         return replace(assembly, evaluation=WithLengths(assembly.data, *own, **parts.steps))
 
 
+# --8<-- [end:task]
 class Unfinished(Task):
     """Declares metrics and cannot be assembled."""
 

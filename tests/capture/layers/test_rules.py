@@ -25,6 +25,7 @@ from tests.capture.helpers import M, N, assert_equal_grads, regularizer, step_ro
 from tests.reference import per_sample
 
 
+# --8<-- [start:layer]
 class _Product(torch.autograd.Function):
     """``y = x Wᵀ · scale`` in "C++": a function whose gradient nothing but its own backward knows."""
 
@@ -53,6 +54,8 @@ class ScaledLinear(nn.Module):
         return _Product.apply(x, self.weight, self.scale)
 
 
+# --8<-- [end:layer]
+# --8<-- [start:rule]
 class _Captured(torch.autograd.Function):
     """The same, whose backward pass records instead of forming gradients of the parameters."""
 
@@ -102,7 +105,10 @@ class ScaledLinearRule(LayerRule):
         return {name: around if name == max(trained) else 0 for name in trained}
 
 
+# --8<-- [end:rule]
+# --8<-- [start:use]
 RULES = DEFAULT_RULES.extended({ScaledLinear: ScaledLinearRule()})
+# --8<-- [end:use]
 
 
 def build():
