@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from drpt.geometry.catalogue import SCORES, SETS, SetEntry
+from drpt.geometry.catalogue import SCORES, SETS
+from drpt.geometry.entry import SetEntry
 
 
 def render() -> str:

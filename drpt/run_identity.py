@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from drpt.geometry.catalogue import SETS, ProductsMethod
+from drpt.capture.options import ProductsMethod
+from drpt.geometry.catalogue import SETS
 from drpt.rl.choices import KlControl
 
 # Draws what is random: target examples, order, adapters, dropout, responses. Runs that differ in it alone are replicates.

@@ -109,5 +109,16 @@ def test_packages_stay_in_their_rooms():
 def test_geometry_knows_torch_alone():
     for path in (ROOT / "geometry").glob("*.py"):
         foreign = {name.split(".")[0] for name in imports(path)} - {"torch", "jaxtyping", "drpt"}
-        standard = {"abc", "collections", "dataclasses", "enum", "functools", "importlib", "itertools", "math", "re", "typing"}
+        standard = {"abc", "collections", "dataclasses", "functools", "importlib", "inspect", "itertools", "math", "typing"}
         assert foreign <= standard, f"{path.name}: {foreign - standard}"
+
+
+MIRRORED = ("geometry",)  # rooms of which every module has a file of tests of its name, see tests/README.md
+
+
+def test_every_module_has_a_file_of_tests_of_its_name():
+    tests = Path(__file__).parent
+    for room in MIRRORED:
+        modules = {path.stem for path in (ROOT / room).glob("*.py")} - {"__init__"}
+        missing = sorted(name for name in modules if not (tests / room / f"test_{name}.py").is_file())
+        assert not missing, f"tests/{room}/ has no tests of {', '.join(missing)}"

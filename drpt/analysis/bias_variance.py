@@ -34,7 +34,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from drpt.analysis.resampling import Draws, Pool, Resampled, Updates
-from drpt.geometry.regularizer import Regularizer
+from drpt.capture.regularizer import Regularizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from drpt.capture.options import Partition
 from drpt.capture.partition import partition_parameters
-from drpt.geometry.catalogue import Partition
 
 
 @dataclass(frozen=True, slots=True)

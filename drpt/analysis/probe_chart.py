@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from drpt.analysis.probe_points import ENDS, Point, Probe, colour_of, families, limits
+from drpt.analysis.probe_grid import colour_of
+from drpt.analysis.probe_points import ENDS, Point, Probe, families, limits
 
 
 def draw_probe(probe: Probe, size: tuple[int, int]) -> bytes:
@@ -65,7 +66,7 @@ def _draw_plane(axes: Axes, points: Sequence[Point], bounds: tuple[float, float,
             xerr=[p.direction.bias_sq_stderr for p in members],
             yerr=[p.direction.variance_stderr for p in members],
             fmt="*" if name in ENDS else "o-",
-            color=colour_of(name),
+            color=colour_of(members[0].rule),
             markersize=13 if name in ENDS else 4,
             linewidth=1.3,
             elinewidth=0.5,
@@ -74,28 +75,33 @@ def _draw_plane(axes: Axes, points: Sequence[Point], bounds: tuple[float, float,
     for point in points:
         if point.is_auto:
             place = (point.direction.bias_sq, point.direction.variance)
-            axes.plot(*place, "D", color=colour_of(point.rule.name), markeredgecolor="black", label=point.label)
+            axes.plot(*place, "D", color=colour_of(point.rule), markeredgecolor="black", label=point.label)
     axes.set_xlim(low - 0.05 * bias_high, bias_high)
     axes.set_ylim(-0.03 * variance_high, variance_high)
     axes.set_xlabel("bias² / ‖v*‖²")
 
 
 def _draw_errors(axes: Axes, points: Sequence[Point]) -> None:
-    for name, members in families(points).items():
+    for members in families(points).values():
         errors = [p.direction.mse for p in members]
         places = [place for p in members if (place := p.place()) is not None]
         if not places:
-            axes.axhline(errors[0], linestyle="--", color=colour_of(name), linewidth=1)
+            axes.axhline(errors[0], linestyle="--", color=colour_of(members[0].rule), linewidth=1)
         else:
             stderrs = [p.direction.mse_stderr for p in members]
             axes.errorbar(
-                places, errors, yerr=stderrs, fmt="o-", color=colour_of(name), markersize=4, linewidth=1.3, elinewidth=0.5
+                places,
+                errors,
+                yerr=stderrs,
+                fmt="o-",
+                color=colour_of(members[0].rule),
+                markersize=4,
+                linewidth=1.3,
+                elinewidth=0.5,
             )
     for point in points:
         if point.is_auto:
-            axes.plot(
-                [-0.02], [point.direction.mse], "D", color=colour_of(point.rule.name), markeredgecolor="black", markersize=5
-            )
+            axes.plot([-0.02], [point.direction.mse], "D", color=colour_of(point.rule), markeredgecolor="black", markersize=5)
     axes.set_xlabel("strength, weak to strong")
     axes.set_xlim(-0.05, 1.03)
     ends = [p.direction.mse for p in points if p.rule.name in ENDS]

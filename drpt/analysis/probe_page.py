@@ -8,7 +8,8 @@ from jinja2 import Environment, select_autoescape
 from plotly.subplots import make_subplots
 
 from drpt.analysis.page import to_html
-from drpt.analysis.probe_points import ENDS, Point, Probe, best_points, colour_of, families, limits
+from drpt.analysis.probe_grid import colour_of
+from drpt.analysis.probe_points import ENDS, Point, Probe, best_points, families, limits
 
 _LINES = 8  # of equal mean squared error
 
@@ -114,7 +115,7 @@ def _add_levels(figure: go.Figure, column: int, total: float) -> None:
 
 
 def _add_family(figure: go.Figure, column: int, name: str, members: Sequence[Point], *, is_first: bool) -> None:
-    colour = colour_of(name)
+    colour = colour_of(members[0].rule)
     plane = go.Scatter(
         x=[p.direction.bias_sq for p in members],
         y=[p.direction.variance for p in members],
@@ -159,7 +160,7 @@ def _add_auto(figure: go.Figure, column: int, point: Point) -> None:
             marker={
                 "symbol": "diamond",
                 "size": 10,
-                "color": colour_of(point.rule.name),
+                "color": colour_of(point.rule),
                 "line": {"color": "black", "width": 1},
             },
             name=point.label,

@@ -5,35 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from drpt.analysis.bias_variance import Direction
-from drpt.geometry.catalogue import SETS
-from drpt.geometry.spec import RegularizerSpec
+from drpt.analysis.probe_grid import is_alike
+from drpt.modules.regularizer_spec import RegularizerSpec
 
-ENDS = ("target_only", "full")  # of the spectrum; like the mix they do not depend on the partition
-ALIKE = (*ENDS, "mix")
-COLOURS = {
-    "mix": "#009E73",
-    "random_subset": "#CC79A7",
-    "subset": "#D55E00",
-    "greedy_euclidean": "#E9967A",
-    "exact_subset": "#8B3A1E",
-    "filter": "#E69F00",
-    "l2rw": "#B8A000",
-    "hull": "#0072B2",
-    "cone": "#56B4E9",
-    "gradmatch": "#3B9C9C",
-    "span": "#8C564B",
-    "top_span": "#C49C94",
-    "halfspace": "#6A3D9A",
-    "dual_cone": "#B15928",
-    "pcgrad": "#CAB2D6",
-    "subset_relaxed": "#F4A582",
-    "hull_relaxed": "#4393C3",
-    "span_relaxed": "#5B3A29",
-    "mgda": "#FB9A99",
-    "cagrad": "#E31A1C",
-    "target_only": "#222222",
-    "full": "#7a7a7a",
-}
+ENDS = ("target_only", "full")  # of the spectrum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +46,7 @@ class Point:
             return 1.0 - self.rule.relaxation
         if strength is None or isinstance(strength, str):
             return None
-        domain = SETS[self.rule.set].strength
+        domain = None if self.rule.entry is None else self.rule.entry.strength
         is_endless = domain is not None and domain.high == float("inf")
         return float(strength) / (1.0 + float(strength)) if is_endless else float(strength)
 
@@ -118,7 +93,7 @@ class Probe:
             for point in self.points
             if point.target == target
             and size in {None, (point.general_rows, point.target_rows)}
-            and (partition is None or point.rule.partition == partition or (point.rule.name in ALIKE and not point.is_auto))
+            and (partition is None or point.rule.partition == partition or (is_alike(point.rule) and not point.is_auto))
         ]
 
     def as_record(self) -> dict[str, Any]:
@@ -140,11 +115,6 @@ class Probe:
                 for point in self.points
             ],
         }
-
-
-def colour_of(name: str) -> str:
-    """A family's colour; black for a regularizer of one's own."""
-    return COLOURS.get(name, "#000000")
 
 
 def best_points(points: Sequence[Point], *, over_partitions: bool = False) -> list[Point]:

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from drpt.geometry.catalogue import BaseWeights
+from drpt.capture.options import BaseWeights
+from drpt.capture.regularizer import Regularizer
 from drpt.geometry.products import GeneralRows, Products
-from drpt.geometry.regularizer import Regularizer
 
 _CHUNK_ELEMENTS = 2**23  # entries of small gramians held at once: 64 MiB
 

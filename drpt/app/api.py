@@ -5,24 +5,38 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError
 from torch import Tensor
 
-from drpt.app.paths import config_folder
+from drpt.app.presets import preset_values
+from drpt.capture.products.sketch_spec import SketchSpec
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
 from drpt.checks import check_choice
 from drpt.geometry.products import GeneralRows
-from drpt.geometry.regularizer import Regularizer, build_regularizer
-from drpt.geometry.spec import RegularizerSpec
+from drpt.modules.build_regularizer import build_regularizer
+from drpt.modules.regularizer_spec import RegularizerSpec
 
 
-def regularizer(preset: str, *, seed: int = 0, **changes: Any) -> Regularizer:  # Any: keys have values of several kinds
+def regularizer(
+    preset: str,
+    *,
+    seed: int = 0,
+    sketch: SketchSpec | None = None,
+    retain_mib: float | None = None,
+    unregularized: Sequence[str] = (),
+    **changes: Any,  # Any: keys have values of several kinds
+) -> Regularizer:
     """A preset of ``conf/regularizer``, with changes.
 
     Args:
         preset: Its name, such as ``layerwise_hull``; `drpt train --help` lists them.
-        seed: Of random scores.
+        seed: Seed of random scores.
+        sketch: The random matrices of ``products="sketch"``; those of ``conf/sketch/gaussian.yaml`` if left out.
+        retain_mib: MiB of activations that the capture may keep before it computes them again in a second pass; 4096 if left
+            out.
+        unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
         changes: Keys of the `regularizer` config group: ``strength=0.25``, ``partition="global"``, ``products="sketch"``, …
 
     Returns:
@@ -32,10 +46,7 @@ def regularizer(preset: str, *, seed: int = 0, **changes: Any) -> Regularizer:  
         ValueError: The preset or a key does not exist, a value breaks its rule, or one that belongs to a whole run
             (``step_size``, usually the learning rate) is not given.
     """
-    folder = config_folder() / "regularizer"
-    check_choice("preset", preset, sorted(path.stem for path in folder.glob("*.yaml")))
-    config = OmegaConf.load(folder / f"{preset}.yaml")
-    assert isinstance(config, DictConfig)
+    config = OmegaConf.create(preset_values("regularizer", preset))
     for key, value in changes.items():
         check_choice("key", key, [str(known) for known in config])
         config[key] = value
@@ -44,7 +55,13 @@ def regularizer(preset: str, *, seed: int = 0, **changes: Any) -> Regularizer:  
     except InterpolationKeyError as error:
         raise ValueError(f"{error.full_key} of the preset {preset!r} is the run's own: give {error.full_key}=….") from error
     assert isinstance(values, dict)
-    return build_regularizer(RegularizerSpec(**{str(key): value for key, value in values.items()}), seed=seed)
+    return build_regularizer(
+        RegularizerSpec(**{str(key): value for key, value in values.items()}),
+        seed=seed,
+        sketch=sketch,
+        retain_mib=retain_mib,
+        unregularized=unregularized,
+    )
 
 
 def rows(

@@ -117,6 +117,7 @@ def _add_probe(
 ) -> None:
     from drpt.analysis.probe_grid import FAMILIES, PARTITIONS, STANDARD
 
+    rare = [name for name in FAMILIES if name not in STANDARD]
     probe = kinds.add_parser(
         "probe",
         help="bias and variance of every update rule on one model",
@@ -145,7 +146,7 @@ def _add_probe(
         nargs="+",
         default=STANDARD,
         metavar="NAME",
-        help=f"of {', '.join(FAMILIES)}; or all; default: all but the last five",
+        help=f"of {', '.join(FAMILIES)}; or all; default: all but {', '.join(rare)}",
     )
     probe.add_argument("--partitions", nargs="+", choices=PARTITIONS, default=list(PARTITIONS), help="default: all four")
     probe.add_argument("--batch-tokens", type=_positive, default=384, help="tokens a pass; default: 384")

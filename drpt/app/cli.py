@@ -84,9 +84,9 @@ def _train(words: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(words):
         from drpt.app.train_help import show_help, show_keys
 
-        names = [word.partition("=")[0] for word in words if not word.startswith("-")]
-        if names:
-            show_keys(names, _stdout())
+        asked = [word for word in words if not word.startswith("-")]
+        if asked:
+            show_keys(asked, _stdout())
         else:
             show_help(_stdout())
         return 0

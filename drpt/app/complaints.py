@@ -8,7 +8,7 @@ from hydra.errors import MissingConfigException
 from omegaconf.errors import GrammarParseError, InterpolationKeyError, ValidationError
 
 from drpt.app.options import all_options, is_new_key, kind_of_option, no_such_option
-from drpt.app.paths import config_folder
+from drpt.app.paths import config_folder, preset_files
 from drpt.app.words import Word, in_shell
 from drpt.checks import did_you_mean
 from drpt.kinds import takes_mapping, takes_text
@@ -141,8 +141,8 @@ def _of_kind(typed: Word, values: Mapping[str, Any]) -> str | None:
 
 def _what_brings(group: str) -> str:
     group = group if (config_folder() / group).is_dir() else group.replace(".", "/")
-    tasks = sorted(path.stem for path in config_folder().glob("task/*.yaml") if f"override /{group}:" in path.read_text())
-    choices = sorted(path.stem for path in config_folder().glob(f"{group}/*.yaml"))
+    tasks = [path.stem for path in preset_files("task") if f"override /{group}:" in path.read_text()]
+    choices = [path.stem for path in preset_files(group)]
     if tasks:
         return f"{' or '.join(f'task={task}' for task in tasks)} brings it"
     if choices:

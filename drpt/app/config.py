@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from drpt.app.build_spec import build_spec
 from drpt.app.complaints import explain_interpolation
 from drpt.app.options import ALGORITHMS
-from drpt.geometry.catalogue import SETS
+from drpt.geometry.lookup import set_entry
 from drpt.run_identity import job_name
 from drpt.tasks.errors import ConfigError
 from drpt.tasks.run_spec import RunSpec
@@ -120,7 +120,8 @@ def drop_unused_strength(config: Config) -> Config:
         The same object.
     """
     regularizer = config["regularizer"]
-    if regularizer["set"] in SETS and SETS[regularizer["set"]].strength is None:
+    entry = set_entry(regularizer["set"])
+    if entry is not None and entry.strength is None:
         regularizer["strength"] = None
     return config
 

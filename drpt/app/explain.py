@@ -8,8 +8,11 @@ from rich.table import Table
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.explain_reward import print_reward
-from drpt.geometry.catalogue import AUTO, SCORES, SETS, Partition, Pool, ProductsMethod, Scope, SetEntry
-from drpt.geometry.spec import PHASE, RegularizerSpec
+from drpt.capture.options import Partition, Pool, ProductsMethod, Scope
+from drpt.geometry.catalogue import SETS
+from drpt.geometry.entry import AUTO, SetEntry
+from drpt.geometry.lookup import score_entry
+from drpt.modules.regularizer_spec import PHASE, RegularizerSpec
 from drpt.tasks.run_spec import RunSpec
 
 _PARTITIONS = {
@@ -77,9 +80,9 @@ def _print_all(console: Console) -> None:
 
 
 def _facts(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
-    entry = SETS.get(spec.set)
+    entry, score = spec.entry, score_entry(spec.score)
     if entry is None:
-        yield "set", f"{spec.set}, from outside the package"
+        yield "set", f"{spec.set}, a class that carries no entry"
     else:
         yield "set", f"{spec.set} = {entry.formula}"
         yield "update", f"u = {entry.update}" if entry.update[0] in "vλ" else entry.update
@@ -87,8 +90,8 @@ def _facts(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
         if entry.relatives:
             yield "related", entry.relatives
     yield "blocks", f"{spec.partition}: {_PARTITIONS[Partition(spec.partition)]}"
-    if entry is not None and entry.takes_score and spec.score in SCORES:
-        yield "score", f"{spec.score}: {SCORES[spec.score].meaning}"
+    if entry is not None and entry.takes_score and score is not None:
+        yield "score", f"{spec.score}: {score.meaning}"
     if entry is not None and entry.strength is not None:
         yield from _strength(spec, entry)
     yield "relaxation", _relaxation(spec)
@@ -106,7 +109,7 @@ def _strength(spec: RegularizerSpec, entry: SetEntry) -> Iterator[tuple[str, str
     if spec.strength == "auto":
         grid = "in closed form, V/‖v − ḡ‖²" if entry.is_auto_closed else "of " + ", ".join(f"{x:g}" for x in entry.auto_grid)
         yield "", f"auto: the strength with the smallest estimated error, {grid} (drpt.geometry.auto)"
-    elif not (entry.is_auto_closed or entry.auto_grid):
+    elif not entry.offers_auto:
         yield "", "auto: not for this set; relaxation=auto is"
 
 
@@ -117,7 +120,7 @@ def _relaxation(spec: RegularizerSpec) -> str:
 
 
 def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
-    from drpt.geometry.regularizer import build_regularizer  # torch: only here, after every check
+    from drpt.modules.build_regularizer import build_regularizer  # torch: only here, after every check
 
     rule = build_regularizer(spec, seed=0)
     rows = [name for name, is_needed in (("general", rule.needs_general), ("target", rule.needs_target)) if is_needed]
@@ -125,7 +128,7 @@ def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
     if spec.chooses_by_phase:
         yield "choice", "once a rollout phase, over all its responses: what is dropped is not trained on, and the steps that"
         yield "", "follow are ordinary ones (IIF)"
-    if rule.is_constant and rule.needs_target and rule.scope is Scope.PAPER:
+    if rule.is_constant and rule.needs_target and rule.options.scope is Scope.PAPER:
         yield "costs", "no products: weights of linear layers get one weighted mean, all other parameters the general mean"
         return
     if rule.is_constant:
@@ -139,7 +142,7 @@ def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
         products.append("the gramian <g_i, g_j> [n, n]")
     if rule.needs_spread:
         products.append("target products <g_i, v_j> [n, m] and <v_j, v_k> [m, m]")
-    is_sketch = rule.products is ProductsMethod.SKETCH
+    is_sketch = rule.options.products is ProductsMethod.SKETCH
     kind = "unbiased, of random matrices" if is_sketch else "exact"
     yield "products", ", ".join(products) + f": {kind}, from the step's one forward and one backward pass"
     if not is_sketch:

@@ -7,14 +7,15 @@ from rich.console import Console
 from rich.table import Table
 
 from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.options import Partition, Pool, ProductsMethod
 from drpt.capture.passes.waiting import WAITING_BYTES
 from drpt.capture.planning.plan import CostPlan, plan_of
 from drpt.capture.planning.plan_lines import Handling, PlanLine
 from drpt.capture.products.cost import EXACT, Need
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.step_size import StepSize
-from drpt.geometry.catalogue import Partition, Pool, ProductsMethod
-from drpt.geometry.regularizer import Regularizer, build_regularizer
 from drpt.models.shapes import meta_model
+from drpt.modules.build_regularizer import build_regularizer
 from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
 
@@ -41,11 +42,11 @@ def print_plan(run: RunSpec, console: Console) -> None:
         why = ", whose target gradient is given," if task.draws_responses else ""
         console.print(f"no plan: steps of task={run.task.name}{why} are not counted.", soft_wrap=True)
         return
-    regularizer = build_regularizer(run.regularizer, seed=0)
+    regularizer = build_regularizer(run.regularizer, seed=0, sketch=run.sketch, retain_mib=run.trainer.retain_mib)
     size = _step_size(run, regularizer)
     try:
         model = meta_model(run.model, run.finetune)
-        plan = plan_of(model, regularizer, run.sketch, size, retain_mib=run.trainer.retain_mib)
+        plan = plan_of(model, regularizer, size)
     except (ValueError, UnsupportedModuleError) as error:
         console.print(f"no plan: {error}", markup=False, soft_wrap=True)
         return
@@ -149,7 +150,7 @@ def _summary(plan: CostPlan, run: RunSpec, regularizer: Regularizer, *, has_exac
         "G: 10⁹ multiplications; step: a standard one over n rows, forward, activations' and weights' gradients, attention and "
         "elementwise work apart; written, kept: MiB" + (f"; {_EXACT_UNIT}" if has_exact else ""),
     )
-    if regularizer.pool is Pool.MICRO and run.trainer.micro_batches > 1:
+    if regularizer.options.pool is Pool.MICRO and run.trainer.micro_batches > 1:
         yield "", f"one of {run.trainer.micro_batches} micro-batches: each chooses among its own rows (regularizer.pool=micro)"
     yield "extra", _products_total(plan)
     if plan.standard:
@@ -190,7 +191,7 @@ def _memory(plan: CostPlan, regularizer: Regularizer) -> str:
             "a second pass forms the update instead"
         )
     waiting = f"up to {WAITING_BYTES // _MIB} MiB of layers that are solved together"
-    if regularizer.partition is Partition.LAYER and plan.size.num_micro_batches == 1:
+    if regularizer.options.partition is Partition.LAYER and plan.size.num_micro_batches == 1:
         tied = f"{_mib(plan.kept_bytes)} MiB for tied parameters until their last use, and " if plan.kept_bytes else ""
         return f"layers are done in their own backward; kept are {tied}{waiting}; trainer.retain_mib does not count here"
     return f"up to {_mib(plan.kept_bytes)} MiB of activations and output gradients are kept, within {budget}: no second pass"

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from drpt.app.complaints import explain_composition
 from drpt.app.config import register
 from drpt.app.options import ALGORITHMS
-from drpt.app.paths import config_folder
+from drpt.app.paths import BASE, config_folder
 from drpt.app.words import Word, in_shell
 from drpt.checks import did_you_mean
 from drpt.kinds import Kind
@@ -67,8 +67,9 @@ def choices(search_words: tuple[str, ...] = ()) -> Mapping[str, tuple[str, ...]]
 
     # The groups are ours: other folders beside a user's choices may be anything, and large.
     groups = sorted(path.name for path in config_folder().iterdir() if path.is_dir())
-    # Schemas are no choices: they have no values.
-    return {group: tuple(name for name in below(group) if name not in ALGORITHMS) for group in (*groups, *NESTED)}
+    # Schemas have no values of their own, and what presets start from is not complete: neither is a choice.
+    hidden = {*ALGORITHMS, BASE}
+    return {group: tuple(name for name in below(group) if name not in hidden) for group in (*groups, *NESTED)}
 
 
 def check_choices(word: Word, values: Sequence[object], names: Sequence[str]) -> list[str]:

@@ -19,9 +19,9 @@ from torch import Tensor
 from drpt.analysis.bias_variance import measure, target_size
 from drpt.analysis.gramians import ParameterGramians, parameter_gramians, sketch_error
 from drpt.analysis.probe_chart import draw_probe
-from drpt.analysis.probe_grid import PARTITIONS, rules
+from drpt.analysis.probe_grid import FAMILIES, PARTITIONS, Family, families_of, is_alike, rules
 from drpt.analysis.probe_page import build_probe_page
-from drpt.analysis.probe_points import ALIKE, Point, Probe, best_points
+from drpt.analysis.probe_points import Point, Probe, best_points
 from drpt.analysis.resampling import Pool, draw
 from drpt.analysis.run import ResultsError
 from drpt.app.probe_subject import collect_gradients, prepare
@@ -29,10 +29,10 @@ from drpt.app.probe_words import ProbeSubject
 from drpt.app.result_files import write_results
 from drpt.app.run_config import read_spec
 from drpt.app.run_data import DrawnBefore, check_data_are_the_same
-from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Partition
-from drpt.geometry.regularizer import build_regularizer
-from drpt.geometry.spec import RegularizerSpec
+from drpt.capture.options import Partition
 from drpt.memory import keep_freed_memory, release_memory
+from drpt.modules.build_regularizer import build_regularizer
+from drpt.modules.regularizer_spec import RegularizerSpec
 from drpt.storage import require_folder
 from drpt.tasks.run_spec import RunSpec
 
@@ -104,12 +104,18 @@ class _Plan:
         wanted = {*self.options.partitions, *([self.own.partition] if self.own else [])}
         return [name for name in PARTITIONS if name in wanted]
 
+    @property
+    def families(self) -> list[Family]:
+        """The families that are asked for, and those of the user's own set where it is from outside the package."""
+        own = families_of(self.own.set) if self.own else {}
+        return [*(family for name, family in FAMILIES.items() if name in self.options.families), *own.values()]
+
     def rules(self, partition: str, target_rows: int) -> list[RegularizerSpec]:
         """One a point."""
         found = list(
             rules(
                 partition,
-                families=self.options.families,
+                families=self.families,
                 target_rows=target_rows,
                 base_weights=self.base_weights,
                 has_alike=partition == self.partitions[0],
@@ -132,12 +138,14 @@ class _Plan:
                     f"--rows {n}x{m}: a step takes its examples from one half of the pool, {self.options.pool // 2} of each "
                     "kind. Raise --pool."
                 )
-            sets = {rule.set for partition in self.partitions for rule in self.rules(partition, m)}
-            if "exact_subset" in sets and n > MAX_EXACT_SUBSET:
-                raise ResultsError(
-                    f"--rows {n}x{m}: the set 'exact_subset' compares all subsets of at most {MAX_EXACT_SUBSET} examples. "
-                    "Leave it out of --families, or lower n."
-                )
+            rules = {rule.set: rule for partition in self.partitions for rule in self.rules(partition, m)}
+            for name, rule in rules.items():
+                limit = None if rule.entry is None else rule.entry.max_general
+                if limit is not None and n > limit:
+                    raise ResultsError(
+                        f"--rows {n}x{m}: the set {name!r} takes at most {limit} general examples a step. Leave it out of "
+                        "--families, or lower n."
+                    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +207,7 @@ def _measure_all(probed: _Probed, sizes: Sequence[tuple[int, int]], plan: _Plan)
         num_used = len(probed.halves[0].get("used", ()))
         for size in sizes:
             if num_used >= max(2, size[1]):
-                apart = [rule for rule in plan.rules(plan.partitions[0], size[1]) if rule.name in ALIKE and not rule.is_auto]
+                apart = [rule for rule in plan.rules(plan.partitions[0], size[1]) if is_alike(rule) and not rule.is_auto]
                 progress.update(task, total=(total := total + len(apart)))
                 run(probed.pool("global", "used"), apart, size, "used")
     return points

@@ -104,7 +104,7 @@ def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[E
     kinds: dict[str, Sequence[Example]] = {}
     spare, seed = 0, spec.seed
     if is_trained:
-        share = spec.regularizer.stopping_share
+        share = spec.stopping_share
         trained = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit)
         kinds["used"] = trained.target
         for example in (*trained.general, *trained.target, *trained.stopping):

@@ -11,7 +11,7 @@ from drpt.app.compose import compose_run
 from drpt.app.config import check_config, resolve
 from drpt.app.run_config import read_config
 from drpt.app.words import literal_values
-from drpt.geometry.spec import RegularizerSpec
+from drpt.modules.regularizer_spec import RegularizerSpec
 from drpt.tasks.run_spec import RunSpec
 
 _FIXED = {

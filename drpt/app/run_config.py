@@ -13,8 +13,8 @@ from drpt.app.config import check_config
 from drpt.app.options import ALGORITHMS
 from drpt.app.paths import config_folder
 from drpt.app.words import literal_values, word
-from drpt.geometry.catalogue import Pool
-from drpt.geometry.spec import PHASE
+from drpt.capture.options import Pool
+from drpt.modules.regularizer_spec import PHASE
 from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
 

@@ -96,7 +96,7 @@ def _reference_checks(spec: RunSpec) -> dict[str, ChecksReferences]:
 def _draw(spec: RunSpec, source: Source, checks: Mapping[str, ChecksReferences]) -> Pools:
     """Draw the pools, without the examples whose reference no answer can equal where these are to be left out."""
     readable = ReadableSource(source, [term for term in checks.values() if term.unreadable == "drop"])
-    share = spec.regularizer.stopping_share
+    share = spec.stopping_share
     pools = draw_pools(readable, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit_for(spec))
     return replace(pools, counts=pools.counts | readable.counts)
 
@@ -134,7 +134,7 @@ class DrawnBefore:
             longest_response(spec),
         ]
         reward = None if spec.reward is None else asdict(spec.reward)
-        draw = json.dumps([asdict(spec.data), spec.seed, spec.regularizer.stopping_share, reward, room], sort_keys=True)
+        draw = json.dumps([asdict(spec.data), spec.seed, spec.stopping_share, reward, room], sort_keys=True)
         if draw not in self._drawn:
             self._drawn[draw] = _draw(spec, source, _reference_checks(spec)).fingerprint
         return {"fingerprint": self._drawn[draw], "source": print_of_source} | _of_files(spec)

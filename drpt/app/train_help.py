@@ -8,9 +8,12 @@ from rich.table import Table
 
 from drpt.app.groups import NESTED
 from drpt.app.key_reference import read_keys
-from drpt.app.paths import config_folder
+from drpt.app.paths import config_folder, preset_files
+from drpt.capture.options import Partition
 from drpt.checks import did_you_mean
-from drpt.geometry.catalogue import SCORES, SETS, Partition
+from drpt.geometry.catalogue import SCORES, SETS
+from drpt.geometry.entry import SetEntry
+from drpt.geometry.lookup import set_entry
 
 _USAGE = """\
 [bold]drpt train[/] \\[-m] \\[group=choice …] \\[key=value …]
@@ -35,9 +38,12 @@ sweep ends with a table, chart.png and report.html. The same command with the sa
 _KEYS = (
     ("seed", "draws target examples, the order of examples, adapters, dropout"),
     ("sweep", "name of the folder under runs/; default: the time of the start"),
-    ("regularizer.set", " ".join(SETS)),
+    ("regularizer.set", " ".join(SETS) + ", or the dotted path of a class of yours"),
     ("regularizer.partition", " ".join(member.value for member in Partition) + ": finer = weaker regularization"),
-    ("regularizer.score", " ".join(SCORES) + ": what ranks examples for a set that chooses"),
+    (
+        "regularizer.score",
+        " ".join(SCORES) + ", or the dotted path of a class of yours: what ranks examples for a set that chooses",
+    ),
     ("regularizer.strength", "the set's λ, larger = stronger, or auto; see the sets below and drpt explain"),
     ("regularizer.relaxation", "ρ in [0, 1], or auto: u = (1−ρ) P(v) + ρ v; 1 is target-only training"),
     ("data.num_target", "target examples that training may see: the scarce ones"),
@@ -77,26 +83,27 @@ def show_help(console: Console) -> None:
     console.print(keys)
     sets = Table.grid(padding=(0, 2))
     for name, entry in SETS.items():
-        strength = "no strength" if entry.strength is None else f"λ in {entry.strength}: {entry.strength.meaning}"
-        sets.add_row(f"  {name}", entry.formula, f"[dim]{entry.update}; {strength}[/]".replace("[0,", "\\[0,"))
+        sets.add_row(f"  {name}", entry.formula, f"[dim]{_update_of(entry)}[/]".replace("[0,", "\\[0,"))
     console.print("\n[bold]feasible sets[/] and the update each gives")
     console.print(sets)
     console.print("\none key in full: drpt train --help regularizer.strength")
     console.print("Hydra's own options: drpt train --hydra-help")
 
 
-def show_keys(names: Sequence[str], console: Console) -> None:
+def show_keys(words: Sequence[str], console: Console) -> None:
     """Print what is known of keys: ``drpt train --help regularizer.strength``.
 
     Args:
-        names: Keys with their section, or sections, of which all keys are printed.
+        words: Keys with their section, or sections, of which all keys are printed; values (``key=value``) may be there, and
+            that of ``regularizer.set`` is explained.
         console: Where to.
 
     Raises:
-        ValueError: A name is neither.
+        ValueError: A name is neither, or a set cannot be imported.
     """
     keys = read_keys()
-    for name in names:
+    for word in words:
+        name, _, value = word.partition("=")
         found = [key for key in keys if key.name == name or key.name.startswith(f"{name}.")]
         if not found:
             meant = did_you_mean(name, [key.name for key in keys])
@@ -105,6 +112,14 @@ def show_keys(names: Sequence[str], console: Console) -> None:
             console.print(f"[bold]{key.name}[/]  {key.kind}; default: {key.default}".replace("[]", "\\[]"), soft_wrap=True)
             for line in filter(None, (key.meaning, " ".join(key.choices))):
                 console.print(f"    {line}", markup=False, soft_wrap=True)
+        if name == "regularizer.set" and (entry := set_entry(value)) is not None:
+            console.print(f"    {value}: {entry.formula}; {_update_of(entry)}", markup=False, soft_wrap=True)
+
+
+def _update_of(entry: SetEntry) -> str:
+    """The update that a set gives and its strength, in words."""
+    strength = "no strength" if entry.strength is None else f"λ in {entry.strength}: {entry.strength.meaning}"
+    return f"{entry.update}; {strength}"
 
 
 def _choices(folder: Path) -> Iterator[tuple[str, str, str]]:
@@ -112,11 +127,11 @@ def _choices(folder: Path) -> Iterator[tuple[str, str, str]]:
     defaults = _defaults(folder / "train.yaml")
     groups = [path for path in folder.iterdir() if path.is_dir() and path.name != "hydra"]
     for group in sorted([*groups, *(folder / name for name in NESTED)]):
-        shown = group.relative_to(folder).as_posix()
-        for path in sorted(group.glob("*.yaml")):
+        shown = name = group.relative_to(folder).as_posix()
+        for path in preset_files(name):
             lines = [line for line in path.read_text().splitlines() if line and not line.startswith("# @package")]
             meaning = lines[0].partition("#")[2].strip() if "#" in lines[0] else ""
-            mark = "*" if defaults.get(group.relative_to(folder).as_posix()) == path.stem else ""
+            mark = "*" if defaults.get(name) == path.stem else ""
             yield shown, f"{path.stem}{mark}", meaning
             shown = ""
 

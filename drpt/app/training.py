@@ -17,13 +17,13 @@ from drpt.app.sweep_clock import current_clock
 from drpt.app.tracking import start_tracking
 from drpt.data.source import Source
 from drpt.files import write_atomically
-from drpt.geometry.regularizer import build_regularizer
 from drpt.interruption import farewell, leave_protected
 from drpt.journal import Journal
 from drpt.memory import keep_freed_memory, release_memory
 from drpt.metrics import METRICS_FILE, read_metrics
 from drpt.models.chat_renderer import ChatStyle
 from drpt.models.load import apply_finetune, count_parameters, load_model
+from drpt.modules.build_regularizer import build_regularizer
 from drpt.modules.checkpoint_files import (
     CheckpointError,
     DurableCheckpointIO,
@@ -72,7 +72,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, data: RunData, 
     keep_freed_memory()
     # First of all: a run that cannot go on ends at once.
     resume, data = _resume_point(spec, data, folder)
-    regularizer = build_regularizer(spec.regularizer, seed=spec.seed)
+    regularizer = build_regularizer(spec.regularizer, seed=spec.seed, sketch=spec.sketch, retain_mib=spec.trainer.retain_mib)
     # Before the policy: a classifier that is not there, or has no such label, ends the run at once.
     rewards = prepare_rewards(spec.reward) if spec.reward is not None else None
     loaded = load_model(spec.model, seed=spec.seed, max_length=spec.data.max_length)

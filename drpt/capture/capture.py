@@ -26,6 +26,7 @@ from drpt.capture.collectives import AcrossProcesses, Collectives, SingleProcess
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.layers.rules import DEFAULT_RULES, LayerRules
 from drpt.capture.micro_batch import MicroBatch
+from drpt.capture.options import CaptureOptions, Partition, Pool, ProductsMethod, Scope
 from drpt.capture.partition import partition_parameters
 from drpt.capture.passes.request import StepRequest
 from drpt.capture.passes.step import CaptureStep
@@ -33,15 +34,14 @@ from drpt.capture.passes.step_plan import StepPlan
 from drpt.capture.products.computer import ProductComputer
 from drpt.capture.products.cost import Need
 from drpt.capture.products.sketch import Sketcher
-from drpt.capture.products.sketch_spec import DEFAULT_SKETCH, SketchKind, SketchSpec
+from drpt.capture.products.sketch_spec import SketchKind
 from drpt.capture.products.step_examples import StepExamples
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
 from drpt.capture.segments import Examples
 from drpt.capture.sites import ModuleSite, captured_forwards, find_sites, refuse_compiled, trained_parameters
 from drpt.capture.target import TargetGradient, target_gradient
 from drpt.capture.trace import UNWATCHED, StepTrace
-from drpt.geometry.catalogue import Partition, Pool, ProductsMethod, Scope
-from drpt.geometry.regularizer import Regularizer
 
 _MIB = 2**20
 
@@ -55,11 +55,7 @@ class GradientCapture:
 
     Args:
         model: Any module; the parameters that require gradients now are the trained ones.
-        regularizer: Rule that decides the update.
-        sketch: The random matrices, for ``products=sketch``; `DEFAULT_SKETCH` if left out.
-        retain_mib: MiB of activations and output gradients that blocks of several layers or steps of several micro-batches may
-            keep until they are complete; beyond it a second pass computes them again. The result is the same.
-        unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
+        regularizer: What decides the update, and the options of the capture (`Regularizer.with_options` changes them).
         leaves_update: False to choose coefficients alone, leaving ``.grad`` as it is.
         layer_rules: Rules by type of module; ours unless others are added (``DEFAULT_RULES.extended({MyLayer: MyRule()})``).
         check: Whether to prove in the first step, and when the model's structure changes, that every example's gradient is
@@ -77,9 +73,6 @@ class GradientCapture:
         model: nn.Module,
         regularizer: Regularizer,
         *,
-        sketch: SketchSpec | None = None,
-        retain_mib: float = 4096.0,
-        unregularized: Sequence[str] = (),
         leaves_update: bool = True,
         layer_rules: LayerRules = DEFAULT_RULES,
         check: bool = True,
@@ -92,13 +85,14 @@ class GradientCapture:
         if not self.parameters:
             raise ValueError("no parameter of the model requires gradients: nothing is trained.")
         owners = _owners(model, self.parameters)
-        free = _matching(self.parameters, unregularized)
-        if regularizer.scope is Scope.PAPER:
+        options = regularizer.options
+        free = _matching(self.parameters, options.unregularized)
+        if options.scope is Scope.PAPER:
             scored = {name for name, (module, own) in owners.items() if own == "weight" and layer_rules.is_linear(module)}
             free = [name for name in self.parameters if name in free or name not in scored]
             if len(free) == len(self.parameters):
                 raise ValueError("scope='paper': no linear layer is trained, so that nothing would be regularized.")
-        blocks = partition_parameters([name for name in self.parameters if name not in free], regularizer.partition)
+        blocks = partition_parameters([name for name in self.parameters if name not in free], options.partition)
         others = partition_parameters(free, Partition.LAYER)
         # Where one weighted loss gives the update, the model runs as it is.
         is_plain = regularizer.is_constant and (not free or not regularizer.needs_target)
@@ -106,28 +100,27 @@ class GradientCapture:
             raise ValueError("this regularizer's coefficients do not depend on gradients: there is nothing to choose.")
         self._sites = [] if is_plain else find_sites(model, layer_rules)
         is_sharded = _is_sharded(self.parameters)
-        if is_sharded and not is_plain and regularizer.partition is not Partition.LAYER:
+        if is_sharded and not is_plain and options.partition is not Partition.LAYER:
             raise ValueError(
-                f"partition={regularizer.partition.value!r}: a model sharded by FSDP2 holds one layer's "
+                f"partition={options.partition.value!r}: a model sharded by FSDP2 holds one layer's "
                 "parameters at a time, so that blocks of several layers cannot be formed. Take partition=layer, or a "
                 "whole model in every process."
             )
         self._collectives = _collectives()
-        self._choosing: Collectives = self._collectives if regularizer.pool is Pool.STEP else SingleProcess()
+        self._choosing: Collectives = self._collectives if options.pool is Pool.STEP else SingleProcess()
         self._plan = StepPlan(
             regularizer=regularizer,
             blocks=(*blocks, *others),
             num_regularized=len(blocks),
             is_plain=is_plain,
             owners=owners,
-            retain_bytes=int(retain_mib * _MIB),
+            retain_bytes=int(options.retain_mib * _MIB),
             updates=self._collectives,
             is_sharded=is_sharded,
             leaves_update=leaves_update,
         )
         self._check = Check(is_wanted=check and bool(self._sites))
-        self._sketch = sketch
-        self._sketcher = _sketcher(regularizer.products, sketch)
+        self._sketcher = _sketcher(options)
 
     @contextmanager
     def step(
@@ -220,12 +213,13 @@ class GradientCapture:
                 raise ValueError(f"{name} is another module's than when the capture was made: make another GradientCapture.")
 
     def _refresh_when_due(self, rows: StepRows) -> None:
-        if self._sketcher is not None and self._sketch is not None and self._sketch.refresh_steps is not None:
-            self._sketcher.refresh(rows.general.draw // self._sketch.refresh_steps)
+        refresh_steps = self.regularizer.options.sketch.refresh_steps
+        if self._sketcher is not None and refresh_steps is not None:
+            self._sketcher.refresh(rows.general.draw // refresh_steps)
 
     def _computer(self, rows: StepRows, trace: StepTrace) -> ProductComputer:
         of_step = StepExamples(rows.num_general, rows.num_target, self._choosing)
-        return ProductComputer(need_of(self.regularizer), self.regularizer.products, self._sketcher, of_step, trace)
+        return ProductComputer(need_of(self.regularizer), self.regularizer.options.products, self._sketcher, of_step, trace)
 
     def _check_examples(self, rows: StepRows, target: TargetGradient | None) -> None:
         """Refuse a step that lacks what the regularizer compares."""
@@ -342,8 +336,8 @@ def _owners(model: nn.Module, parameters: dict[str, nn.Parameter]) -> dict[str, 
     return owners
 
 
-def _sketcher(method: ProductsMethod, spec: SketchSpec | None) -> Sketcher | None:
-    if method is not ProductsMethod.SKETCH:
+def _sketcher(options: CaptureOptions) -> Sketcher | None:
+    if options.products is not ProductsMethod.SKETCH:
         return None
-    spec = spec or DEFAULT_SKETCH
+    spec = options.sketch
     return Sketcher(SketchKind(spec.kind), left_width=spec.left_width, right_width=spec.right_width, seed=spec.seed)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from drpt.geometry.catalogue import Partition
+from drpt.capture.options import Partition
 
 # Where the transformers library keeps its repeated blocks: Llama, Qwen, Gemma (layers), GPT-2 (h), T5 and others.
 _TRANSFORMER_BLOCK = re.compile(r"^(?:.*\.)?(?:layers|h|blocks|block)\.\d+(?=\.)")

@@ -5,8 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeAlias
 
 from drpt.capture.gradients import UseGradient
+from drpt.capture.options import ProductsMethod
 from drpt.capture.passes.ledger import Ledger
-from drpt.geometry.catalogue import ProductsMethod
 
 Span: TypeAlias = Literal["capture", "products", "solve", "update"]
 _NOTHING = nullcontext()

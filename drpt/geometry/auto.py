@@ -10,17 +10,17 @@ and the right-hand side can be estimated without knowing v*: with ``d_j = v_j �
     V ≈ Σ_j ‖d_j‖² / (m (m−1))                                    the spread among the target examples
     Cov(u, v) ≈ Σ_j <u(v) − u(v − d_j/(m−1)), d_j> / m             each example left out in turn (jackknife)
 
-For any u the mean of the last is ``(m−1)/m`` of what the covariance is with m − 1 target examples. Where u is affine in v
-(ball, span, any face of a hull) that is the covariance itself; elsewhere it is a little small where m is: by 15 % for a hull
-and 26 % for top-k at m = 2 in a trial on Gaussians, by nothing to speak of at m = 8.
+For any u the mean of the last estimate is ``(m−1)/m`` times the covariance with m − 1 target examples. Where u is affine in v
+(ball, span, any face of a hull) that is the covariance itself; elsewhere it is somewhat too small for small m: by 15 % for a
+hull and 26 % for top-k at m = 2 in a trial on Gaussians, by a negligible amount at m = 8.
 
-ρ has a closed form: with ``D = ‖P(v) − v‖²`` and
-``C = Cov(P(v), v)`` the error ``(1−ρ)² D − 2 (1−ρ) (V − C) + V`` is smallest at ``1 − ρ = (V − C)/D``, cut to [0, 1]. For the
-ball, P(v) = ḡ and C = 0, this is James and Stein's shrinkage of v towards ḡ by V/D (1961). λ is taken from a grid.
+ρ has a closed form: with ``D = ‖P(v) − v‖²`` and ``C = Cov(P(v), v)`` the error ``(1−ρ)² D − 2 (1−ρ) (V − C) + V`` is smallest
+at ``1 − ρ = (V − C)/D``, clipped to [0, 1]. For the ball, P(v) = ḡ and C = 0, this is James and Stein's shrinkage of v towards
+ḡ by V/D (1961). λ is taken from a grid.
 
-Estimates are averaged over steps in each block, an older step counting ``memory`` times the next one's weight, so that what
-is chosen follows training and not one step's luck. Assumed: target rows are independent draws, m ≥ 2, and the noise of v has
-many directions, so that the choice itself costs little. Each block has its own dials.
+Estimates are averaged over steps in each block, an older step counting ``memory`` times the next one's weight, so that the
+choice follows training and not the luck of one step. Assumptions: target rows are independent draws, m ≥ 2, and the noise of v
+has many directions, so that the choice itself costs little. Each block has its own dials.
 
 Axes: block = blocks, candidate = strengths of the grid, target = target examples.
 """
@@ -36,8 +36,8 @@ from torch import Tensor
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.finite import require_finite
 from drpt.geometry.products import Coefficients, GeneralRows, Products
-from drpt.geometry.quadratic_program import Solution
 from drpt.geometry.score import Score
+from drpt.geometry.solution import Solution
 
 
 class AutoStrength:
@@ -45,10 +45,10 @@ class AutoStrength:
 
     Args:
         candidates: The set at each strength of the grid.
-        strengths: Of the candidates, None for one whose strength is not chosen; or None for the ball, whose only candidate is
-            the general mean and whose strength is the mean's share.
-        score: For sets that rank.
-        relaxation: ρ; None to choose it too.
+        strengths: Strengths of the candidates, None for a candidate whose strength is not chosen; or None for the ball, whose
+            only candidate is the general mean and whose strength is the mean's share.
+        score: The score, for sets that rank.
+        relaxation: Fixed ρ in [0, 1]; None to choose ρ too.
         memory: Weight of the last step's average against this step's estimate, in [0, 1).
     """
 
@@ -73,14 +73,14 @@ class AutoStrength:
 
         Args:
             rows: The general examples.
-            products: With gramian, cross products and the target gramian.
+            products: Inner products with the gramian, the cross products and the target gramian.
             blocks: Index of each block in the partition.
 
         Returns:
-            ``c`` and ``a``, and the dials that were chosen.
+            ``c`` [block, general] and ``a`` [block], with the dials that were chosen.
 
         Raises:
-            ValueError: There is one target example alone: its spread is not known.
+            ValueError: There is only one target example, whose spread is unknown.
         """
         if products.cross is None or products.cross.shape[2] < 2:
             raise ValueError(
@@ -105,11 +105,11 @@ class AutoStrength:
         return _pick(projected, risk.argmin(dim=1), share, self._strengths)
 
     def state_dict(self) -> dict[str, Any]:
-        """The averages so far, for a checkpoint."""
+        """The averages over the steps so far, for a checkpoint."""
         return {str(block): average for block, average in self._averages.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from the averages of a checkpoint."""
         self._averages = {int(block): average for block, average in state.items()}
 
     def _project(self, candidate: FeasibleSet, rows: GeneralRows, products: Products, blocks: Sequence[int]) -> Coefficients:
@@ -173,10 +173,10 @@ def estimated_risk(
     """The share ``1 − ρ`` of the projection, and the error ``(1−ρ)² D − 2 (1−ρ) (V − C) + V`` that is expected of it.
 
     Args:
-        distances: D.
-        covariances: C.
-        noise: V.
-        relaxation: ρ; None for the best.
+        distances: Squared distances D [block, candidate].
+        covariances: Covariances C [block, candidate].
+        noise: Variance V of the target gradient [block, 1].
+        relaxation: Fixed ρ in [0, 1]; None for the best one.
 
     Returns:
         Share and error of every candidate.

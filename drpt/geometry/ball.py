@@ -11,7 +11,7 @@ class Ball(FeasibleSet):
     λ=1 standard training. The set moves with ``v``, so the map is no projection onto a fixed set.
 
     Args:
-        strength: λ in [0, 1]; checked in `drpt.geometry.spec`.
+        strength: λ in [0, 1], the weight of the general mean; `drpt.geometry.spec` checks it.
     """
 
     def __init__(self, strength: float) -> None:

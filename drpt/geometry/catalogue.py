@@ -1,106 +1,14 @@
-"""What sets, scores, partitions and product methods exist, in words and numbers: no torch, so that ``drpt`` starts at once.
+"""Which sets and scores there are, in words and numbers: no torch, so that ``drpt`` starts at once.
 
 A name in a configuration is looked up here; the class behind it is imported only when a run begins. A set or score from
-outside the package is given by its dotted path (``my_package.sets.MySet``) instead of a name.
+outside the package is given by its dotted path (``my_package.sets.MySet``) instead of a name; `drpt.geometry.lookup` finds the
+entry that its class carries.
 """
 
-from dataclasses import dataclass
-from enum import Enum
 from math import inf
 
+from drpt.geometry.entry import Curve, ScoreEntry, SetEntry, Strength
 
-class Partition(Enum):
-    """How parameters are grouped into blocks; finer = larger feasible set = weaker regularization."""
-
-    GLOBAL = "global"  # one block
-    BLOCK = "block"  # one a transformer block; a module outside them is its own
-    KIND = "kind"  # all q_proj together, all down_proj together, …
-    LAYER = "layer"  # one a module that owns parameters
-
-
-class ProductsMethod(Enum):
-    """How inner products of per-example gradients are formed; all but sketches are exact."""
-
-    AUTO = "auto"  # the cheapest of the three below for each layer, by counting operations and bytes
-    REDUCED = "reduced"  # form v's block, then <o_t, V x_t> for each general token
-    PAIRWISE = "pairwise"  # token by token: <o_t, o_t'> <x_t, x_t'>; never forms v
-    DIRECT = "direct"  # form the examples' gradients, a slice of the parameter at a time
-    SKETCH = "sketch"  # of x and o made short by random matrices: unbiased, and almost free
-
-
-class Scope(Enum):
-    """Which trained parameters are regularized; the others get the ordinary gradient of the general mean."""
-
-    ALL = "all"
-    PAPER = "paper"  # weights of linear layers alone: tables, norms and biases are left out, as the paper does
-
-
-class Pool(Enum):
-    """Among which examples of a step the choice is made."""
-
-    STEP = "step"  # all of them, over micro-batches and processes
-    RANK = "rank"  # each process's own: nothing but the update is sent
-    MICRO = "micro"  # each micro-batch's own: nothing is kept from one to the next
-
-
-class BaseWeights(Enum):
-    """The weights ω of the general examples; they sum to 1."""
-
-    EXAMPLE = "example"  # 1/n each
-    TOKEN = "token"  # each example's share of the batch's loss tokens (as the paper does)
-
-
-MOST = 1e6  # of a strength without an end, and of a step size: what they tend to is reached to six digits
-
-
-@dataclass(frozen=True)
-class Strength:
-    """The domain of a set's strength λ: ``low`` to ``high``, but no more than `MOST`; larger is stronger."""
-
-    low: float
-    high: float
-    is_low_included: bool
-    meaning: str
-    at_low: str
-    at_high: str
-    is_optional: bool = False  # null stands for ``low``: neither ridge nor margin
-
-    def admits(self, value: float) -> bool:
-        """Whether ``value`` lies in the domain; NaN and infinity do not."""
-        is_above = self.low <= value if self.is_low_included else self.low < value
-        return is_above and value <= min(self.high, MOST)
-
-    def __str__(self) -> str:
-        """The interval, as mathematicians write it."""
-        return f"{'[' if self.is_low_included else '('}{self.low:g}, {min(self.high, MOST):g}]"
-
-
-@dataclass(frozen=True)
-class SetEntry:
-    """One feasible set: where its class is, what it is, and which dials belong to it."""
-
-    target: str
-    formula: str
-    update: str
-    source: str  # who has it from whom
-    relatives: str = ""  # what it is equal to, contains or tends to
-    strength: Strength | None = None
-    takes_score: bool = False
-    chooses: bool = False  # an example is in its mean or has no part in it: a choice that can stand for a whole rollout phase
-    takes_step_size: bool = False
-    auto_grid: tuple[float, ...] = ()  # strengths that `auto` chooses from
-    is_auto_closed: bool = False  # the best strength has a closed form instead
-
-
-@dataclass(frozen=True)
-class ScoreEntry:
-    """One way of ranking examples."""
-
-    target: str
-    meaning: str
-
-
-AUTO = "auto"  # in place of a number: the strength with the smallest estimated error, see `drpt.geometry.auto`
 MAX_EXACT_SUBSET = 16  # general examples whose subsets are enumerated
 
 _SHARE_KEPT = Strength(
@@ -112,6 +20,8 @@ _SHARE_KEPT = Strength(
     at_high="all examples: the same as `mean`",
 )
 _SHARES = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+_RELAXATIONS = (0.8, 0.6, 0.4, 0.2)
+_FEW_RIDGES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _RIDGES = (0.0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
 
 SETS: dict[str, SetEntry] = {
@@ -121,6 +31,8 @@ SETS: dict[str, SetEntry] = {
         update="v: target-only training",
         source="ordinary fine-tuning on the target",
         relatives="what every relaxation ρ → 1 and `ball` at λ = 0 lead to",
+        is_alike=True,
+        curves=(Curve("target_only", "#222222"),),
     ),
     "mean": SetEntry(
         target="drpt.geometry.mean.Mean",
@@ -128,6 +40,26 @@ SETS: dict[str, SetEntry] = {
         update="the general mean: standard training on the general pool",
         source="ordinary fine-tuning on the general pool",
         relatives="`subset`, `filter` and `hull` at λ = 1, `ball` at λ = 1",
+        is_alike=True,
+        curves=(Curve("full", "#7a7a7a"),),
+    ),
+    "ball": SetEntry(
+        target="drpt.geometry.ball.Ball",
+        formula="{u : ‖u − ḡ‖ ≤ (1−λ) ‖v − ḡ‖}",
+        update="λ ḡ + (1−λ) v: the two losses mixed",
+        source="training on a mixture of both losses",
+        relatives="`mean` relaxed with ρ = 1 − λ",
+        strength=Strength(
+            low=0.0,
+            high=1.0,
+            is_low_included=True,
+            meaning="weight of the general mean",
+            at_low="target-only training",
+            at_high="standard training on the general pool",
+        ),
+        is_auto_closed=True,
+        is_alike=True,
+        curves=(Curve("mix", "#009E73", _SHARES, has_auto=True),),
     ),
     "subset": SetEntry(
         target="drpt.geometry.subset.Subset",
@@ -139,6 +71,11 @@ SETS: dict[str, SetEntry] = {
         takes_score=True,
         auto_grid=_SHARES,
         chooses=True,
+        curves=(
+            Curve("random_subset", "#CC79A7", _SHARES, score="random"),
+            Curve("subset", "#D55E00", _SHARES),
+            Curve("subset_relaxed", "#F4A582", (0.5,), _RELAXATIONS),
+        ),
     ),
     "greedy_greats": SetEntry(
         target="drpt.geometry.greedy_greats.GreedyGreats",
@@ -159,6 +96,7 @@ SETS: dict[str, SetEntry] = {
         strength=_SHARE_KEPT,
         auto_grid=_SHARES,
         chooses=True,
+        curves=(Curve("greedy_euclidean", "#E9967A", _SHARES),),
     ),
     "exact_subset": SetEntry(
         target="drpt.geometry.exact_subset.ExactSubset",
@@ -167,6 +105,8 @@ SETS: dict[str, SetEntry] = {
         source=f"enumeration; n is at most {MAX_EXACT_SUBSET}",
         relatives="the projection that `greedy_euclidean` approaches and `hull` relaxes",
         strength=_SHARE_KEPT,
+        max_general=MAX_EXACT_SUBSET,
+        curves=(Curve("exact_subset", "#8B3A1E", _SHARES, is_standard=False),),
     ),
     "filter": SetEntry(
         target="drpt.geometry.filter.Filter",
@@ -184,6 +124,16 @@ SETS: dict[str, SetEntry] = {
         takes_score=True,
         auto_grid=(0.0, 0.25, 0.5, 0.75, 1.0),
         chooses=True,
+        needs_sign=True,
+        curves=(Curve("filter", "#E69F00", (0.0, 0.25, 0.5, 0.75, 1.0)),),
+    ),
+    "l2rw": SetEntry(
+        target="drpt.geometry.l2rw.L2RW",
+        formula="Σ c_i g_i, c_i ∝ max(ω_i s_i, 0)",
+        update="examples weighted by their alignment, those against v left out",
+        source="Learning to Reweight (Ren et al. 2018)",
+        relatives="a soft `filter`",
+        curves=(Curve("l2rw", "#B8A000"),),
     ),
     "hull": SetEntry(
         target="drpt.geometry.hull.Hull",
@@ -200,6 +150,10 @@ SETS: dict[str, SetEntry] = {
             at_high="the same as `mean`",
         ),
         auto_grid=(0.125, 0.1875, 0.25, 0.375, 0.5, 0.75, 1.0),
+        curves=(
+            Curve("hull", "#0072B2", _SHARES, has_auto=True),
+            Curve("hull_relaxed", "#4393C3", (0.5,), _RELAXATIONS),
+        ),
     ),
     "cone": SetEntry(
         target="drpt.geometry.cone.Cone",
@@ -217,6 +171,7 @@ SETS: dict[str, SetEntry] = {
             is_optional=True,
         ),
         auto_grid=_RIDGES,
+        curves=(Curve("cone", "#56B4E9", _FEW_RIDGES),),
     ),
     "span": SetEntry(
         target="drpt.geometry.span.Span",
@@ -233,6 +188,10 @@ SETS: dict[str, SetEntry] = {
             at_high="towards a vanishing update along Σ ω_i s_i g_i",
         ),
         auto_grid=_RIDGES,
+        curves=(
+            Curve("span", "#8C564B", _FEW_RIDGES, has_auto=True),
+            Curve("span_relaxed", "#5B3A29", (0.1,), _RELAXATIONS),
+        ),
     ),
     "top_span": SetEntry(
         target="drpt.geometry.top_span.TopSpan",
@@ -249,6 +208,7 @@ SETS: dict[str, SetEntry] = {
             at_high="the one direction along which they are largest",
         ),
         auto_grid=(0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875),
+        curves=(Curve("top_span", "#C49C94", (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)),),
     ),
     "halfspace": SetEntry(
         target="drpt.geometry.halfspace.Halfspace",
@@ -256,6 +216,7 @@ SETS: dict[str, SetEntry] = {
         update="v, less its part against the general mean: A-GEM",
         source="A-GEM (Chaudhry et al. 2019)",
         relatives="contains `dual_cone`",
+        curves=(Curve("halfspace", "#6A3D9A"),),
     ),
     "dual_cone": SetEntry(
         target="drpt.geometry.dual_cone.DualCone",
@@ -272,57 +233,7 @@ SETS: dict[str, SetEntry] = {
             at_high="towards multiples of the direction closest to ḡ that goes against no general example",
             is_optional=True,
         ),
-    ),
-    "ball": SetEntry(
-        target="drpt.geometry.ball.Ball",
-        formula="{u : ‖u − ḡ‖ ≤ (1−λ) ‖v − ḡ‖}",
-        update="λ ḡ + (1−λ) v: the two losses mixed",
-        source="training on a mixture of both losses",
-        relatives="`mean` relaxed with ρ = 1 − λ",
-        strength=Strength(
-            low=0.0,
-            high=1.0,
-            is_low_included=True,
-            meaning="weight of the general mean",
-            at_low="target-only training",
-            at_high="standard training on the general pool",
-        ),
-        is_auto_closed=True,
-    ),
-    "pcgrad": SetEntry(
-        target="drpt.geometry.pcgrad.PCGrad",
-        formula="v, projected off one conflicting g_i after another",
-        update="v without its conflicts, in the order of the score",
-        source="PCGrad (Yu et al. 2020), with the target alone followed",
-        relatives="a one-pass approximation of `dual_cone`; with one general example the same",
-        takes_score=True,
-    ),
-    "mgda": SetEntry(
-        target="drpt.geometry.mgda.Mgda",
-        formula="argmin ‖u‖² over the hull of v and all g_i",
-        update="the direction that every example and the target gain from",
-        source="MGDA (Désidéri 2012; Sener and Koltun 2018)",
-    ),
-    "cagrad": SetEntry(
-        target="drpt.geometry.cagrad.CAGrad",
-        formula="argmax min_i <u, g_i> within {u : ‖u − v‖ ≤ λ ‖v‖}",
-        update="near v, the direction whose worst general example gains most",
-        source="CAGrad (Liu et al. 2021), centred on the target",
-        strength=Strength(
-            low=0.0,
-            high=1.0,
-            is_low_included=True,
-            meaning="how far from v, relative to its length",
-            at_low="target-only training",
-            at_high="as far as v is long",
-        ),
-    ),
-    "l2rw": SetEntry(
-        target="drpt.geometry.l2rw.L2RW",
-        formula="Σ c_i g_i, c_i ∝ max(ω_i s_i, 0)",
-        update="examples weighted by their alignment, those against v left out",
-        source="Learning to Reweight (Ren et al. 2018)",
-        relatives="a soft `filter`",
+        curves=(Curve("dual_cone", "#B15928", (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5)),),
     ),
     "gradmatch": SetEntry(
         target="drpt.geometry.gradmatch.GradMatch",
@@ -338,10 +249,49 @@ SETS: dict[str, SetEntry] = {
             at_low="the best aligned example alone",
             at_high="the same as `cone`",
         ),
+        curves=(Curve("gradmatch", "#3B9C9C", _SHARES, is_standard=False),),
+    ),
+    "pcgrad": SetEntry(
+        target="drpt.geometry.pcgrad.PCGrad",
+        formula="v, projected off one conflicting g_i after another",
+        update="v without its conflicts, in the order of the score",
+        source="PCGrad (Yu et al. 2020), with the target alone followed",
+        relatives="a one-pass approximation of `dual_cone`; with one general example the same",
+        takes_score=True,
+        curves=(Curve("pcgrad", "#CAB2D6", score="random", is_standard=False),),
+    ),
+    "mgda": SetEntry(
+        target="drpt.geometry.mgda.Mgda",
+        formula="argmin ‖u‖² over the hull of v and all g_i",
+        update="the direction that every example and the target gain from",
+        source="MGDA (Désidéri 2012; Sener and Koltun 2018)",
+        curves=(Curve("mgda", "#FB9A99", is_standard=False),),
+    ),
+    "cagrad": SetEntry(
+        target="drpt.geometry.cagrad.CAGrad",
+        formula="argmax min_i <u, g_i> within {u : ‖u − v‖ ≤ λ ‖v‖}",
+        update="near v, the direction whose worst general example gains most",
+        source="CAGrad (Liu et al. 2021), centred on the target",
+        strength=Strength(
+            low=0.0,
+            high=1.0,
+            is_low_included=True,
+            meaning="how far from v, relative to its length",
+            at_low="target-only training",
+            at_high="as far as v is long",
+        ),
+        curves=(Curve("cagrad", "#E31A1C", (0.1, 0.3, 0.5, 0.7, 0.9), is_standard=False),),
     ),
 }
 
 SCORES: dict[str, ScoreEntry] = {
-    "alignment": ScoreEntry("drpt.geometry.score.AlignmentScore", "ω_i <g_i, v>: the method of the paper"),
-    "random": ScoreEntry("drpt.geometry.score.RandomScore", "a number drawn anew for each step and block: the baseline"),
+    "alignment": ScoreEntry(
+        target="drpt.geometry.score.AlignmentScore",
+        meaning="ω_i <g_i, v>: the method of the paper",
+        is_signed=True,
+    ),
+    "random": ScoreEntry(
+        target="drpt.geometry.score.RandomScore",
+        meaning="a number drawn anew for each step and block: the baseline",
+    ),
 }

@@ -1,10 +1,11 @@
-"""Directions against no general example."""
+"""Directions that go against no general example."""
 
 import torch
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import solve
+from drpt.geometry.quadratic_program import QuadraticProgram
+from drpt.geometry.solver import solve
 
 
 class DualCone(FeasibleSet):
@@ -12,12 +13,12 @@ class DualCone(FeasibleSet):
 
     By Moreau (1962) the projection is v plus the projection of −v onto the cone of the g_i: ``u = v + Σ d_i g_i``, d ≥ 0.
 
-    The margin is GEM's lower bound on the multipliers, ``d_i ≥ λ ω_i``: u goes at least λ ḡ beyond v, and further where that
-    is not enough. Departure: GEM's bound is not weighted; with ours an example given twice with half its weight changes
+    The margin is GEM's lower bound on the multipliers, ``d_i ≥ λ ω_i``: u goes at least λ ḡ beyond v, and further where
+    that is not enough. Departure: GEM's bound is not weighted; with ours an example given twice with half its weight changes
     nothing. d has no unit, so scaling the gradients scales u.
 
     Args:
-        strength: λ, at least 0; checked in `drpt.geometry.spec`.
+        strength: λ ≥ 0, the margin; `drpt.geometry.spec` checks it.
     """
 
     needs_products = True
@@ -32,6 +33,6 @@ class DualCone(FeasibleSet):
         weights = rows.weights(num_blocks)
         least = self.strength * weights.double()
         linear = -alignment.double() - torch.einsum("bij,bj->bi", gramian.double(), least)
-        solved = solve(gramian, linear, cap=None, sums_to_one=False)
+        solved = solve(QuadraticProgram(gramian=gramian, linear=linear, cap=None))
         general = (solved.coefficients + least).to(weights)
         return Coefficients(general=general, target=weights.new_ones(num_blocks), solved=solved)

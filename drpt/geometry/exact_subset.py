@@ -16,13 +16,13 @@ _CHUNK_ELEMENTS = 2**22  # distances held at once: 32 MiB
 
 
 class ExactSubset(FeasibleSet):
-    """``F = {Σ_{i∈S} ω_i g_i / Σ_{i∈S} ω_i : |S| = k}``, and of it the mean closest to v: the projection itself.
+    """``F = {Σ_{i∈S} ω_i g_i / Σ_{i∈S} ω_i : |S| = k}``, with S the subset whose mean is closest to v: the exact projection.
 
-    All n-choose-k subsets are compared (12,870 at n = 16, k = 8), so n is at most 16. Among equals the subset wins whose
-    example ids come first.
+    All n-choose-k subsets are compared (12,870 at n = 16, k = 8), so n is at most 16. Among equally close ones, the
+    subset whose example ids come first is taken.
 
     Args:
-        strength: λ = k/n in (0, 1]; checked in `drpt.geometry.spec`.
+        strength: λ = k/n in (0, 1], the share of the examples kept; `drpt.geometry.spec` checks it.
     """
 
     uses_target = False
@@ -32,20 +32,24 @@ class ExactSubset(FeasibleSet):
     def __init__(self, strength: float) -> None:
         self.strength = strength
 
+    def most_kept(self, num_general: int) -> int:
+        """k; see `FeasibleSet.most_kept`."""
+        return num_kept(self.strength, num_general)
+
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
-        """See `FeasibleSet.project`.
+        """The mean of k examples that is closest to v; see `FeasibleSet.project`.
 
         Args:
             rows: The general examples.
-            products: With a gramian.
-            scores: Not looked at.
-            num_blocks: Blocks of ``products``.
+            products: Inner products with the gramian.
+            scores: Ignored.
+            num_blocks: Number of blocks, the rows of ``products``.
 
         Returns:
             ``c_i = ω_i / Σ_S ω`` for i in S, else 0; ``a = 0``.
 
         Raises:
-            ValueError: There are more general examples than subsets can be enumerated for.
+            ValueError: There are too many general examples to enumerate their subsets.
         """
         n = rows.num_general
         if n > MAX_EXACT_SUBSET:

@@ -16,7 +16,7 @@ class Filter(FeasibleSet):
     with nothing left gets a zero update. Departure: zero scores are kept. Ties go to the lower example id.
 
     Args:
-        strength: λ in [0, 1], the share of the negatives that is kept; checked in `drpt.geometry.spec`.
+        strength: λ in [0, 1], the share of the examples with negative scores that is kept; `drpt.geometry.spec` checks it.
     """
 
     takes_score = True
@@ -32,16 +32,16 @@ class Filter(FeasibleSet):
         scores: Float[Tensor, "block general"] | None,
         num_blocks: int,
     ) -> Coefficients:
-        """The ω-mean of what is left; see `FeasibleSet.project`.
+        """The ω-mean of the examples that are left; see `FeasibleSet.project`.
 
         Args:
             rows: The general examples.
-            products: Not looked at.
-            scores: Signed.
-            num_blocks: Rows of ``scores``.
+            products: Ignored.
+            scores: Scores with a sign [block, general].
+            num_blocks: Number of blocks, the rows of ``scores``.
 
         Returns:
-            ``c_i = ω_i / Σ_S ω`` for i in S, else 0; ``a = 0``; all zero where S is empty.
+            ``c_i = ω_i / Σ_S ω`` for i in S, else 0, and ``a = 0``; all coefficients are zero where S is empty.
 
         Raises:
             NonFiniteProductsError: A score is NaN or infinite.

@@ -1,6 +1,6 @@
-"""Nothing is chosen by numbers that are NaN or infinite, and no coefficient that is leaves the geometry.
+"""Checks that no choice depends on NaN or infinite numbers, and that no coefficient is one.
 
-`drpt.geometry.regularizer` looks once at what every choice is made by, and once at what came out.
+`drpt.geometry.projection` checks the products once before every choice, and the coefficients once after it.
 """
 
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from torch import Tensor
 from drpt.geometry.products import Coefficients, GeneralRows, NonFiniteProductsError, Products
 
 _WAY_OUT = "the loss or a gradient has overflowed. Lower optimizer.lr, or set optimizer.clip_norm."
-_SHOWN = 8  # of a long list
+_SHOWN = 8  # numbers shown of a long list
 
 
 def require_finite(values: Tensor, name: str) -> None:
-    """Refuse NaN and infinities of numbers whose blocks are not known.
+    """Refuse NaN and infinity among numbers whose blocks are not known.
 
     Args:
-        values: Scores or estimates.
-        name: What they are.
+        values: Scores or estimates of any shape.
+        name: What the values are, in the plural, for the message.
 
     Raises:
-        NonFiniteProductsError: Some are not finite.
+        NonFiniteProductsError: A value is NaN or infinite.
     """
     if not bool(torch.isfinite(values).all()):
         raise NonFiniteProductsError(
@@ -31,7 +31,7 @@ def require_finite(values: Tensor, name: str) -> None:
 
 
 def require_finite_products(products: Products, rows: GeneralRows, blocks: Sequence[int]) -> None:
-    """Refuse products that are NaN or infinite, with the blocks and examples that they come from.
+    """Refuse products that are NaN or infinite, and name the blocks and examples that they come from.
 
     Args:
         products: Inner products of the blocks, one row a block.
@@ -39,7 +39,7 @@ def require_finite_products(products: Products, rows: GeneralRows, blocks: Seque
         blocks: Index of each block in the partition.
 
     Raises:
-        NonFiniteProductsError: Some are not finite.
+        NonFiniteProductsError: A value is NaN or infinite.
     """
     found = [products.alignment, products.target_sq[:, None]]
     if products.gramian is not None:
@@ -50,7 +50,7 @@ def require_finite_products(products: Products, rows: GeneralRows, blocks: Seque
     is_broken = ~torch.isfinite(torch.cat(found, dim=1)).all(dim=1)
     is_target = ~torch.isfinite(products.target_sq)
     is_example = ~torch.isfinite(own)
-    if not bool(is_example.any() or is_target.any()):  # lengths are finite, and products of two of them are not
+    if not bool(is_example.any() or is_target.any()):  # each length is finite, but a product of two of them is not
         is_example = ~torch.isfinite(products.alignment)
         if products.gramian is not None:
             is_example |= ~torch.isfinite(products.gramian).all(dim=2)
@@ -70,7 +70,7 @@ def require_finite_coefficients(coefficients: Coefficients, rows: GeneralRows, b
         The coefficients.
 
     Raises:
-        NonFiniteProductsError: Some are not finite.
+        NonFiniteProductsError: A value is NaN or infinite.
     """
     is_finite = torch.isfinite(torch.cat([coefficients.general, coefficients.target[:, None]], dim=1))
     if not bool(is_finite.all()):

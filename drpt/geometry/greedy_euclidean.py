@@ -15,7 +15,7 @@ class GreedyEuclidean(FeasibleSet):
     projection, which `exact_subset` finds by looking at every S. Ties go to the lower example id.
 
     Args:
-        strength: λ = k/n in (0, 1]; checked in `drpt.geometry.spec`.
+        strength: λ = k/n in (0, 1], the share of the examples kept; `drpt.geometry.spec` checks it.
     """
 
     uses_target = False
@@ -24,6 +24,10 @@ class GreedyEuclidean(FeasibleSet):
 
     def __init__(self, strength: float) -> None:
         self.strength = strength
+
+    def most_kept(self, num_general: int) -> int:
+        """k; see `FeasibleSet.most_kept`."""
+        return num_kept(self.strength, num_general)
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""

@@ -1,4 +1,4 @@
-"""GREATS with its interactions: examples that repeat each other are worth less together."""
+"""GREATS with interactions: examples that repeat each other are worth less together."""
 
 import torch
 
@@ -8,7 +8,7 @@ from drpt.geometry.subset import best_first, num_kept, weighted_mean
 
 
 class GreedyGreats(FeasibleSet):
-    """The ω-mean of k examples, chosen one by one by what a step of size η along them gains on the target loss.
+    """The ω-mean of k examples, chosen one by one by how much a step of size η along them lowers the target loss.
 
     With S the examples chosen so far, example i gains ``η s_i − η² Σ_{j∈S} <g_i, g_j>``: the second-order utility of GREATS
     (Wang et al. 2024) with the identity for the Hessian, g standing for ``n ω_i g_i`` where weights differ. η → 0 ranks by
@@ -16,8 +16,8 @@ class GreedyGreats(FeasibleSet):
     example id.
 
     Args:
-        strength: λ = k/n in (0, 1]; checked in `drpt.geometry.spec`, as is:
-        step_size: η, positive.
+        strength: λ = k/n in (0, 1], the share of the examples kept; `drpt.geometry.spec` checks it.
+        step_size: η, positive, in the unit of a learning rate; checked there too.
     """
 
     uses_target = False
@@ -27,6 +27,10 @@ class GreedyGreats(FeasibleSet):
     def __init__(self, strength: float, step_size: float) -> None:
         self.strength = strength
         self.step_size = step_size
+
+    def most_kept(self, num_general: int) -> int:
+        """k; see `FeasibleSet.most_kept`."""
+        return num_kept(self.strength, num_general)
 
     def project(self, rows: GeneralRows, products: Products | None, scores: object, num_blocks: int) -> Coefficients:
         """See `FeasibleSet.project`."""

@@ -9,7 +9,7 @@ from drpt.geometry.products import Coefficients, GeneralRows, Products
 class L2RW(FeasibleSet):
     """``u = Σ c_i g_i``, ``c_i = max(ω_i s_i, 0) / Σ_j max(ω_j s_j, 0)``: Learning to Reweight (Ren et al. 2018).
 
-    That paper's one meta-gradient step from zero weights. Where no example is aligned, u = 0.
+    The weights are those of the paper's single meta-gradient step from zero. Where no example is aligned, u = 0.
     """
 
     uses_target = False
@@ -19,7 +19,7 @@ class L2RW(FeasibleSet):
         """See `FeasibleSet.project`."""
         assert products is not None
         weights = rows.weights(num_blocks)
-        # Of size one before they are added up: alignments may be smaller than float32 can square.
+        # Scaled to size 1 before they are summed: alignments may be smaller than float32 can square.
         largest = products.alignment.abs().amax(dim=1, keepdim=True).double()
         share = weights * (products.alignment.double() / torch.where(largest > 0, largest, 1.0)).clamp(min=0)
         total = share.sum(dim=1, keepdim=True)

@@ -1,10 +1,11 @@
-"""The direction that all losses agree on most: the shortest in the hull of all gradients."""
+"""The direction that all losses agree on most: the shortest vector in the hull of all gradients."""
 
 import torch
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import solve
+from drpt.geometry.quadratic_program import QuadraticProgram
+from drpt.geometry.solver import solve
 
 
 class Mgda(FeasibleSet):
@@ -27,6 +28,6 @@ class Mgda(FeasibleSet):
         everyone[:, :n, n] = everyone[:, n, :n] = alignment
         everyone[:, n, n] = products.target_sq
         no_pull = everyone.new_zeros(num_blocks, n + 1)
-        solved = solve(everyone, no_pull, cap=torch.ones_like(no_pull[:1]), sums_to_one=True)
+        solved = solve(QuadraticProgram(gramian=everyone, linear=no_pull, cap=torch.ones_like(no_pull[:1])))
         found = solved.coefficients.to(rows.base_weights)
         return Coefficients(general=found[:, :n].contiguous(), target=found[:, n].contiguous(), solved=solved)

@@ -14,7 +14,7 @@ class PCGrad(FeasibleSet):
 
     ``u ← u − min(<u, g_i>, 0)/‖g_i‖² g_i`` for one i after another, from ``u = v``. Where one projection undoes another, u may
     still go against some g_i: `dual_cone` is what all of them together ask for. The order is that of the score, best first;
-    PCGrad's own is `random`. Departure: PCGrad treats all tasks alike and adds up their projections; here the target alone
+    PCGrad itself uses `random`. Departure: PCGrad treats all tasks alike and adds up their projections; here the target alone
     is followed.
     """
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from drpt.geometry.products import GeneralRows, Products, gramian_and_alignment
 
-# Directions with less than this share of the largest eigenvalue are left out. In float64 what is known of v along one is off by
-# rounding, 1e-16, over the share; in float32, sums leave up to 4e-6 of what should be nothing (64 examples).
+# Directions with less than this share of the largest eigenvalue are left out. In float64 the component of v along one is wrong
+# by the rounding error, 1e-16, over the share; float32 sums leave up to 4e-6 where there should be 0 (64 examples).
 _RANK_TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5}
 
 
@@ -19,9 +19,9 @@ class PrincipalDirections:
 
     values: Float[Tensor, "block general"]  # ascending; the gradients' second moment along each, Σ ω_i <g_i, e>²
     vectors: Float[Tensor, "block general general"]  # [block, i, direction]
-    alignment: Float[Tensor, "block general"]  # of each direction with v
+    alignment: Float[Tensor, "block general"]  # inner product of each direction with v
     root_weights: Float[Tensor, "block general"]  # √ω
-    is_real: Bool[Tensor, "block general"]  # False where an eigenvalue is rounding
+    is_real: Bool[Tensor, "block general"]  # False where an eigenvalue is rounding error
 
     def combine(self, z: Float[Tensor, "block general"]) -> Float[Tensor, "block general"]:
         """Coefficients ``c_i`` of ``Σ_k z_k (direction k)``."""
@@ -33,11 +33,11 @@ def principal_directions(rows: GeneralRows, products: Products | None, num_block
 
     Args:
         rows: The general examples.
-        products: With a gramian.
-        num_blocks: Blocks of ``products``.
+        products: Inner products with the gramian.
+        num_blocks: Number of blocks, the rows of ``products``.
 
     Returns:
-        One direction an example, those of no length among them.
+        As many directions as examples; some may have no length.
     """
     rough, rough_alignment = gramian_and_alignment(products)
     gramian, alignment = rough.double(), rough_alignment.double()

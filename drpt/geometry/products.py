@@ -1,4 +1,4 @@
-"""What a projection is given (inner products) and what it returns (coefficients).
+"""The inner products that a projection is given, and the coefficients that it returns.
 
 Axes: ``block`` = blocks of parameters, ``general`` = general examples of the step, ``target`` = its target examples.
 """
@@ -10,16 +10,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from drpt.errors import NonFiniteError
-from drpt.geometry.quadratic_program import Solution
+from drpt.geometry.solution import Solution
 
 
 class NonFiniteProductsError(NonFiniteError):
     """A score, an inner product or a coefficient is NaN or infinite, so that there is no update.
 
     Args:
-        message: What is not finite, of which blocks and examples.
+        message: Text that says what is not finite, and in which blocks and examples.
         blocks: Indices of the blocks within the partition; empty where they are not known.
-        example_ids: Ids of the general examples.
+        example_ids: Ids of the general examples concerned.
     """
 
     def __init__(self, message: str, *, blocks: tuple[int, ...] = (), example_ids: tuple[int, ...] = ()) -> None:
@@ -37,21 +37,21 @@ class Products:
 
     alignment: Float[Tensor, "block general"]  # <g_i, v>
     target_sq: Float[Tensor, " block"]  # <v, v>
-    gramian: Float[Tensor, "block general general"] | None = None  # <g_i, g_j>; given when a set asks for it
-    cross: Float[Tensor, "block general target"] | None = None  # <g_i, v_j>; given, like the next, for automatic strengths
-    target_gramian: Float[Tensor, "block target target"] | None = None  # <v_j, v_k>
+    gramian: Float[Tensor, "block general general"] | None = None  # <g_i, g_j>; given where a set asks for it
+    cross: Float[Tensor, "block general target"] | None = None  # <g_i, v_j>; given for automatic strengths
+    target_gramian: Float[Tensor, "block target target"] | None = None  # <v_j, v_k>; given for automatic strengths
 
 
 def gramian_and_alignment(
     products: Products | None,
 ) -> tuple[Float[Tensor, "block general general"], Float[Tensor, "block general"]]:
-    """What most sets look at; `drpt.geometry.finite` has seen that it is finite.
+    """The two products that most sets work with; `drpt.geometry.finite` has checked that they are finite.
 
     Args:
-        products: With a gramian.
+        products: Inner products with the gramian.
 
     Returns:
-        K and s.
+        The gramian K and the alignments s.
     """
     assert products is not None
     assert products.gramian is not None
@@ -64,15 +64,15 @@ class GeneralRows:
 
     base_weights: Float[Tensor, "*block general"]  # ω, at least 0, sums to 1; one for all blocks, or one a block
     example_ids: Int[Tensor, " general"]  # breaks ties, so that the order of examples does not matter
-    draw: int  # names the step in random scores: the same draw, the same numbers
+    draw: int  # names the step in random scores: equal draws give equal numbers
 
     @property
     def num_general(self) -> int:
-        """``n``."""
+        """Number n of general examples."""
         return len(self.example_ids)
 
     def to(self, device: torch.device) -> "GeneralRows":
-        """The same on a device."""
+        """The same examples with their tensors on a device."""
         return GeneralRows(base_weights=self.base_weights.to(device), example_ids=self.example_ids.to(device), draw=self.draw)
 
     def weights(self, num_blocks: int) -> Float[Tensor, "block general"]:
@@ -86,6 +86,6 @@ class Coefficients:
 
     general: Float[Tensor, "block general"]  # c
     target: Float[Tensor, " block"]  # a
-    solved: Solution | None = None  # how well, where they come from an iteration
-    strength: Float[Tensor, " block"] | None = None  # what was chosen automatically: λ, NaN where there is none,
-    relaxation: Float[Tensor, " block"] | None = None  # and ρ
+    solved: Solution | None = None  # how well they solve the set's problem, where it is solved numerically
+    strength: Float[Tensor, " block"] | None = None  # λ where it was chosen automatically; NaN for a set without one
+    relaxation: Float[Tensor, " block"] | None = None  # ρ where it was chosen automatically

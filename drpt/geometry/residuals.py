@@ -1,9 +1,9 @@
-"""How far coefficients are from optimal: residuals that neither a block's size nor the lengths of its gradients enter.
+"""How far coefficients are from optimal: residuals that depend neither on a block's size nor on the lengths of its gradients.
 
-They are formed in float64 from the inner products. Let ``ℓ_i = √K_ii`` be the length of g_i, ``x_i = c_i ℓ_i``, and
+They are computed in float64 from the inner products. Let ``ℓ_i = √K_ii`` be the length of g_i, ``x_i = c_i ℓ_i``, and
 ``slope = K c − s``, so that ``slope_i = <g_i, u − v>``. Where a set's coefficients have no scale of their own (`cone_residual`,
-`span_residual`), the caller brings the gradients to length 1 first, and of a cone the largest s_i, of a span the largest
-``|s_i|``: c is x then.
+`span_residual`), the caller first scales the gradients to length 1, and for a cone the largest s_i to 1, for a span the
+largest ``|s_i|``; c then equals x.
 
 Axes: block = problems, general = examples.
 """
@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 ACCEPTED = 1e-6  # a residual up to this is a solution
-ROUNDING = 2.0**-53  # of an inner product, relative to the two lengths
-VANISHED = 1e-12  # of the longest gradient: a shorter u is none
-_TINY = 1e-300  # keeps what is 0 from being divided by 0
+ROUNDING = 2.0**-53  # rounding error of an inner product, relative to the two lengths
+VANISHED = 1e-12  # relative to the longest gradient: a shorter u counts as zero
+_TINY = 1e-300  # keeps 0 from being divided by 0
 
 
 def lengths(gramian: Float[Tensor, "block general general"]) -> Float[Tensor, "block general"]:
@@ -27,11 +27,11 @@ def linear_size(linear: Float[Tensor, "block general"], length: Float[Tensor, "b
     """``max_i |s_i|/ℓ_i``: the length of v, as far as it lies along some example.
 
     Args:
-        linear: s.
-        length: ℓ; examples of no length are left out.
+        linear: Linear term s [block, general].
+        length: Lengths ℓ of the gradients [block, general]; examples of length 0 are left out.
 
     Returns:
-        One length a block.
+        One length for each block [block].
     """
     return torch.where(length > 0, linear.abs() / length.clamp(min=_TINY), 0.0).amax(dim=1)
 
@@ -41,15 +41,15 @@ def span_residual(
     linear: Float[Tensor, "block general"],
     coefficients: Float[Tensor, "block general"],
 ) -> Float[Tensor, " block"]:
-    """``max_i |slope_i|``: what of v lies along some g_i and is not in u.
+    """``max_i |slope_i|``: the largest component of v along some g_i that u lacks.
 
     Args:
-        gramian: K, of gradients of length 1.
-        linear: s, of size 1.
-        coefficients: c, of any sign.
+        gramian: Gramian K of gradients of length 1.
+        linear: Linear term s, scaled to size 1.
+        coefficients: Coefficients c of any sign.
 
     Returns:
-        One number a block; NaN where c is.
+        One number for each block [block]; NaN where c is NaN.
     """
     return _slope(gramian, linear, coefficients).abs().amax(dim=1)
 
@@ -62,12 +62,12 @@ def cone_residual(
     """``max_i |c_i − max(c_i − slope_i, 0)|``: how far u moves along one gradient before that is optimal, or leaves the cone.
 
     Args:
-        gramian: K, of gradients of length 1.
-        linear: s, of which the largest is 1, or none is positive.
-        coefficients: c; below 0, the residual is at least as large.
+        gramian: Gramian K of gradients of length 1.
+        linear: Linear term s, whose largest entry is 1 or none is positive.
+        coefficients: Coefficients c; the residual is at least as large as the largest violation of c ≥ 0.
 
     Returns:
-        One number a block; NaN where c is.
+        One number for each block [block]; NaN where c is NaN.
     """
     moved = coefficients - (coefficients - _slope(gramian, linear, coefficients)).clamp(min=0)
     return torch.maximum(moved.abs(), -coefficients).amax(dim=1)
@@ -82,19 +82,19 @@ def hull_residual(
     """How far u moves, at most, when weight goes from one example to another, before that is optimal.
 
     Weight t from j to i moves u by ``t d_ij``, ``d_ij = ‖g_i − g_j‖``. Along this line the closest point to v is
-    ``(slope_j − slope_i)/d_ij`` away, and the bounds are ``min(cap_i − c_i, c_j) d_ij`` away. The smaller of the two is taken,
-    the largest over all i and j, and measured by ``max(max_i |s_i|/ℓ_i, Σ c_i ℓ_i)``. Every feasible change is a sum of such
-    exchanges, so that the residual is zero at the projection alone. A sum that is not 1 and coefficients out of their
-    bounds count as they are. Where u and v vanish, 1e-12 of the longest gradient is what it is measured by.
+    ``(slope_j − slope_i)/d_ij`` away, and the bounds are ``min(cap_i − c_i, c_j) d_ij`` away. The residual is the smaller of
+    the two, the largest over all i and j, relative to ``max(max_i |s_i|/ℓ_i, Σ c_i ℓ_i)``. Every feasible change is a sum of
+    such exchanges, so the residual is zero at the projection alone. A sum other than 1 and coefficients out of their bounds
+    count by their excess. Where u and v vanish, the residual is relative to 1e-12 of the longest gradient.
 
     Args:
-        gramian: K, of any size, as is s.
-        linear: s.
-        coefficients: c.
-        cap: Upper bounds.
+        gramian: Gramian K of any scale.
+        linear: Linear term s of any scale.
+        coefficients: Coefficients c.
+        cap: Upper bounds of the coefficients.
 
     Returns:
-        One number a block; NaN where c is.
+        One number for each block [block]; NaN where c is NaN.
     """
     slope, own_sq = _slope(gramian, linear, coefficients), torch.diagonal(gramian, dim1=1, dim2=2)
     between = (own_sq[:, :, None] + own_sq[:, None, :] - 2 * gramian).clamp(min=0).sqrt()
@@ -120,20 +120,20 @@ def worst_case_residual(
 ) -> Float[Tensor, " block"]:
     """How far ``u = v + Σ c_i g_i`` is from the best worst case μ within a ball around v, for v of length 1.
 
-    The largest of three: how far u is out of the ball; ``max_i |x_i − max(x_i − (<u, g_i> − μ)/ℓ_i, 0)|``; and how far u is
-    from the ball's surface, unless no worst case is better. What rounding leaves open of ‖u − v‖ counts as out of the ball.
+    It is the largest of three: how far u is out of the ball; ``max_i |x_i − max(x_i − (<u, g_i> − μ)/ℓ_i, 0)|``; and how far
+    u is from the ball's surface, unless no worst case is better. The rounding error of ‖u − v‖ counts as out of the ball.
 
     Args:
-        gramian: K.
-        alignment: s.
-        coefficients: c, at least 0.
-        worst: μ.
-        radius: Radius of the ball around v [block], in the gradients' unit.
-        gap: How much better than μ a worst case could be, relative to the terms of a mixture of the g_i that shows it;
-            infinite where none is known.
+        gramian: Gramian K.
+        alignment: Alignments s with a v of length 1.
+        coefficients: Coefficients c, at least 0.
+        worst: Worst case μ [block].
+        radius: Radius of the ball around v [block].
+        gap: Bound on how much better than μ a worst case can be [block], relative to the terms of the mixture of the g_i that
+            shows it; infinite where no bound is known.
 
     Returns:
-        One number a block; NaN where c is.
+        One number for each block [block]; NaN where c is NaN.
     """
     length = lengths(gramian)
     along = coefficients * length

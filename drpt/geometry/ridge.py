@@ -14,13 +14,13 @@ def ridged(
     """``K + λ σ diag(1/ω)`` and s, without the examples of weight 0; ``σ = Σ ω_i ‖g_i‖²``.
 
     Args:
-        gramian: K.
-        alignment: s.
-        weights: ω.
-        strength: λ, positive.
+        gramian: Gramians K [block, general, general].
+        alignment: Alignments s [block, general].
+        weights: Base weights ω [block, general].
+        strength: Ridge λ, positive and relative.
 
     Returns:
-        Both in the gramian's dtype.
+        The gramian with the ridge, and s, both in the gramian's dtype and zero for examples of weight 0.
     """
     omega = weights.to(gramian)
     size = torch.einsum("bii,bi->b", gramian, omega)

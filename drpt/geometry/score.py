@@ -1,18 +1,21 @@
-"""What ranks the general examples of a step for sets that choose among them."""
+"""Scores, by which sets that choose among the general examples rank them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from drpt.geometry.entry import ScoreEntry
 from drpt.geometry.products import GeneralRows, Products
 
 
 class Score(ABC):
     """A number for each example and block; larger is better."""
 
+    entry: ClassVar[ScoreEntry | None] = None  # what help and the rules for values say of a score from outside
     needs_products: bool = False
 
     @abstractmethod
@@ -21,7 +24,7 @@ class Score(ABC):
 
         Args:
             rows: The general examples.
-            products: Inner products of these blocks; given when `needs_products`.
+            products: Inner products of these blocks; given where `needs_products` is true.
             blocks: Index of each block in the partition, in the order of the rows of ``products``.
 
         Returns:
@@ -41,10 +44,10 @@ class AlignmentScore(Score):
 
 
 class RandomScore(Score):
-    """Uniform numbers, drawn anew for every step and block; they belong to the example, not to its place in the batch.
+    """Uniform random numbers, drawn for every step and block; they belong to the example, not to its place in the batch.
 
     Args:
-        seed: With the step's ``draw`` and the block's index it determines every number.
+        seed: Seed of the run, which with the step's ``draw`` and the block's index determines every number.
     """
 
     def __init__(self, seed: int) -> None:
@@ -57,7 +60,7 @@ class RandomScore(Score):
         return in_id_order.to(rows.base_weights.device)[:, place]
 
     def _draw(self, draw: int, num_blocks: int, num_general: int) -> Float[Tensor, "block general"]:
-        # Odd multipliers spread the indices over 63 bits; torch's generator hashes the seed further. A block's numbers are the
-        # same however many follow.
+        # Odd multipliers spread the indices over 63 bits; torch's generator hashes the seed further. A block's numbers do
+        # not depend on how many blocks follow.
         mixed = (self.seed * 0x9E3779B97F4A7C15 + draw * 0xC2B2AE3D27D4EB4F) % 2**63
         return torch.rand(num_blocks, num_general, generator=torch.Generator().manual_seed(mixed), dtype=torch.float64)

@@ -5,12 +5,13 @@ from torch import Tensor
 
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.products import Coefficients, GeneralRows, Products, gramian_and_alignment
-from drpt.geometry.quadratic_program import Solution, solution, without_rounding
 from drpt.geometry.residuals import lengths, span_residual
 from drpt.geometry.ridge import ridged
+from drpt.geometry.rounding import without_rounding
+from drpt.geometry.solution import Solution
 
-_RIDGE = 2.0**-50  # times the number of examples, of each diagonal entry: what rounding in float64 leaves of nothing
-_REPEATS = 2  # of the solve, each for what the last one's ridge left
+_RIDGE = 2.0**-50  # times the number of examples, of each diagonal entry: the rounding error of float64
+_REPEATS = 2  # further solves, each for the error that the ridge left in the one before
 
 
 class Span(FeasibleSet):
@@ -18,10 +19,10 @@ class Span(FeasibleSet):
 
     λ = 0 projects onto the subspace; as λ grows, u shrinks towards a multiple of ``Σ ω_i s_i g_i``. The ridge is relative to
     the gradients' size, so scaling them scales u, and weighted, so that an example given twice with half its weight changes
-    nothing. With λ > 0, examples of weight 0 get none.
+    nothing. With λ > 0, examples of weight 0 get no coefficient.
 
     Args:
-        strength: λ, at least 0; checked in `drpt.geometry.spec`.
+        strength: λ ≥ 0, the ridge; `drpt.geometry.spec` checks it.
     """
 
     uses_target = False
@@ -42,7 +43,7 @@ class Span(FeasibleSet):
 
 
 def _combination(gramian: Tensor, alignment: Tensor) -> Solution:
-    """Almost the shortest coefficients of the projection onto the subspace, of gradients brought to length one."""
+    """Coefficients of the projection onto the subspace, almost the shortest ones, from gradients scaled to length 1."""
     gramian, alignment = without_rounding(gramian), alignment.double()
     length = lengths(gramian)
     has_length = length > 0
@@ -59,4 +60,4 @@ def _combination(gramian: Tensor, alignment: Tensor) -> Solution:
         left = right - torch.bmm(matrix, found[:, :, None]).squeeze(2)
         found = found + torch.linalg.lu_solve(factors, pivots, left[:, :, None]).squeeze(2)
     num_steps = torch.full((len(found),), 1 + _REPEATS, dtype=torch.long, device=found.device)
-    return solution(size * unit * found, span_residual(matrix, right, found), num_steps)
+    return Solution.of(size * unit * found, span_residual(matrix, right, found), num_steps)

@@ -1,41 +1,24 @@
-"""The `regularizer` config group: its keys and the rules for their values, without torch."""
+"""What a projection is, in plain values, and the rules for them; torch comes only with a class from outside the package."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from drpt.checks import check_choice, check_interval
-from drpt.geometry.catalogue import AUTO, MOST, SCORES, SETS, BaseWeights, Partition, Pool, ProductsMethod, Scope, Strength
-
-
-def is_dotted_path(name: str) -> bool:
-    """Whether ``name`` is the import path of a class from outside the package rather than a name of ours."""
-    return "." in name
-
-
-# A value of `pool`: one choice for a whole rollout phase, before it is trained on. Examples of supervised runs come a step at a
-# time, and there it is the same as Pool.STEP.
-PHASE = "phase"
+from drpt.geometry.catalogue import SCORES, SETS
+from drpt.geometry.entry import AUTO, MOST, ScoreEntry, SetEntry, Strength
+from drpt.geometry.lookup import is_dotted_path, score_entry, set_entry
 
 
 @dataclass(kw_only=True)
-class RegularizerSpec:
-    """One regularizer: a feasible set, how parameters are partitioned, what ranks examples, and how strong it is."""
+class ProjectionSpec:
+    """A feasible set, what ranks examples for it, and how strong it is; keys of the config group `regularizer`."""
 
-    name: str  # the name in tables, charts and dashboards
     set: str  # a key of SETS, or a dotted path
-    partition: str  # a value of Partition
     score: str  # a key of SCORES, or a dotted path
-    # Any: numbers or a word, checked below; OmegaConf 2.3 cannot merge a section that holds a union of the two.
-    strength: Any  # the set's λ, or auto; null where the set has none
-    relaxation: Any  # ρ in [0, 1], or auto: u = (1−ρ) P(v) + ρ v
-    step_size: float | None  # η, for greedy_greats alone
+    strength: Any  # Any: a number, auto or null; the set's λ, null where the set has none
+    relaxation: Any  # Any: a number or auto; ρ in [0, 1]: u = (1−ρ) P(v) + ρ v
+    step_size: float | None  # η, for sets that take one
     auto_memory: float  # of automatic dials: weight of past steps' average against the newest step's estimate
-    products: str  # a value of ProductsMethod
-    scope: str  # a value of Scope
-    pool: str  # a value of Pool, or PHASE
-    base_weights: str  # a value of BaseWeights
-    stopping_share: float  # share of the target examples held out of training to choose when to stop; 0 = never
 
     def __post_init__(self) -> None:
         """Check every value; no message needs the code to be understood.
@@ -43,18 +26,11 @@ class RegularizerSpec:
         Raises:
             ValueError: A value breaks its rule; the message names option, value, rule and choices.
         """
-        if not re.fullmatch(r"[\w.+-]+", self.name):
-            raise ValueError(f"regularizer.name={self.name!r} must be one word: it names folders, lines and colours.")
         own = "; or the dotted path of a class of yours"
         if not is_dotted_path(self.set):
             check_choice("regularizer.set", self.set, SETS, own)
         if not is_dotted_path(self.score):
             check_choice("regularizer.score", self.score, SCORES, own)
-        check_choice("regularizer.partition", self.partition, [member.value for member in Partition])
-        check_choice("regularizer.products", self.products, [member.value for member in ProductsMethod])
-        check_choice("regularizer.scope", self.scope, [member.value for member in Scope])
-        check_choice("regularizer.pool", self.pool, [*(member.value for member in Pool), PHASE])
-        check_choice("regularizer.base_weights", self.base_weights, [member.value for member in BaseWeights])
         self.strength = _number_or_auto("regularizer.strength", self.strength)
         relaxation = _number_or_auto("regularizer.relaxation", self.relaxation)
         if relaxation is None:
@@ -76,26 +52,31 @@ class RegularizerSpec:
             is_high_included=False,
             meaning="how much of past steps' estimates an automatic strength keeps; 0 looks at the step alone",
         )
-        check_interval(
-            "regularizer.stopping_share",
-            self.stopping_share,
-            low=0.0,
-            high=1.0,
-            is_high_included=False,
-            meaning="the share of the target examples that is held out of training to choose when to stop; 0 for none",
-        )
-        if self.set == "filter" and self.score != "alignment" and not is_dotted_path(self.score):
-            raise ValueError(
-                f"regularizer.score={self.score!r}: the set 'filter' drops examples of negative score, so it needs one with a "
-                "sign: alignment."
-            )
-        if self.set in SETS:
-            self._check_strength(SETS[self.set].strength)
-            self._check_step_size(SETS[self.set].takes_step_size)
+        entry, score = self.entry, self.score_entry
+        if entry is not None:
+            if entry.needs_sign and score is not None and not score.is_signed:
+                signed = ", ".join(name for name, other in SCORES.items() if other.is_signed)
+                raise ValueError(
+                    f"regularizer.score={self.score!r}: the set {self.set!r} drops examples of negative score, so it needs one "
+                    f"with a sign: {signed}."
+                )
+            self._check_strength(entry.strength)
+            self._check_step_size(entry.takes_step_size)
         elif self.strength == AUTO:
             raise ValueError(
-                f"regularizer.strength=auto: for a set of your own, {self.set}, only regularizer.relaxation=auto can be chosen."
+                f"regularizer.strength=auto: the class {self.set} names no strengths to choose from. Give it an entry with an "
+                "auto_grid (drpt.geometry.entry.SetEntry), or choose regularizer.relaxation=auto."
             )
+
+    @property
+    def entry(self) -> SetEntry | None:
+        """What is known of the set; None for a class from outside that says nothing."""
+        return set_entry(self.set)
+
+    @property
+    def score_entry(self) -> ScoreEntry | None:
+        """What is known of the score; None for a class from outside that says nothing."""
+        return score_entry(self.score)
 
     @property
     def is_auto(self) -> bool:
@@ -103,19 +84,14 @@ class RegularizerSpec:
         return AUTO in {self.strength, self.relaxation}
 
     @property
-    def chooses_by_phase(self) -> bool:
-        """Whether a choice is made for a whole rollout phase."""
-        return self.pool == PHASE
-
-    @property
-    def label(self) -> str:
-        """Name and dials, as tables and charts show them: ``layerwise_subset λ=0.5``."""
-        parts = [self.name]
+    def dials(self) -> list[str]:
+        """The dials that are in use, as tables and charts show them: ``λ=0.5``, ``ρ=auto``."""
+        found = []
         if self.strength is not None:
-            parts.append(f"λ={_shown(self.strength)}")
+            found.append(f"λ={_shown(self.strength)}")
         if self.relaxation != 0.0:
-            parts.append(f"ρ={_shown(self.relaxation)}")
-        return " ".join(parts)
+            found.append(f"ρ={_shown(self.relaxation)}")
+        return found
 
     def _check_strength(self, domain: Strength | None) -> None:
         if domain is None:
@@ -144,14 +120,15 @@ class RegularizerSpec:
             )
 
     def _check_auto(self) -> None:
-        entry = SETS[self.set]
+        entry = self.entry
+        assert entry is not None
         if entry.is_auto_closed and self.relaxation != 0.0:
             raise ValueError(
                 f"regularizer.relaxation={self.relaxation}: with regularizer.strength=auto the set {self.set!r} has one dial "
                 "already, u = λ ḡ + (1−λ) v. Leave the relaxation at 0."
             )
-        if not (entry.is_auto_closed or entry.auto_grid):
-            able = [name for name, other in SETS.items() if other.is_auto_closed or other.auto_grid]
+        if not entry.offers_auto:
+            able = [name for name, other in SETS.items() if other.offers_auto]
             raise ValueError(
                 f"regularizer.strength=auto is not offered for the set {self.set!r}. Give a number in {entry.strength}, choose "
                 f"one of {', '.join(able)}, or set regularizer.relaxation=auto."

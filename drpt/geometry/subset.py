@@ -1,4 +1,4 @@
-"""The means of k examples: top-k data selection, inside the step."""
+"""The means of k examples: top-k data selection within a step."""
 
 import math
 
@@ -17,14 +17,14 @@ def num_kept(strength: float, num_general: int) -> int:
 
 
 class Subset(FeasibleSet):
-    """``F = {Σ_{i∈S} ω_i g_i / Σ_{i∈S} ω_i : |S| = k}``, and of it the S with the k highest scores.
+    """``F = {Σ_{i∈S} ω_i g_i / Σ_{i∈S} ω_i : |S| = k}``, with S the k examples of highest score.
 
     With the score `alignment` over one block this is first-order GREATS (Wang et al. 2024); over the layers it is the
     paper's layer-wise subset. Departure from a projection, as in the paper: the k best alignments maximise
     ``<Σ_S ω_i g_i, v>``, not the distance to ``v``. Ties go to the lower example id.
 
     Args:
-        strength: λ = k/n in (0, 1]; checked in `drpt.geometry.spec`.
+        strength: λ = k/n in (0, 1], the share of the examples kept; `drpt.geometry.spec` checks it.
     """
 
     takes_score = True
@@ -33,6 +33,10 @@ class Subset(FeasibleSet):
     def __init__(self, strength: float) -> None:
         self.strength = strength
 
+    def most_kept(self, num_general: int) -> int:
+        """k; see `FeasibleSet.most_kept`."""
+        return num_kept(self.strength, num_general)
+
     def project(
         self,
         rows: GeneralRows,
@@ -40,13 +44,13 @@ class Subset(FeasibleSet):
         scores: Float[Tensor, "block general"] | None,
         num_blocks: int,
     ) -> Coefficients:
-        """The ω-mean of the k best; see `FeasibleSet.project`.
+        """The ω-mean of the k examples with the highest scores; see `FeasibleSet.project`.
 
         Args:
             rows: The general examples.
-            products: Not looked at.
-            scores: Rank of each example, larger is better.
-            num_blocks: Rows of ``scores``.
+            products: Ignored.
+            scores: Scores of the examples [block, general], larger is better.
+            num_blocks: Number of blocks, the rows of ``scores``.
 
         Returns:
             ``c_i = ω_i / Σ_S ω`` for i in S, else 0; ``a = 0``. All zero when the chosen examples weigh nothing.
@@ -62,14 +66,14 @@ class Subset(FeasibleSet):
 
 
 def best_first(scores: Float[Tensor, "block general"], rows: GeneralRows) -> Int[Tensor, "block general"]:
-    """Places of the examples in the order of their scores, ties by example id.
+    """Sort the examples by their scores; ties go to the lower example id.
 
     Args:
-        scores: Larger is better.
-        rows: Whose ids break ties.
+        scores: Scores of the examples [block, general], larger is better.
+        rows: The general examples, whose ids break ties.
 
     Returns:
-        The best example's place first.
+        Indices of the examples [block, general], the best one first.
 
     Raises:
         NonFiniteProductsError: A score is NaN or infinite.
@@ -83,11 +87,11 @@ def weighted_mean(is_kept: Bool[Tensor, "block general"], weights: Float[Tensor,
     """``c_i = ω_i / Σ_S ω`` for i in S, else 0.
 
     Args:
-        is_kept: Which examples are in S.
-        weights: ω.
+        is_kept: Whether each example is in S [block, general].
+        weights: Base weights ω [block, general].
 
     Returns:
-        All zero where S is empty or weighs nothing; ``a = 0``.
+        The coefficients, with ``a = 0``; all are zero where S is empty or weighs nothing.
     """
     general = is_kept * weights
     total = general.sum(dim=1, keepdim=True)

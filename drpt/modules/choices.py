@@ -10,11 +10,11 @@ from torch import Tensor
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.micro_batch import MicroBatch
+from drpt.capture.options import BaseWeights, Pool
 from drpt.capture.passes.report import StepReport
 from drpt.capture.rows import StepRows
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import StepBatch, TokenBatch
-from drpt.geometry.catalogue import BaseWeights, Pool
 from drpt.geometry.products import GeneralRows
 
 

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
+from drpt.capture.options import Pool
 from drpt.capture.passes.report import StepReport
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import StepBatch, TokenBatch
 from drpt.data.prompts import StepNumbers
 from drpt.data.split import StepSplit
 from drpt.errors import NonFiniteError, NonFiniteUpdateError
-from drpt.geometry.catalogue import Pool
 from drpt.geometry.products import GeneralRows
-from drpt.geometry.regularizer import Regularizer
 from drpt.memory import release_memory
 from drpt.models.value_head import VALUE_HEAD, PolicyWithValues
 from drpt.modules.choices import Choice, choices_of_step
@@ -65,7 +65,7 @@ class PolicyTraining(RegularizedTraining):
         general_rows: int,
         phase_choice: PhaseChoice | None = None,
     ) -> None:
-        super().__init__(model, regularizer, specs, unregularized=unregularized(model))
+        super().__init__(model, regularizer, specs)
         self.phases = phases
         self.algorithm = algorithm
         self.latest: Phase | None = None  # with its samples and outcomes, for tables
@@ -234,7 +234,7 @@ class PolicyTraining(RegularizedTraining):
         if not rows:
             return []
         batch = self._step_batch(rows, step_index, micro_batches=self.trainer_spec.micro_batches)
-        return choices_of_step(batch, self.regularizer.pool, weights.base_weights.float().to(self.device))
+        return choices_of_step(batch, self.regularizer.options.pool, weights.base_weights.float().to(self.device))
 
     def _accumulate(
         self,
@@ -272,7 +272,7 @@ class PolicyTraining(RegularizedTraining):
         return step.report()
 
     def _step_batch(self, rows: list[int], step_index: int, *, micro_batches: int) -> StepBatch:
-        split = StepSplit(micro_batches=micro_batches, is_mixed=self.regularizer.pool is not Pool.STEP)
+        split = StepSplit(micro_batches=micro_batches, is_mixed=self.regularizer.options.pool is not Pool.STEP)
         places = split.parts(num_general=len(rows), num_target=0)
         some = [self._progress.general[row] for row in rows]
         pad_token_id = self.algorithm.loss.pad_token_id

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from drpt.capture.capture import GradientCapture
 from drpt.capture.passes.report import StepReport, merged_metrics
 from drpt.capture.precision.meter import ScoreMeter
-from drpt.capture.products.sketch_spec import SketchSpec
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
 from drpt.errors import NonFiniteLossError, NonFiniteWeightsError, UpdateMismatchError
 from drpt.evaluation.cost import CostMeter
-from drpt.geometry.regularizer import Regularizer
 from drpt.interruption import begin_protected, end_protected
 from drpt.memory import release_memory
 from drpt.modules.spec import TrainerSpec
@@ -36,7 +35,6 @@ Accumulate = Callable[[nn.Module, GradientCapture], list[StepReport]]
 class TrainingSpecs:
     """What every training module is told of the run."""
 
-    sketch: SketchSpec
     optimizer: OptimizerSpec
     trainer: TrainerSpec
     seed: int
@@ -51,30 +49,22 @@ class RegularizedTraining(LightningModule):
 
     Args:
         model: Model whose trained parameters require gradients.
-        regularizer: Regularizer that decides the update.
+        regularizer: Regularizer that decides the update, with the options of the capture.
         specs: Config groups and seed of the run.
-        unregularized: Patterns of parameters that get the ordinary general gradient.
     """
 
-    def __init__(
-        self, model: nn.Module, regularizer: Regularizer, specs: TrainingSpecs, *, unregularized: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, model: nn.Module, regularizer: Regularizer, specs: TrainingSpecs) -> None:
         super().__init__()
         self.automatic_optimization = False  # gradients come from the capture
         self.strict_loading = False  # checkpoints hold the trained parameters alone
         self.model = model
         self.cost = CostMeter(torch.device("cpu"))
         trainer = specs.trainer
-        options: dict[str, Any] = {
-            "sketch": specs.sketch,
-            "retain_mib": trainer.retain_mib,
-            "unregularized": unregularized,
-        }
-        self.capture = GradientCapture(model, regularizer, check=trainer.check_capture, **options)
+        self.capture = GradientCapture(model, regularizer, check=trainer.check_capture)
         self.watch = UpdateWatch(self.capture.parameters, self.capture.plan.blocks, self.capture.unregularized)
         self.meter: ScoreMeter | None = None
         if trainer.checks_scores and regularizer.needs_products:
-            self.meter = ScoreMeter(model, regularizer, **options)
+            self.meter = ScoreMeter(model, regularizer)
         self.regularizer = regularizer
         self.optimizer_spec = specs.optimizer
         self.trainer_spec = trainer

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.passes.report import StepReport
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
 from drpt.data.encoded_pairs import EncodedPairs, PairBatch
 from drpt.data.prompts import StepNumbers
 from drpt.geometry.products import GeneralRows
-from drpt.geometry.regularizer import Regularizer
 from drpt.models.reward_model import RewardModel, save_reward_model
 from drpt.modules.checkpoint_files import BEST, load_trained
 from drpt.modules.regularized import RegularizedTraining, TrainingSpecs

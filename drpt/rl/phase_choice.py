@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.micro_batch import MicroBatch
-from drpt.capture.products.sketch_spec import SketchSpec
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
 from drpt.capture.target import TargetGradient
 from drpt.data.batch import TokenBatch
 from drpt.geometry.products import Coefficients
-from drpt.geometry.regularizer import Regularizer
 
 
 class PhaseChoice:
@@ -28,9 +27,6 @@ class PhaseChoice:
     Args:
         model: Policy.
         regularizer: Regularizer that makes one choice over all layers, with a set that chooses examples.
-        sketch: The `sketch` config group.
-        retain_mib: MiB of activations that may be kept; see `GradientCapture`.
-        unregularized: Patterns of parameters that have no say in the choice.
         check: Whether the first choice proves that examples' gradients are formed rightly; see `GradientCapture`.
     """
 
@@ -39,9 +35,6 @@ class PhaseChoice:
         model: nn.Module,
         regularizer: Regularizer,
         *,
-        sketch: SketchSpec,
-        retain_mib: float,
-        unregularized: Sequence[str],
         check: bool = True,
     ) -> None:
         self._regularizer = regularizer
@@ -51,9 +44,6 @@ class PhaseChoice:
             self._capture = GradientCapture(
                 model,
                 regularizer,
-                sketch=sketch,
-                retain_mib=retain_mib,
-                unregularized=unregularized,
                 leaves_update=False,
                 check=check,
             )

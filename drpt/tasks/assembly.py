@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule
 from torch import nn
 
+from drpt.capture.regularizer import Regularizer
 from drpt.data.pools import Pools
 from drpt.data.source import Source
-from drpt.geometry.regularizer import Regularizer
 from drpt.journal import Journal
 from drpt.models.chat_renderer import ChatStyle
 from drpt.models.load import LoadedModel
@@ -61,7 +61,7 @@ class Parts:
     def training_specs(self) -> TrainingSpecs:
         """What every training module is told of the run."""
         spec = self.spec
-        return TrainingSpecs(sketch=spec.sketch, optimizer=spec.optimizer, trainer=spec.trainer, seed=spec.seed)
+        return TrainingSpecs(optimizer=spec.optimizer, trainer=spec.trainer, seed=spec.seed)
 
     @property
     def steps(self) -> dict[str, int]:

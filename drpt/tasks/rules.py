@@ -1,6 +1,6 @@
 """Rules that bind sections of a configuration together: those of every task, and those of the run's own."""
 
-from drpt.geometry.catalogue import MAX_EXACT_SUBSET, Pool
+from drpt.capture.options import Pool
 from drpt.tasks.errors import NotForTaskError
 from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
@@ -81,7 +81,7 @@ def _check_encoder(spec: RunSpec, task: Task) -> None:
 
 
 def _check_stopping(spec: RunSpec) -> None:
-    share, num_target, rows = spec.regularizer.stopping_share, spec.data.num_target, spec.data.target_rows
+    share, num_target, rows = spec.stopping_share, spec.data.num_target, spec.data.target_rows
     num_stopping = round(share * num_target)
     if share > 0 and not 1 <= num_stopping <= num_target - rows:
         raise ValueError(
@@ -103,10 +103,11 @@ def _check_rows(spec: RunSpec, task: Task) -> None:
             f"data.target_rows={m}: an automatic dial of the regularizer looks at the spread among a step's target "
             "examples and needs at least 2."
         )
-    if spec.regularizer.set == "exact_subset" and n > MAX_EXACT_SUBSET:
+    entry = spec.regularizer.entry
+    if entry is not None and entry.max_general is not None and n > entry.max_general:
         raise ValueError(
-            f"data.general_rows={n}: the set 'exact_subset' compares all subsets of at most {MAX_EXACT_SUBSET} examples; "
-            "greedy_euclidean and hull have no such limit."
+            f"data.general_rows={n}: the set {spec.regularizer.set!r} takes at most {entry.max_general} general examples a "
+            "step; greedy_euclidean and hull have no such limit."
         )
 
 

@@ -9,8 +9,8 @@ from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.checks import check_choice, check_interval
 from drpt.data.spec import DataSpec
 from drpt.evaluation.spec import EvaluationSpec
-from drpt.geometry.spec import RegularizerSpec
 from drpt.models.spec import FinetuneSpec, ModelSpec
+from drpt.modules.regularizer_spec import RegularizerSpec
 from drpt.modules.spec import TrainerSpec
 from drpt.optim.spec import OptimizerSpec
 from drpt.rewards.spec import RewardSpec
@@ -65,6 +65,11 @@ class RunSpec:
     algorithm: AlgorithmSpec | None = None  # this group and the next two are for tasks that draw responses
     rollout: RolloutSpec | None = None
     reward: RewardSpec | None = None
+
+    @property
+    def stopping_share(self) -> float:
+        """Share of the target examples that is held out of training to choose when to stop; 0 for none."""
+        return self.regularizer.stopping_share
 
     def __post_init__(self) -> None:
         """Check the values that are in no section.

@@ -24,15 +24,15 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from drpt.analysis.probe_points import colour_of
+from drpt.analysis.probe_grid import FAMILIES
 from drpt.analysis.run import Run
 from drpt.analysis.sweep import read_sweep
 from drpt.analysis.sweep_words import lines_below
 from drpt.files import write_atomically
-from drpt.geometry.catalogue import AUTO
+from drpt.geometry.catalogue import SETS
+from drpt.geometry.entry import AUTO
 
 _RESAMPLES = 4000
-_ALIKE = {"whole_space", "mean", "ball"}  # sets whose update does not depend on the partition, with a fixed strength
 _PLAIN = {"cone", "dual_cone"}  # once had no strength: that is 0
 Floats = npt.NDArray[np.float64]
 
@@ -63,11 +63,17 @@ def rule_of(regularizer: Mapping[str, Any]) -> tuple[Any, ...]:
     """What decides an update, whatever the rule is called."""
     name, score = regularizer["set"], regularizer["score"]
     strength = 0.0 if name in _PLAIN and regularizer["strength"] is None else regularizer["strength"]
-    has_score = name in {"subset", "filter", "pcgrad"}
-    is_alike = name in _ALIKE and strength != AUTO and regularizer["relaxation"] != AUTO
+    is_alike = name in SETS and SETS[name].is_alike and strength != AUTO and regularizer["relaxation"] != AUTO
     partition = "" if is_alike else regularizer["partition"]
     weights = regularizer["base_weights"]
-    return name, partition, score if has_score else "", strength, regularizer["relaxation"], weights
+    return (
+        name,
+        partition,
+        score if name in SETS and SETS[name].takes_score else "",
+        strength,
+        regularizer["relaxation"],
+        weights,
+    )
 
 
 def pair(points: Sequence[Mapping[str, Any]], runs: Sequence[Run], size: tuple[int, int]) -> list[Pair]:
@@ -157,7 +163,7 @@ def draw(pairs: Sequence[Pair], title: str) -> bytes:
                 xerr=[found.mse_stderr],
                 yerr=[found.loss_stderr],
                 fmt="o",
-                color=colour_of(found.name),
+                color=FAMILIES[found.name].curve.colour if found.name in FAMILIES else "black",
                 elinewidth=0.8,
             )
             axes.annotate(found.label, (found.mse, found.loss), xytext=(5, 4), textcoords="offset points", fontsize=8)

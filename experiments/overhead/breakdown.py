@@ -114,7 +114,7 @@ class _Unrecorded:
 
 def _make_floor(subject: Subject, setting: Setting, num_rows: int, watch: Stopwatch) -> Callable[[], None]:
     """Forward and activation backward of captured modules, and AdamW; no gradient is formed."""
-    capture = GradientCapture(subject.model, SUBSET_SKETCH.build_regularizer(), sketch=SUBSET_SKETCH.sketch_spec())
+    capture = GradientCapture(subject.model, SUBSET_SKETCH.build_regularizer())
     ids = subject.tokens(setting.num_general + setting.num_target, setting.num_tokens)[:num_rows]
     mask = torch.ones_like(ids, dtype=torch.bool)
 

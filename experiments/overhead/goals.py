@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from drpt.geometry.catalogue import Partition
+from drpt.capture.options import Partition
 from experiments.overhead.settings import FIRST, FOUR_TARGETS, MEMORY_SETTINGS, STEP_SETTINGS, Setting
 from experiments.overhead.sides import (
     ALL_SIDES,
@@ -107,7 +107,7 @@ def choice_seconds(side: Record) -> list[float]:
 
 def _live_goals(results: Mapping[str, Record]) -> list[Goal]:
     """Of each setting the side of the layer partition that holds most."""
-    layerwise = [s.name for s in ALL_SIDES if s.need is not None and s.regularizer.partition is Partition.LAYER]
+    layerwise = [s.name for s in ALL_SIDES if s.need is not None and s.regularizer.options.partition is Partition.LAYER]
     goals = []
     for setting in STEP_SETTINGS:
         sides = results.get(f"steps-{setting.key}", {}).get("sides", {})

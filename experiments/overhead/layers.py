@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from drpt.capture.gradients import FactoredGradient
+from drpt.capture.options import ProductsMethod
 from drpt.capture.products import direct, pairwise, reduced, sketched
 from drpt.capture.products.cost import Need, ParameterShape, UseShape
 from drpt.capture.products.sketch import Sketcher
@@ -15,7 +16,6 @@ from drpt.capture.products.sketch_spec import SketchKind
 from drpt.capture.products.step_examples import StepExamples
 from drpt.capture.segments import Segments
 from drpt.capture.tokens import TokenVectors
-from drpt.geometry.catalogue import ProductsMethod
 from experiments.overhead.timing import as_record, interleave
 
 # Items of several seconds are for seeing that `auto` is right not to take them: one counted round is enough.

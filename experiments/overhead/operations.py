@@ -11,14 +11,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from drpt.capture.options import ProductsMethod
 from drpt.capture.products.cost import Need, ParameterShape, UseShape
 from drpt.capture.products.sketch_spec import SketchKind
-from drpt.geometry.catalogue import ProductsMethod
-from drpt.geometry.subset import num_kept
 from experiments.overhead.settings import Setting
-from experiments.overhead.sides import Side, preset
-
-_CHOOSE_A_NUMBER = {"subset", "greedy_greats", "greedy_euclidean", "exact_subset", "gradmatch"}
+from experiments.overhead.sides import Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +90,8 @@ def count_matrix(modules: Sequence[nn.Module], setting: Setting, side: Side) -> 
 
 def kept_examples(setting: Setting, side: Side) -> int:
     """Rows that the update is taken over, at most: the k that are chosen, or all general ones, and v's where it counts."""
-    found = preset(side.preset)
-    if found["set"] in _CHOOSE_A_NUMBER:
-        return num_kept(float(found["strength"]), setting.num_general)
-    return setting.num_general + (setting.num_target if side.regularizer.feasible_set.uses_target else 0)
+    regularizer = side.regularizer
+    return regularizer.most_kept(setting.num_general) + (setting.num_target if regularizer.feasible_set.uses_target else 0)
 
 
 def _products(shape: ParameterShape, side: Side, need: Need) -> int:

@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from drpt.app.presets import preset_values
 from drpt.capture.capture import need_of
 from drpt.capture.products.cost import Need
 from drpt.capture.products.sketch_spec import SketchSpec
-from drpt.geometry.regularizer import Regularizer, build_regularizer
-from drpt.geometry.spec import RegularizerSpec
+from drpt.capture.regularizer import Regularizer
+from drpt.modules.build_regularizer import build_regularizer
+from drpt.modules.regularizer_spec import RegularizerSpec
 from experiments.overhead.settings import FIRST, Setting
 
-_PRESETS = Path(__file__).parents[2] / "conf" / "regularizer"
 _ENDLESS_MIB = 2.0**20  # whatever the step keeps alive: one pass
 _STEP_SIZE = 1e-5  # of greedy_greats, in place of ${optimizer.lr}; its time does not depend on it
 
@@ -35,7 +33,7 @@ class Side:
 
     @property
     def retain_mib(self) -> float:
-        """See `drpt.capture.capture.GradientCapture`."""
+        """See `drpt.capture.options.CaptureOptions`."""
         return 0.0 if self.is_recomputing else _ENDLESS_MIB
 
     @property
@@ -50,30 +48,22 @@ class Side:
 
     def build_regularizer(self) -> Regularizer:
         """What decides the update, new: an automatic strength remembers its steps."""
-        values = preset(self.preset) | {"products": self.products, "base_weights": "example", "pool": "step"}
+        values = preset_values("regularizer", self.preset) | {
+            "products": self.products,
+            "base_weights": "example",
+            "pool": "step",
+        }
         if values["step_size"] is not None:
             values["step_size"] = _STEP_SIZE
         if self.strength is not None:
             values["strength"] = self.strength
-        return build_regularizer(RegularizerSpec(**values), seed=0)
+        return build_regularizer(RegularizerSpec(**values), seed=0, sketch=self.sketch_spec(), retain_mib=self.retain_mib)
 
     def sketch_spec(self) -> SketchSpec | None:
         """The `sketch` config group, where it counts."""
         if self.sketch is None or self.width is None:
             return None
         return SketchSpec(kind=self.sketch, left_width=self.width, right_width=self.width, seed=0, refresh_steps=None)
-
-
-@cache
-def preset(name: str) -> dict[str, Any]:  # Any: what the file says
-    """The file of a preset, as it is."""
-    found: dict[str, Any] = yaml.safe_load((_PRESETS / f"{name}.yaml").read_text())
-    return found
-
-
-def preset_names() -> list[str]:
-    """Of all files."""
-    return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
 
 
 @cache
@@ -91,7 +81,7 @@ def _named(
     is_recomputing: bool = False,
 ) -> Side:
     """Called by partition, set and products; by its file's name where nothing is compared."""
-    found = preset(name)
+    found = preset_values("regularizer", name)
     side = Side(
         name="",
         preset=name,

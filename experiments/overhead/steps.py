@@ -129,9 +129,7 @@ def make_step(
         One step; gradients must be forgotten between two.
     """
     model = subject.model
-    capture = GradientCapture(
-        model, side.build_regularizer(), sketch=side.sketch_spec(), retain_mib=side.retain_mib, check=check
-    )
+    capture = GradientCapture(model, side.build_regularizer(), check=check)
     rows = rows_of(setting, side) if rows is None else rows
     ids = subject.tokens(setting.num_general + setting.num_target, setting.num_tokens)[: rows.num_examples]
     mask = torch.ones_like(ids, dtype=torch.bool)

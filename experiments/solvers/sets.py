@@ -1,7 +1,7 @@
 """The sets that solve something, each once or with and without its ridge or margin."""
 
-from drpt.geometry.regularizer import Regularizer, build_regularizer
-from drpt.geometry.spec import RegularizerSpec
+from drpt.geometry.projection import Projection, build_projection
+from drpt.geometry.spec import ProjectionSpec
 
 SOLVING: dict[str, float | None] = {
     "hull": 0.25,
@@ -19,22 +19,15 @@ SOLVING: dict[str, float | None] = {
 }
 
 
-def rule_of(name: str) -> Regularizer:
-    """The regularizer of one of `SOLVING`."""
+def rule_of(name: str) -> Projection:
+    """The projection onto one of `SOLVING`."""
     feasible_set = name.split()[-1] if name.startswith("ridged") else name.split()[0]
-    spec = RegularizerSpec(
-        name="solver",
+    spec = ProjectionSpec(
         set=feasible_set,
-        partition="layer",
         score="alignment",
         strength=SOLVING[name],
         relaxation=0.0,
         step_size=None,
         auto_memory=0.0,
-        products="auto",
-        base_weights="example",
-        scope="all",
-        pool="step",
-        stopping_share=0.0,
     )
-    return build_regularizer(spec, seed=0)
+    return build_projection(spec, seed=0)

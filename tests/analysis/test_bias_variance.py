@@ -8,7 +8,7 @@ import torch
 from drpt.analysis.bias_variance import TargetGradientError, measure
 from drpt.analysis.resampling import Pool, Resampled, draw
 from drpt.geometry.products import GeneralRows, Products
-from tests.geometry.test_identities import regularizer
+from tests.analysis.rules import regularizer
 
 DIM, N_POOL, N, M = 30, 64, 8, 2
 

@@ -8,15 +8,14 @@ import pytest
 
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config, plain_config
+from drpt.app.groups import choices
 from drpt.app.paths import config_folder
 from drpt.app.sweep import plan_sweep, read_sweep
 from drpt.data.build_source import build_source
 from drpt.run_identity import job_name
 from drpt.tasks.errors import ConfigError
 
-CHOICES = sorted(
-    f"{path.parent.relative_to(config_folder()).as_posix()}={path.stem}" for path in config_folder().glob("*/**/*.yaml")
-)
+CHOICES = sorted(f"{group}={name}" for group, names in choices().items() for name in names)
 # What a choice needs besides itself.
 NEEDS = {
     "model=hub": ["model.name=some/model"],
@@ -159,7 +158,7 @@ def test_only_sources_are_called():
 
 def test_glob_and_range_are_known():
     assert len(plan("regularizer=glob([*_subset],exclude=[*exact*])", "seed=range(3)").names) == 9
-    presets = [path.stem for path in config_folder().glob("regularizer/*") if path.stem != "iif"]  # of tasks with rollouts
+    presets = [name for name in choices()["regularizer"] if name != "iif"]  # of tasks with rollouts
     assert plan("regularizer=glob(*)", "regularizer.strength=0.125,1").num_jobs == 2 * len(presets)
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from drpt.app.paths import config_folder
+from drpt.app.presets import preset_names
 from drpt.geometry.catalogue import SETS
 from drpt.rewards.categories import limits_of
 
-PRESETS = sorted(path.stem for path in config_folder().glob("regularizer/*.yaml"))
+PRESETS = preset_names("regularizer")
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from drpt.capture.capture import GradientCapture
 from drpt.capture.micro_batch import MicroBatch
 from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.trace import StepTrace
 from drpt.data.batch import pack_rows, pad_rows
 from drpt.objectives.language_modeling import packed_sample_losses
 from tests import zoo
-from tests.capture.helpers import M, N, step_rows
+from tests.capture.helpers import M, N, capture_of, step_rows
 from tests.reference import per_sample
 from tests.texts import encoded
 
@@ -47,7 +46,7 @@ def updates_of(model, reg, batches, num_opened=None, rows=None, as_functions=Fal
     """What the capture leaves after these batches of one step."""
     model = copy.deepcopy(model)
     rows = rows or step_rows()
-    capture = GradientCapture(model, reg, **{"check": False} | options)
+    capture = capture_of(model, reg, **{"check": False} | options)
     opened = [MicroBatch(example_of_token=tokens.example_of_token) for tokens in batches[:num_opened]]
     with capture.step(rows, micro_batches=opened) as step:
         for tokens in batches:

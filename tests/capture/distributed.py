@@ -14,7 +14,7 @@ from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.data.batch import pad_rows
 from tests import zoo
 from tests.capture.batches import ByFlag, losses_of, texts
-from tests.capture.helpers import M, N, micro_batches, regularizer, step_rows
+from tests.capture.helpers import M, N, capture_of, micro_batches, regularizer, step_rows
 
 SHARES = ((0, 1, 2, 5), (3, 4, 6))  # examples of the processes, not equally many
 SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
@@ -56,7 +56,7 @@ def part_of(inputs, examples):
 def grads_of(case, model, examples, retain_mib=1000.0, check=False):
     feasible_set, partition, products = CASES[case]
     reg = regularizer(feasible_set, partition=partition, products=products)
-    capture = GradientCapture(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib, check=check)
+    capture = capture_of(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib, check=check)
     model.zero_grad()
     inputs = part_of(zoo.inputs_for(model, N + M), examples)
     with capture.step(step_rows(), examples=examples) as opened:
@@ -68,7 +68,7 @@ def grads_in_parts(case, model, parts, retain_mib, check=False):
     """Accumulated over several batches a process, one choice over all of them; or why that is refused."""
     feasible_set, partition, products = CASES[case]
     reg = regularizer(feasible_set, partition=partition, products=products)
-    capture = GradientCapture(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib, check=check)
+    capture = capture_of(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib, check=check)
     model.zero_grad()
     inputs = zoo.inputs_for(model, N + M)
     try:
@@ -82,7 +82,7 @@ def grads_in_parts(case, model, parts, retain_mib, check=False):
 
 def settle(model, reg, examples, **options):
     """One step of a tied llama's or another model's share."""
-    capture = GradientCapture(model, reg, **options)
+    capture = capture_of(model, reg, **options)
     with capture.step(step_rows(), examples=examples) as opened:
         opened.backward(model(part_of(zoo.inputs_for(model, N + M), examples)))
 

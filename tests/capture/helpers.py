@@ -9,8 +9,8 @@ from drpt.capture.micro_batch import MicroBatch
 from drpt.capture.rows import StepRows
 from drpt.geometry.catalogue import SETS
 from drpt.geometry.products import GeneralRows
-from drpt.geometry.regularizer import build_regularizer
-from drpt.geometry.spec import RegularizerSpec
+from drpt.modules.build_regularizer import build_regularizer
+from drpt.modules.regularizer_spec import RegularizerSpec
 
 N, M = 5, 2
 # Float64 throughout; sums over some hundred products in another order.
@@ -37,6 +37,12 @@ def regularizer(feasible_set="subset", *, strength=0.5, seed=0, **options):
     return build_regularizer(RegularizerSpec(set=feasible_set, strength=strength, **(defaults | options)), seed=seed)
 
 
+def capture_of(model, reg, *, check=True, leaves_update=True, **options):
+    """A capture with some options of its own; an option that is None is left as it is."""
+    changed = reg.with_options(**{name: value for name, value in options.items() if value is not None})
+    return GradientCapture(model, changed, check=check, leaves_update=leaves_update)
+
+
 def step_rows(n=N, m=M, weights=None, draw=0):
     weights = torch.full((n,), 1 / max(n, 1), dtype=torch.float64) if weights is None else weights
     return StepRows(general=GeneralRows(base_weights=weights, example_ids=torch.arange(n), draw=draw), num_target=m)
@@ -50,7 +56,7 @@ def micro_batches(groups):
 def captured_grads(model, inputs, rows, reg, *, check=False, **options):
     """Without the proof, which has tests of its own and takes as long as the rest."""
     model = copy.deepcopy(model)
-    capture = GradientCapture(model, reg, check=check, **options)
+    capture = capture_of(model, reg, check=check, **options)
     with capture.step(rows) as step:
         step.backward(model(inputs))
     return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}, step.report()

@@ -5,9 +5,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from drpt.capture.capture import GradientCapture
 from drpt.capture.products.sketch_spec import SketchSpec
-from tests.capture.helpers import M, N, regularizer, step_rows
+from tests.capture.helpers import M, N, capture_of, regularizer, step_rows
 
 WIDTH = 96  # of the square layers; two tokens a row, so that every other tensor is far smaller than a gradient a row
 SKETCH = SketchSpec(kind="gaussian", left_width=8, right_width=8, seed=0, refresh_steps=None)
@@ -53,7 +52,7 @@ def tied_table():
 def largest_tensor(reg, build=layers, **options):
     torch.manual_seed(0)
     model, inputs = build()
-    capture = GradientCapture(model, reg, **options)
+    capture = capture_of(model, reg, **options)
     with LargestTensor() as watched, capture.step(step_rows(weights=torch.full((N,), 1 / N))) as step:
         step.backward(model(inputs).square().mean(dim=(1, 2)))
     return watched.numel

@@ -12,7 +12,7 @@ from drpt.capture.target import TargetGradient
 from drpt.data.batch import pack_rows, pad_rows
 from tests import zoo
 from tests.capture.batches import losses_of, texts
-from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, micro_batches, regularizer, step_rows
+from tests.capture.helpers import M, N, assert_equal_grads, capture_of, captured_grads, micro_batches, regularizer, step_rows
 
 SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
 SETS = {
@@ -41,7 +41,7 @@ def part(inputs, examples):
 def given_grads(model, inputs, reg, *, draw=0, parts=None, weights=None, **options):
     """The target examples' mean gradient is taken first; the step then has the general examples alone."""
     model = copy.deepcopy(model)
-    capture = GradientCapture(model, reg, **{"check": False} | options)
+    capture = capture_of(model, reg, **{"check": False} | options)
     target = capture.target_gradient(lambda: model(part(inputs, slice(N, N + M))).mean().backward())
     assert all(parameter.grad is None for parameter in model.parameters())
     rows = step_rows(m=0, draw=draw, weights=weights)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from drpt.app.presets import preset_names
 from experiments.overhead.breakdown import Stopwatch
 from experiments.overhead.goals import check
 from experiments.overhead.live_memory import LiveMemory
@@ -26,7 +27,6 @@ from experiments.overhead.sides import (
     SUBSET_AUTO,
     SUBSET_SKETCH,
     WIDER,
-    preset_names,
     sides_of,
 )
 from experiments.overhead.store import load_all
@@ -60,7 +60,7 @@ def test_rows_that_a_regularizer_does_not_look_at_are_not_counted():
 @pytest.mark.parametrize("setting", STEP_SETTINGS, ids=lambda setting: setting.key)
 def test_every_preset_and_every_way_of_comparing_is_measured_at_every_setting(setting):
     sides = sides_of(setting)
-    assert set(preset_names()) <= {side.preset for side in sides} | SAME_STEP.keys()
+    assert set(preset_names("regularizer")) <= {side.preset for side in sides} | SAME_STEP.keys()
     assert set(SAME_STEP.values()) <= {side.preset for side in sides}
     assert {"auto", "reduced", "pairwise", "direct", "sketch"} <= {side.products for side in sides}
     assert {"gaussian", "rademacher", "row_mask", "sparse"} <= {side.sketch for side in sides}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from drpt.geometry.auto import estimated_risk
 from drpt.geometry.catalogue import SETS
 from drpt.geometry.products import GeneralRows, NonFiniteProductsError, Products
-from tests.geometry.test_identities import SEEDS, regularizer
+from tests.geometry.problems import SEEDS, projection
 
 DIM, N = 300, 8  # noise in 300 directions: the choice itself costs little
 
@@ -59,8 +59,8 @@ def test_error_is_near_that_of_the_best_fixed_strength(name, m, distance, spread
     """Within 10 %, and no worse than the worse end; one step each, nothing smoothed."""
     case = gaussians(m, distance=distance, spread=spread)
     grid = SETS[name].auto_grid or [i / 40 for i in range(41)]
-    fixed = [error(regularizer(name, strength=strength), *case) for strength in grid]
-    found = error(regularizer(name, strength="auto"), *case)
+    fixed = [error(projection(name, strength=strength), *case) for strength in grid]
+    found = error(projection(name, strength="auto"), *case)
     assert found <= 1.1 * min(fixed)
     assert found <= max(fixed[0], fixed[-1])
 
@@ -70,8 +70,8 @@ def test_error_is_near_that_of_the_best_fixed_strength(name, m, distance, spread
 @pytest.mark.parametrize(("name", "strength"), [("mean", None), ("hull", 0.25), ("cone", 0.1), ("span", 0.3)])
 def test_automatic_relaxation_is_near_the_best(name, strength, distance, spread, m):
     case = gaussians(m, distance=distance, spread=spread)
-    fixed = [error(regularizer(name, strength=strength, relaxation=rho / 20), *case) for rho in range(21)]
-    found = error(regularizer(name, strength=strength, relaxation="auto"), *case)
+    fixed = [error(projection(name, strength=strength, relaxation=rho / 20), *case) for rho in range(21)]
+    found = error(projection(name, strength=strength, relaxation="auto"), *case)
     assert found <= 1.1 * min(fixed)
     assert found <= max(fixed[0], fixed[-1])
 
@@ -80,13 +80,13 @@ def test_automatic_relaxation_is_near_the_best(name, strength, distance, spread,
 def test_estimated_error_is_right_on_average(name, strength):
     """Over many steps its mean comes to the true one: within four standard errors, and 2 % for what is not affine in v."""
     truth, general, targets = gaussians(4, distance=0.5, spread=2.0, count=2000)
-    rule = regularizer(name, strength=strength, relaxation="auto")
+    rule = projection(name, strength=strength, relaxation="auto")
     estimates = []
     rule.auto._averaged = lambda found, blocks: estimates.append(found) or found
     coefficients_of(rule, general, targets)
     distance, covariance, noise = estimates[0].T
     found = distance + 2 * covariance - noise
-    true = (update_of(regularizer(name, strength=strength), general, targets) - truth).square().sum(dim=1)
+    true = (update_of(projection(name, strength=strength), general, targets) - truth).square().sum(dim=1)
     gap = found - true
     assert abs(float(gap.mean())) <= 4 * float(gap.std()) / len(gap) ** 0.5 + 0.02 * float(true.mean())
 
@@ -99,7 +99,7 @@ def test_estimates_from_explicit_gradients(seed, m, name):
     general = torch.randn(3, 5, 7, generator=generator, dtype=torch.float64)
     targets = torch.randn(3, m, 7, generator=generator, dtype=torch.float64)
     strength = {"hull": 0.4, "span": 0.2, "subset": 0.5, "dual_cone": 0.0, "ball": 0.3}[name]
-    rule, fixed = regularizer(name, strength=strength, relaxation="auto"), regularizer(name, strength=strength)
+    rule, fixed = projection(name, strength=strength, relaxation="auto"), projection(name, strength=strength)
     estimates = []
     rule.auto._averaged = lambda found, blocks: estimates.append(found) or found
     coefficients_of(rule, general, targets)
@@ -118,7 +118,7 @@ def test_estimates_from_explicit_gradients(seed, m, name):
 def test_james_and_stein():
     """The ball's automatic strength is V/D, cut at 1."""
     _, general, targets = gaussians(3, distance=0.5, spread=1.0, count=5)
-    found = coefficients_of(regularizer("ball", strength="auto"), general, targets)
+    found = coefficients_of(projection("ball", strength="auto"), general, targets)
     mean = targets.mean(dim=1)
     noise = (targets - mean[:, None]).square().sum(dim=(1, 2)) / 6
     expected = (noise / (general.mean(dim=1) - mean).square().sum(dim=1)).clamp(max=1.0)
@@ -131,16 +131,16 @@ def test_target_examples_that_agree_are_followed():
     _, general, targets = gaussians(3, distance=0.5, spread=1.0, count=2)
     same = targets[:, :1].expand(-1, 3, -1)
     for name in ("ball", "span"):
-        found = coefficients_of(regularizer(name, strength="auto"), general, same)
+        found = coefficients_of(projection(name, strength="auto"), general, same)
         assert float(found.strength.max()) < 1e-9
-    relaxed = coefficients_of(regularizer("hull", strength=0.5, relaxation="auto"), general, same)
+    relaxed = coefficients_of(projection("hull", strength=0.5, relaxation="auto"), general, same)
     torch.testing.assert_close(relaxed.relaxation, torch.ones(2, dtype=torch.float64))
 
 
 def test_both_dials_are_chosen_together():
     """Never worse in estimate than either alone, and each block has its own."""
     _, general, targets = gaussians(4, distance=0.1, spread=2.0, count=6)
-    found = coefficients_of(regularizer("hull", strength="auto", relaxation="auto"), general, targets)
+    found = coefficients_of(projection("hull", strength="auto", relaxation="auto"), general, targets)
     assert found.strength.shape == found.relaxation.shape == (6,)
     assert set(found.strength.tolist()) <= set(SETS["hull"].auto_grid)
     assert ((found.relaxation >= 0) & (found.relaxation <= 1)).all()
@@ -150,15 +150,15 @@ def test_both_dials_are_chosen_together():
 def test_past_steps_are_remembered_and_travel_in_a_checkpoint():
     _, general, targets = gaussians(2, distance=0.5, spread=2.0, count=6)
     steps = [(general[i : i + 1], targets[i : i + 1]) for i in range(6)]
-    rule = regularizer("ball", strength="auto", auto_memory=0.9)
+    rule = projection("ball", strength="auto", auto_memory=0.9)
     strengths = [float(coefficients_of(rule, *step, blocks=[7]).strength) for step in steps]
-    alone = [float(coefficients_of(regularizer("ball", strength="auto"), *step).strength) for step in steps]
+    alone = [float(coefficients_of(projection("ball", strength="auto"), *step).strength) for step in steps]
     assert strengths[0] == alone[0]
     assert max(strengths) - min(strengths) < max(alone) - min(alone)
-    resumed = regularizer("ball", strength="auto", auto_memory=0.9)
+    resumed = projection("ball", strength="auto", auto_memory=0.9)
     for step in steps[:3]:
         coefficients_of(resumed, *step, blocks=[7])
-    other = regularizer("ball", strength="auto", auto_memory=0.9)
+    other = projection("ball", strength="auto", auto_memory=0.9)
     other.auto.load_state_dict(resumed.auto.state_dict())
     assert [float(coefficients_of(other, *step, blocks=[7]).strength) for step in steps[3:]] == strengths[3:]
 
@@ -166,7 +166,7 @@ def test_past_steps_are_remembered_and_travel_in_a_checkpoint():
 @pytest.mark.parametrize("name", ["ball", "hull", "subset"])
 def test_a_step_that_is_not_finite_leaves_no_trace(name):
     _, general, targets = gaussians(2, distance=0.5, spread=2.0, count=2)
-    rule = regularizer(name, strength="auto", auto_memory=0.9)
+    rule = projection(name, strength="auto", auto_memory=0.9)
     coefficients_of(rule, general[:1], targets[:1], blocks=[0])
     before = rule.auto.state_dict()["0"].clone()
     broken = general[1:].clone()
@@ -181,13 +181,13 @@ def test_a_step_that_is_not_finite_leaves_no_trace(name):
 def test_covariance_of_any_rule_is_that_of_one_example_less(name, strength, m):
     """The mean of the leave-one-out estimate is (m−1)/m of Cov(u, v) with m − 1 target examples, smooth or not."""
     truth, general, targets = gaussians(m, distance=0.5, spread=1.0, count=3000)
-    rule = regularizer(name, strength=strength, relaxation="auto")
+    rule = projection(name, strength=strength, relaxation="auto")
     estimates = []
     rule.auto._averaged = lambda found, blocks: estimates.append(found) or found
     coefficients_of(rule, general, targets)
     fewer = targets[:, : m - 1]
     noise = fewer.mean(dim=1) - truth
-    expected = (update_of(regularizer(name, strength=strength), general, fewer) * noise).sum(dim=1) * (m - 1) / m
+    expected = (update_of(projection(name, strength=strength), general, fewer) * noise).sum(dim=1) * (m - 1) / m
     gap = estimates[0][:, 1] - expected
     assert abs(float(gap.mean())) <= 4 * float(gap.std()) / len(gap) ** 0.5
 
@@ -195,7 +195,7 @@ def test_covariance_of_any_rule_is_that_of_one_example_less(name, strength, m):
 def test_one_target_example_has_no_spread():
     _, general, targets = gaussians(1, distance=0.5, spread=2.0, count=1)
     with pytest.raises(ValueError, match="at least two target examples"):
-        coefficients_of(regularizer("ball", strength="auto"), general, targets)
+        coefficients_of(projection("ball", strength="auto"), general, targets)
 
 
 def test_risk_by_hand():

@@ -11,7 +11,7 @@ import torch
 from experiments.solvers.hard_inputs import KINDS, HardInput, hard_input, products_of
 from experiments.solvers.sets import SOLVING
 from tests.geometry.optimality_of_sets import found_by, residuals
-from tests.geometry.test_identities import regularizer
+from tests.geometry.problems import projection
 
 PROMISED = 1e-6
 PRECISIONS = [torch.float64, torch.float32]
@@ -70,7 +70,7 @@ def test_cagrad_stays_in_its_ball(kind, strength, n):
     """‖u − v‖ ≤ λ ‖v‖ of the gradients themselves, whose float32 sums do not tell the lengths of long mixtures exactly."""
     given = opposite_of_unequal_length(n) if kind.startswith("opposite of") else hard_input(kind, n=n)
     for dtype in PRECISIONS:
-        found = regularizer("cagrad", strength=strength).coefficients(given.rows, products_of(given, dtype), range(30))
+        found = projection("cagrad", strength=strength).coefficients(given.rows, products_of(given, dtype), range(30))
         rounded = given.rounded(dtype)
         moved = torch.einsum("bn,bnd->bd", found.general, rounded.general).norm(dim=1)
         outside = moved / rounded.target.norm(dim=1) - strength

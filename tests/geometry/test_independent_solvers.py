@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torchjd.aggregation import DualProj
 from torchjd.linalg import QuadprogProjector
 
-from tests.geometry.test_identities import BLOCKS, SEEDS, Problem, regularizer
+from tests.geometry.problems import BLOCKS, SEEDS, Problem, projection
 
 # Interior-point solvers stop at about 1e-11 of the objective, so at its square root in the point itself.
 TOLERANCE = 1e-5
@@ -27,9 +27,9 @@ def solve(objective, constraints, gap=1e-11):
 @settings(max_examples=15)
 def test_hull_and_cone(seed, n, strength):
     problem = Problem(seed, n=n)
-    hull = problem.update(regularizer("hull", strength=strength))
-    cone = problem.update(regularizer("cone"))
-    ridged = problem.update(regularizer("cone", strength=strength))
+    hull = problem.update(projection("hull", strength=strength))
+    cone = problem.update(projection("cone"))
+    ridged = problem.update(projection("cone", strength=strength))
     omega = problem.weights.numpy()
     for block in range(BLOCKS):
         G, v = problem.general[block].numpy(), problem.target[block].numpy()
@@ -49,7 +49,7 @@ def test_hull_and_cone(seed, n, strength):
 def test_dual_cone(seed, n):
     """DualProj of all gradients with the target as its preference; its own regularization is switched off."""
     problem = Problem(seed, n=n)
-    update = problem.update(regularizer("dual_cone"))
+    update = problem.update(projection("dual_cone"))
     for block in range(BLOCKS):
         G, v = problem.general[block], problem.target[block]
         u = cvxpy.Variable(v.shape[0])
@@ -72,7 +72,7 @@ def test_cagrad(seed, strength, kind):
         problem.general[:, 2] = 0
     if kind == "opposite rows":
         problem.general[:, 3] = -problem.general[:, 1]
-    update = problem.update(regularizer("cagrad", strength=strength))
+    update = problem.update(projection("cagrad", strength=strength))
     for block in range(BLOCKS):
         G, v = problem.general[block].numpy(), problem.target[block].numpy()
         u = cvxpy.Variable(len(v))
@@ -89,7 +89,7 @@ def test_cagrad(seed, strength, kind):
 @settings(max_examples=15)
 def test_mgda(seed, n):
     problem = Problem(seed, n=n)
-    update = problem.update(regularizer("mgda"))
+    update = problem.update(projection("mgda"))
     for block in range(BLOCKS):
         rows = torch.cat([problem.general[block], problem.target[block][None]]).numpy()
         c = cvxpy.Variable(n + 1, nonneg=True)

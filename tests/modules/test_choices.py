@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from drpt.capture.options import BaseWeights, Pool
 from drpt.data.batch import StepBatch, pad_rows
 from drpt.data.split import StepSplit
-from drpt.geometry.catalogue import BaseWeights, Pool
 from drpt.modules.choices import choices_of_step, step_weights
 from tests.texts import encoded
 

@@ -6,7 +6,6 @@ from lightning.pytorch import Trainer
 from torch.testing import assert_close
 
 from drpt.app.api import regularizer
-from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.data.encoded_pairs import EncodedPairs
 from drpt.data.pools import Pools
 from drpt.errors import NonFiniteLossError
@@ -38,7 +37,6 @@ def build(preset):
         model,
         rule,
         TrainingSpecs(
-            sketch=SketchSpec(kind="gaussian", left_width=8, right_width=8, seed=0, refresh_steps=None),
             optimizer=OptimizerSpec(
                 lr=0.05, betas=[0.9, 0.99], eps=1e-8, weight_decay=0.1, schedule="constant", warmup_share=0.0, clip_norm=None
             ),

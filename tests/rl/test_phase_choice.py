@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.rows import StepRows
 from drpt.capture.target import target_gradient
 from drpt.geometry.products import GeneralRows
@@ -16,7 +15,6 @@ from drpt.rl.scoring import score_batch
 from drpt.rl.trajectory import Trajectory
 from tests.capture.helpers import regularizer
 
-SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
 ROWS = 7
 
 
@@ -74,10 +72,7 @@ def target_loss(model, given):
 def test_kept_are_those_that_do_not_point_against_the_target(model, given, split, kind, strength):
     choice = PhaseChoice(
         model,
-        regularizer(kind, strength=strength, partition="global"),
-        sketch=SKETCH,
-        retain_mib=1024.0,
-        unregularized=("value_head.*",),
+        regularizer(kind, strength=strength, partition="global").with_options(unregularized=("value_head.*",)),
     )
     weights = torch.tensor([0.1, 0.2, 0.1, 0.15, 0.15, 0.1, 0.2])
     micro_batches = [token_batch([given[row] for row in own], pad_token_id=0, examples=own) for own in split]
@@ -102,7 +97,7 @@ def test_kept_are_those_that_do_not_point_against_the_target(model, given, split
 
 def test_a_choice_at_random_needs_no_gradient(model, given):
     random = regularizer("subset", strength=3 / 7, partition="global", score="random")
-    choice = PhaseChoice(model, random, sketch=SKETCH, retain_mib=1024.0, unregularized=())
+    choice = PhaseChoice(model, random)
     assert not choice.needs_target
     tokens = token_batch(given, pad_token_id=0)
     kept = choice(step_rows(torch.full((ROWS,), 1 / ROWS)), [tokens], None, losses=lambda *_: pytest.fail("nothing to compute"))

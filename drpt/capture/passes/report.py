@@ -10,7 +10,7 @@ from torch import Tensor
 
 from drpt.errors import UpdateMismatchError
 from drpt.geometry.products import Coefficients, Products
-from drpt.geometry.quadratic_program import Solution
+from drpt.geometry.solution import Solution
 
 # Inner products are sums of many terms in float32, and a GPU may be told to round factors to the 11 bits of TF32.
 _SUMS_ROUNDING = 2.0**13  # in units of the products' own precision; 0.001 of float32

@@ -11,6 +11,7 @@ from torch import Tensor
 from drpt.capture.checking.check import Check
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.layers.shared_values.shared_tensor import SharedTensor
+from drpt.capture.options import ProductsMethod
 from drpt.capture.passes.captured_pass import CapturedPass
 from drpt.capture.passes.choosing import Chooser
 from drpt.capture.passes.example_coverage import ExampleCoverage
@@ -23,7 +24,6 @@ from drpt.capture.passes.report import StepReport
 from drpt.capture.passes.request import StepRequest
 from drpt.capture.passes.two_pass import TwoPass
 from drpt.capture.segments import Layout
-from drpt.geometry.catalogue import ProductsMethod
 
 Losses: TypeAlias = Float[Tensor, " example"]
 
@@ -128,7 +128,7 @@ class CaptureStep:
         """What was chosen and how the update compares with the target gradient, block by block."""
         plan = self._request.plan
         is_whole = self._request.computer.examples.collectives.num_processes == plan.updates.num_processes
-        is_exact = plan.regularizer.products is not ProductsMethod.SKETCH
+        is_exact = plan.regularizer.options.products is not ProductsMethod.SKETCH
         return StepReport(
             tuple(self._chooser.groups),
             tuple(block.name for block in plan.blocks),

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from drpt.capture.collectives import Collectives
+from drpt.capture.options import Partition
 from drpt.capture.partition import Block
-from drpt.geometry.catalogue import Partition
-from drpt.geometry.regularizer import Regularizer
+from drpt.capture.regularizer import Regularizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class StepPlan:
 
     def needs_second_pass(self, expected_bytes: int, num_micro_batches: int) -> bool:
         """Whether the uses that wait for coefficients are too large to be kept, so that a second pass meets them again."""
-        is_kept = num_micro_batches > 1 or self.regularizer.partition is not Partition.LAYER
+        is_kept = num_micro_batches > 1 or self.regularizer.options.partition is not Partition.LAYER
         return self.regularizer.needs_products and is_kept and expected_bytes > self.retain_bytes
 
     def expected_bytes(

@@ -12,19 +12,11 @@ from torch import nn
 
 from drpt.capture.capture import GradientCapture, need_of
 from drpt.capture.layers.rules import DEFAULT_RULES, LayerRules
+from drpt.capture.options import ProductsMethod
 from drpt.capture.planning.plan_lines import Handling, LinePlanner, ParameterUse, PlanLine
 from drpt.capture.products.cost import Cost, Need, totals
-from drpt.capture.products.sketch_spec import SketchSpec
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.step_size import StepSize
-from drpt.geometry.catalogue import ProductsMethod
-from drpt.geometry.exact_subset import ExactSubset
-from drpt.geometry.gradmatch import GradMatch
-from drpt.geometry.greedy_euclidean import GreedyEuclidean
-from drpt.geometry.greedy_greats import GreedyGreats
-from drpt.geometry.regularizer import Regularizer
-from drpt.geometry.subset import Subset, num_kept
-
-_KEEPING_K = (Subset, ExactSubset, GreedyEuclidean, GreedyGreats, GradMatch)  # λ = k/n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,20 +61,16 @@ class CostPlan:
 def plan_of(
     model: nn.Module,
     regularizer: Regularizer,
-    sketch: SketchSpec | None,
     size: StepSize,
     *,
-    retain_mib: float = 4096.0,
     layer_rules: LayerRules = DEFAULT_RULES,
 ) -> CostPlan:
     """Count what `GradientCapture` would do.
 
     Args:
         model: Its trained parameters require gradients; values are not looked at, the meta device will do.
-        regularizer: Rule that decides the update.
-        sketch: The random matrices, for ``products=sketch``.
+        regularizer: Rule that decides the update, with the options of the capture.
         size: Size of the step; ``num_target`` is 0 where the step leaves target rows out.
-        retain_mib: Budget of kept activations in MiB; see `GradientCapture`.
         layer_rules: Rules by type of module.
 
     Returns:
@@ -92,7 +80,7 @@ def plan_of(
         UnsupportedModuleError: A trained parameter belongs to a module without a rule.
         ValueError: See `GradientCapture`.
     """
-    capture = GradientCapture(model, regularizer, sketch=sketch, retain_mib=retain_mib, layer_rules=layer_rules)
+    capture = GradientCapture(model, regularizer, layer_rules=layer_rules)
     fixed = capture.plan
     uses: dict[str, list[ParameterUse]] = {}
     for site in capture.sites:
@@ -102,7 +90,7 @@ def plan_of(
     is_recomputing = fixed.needs_second_pass(announced, size.num_micro_batches)
     need = need_of(regularizer) if regularizer.needs_products else None
     is_partial = is_recomputing and size.num_micro_batches > 1
-    planner = LinePlanner(regularizer, layer_rules, sketch, size, need, is_recomputing, kept_examples(regularizer, size))
+    planner = LinePlanner(regularizer, layer_rules, size, need, is_recomputing, kept_examples(regularizer, size))
     blocks = {
         name: (block.name, index < fixed.num_regularized)
         for index, block in enumerate(fixed.blocks)
@@ -117,7 +105,7 @@ def plan_of(
         need=need,
         kept_examples=planner.kept,
         is_recomputing=is_recomputing,
-        is_refused=is_partial and need is not Need.ALIGNMENT and regularizer.products is not ProductsMethod.SKETCH,
+        is_refused=is_partial and need is not Need.ALIGNMENT and regularizer.options.products is not ProductsMethod.SKETCH,
         retain_bytes=fixed.retain_bytes,
         sketch_bytes=planner.sketch_bytes,
     )
@@ -131,13 +119,12 @@ def kept_examples(regularizer: Regularizer, size: StepSize) -> int:
         size: Size of the step.
 
     Returns:
-        k general examples where the strength is k/n, else n; m target examples more where ``v`` may be part of the update.
+        The general examples that the set keeps at most; m target examples more where ``v`` may be part of the update.
     """
-    feasible_set, n, m = regularizer.feasible_set, size.num_general, size.num_target
+    n, m = size.num_general, size.num_target
     if regularizer.auto is not None:
         return n + m
-    general = min(n, num_kept(feasible_set.strength, n)) if isinstance(feasible_set, _KEEPING_K) else n
-    return general + (m if feasible_set.uses_target or regularizer.relaxation > 0 else 0)
+    return regularizer.most_kept(n) + (m if regularizer.feasible_set.uses_target or regularizer.relaxation > 0 else 0)
 
 
 def _merged(lines: Sequence[PlanLine]) -> Iterator[PlanLine]:

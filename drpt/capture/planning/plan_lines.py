@@ -9,13 +9,13 @@ from torch import nn
 
 from drpt.capture.layers.layer_rule import FactoredForm, GradientForm
 from drpt.capture.layers.rules import LayerRules
+from drpt.capture.options import Partition, ProductsMethod
 from drpt.capture.partition import module_kind
 from drpt.capture.products.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_vectors
-from drpt.capture.products.sketch_spec import SketchKind, SketchSpec
+from drpt.capture.products.sketch_spec import SketchKind
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.sites import ModuleSite
 from drpt.capture.step_size import StepSize
-from drpt.geometry.catalogue import Partition, ProductsMethod
-from drpt.geometry.regularizer import Regularizer
 
 
 class Handling(Enum):
@@ -99,7 +99,6 @@ class LinePlanner:
         self,
         regularizer: Regularizer,
         layer_rules: LayerRules,
-        sketch: SketchSpec | None,
         size: StepSize,
         need: Need | None,
         is_recomputing: bool,
@@ -108,7 +107,6 @@ class LinePlanner:
         self.kept = kept
         self._regularizer = regularizer
         self._layer_rules = layer_rules
-        self._sketch = sketch
         self._size = size
         self._need = need
         self._is_recomputing = is_recomputing
@@ -204,7 +202,7 @@ class LinePlanner:
             return Handling.KNOWN, None, None
         if not isinstance(uses[0].form, FactoredForm):
             return Handling.PER_EXAMPLE, None, None
-        method = self._regularizer.products
+        method = self._regularizer.options.products
         if method is ProductsMethod.SKETCH:
             return Handling.PRODUCTS, method, self._widths(uses)
         if self._is_recomputing and self._size.num_micro_batches > 1:
@@ -234,21 +232,21 @@ class LinePlanner:
         if self._is_recomputing:
             return 0
         total = sum(use.announced_bytes(self._size) for use in uses)
-        if self._regularizer.partition is not Partition.LAYER or self._size.num_micro_batches > 1:
+        if self._regularizer.options.partition is not Partition.LAYER or self._size.num_micro_batches > 1:
             return total
         # A tied parameter waits for the use that the backward pass reaches last: its first in the model.
         return total - uses[0].announced_bytes(self._size)
 
     def _widths(self, uses: Sequence[ParameterUse]) -> tuple[int, int]:
-        assert self._sketch is not None
+        sketch = self._regularizer.options.sketch
         forms = [form for use in uses if isinstance(form := use.form, FactoredForm)]
         left, right = forms[0].left, forms[0].right
-        widths = (min(left, self._sketch.left_width), min(right, self._sketch.right_width))
+        widths = (min(left, sketch.left_width), min(right, sketch.right_width))
         for axis, (full, width) in enumerate(zip((left, right), widths, strict=True)):
             for is_ids in {form.is_ids and axis == 0 for form in forms}:
                 if width == full:
                     continue
-                if self._sketch.kind == SketchKind.ROW_MASK.value and not is_ids:
+                if sketch.kind == SketchKind.ROW_MASK.value and not is_ids:
                     self._matrices[axis, full, "places"] = 8 * width
                 else:
                     number = 4 if is_ids else self._size.product_bytes  # ids look up float32

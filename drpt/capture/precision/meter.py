@@ -28,12 +28,11 @@ from torch.distributed.tensor import DTensor
 from drpt.capture.capture import GradientCapture
 from drpt.capture.gradients import accumulating
 from drpt.capture.layers.rules import DEFAULT_RULES, LayerRules
+from drpt.capture.options import Partition, ProductsMethod
 from drpt.capture.passes.report import StepReport
 from drpt.capture.precision.agreement import BlockScores, ScoreAgreement, agreement
-from drpt.capture.products.sketch_spec import SketchSpec
+from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
-from drpt.geometry.catalogue import Partition, ProductsMethod
-from drpt.geometry.regularizer import Regularizer
 
 _log = logging.getLogger(__name__)
 
@@ -51,9 +50,6 @@ class ScoreMeter:
     Args:
         model: Any module that is not sharded; see `GradientCapture`.
         regularizer: Rule that looks at products.
-        sketch: Random matrices of ``products=sketch``; see `GradientCapture`.
-        retain_mib: Budget of kept activations in MiB; see `GradientCapture`.
-        unregularized: Patterns of parameters that get the ordinary general gradient.
         layer_rules: Rules by type of module.
 
     Raises:
@@ -65,9 +61,6 @@ class ScoreMeter:
         model: nn.Module,
         regularizer: Regularizer,
         *,
-        sketch: SketchSpec | None = None,
-        retain_mib: float = 4096.0,
-        unregularized: Sequence[str] = (),
         layer_rules: LayerRules = DEFAULT_RULES,
     ) -> None:
         if not regularizer.needs_products:
@@ -76,9 +69,6 @@ class ScoreMeter:
             raise ValueError("a model sharded by FSDP2 cannot be copied to float32: leave the comparison of scores off.")
         self._model = model
         self._regularizer = regularizer
-        self._sketch = sketch
-        self._retain_mib = retain_mib
-        self._unregularized = tuple(unregularized)
         self._layer_rules = layer_rules
         self._has_warned = False
 
@@ -99,9 +89,6 @@ class ScoreMeter:
         capture = GradientCapture(
             twin,
             copy.deepcopy(self._regularizer),
-            sketch=self._sketch,
-            retain_mib=self._retain_mib,
-            unregularized=self._unregularized,
             leaves_update=False,
             layer_rules=self._layer_rules,
             check=False,  # the model itself is checked in its own step
@@ -145,8 +132,10 @@ class ScoreMeter:
         return found
 
     def _remedies(self) -> str:
-        finest = [] if self._regularizer.partition is Partition.GLOBAL else ["a coarser regularizer.partition"]
-        sketched = ["exact products (regularizer.products=auto)"] * (self._regularizer.products is ProductsMethod.SKETCH)
+        finest = [] if self._regularizer.options.partition is Partition.GLOBAL else ["a coarser regularizer.partition"]
+        sketched = ["exact products (regularizer.products=auto)"] * (
+            self._regularizer.options.products is ProductsMethod.SKETCH
+        )
         other = ["more target examples a step (data.target_rows)", *finest, *sketched]
         return f"Take trainer.precision=32-true, or bf16-mixed rather than bf16-true; {', '.join(other)} may help too."
 

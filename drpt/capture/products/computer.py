@@ -7,12 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drpt.capture.gradients import FactoredGradient, PerExampleGradient, UseGradient, accumulating
+from drpt.capture.options import ProductsMethod
 from drpt.capture.products import direct, pairwise, reduced, sketched
 from drpt.capture.products.cost import Need, ParameterShape, UseShape
 from drpt.capture.products.sketch import Sketcher
 from drpt.capture.products.step_examples import StepExamples
 from drpt.capture.trace import UNWATCHED, StepTrace
-from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.products import Products
 
 _METHODS = {ProductsMethod.REDUCED: reduced, ProductsMethod.PAIRWISE: pairwise, ProductsMethod.DIRECT: direct}

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from drpt.geometry.catalogue import ProductsMethod
+from drpt.capture.options import ProductsMethod
 
 # Multiplications that take as long as writing a byte, roughly: 5 on two CPU cores, 20 to 100 on a GPU. Only close calls
 # depend on it.

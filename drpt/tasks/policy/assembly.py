@@ -8,11 +8,11 @@ from pathlib import Path
 
 from torch import nn
 
+from drpt.capture.regularizer import Regularizer
 from drpt.data.prompts import PromptData
 from drpt.data.vocabulary import check_token_ids
 from drpt.evaluation.held_out import end_tokens
 from drpt.geometry.mean import Mean
-from drpt.geometry.regularizer import Regularizer
 from drpt.models.limits import num_tokens
 from drpt.models.merged import save_for_engine
 from drpt.models.policy import without_dropout
@@ -77,14 +77,17 @@ def assemble_policy(parts: Parts) -> Assembly:
         sampler = _sampler(parts, sections, policy, prompts, stack)
         phases = _phases(parts, sections, sampler, prompts, algorithm, reference, needs_general=regularizer.needs_general)
         model = PolicyWithValues(policy) if algorithm.has_value_function else policy
+        free = unregularized(model)
         module = PolicyTraining(
             model,
-            regularizer,
+            regularizer.with_options(unregularized=free),
             parts.training_specs,
             phases=phases,
             algorithm=algorithm,
             general_rows=spec.data.general_rows,
-            phase_choice=_phase_choice(spec, model, parts.regularizer) if is_by_phase else None,
+            phase_choice=_phase_choice(spec, model, parts.regularizer.with_options(unregularized=free))
+            if is_by_phase
+            else None,
         )
         tables = RolloutTables(parts.folder, resume_step=parts.resume.step, state=parts.resume.journals.get(ROLLOUTS_FILE))
         return Assembly(
@@ -155,8 +158,5 @@ def _phase_choice(spec: RunSpec, model: nn.Module, regularizer: Regularizer) -> 
     return PhaseChoice(
         model,
         regularizer,
-        sketch=spec.sketch,
-        retain_mib=spec.trainer.retain_mib,
         check=spec.trainer.check_capture,
-        unregularized=unregularized(model),
     )

@@ -1,7 +1,7 @@
 """Rules of reinforcement learning that bind several sections of a configuration together; no torch."""
 
 from drpt.geometry.catalogue import SETS
-from drpt.geometry.spec import RegularizerSpec
+from drpt.modules.regularizer_spec import RegularizerSpec
 from drpt.optim.spec import check_decay
 from drpt.rl.algorithm_spec import GroupAlgorithmSpec
 from drpt.rl.choices import MAX_KL_ERROR, KlControl
@@ -133,7 +133,7 @@ def _check_ppo(spec: RunSpec, algorithm: PpoSpec) -> None:
 
 def _check_phase_choice(regularizer: RegularizerSpec) -> None:
     """One choice a phase means: which responses are trained on at all."""
-    entry = SETS.get(regularizer.set)
+    entry = regularizer.entry
     if entry is None or not entry.chooses:
         able = ", ".join(name for name, other in SETS.items() if other.chooses)
         raise ValueError(

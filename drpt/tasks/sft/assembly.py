@@ -1,9 +1,9 @@
 """Puts a supervised run together."""
 
+from drpt.capture.options import Pool
 from drpt.data.module import PostTrainingData
 from drpt.data.split import StepSplit
 from drpt.data.vocabulary import check_token_ids
-from drpt.geometry.catalogue import Pool
 from drpt.models.limits import check_positions, num_tokens
 from drpt.models.packing import check_packing
 from drpt.modules.evaluation import HeldOutEvaluation
@@ -35,7 +35,7 @@ def assemble_supervised(parts: Parts) -> Assembly:
         seed=spec.seed,
         needs_general=regularizer.needs_general,
         needs_target=regularizer.needs_target,
-        split=StepSplit(micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.pool is not Pool.STEP),
+        split=StepSplit(micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.options.pool is not Pool.STEP),
         style=parts.style,
     )
     module = SupervisedFineTuning(parts.model, regularizer, parts.training_specs)

@@ -14,7 +14,7 @@ from drpt.errors import NonFiniteGradientError
 from drpt.geometry.products import NonFiniteProductsError
 from tests import zoo
 from tests.capture.batches import one_batch, updates_of
-from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, micro_batches, regularizer, step_rows
+from tests.capture.helpers import M, N, assert_equal_grads, capture_of, captured_grads, micro_batches, regularizer, step_rows
 from tests.capture.layers.test_families import family
 from tests.capture.layers.test_own_code import NETS, Net, OwnNorm, assert_equals_brute_force
 
@@ -196,7 +196,7 @@ def test_steps_of_several_batches_are_checked(retain_mib):
     grads = []
     for check in (True, False):
         trained = copy.deepcopy(model)
-        capture = GradientCapture(trained, regularizer(partition="global"), retain_mib=retain_mib, check=check)
+        capture = capture_of(trained, regularizer(partition="global"), retain_mib=retain_mib, check=check)
         with capture.step(step_rows(), micro_batches=micro_batches(batches)) as step:
             for rows in batches:
                 step.backward(partial(trained, (token_ids[rows], lengths[rows])))

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from drpt.capture.capture import GradientCapture
-from tests.capture.helpers import CLOSE, M, N, regularizer, step_rows
+from tests.capture.helpers import CLOSE, M, N, capture_of, regularizer, step_rows
 from tests.reference import per_sample
 
 ROUNDED_INSIDE = {"rtol": 1e-4, "atol": 1e-6}  # norms and routers of transformers work in float32 whatever their input
@@ -22,7 +21,7 @@ def assert_equals_brute_force(model, inputs, close=CLOSE, *, check=True, **optio
     rows = per_sample.per_sample_grads(model, model(inputs))
     expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition="layer")
     trained = copy.deepcopy(model)
-    with GradientCapture(trained, regularizer(**options), check=check).step(step_rows()) as step:
+    with capture_of(trained, regularizer(**options), check=check).step(step_rows()) as step:
         losses = step.backward(trained(inputs))
     torch.testing.assert_close(losses, model(inputs), **close)  # the model computes what it computes without
     for name, parameter in trained.named_parameters():

@@ -179,7 +179,7 @@ def test_plans_speak_of_it_as_the_step_does():
     with capture.step(step_rows(), trace=trace) as step:
         step.backward(model(inputs))
     size = StepSize(num_general=N, num_target=M, row_tokens=inputs.shape[1], product_bytes=8, other_bytes=8)
-    plan = plan_of(model, regularizer(), None, size, layer_rules=RULES)
+    plan = plan_of(model, regularizer(), size, layer_rules=RULES)
     assert {line.rule for line in plan.lines} == {"linear", "bias", "scaled linear"}
     assert plan.announced_bytes == trace.num_bytes
 

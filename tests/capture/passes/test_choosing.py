@@ -6,7 +6,7 @@ import torch
 from drpt.capture.capture import GradientCapture
 from tests import zoo
 from tests.capture.batches import losses_of, one_batch, updates_of
-from tests.capture.helpers import CLOSE, M, N, assert_equal_grads, captured_grads, regularizer, step_rows
+from tests.capture.helpers import CLOSE, M, N, assert_equal_grads, capture_of, captured_grads, regularizer, step_rows
 from tests.reference import per_sample
 
 
@@ -58,7 +58,7 @@ def test_scope_of_the_paper_leaves_tables_norms_and_biases_out():
 
 def test_pattern_that_matches_nothing_is_named():
     with pytest.raises(ValueError, match=r"unregularized='value_haed\.\*' matches no trained parameter"):
-        GradientCapture(zoo.build("value head"), regularizer(), unregularized=["value_haed.*"])
+        capture_of(zoo.build("value head"), regularizer(), unregularized=["value_haed.*"])
 
 
 def test_scale_multiplies_the_update():

@@ -10,9 +10,9 @@ from torch import nn
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.micro_batch import MicroBatch
+from drpt.capture.options import BaseWeights, Pool
 from drpt.capture.trace import StepTrace
 from drpt.data.batch import StepBatch, pack_rows, pad_rows
-from drpt.geometry.catalogue import BaseWeights, Pool
 from drpt.modules.choices import choices_of_step, step_weights
 from tests import zoo
 from tests.capture.batches import (

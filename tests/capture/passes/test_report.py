@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from drpt.capture.capture import GradientCapture
 from drpt.capture.passes.report import BlockGroup, StepReport
 from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.errors import UpdateMismatchError
 from drpt.geometry.products import Coefficients, Products
-from drpt.geometry.quadratic_program import Solution
+from drpt.geometry.solution import Solution
 from tests import zoo
-from tests.capture.helpers import M, N, regularizer, step_rows
+from tests.capture.helpers import M, N, capture_of, regularizer, step_rows
 
 SETS = ("subset", "filter", "hull", "cone", "span", "halfspace", "dual_cone", "ball", "cagrad", "pcgrad", "mgda", "gradmatch")
 FIGURES = ("train/update_norm_ratio/mean", "train/update_cosine/mean")
@@ -25,7 +24,7 @@ def step_of(model, reg, *, scale=1.0, seed=0, dtype=None, n=N, m=M, **options):
     if dtype is not None:
         model = model.to(dtype)
         inputs = inputs.to(dtype) if isinstance(inputs, torch.Tensor) and inputs.is_floating_point() else inputs
-    capture = GradientCapture(model, reg, **options)
+    capture = capture_of(model, reg, **options)
     with capture.step(step_rows(n, m), scale=scale) as step:
         step.backward(model(inputs))
     grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]

@@ -10,7 +10,7 @@ from drpt.capture.capture import GradientCapture
 from drpt.capture.products.sketch_spec import SketchSpec
 from tests import zoo
 from tests.capture.batches import LONG_DIRECT, LONG_REDUCED, SKETCH, ByFlag, Kept, several_batches, updates_of
-from tests.capture.helpers import M, N, assert_equal_grads, captured_grads, micro_batches, regularizer, step_rows
+from tests.capture.helpers import M, N, assert_equal_grads, capture_of, captured_grads, micro_batches, regularizer, step_rows
 from tests.reference import per_sample
 
 
@@ -41,7 +41,7 @@ def test_recomputing_keeps_no_activations():
     inputs = zoo.inputs_for(model, N + M)
     trace = Kept()
     for retain_mib in (1000.0, 0.0):
-        capture = GradientCapture(model, regularizer(partition="global"), retain_mib=retain_mib)
+        capture = capture_of(model, regularizer(partition="global"), retain_mib=retain_mib)
         with capture.step(step_rows(), trace=trace) as step:
             step.backward(model(inputs))
     assert trace.num_uses[0] > 20
@@ -66,7 +66,7 @@ def test_layers_that_only_some_batches_reach(products, partition, retain_mib, pa
     # As wide as the layers, sketches are exact.
     sketch = SketchSpec(kind="gaussian", left_width=6, right_width=6, seed=0, refresh_steps=None)
     reg = regularizer("subset", partition=partition, products=products)
-    capture = GradientCapture(trained, reg, sketch=sketch, retain_mib=retain_mib)
+    capture = capture_of(trained, reg, sketch=sketch, retain_mib=retain_mib)
     with capture.step(step_rows(), micro_batches=micro_batches(batches)) as step:
         for number in range(3):
             step.backward(lambda number=number: losses(trained, number))
@@ -97,7 +97,7 @@ def test_layers_of_which_the_loss_depends_on_some_uses_alone(retain_mib, product
     inputs = zoo.inputs_for(model, N + M)
     batches = ((5, 6), (0, 1), (2, 3, 4))
     sketch = SketchSpec(kind="gaussian", left_width=6, right_width=6, seed=0, refresh_steps=None)
-    capture = GradientCapture(model, regularizer(products=products), sketch=sketch, retain_mib=retain_mib)
+    capture = capture_of(model, regularizer(products=products), sketch=sketch, retain_mib=retain_mib)
     with capture.step(step_rows(), micro_batches=micro_batches(batches)) as step:
         for examples in batches:
             step.backward(lambda examples=examples: model(inputs[list(examples)]))
@@ -118,7 +118,7 @@ def test_dropout_is_the_same_when_batches_are_computed_again(retain_mib):
     rows = per_sample.per_sample_grads(model, by_example)
     expected = per_sample.updates(rows, N, [1 / N] * N, feasible_set="subset", strength=0.5, partition="layer")
     torch.manual_seed(7)
-    capture = GradientCapture(model, regularizer(), retain_mib=retain_mib)
+    capture = capture_of(model, regularizer(), retain_mib=retain_mib)
     with capture.step(step_rows(), micro_batches=micro_batches(batches)) as step:
         for examples in batches:
             step.backward(lambda examples=examples: model(inputs[list(examples)]))
@@ -138,7 +138,7 @@ def test_what_a_step_would_keep_is_expected_from_the_first_batch_by_example(num_
     needed = trace.announced_bytes / 2**20
     is_recomputing = []
     for share in (0.99, 1.01):
-        capture = GradientCapture(model, regularizer(), retain_mib=share * needed)
+        capture = capture_of(model, regularizer(), retain_mib=share * needed)
         batches = (range(N + M - num_first, N + M), range(N + M - num_first))
         with capture.step(step_rows(), micro_batches=micro_batches(batches), trace=trace) as step:
             for examples in batches:

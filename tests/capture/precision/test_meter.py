@@ -12,7 +12,7 @@ from drpt.capture.precision.agreement import BlockScores, agreement, rank_correl
 from drpt.capture.precision.meter import TRUSTED_RANK_AGREEMENT, ScoreMeter, float32_twin
 from drpt.capture.products.sketch_spec import SketchSpec
 from tests import zoo
-from tests.capture.helpers import micro_batches, regularizer, step_rows
+from tests.capture.helpers import capture_of, micro_batches, regularizer, step_rows
 
 N, M = 8, 3
 ROWS = step_rows(N, M, torch.full((N,), 1 / N))
@@ -33,10 +33,10 @@ def step_of(model, capture, inputs, *, dtype=None):
 
 
 def compare(model, reg, inputs, exact_inputs, *, dtype=None, meter=None):
-    meter = ScoreMeter(model, reg, sketch=SKETCH) if meter is None else meter
+    meter = ScoreMeter(model, reg.with_options(sketch=SKETCH)) if meter is None else meter
     with meter.exact() as (twin, capture):
         exact = step_of(twin, capture, exact_inputs)
-    rough = step_of(model, GradientCapture(model, reg, sketch=SKETCH), inputs, dtype=dtype)
+    rough = step_of(model, capture_of(model, reg, sketch=SKETCH), inputs, dtype=dtype)
     return meter.compare([ROWS], [rough], [exact])
 
 
@@ -165,7 +165,7 @@ def test_a_capture_that_leaves_no_update_chooses_the_same(num_micro_batches, ret
     reg = regularizer(partition="global")
     found = []
     for leaves_update in (True, False):
-        capture = GradientCapture(model, reg, retain_mib=retain_mib, leaves_update=leaves_update)
+        capture = capture_of(model, reg, retain_mib=retain_mib, leaves_update=leaves_update)
         groups = (range(N, N + M), range(N))[:num_micro_batches] if num_micro_batches == 2 else (range(N + M),)
         with capture.step(rows, micro_batches=micro_batches(groups)) as step:
             # Target examples first: alignments are taken batch by batch where activations are not kept.
@@ -234,7 +234,7 @@ def test_sketches_that_were_refreshed_on_request_are_those_of_the_comparison():
     model = zoo.build("tied llama").float()
     inputs = inputs_for(model, torch.float32)
     reg = regularizer(products="sketch")
-    capture, meter = GradientCapture(model, reg, sketch=SKETCH), ScoreMeter(model, reg, sketch=SKETCH)
+    capture, meter = capture_of(model, reg, sketch=SKETCH), ScoreMeter(model, reg.with_options(sketch=SKETCH))
     capture.refresh_sketches(3)
     rough = step_of(model, capture, inputs)
     errors = []

@@ -2,8 +2,8 @@
 
 import pytest
 
+from drpt.capture.options import ProductsMethod
 from drpt.capture.products.cost import EXACT, Cost, Need, ParameterShape, UseShape, compared_vectors, totals
-from drpt.geometry.catalogue import ProductsMethod
 
 REDUCED, PAIRWISE, DIRECT = EXACT
 

@@ -7,9 +7,9 @@ out from it once more in float64.
 import pytest
 import torch
 
-from drpt.capture.capture import GradientCapture
 from drpt.capture.gradients import FactoredGradient, PerExampleGradient
 from drpt.capture.micro_batch import MicroBatch
+from drpt.capture.options import ProductsMethod
 from drpt.capture.products.computer import ProductComputer
 from drpt.capture.products.cost import Need
 from drpt.capture.products.sketch import Sketcher
@@ -18,10 +18,9 @@ from drpt.capture.products.step_examples import StepExamples
 from drpt.capture.segments import Segments
 from drpt.capture.tokens import TokenVectors
 from drpt.capture.trace import StepTrace
-from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.hull import Hull
 from tests import zoo
-from tests.capture.helpers import regularizer, step_rows
+from tests.capture.helpers import capture_of, regularizer, step_rows
 
 N, M = 4, 2
 LONG = 512  # a sum of 512 equal numbers kept in bfloat16 stops growing at 256 of them
@@ -100,7 +99,7 @@ def run(name, kind, precision, *, feasible_set="subset", products="auto", weight
 
     strength = "auto" if feasible_set == "auto" else 0.5
     reg = regularizer("hull" if feasible_set == "auto" else feasible_set, strength=strength, products=products)
-    capture = GradientCapture(model, reg, sketch=SPEC)
+    capture = capture_of(model, reg, sketch=SPEC)
     rows = step_rows(N, M, torch.full((N,), 1 / N) if weights is None else weights)
     autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "autocast")
     with capture.step(rows, example_of_token=example_of_token(batch), trace=Trace()) as step, autocast:
@@ -212,7 +211,7 @@ def test_choices_are_made_outside_autocast(num_micro_batches, products, retain_m
     model = zoo.build("untied llama with biases").float()
     ids, lengths = zoo.inputs_for(model, N + M)
     reg = regularizer("hull", partition="global", products=products)
-    capture = GradientCapture(model, reg, sketch=SPEC, retain_mib=retain_mib)
+    capture = capture_of(model, reg, sketch=SPEC, retain_mib=retain_mib)
     rows = step_rows(N, M, torch.full((N,), 1 / N))
     places = torch.arange(N + M).split((N + M) // num_micro_batches)
     autocast = torch.autocast("cpu", dtype=torch.bfloat16)

@@ -9,7 +9,7 @@ from drpt.capture.capture import GradientCapture
 from drpt.capture.products.sketch import Sketcher
 from drpt.capture.products.sketch_spec import DEFAULT_SKETCH, SketchKind, SketchSpec
 from tests import zoo
-from tests.capture.helpers import CLOSE, M, N, assert_equal_grads, captured_grads, regularizer, step_rows
+from tests.capture.helpers import CLOSE, M, N, assert_equal_grads, capture_of, captured_grads, regularizer, step_rows
 from tests.reference import per_sample
 
 KINDS = list(SketchKind)
@@ -104,7 +104,7 @@ def test_wide_sketches_are_exact(name, feasible_set):
 def test_matrices_are_drawn_anew_every_few_steps():
     model = zoo.build("tied llama")
     inputs = zoo.inputs_for(model, N + M)
-    capture = GradientCapture(model, regularizer(products="sketch"), sketch=sketch_spec(refresh=2))
+    capture = capture_of(model, regularizer(products="sketch"), sketch=sketch_spec(refresh=2))
     seen = []
     for draw in (0, 1, 2, 3, 4):
         with capture.step(step_rows(draw=draw)) as step:
@@ -116,7 +116,7 @@ def test_matrices_are_drawn_anew_every_few_steps():
 def test_matrices_are_drawn_anew_on_request():
     model = zoo.build("tied llama")
     inputs = zoo.inputs_for(model, N + M)
-    capture = GradientCapture(model, regularizer(products="sketch"), sketch=sketch_spec())
+    capture = capture_of(model, regularizer(products="sketch"), sketch=sketch_spec())
     seen = []
     for era in (0, 1, 1, 0):
         capture.refresh_sketches(era)

@@ -1,6 +1,6 @@
-"""The bounds of a small quadratic program, ``0 ≤ c ≤ cap`` and ``Σ c = 1``: the closest point within them.
+"""Projection onto the capped simplex ``{c : 0 ≤ c ≤ cap, Σ c = 1}``.
 
-Axes: block = problems, general = coordinates.
+Axes: ``block`` = problems, ``general`` = coordinates.
 """
 
 import torch
@@ -13,15 +13,15 @@ def project_onto_capped_simplex(
 ) -> Float[Tensor, "block general"]:
     """Closest point to ``y`` in ``{c : 0 ≤ c ≤ cap, Σ c = 1}``: ``clip(y − τ, 0, cap)`` for the τ that makes the sum 1.
 
-    The sum falls piecewise linearly in τ, with kinks at ``y`` and ``y − cap``: τ lies between two neighbouring kinks and is
-    interpolated there, exactly.
+    The sum falls piecewise linearly in τ, with kinks at ``y`` and ``y − cap``. The right τ lies between two neighbouring kinks
+    and is interpolated there, exactly.
 
     Args:
-        y: Any point.
-        cap: Upper bounds of sum at least 1; a little less, by rounding, gives the caps themselves.
+        y: Any point [block, general].
+        cap: Upper bounds [block, general] with a sum of at least 1; a sum smaller by rounding gives the caps themselves.
 
     Returns:
-        The projection.
+        The projection [block, general].
     """
     kinks = torch.cat([y, y - cap], dim=1).sort(dim=1, descending=True).values  # [block, 2 general]
     sums = (y[:, None, :] - kinks[:, :, None]).clamp(min=0).minimum(cap[:, None, :]).sum(dim=2)  # from 0 up to Σ cap

@@ -1,47 +1,42 @@
-"""A regularizer: a feasible set, a score for those that rank, and a relaxation towards the target gradient."""
+"""The projection of a target gradient: a feasible set, a score for sets that rank, and a relaxation towards the target."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
+from inspect import signature
 
 from drpt.geometry.auto import AutoStrength
-from drpt.geometry.catalogue import AUTO, SCORES, SETS, BaseWeights, Partition, Pool, ProductsMethod, Scope
+from drpt.geometry.entry import AUTO
 from drpt.geometry.feasible_set import FeasibleSet
 from drpt.geometry.finite import require_finite_coefficients, require_finite_products
+from drpt.geometry.lookup import score_class, set_class
 from drpt.geometry.mean import Mean
 from drpt.geometry.products import Coefficients, GeneralRows, Products
-from drpt.geometry.score import RandomScore, Score
-from drpt.geometry.spec import RegularizerSpec
+from drpt.geometry.score import Score
+from drpt.geometry.spec import ProjectionSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regularizer:
+class Projection:
     """Maps the products of a step to the coefficients of its update, ``u = (1−ρ) P_F(v) + ρ v`` in every block."""
 
     feasible_set: FeasibleSet
     score: Score
-    relaxation: float  # ρ in [0, 1]; not looked at where `auto` is given
-    partition: Partition
-    products: ProductsMethod
-    base_weights: BaseWeights
-    scope: Scope
-    pool: Pool
+    relaxation: float  # ρ in [0, 1]; ignored where `auto` is given
     auto: AutoStrength | None = None  # chooses strength or relaxation; the set is then one of its candidates
 
     @property
     def is_projecting(self) -> bool:
-        """Whether the projection counts at all."""
+        """Whether the projection counts at all; with ρ = 1 it does not."""
         return self.auto is not None or self.relaxation < 1.0
 
     @property
     def needs_general(self) -> bool:
-        """Whether the update looks at general examples; if not, a step may leave their rows out."""
+        """Whether the update depends on general examples; if not, a step may leave their rows out."""
         return self.is_projecting and self.feasible_set.uses_general
 
     @property
     def needs_target(self) -> bool:
-        """Whether the update looks at the target gradient; if not, a step may leave the target rows out."""
+        """Whether the update depends on the target gradient; if not, a step may leave the target rows out."""
         return self.relaxation > 0.0 or self.feasible_set.uses_target or self.needs_products
 
     @property
@@ -52,27 +47,34 @@ class Regularizer:
 
     @property
     def needs_gramian(self) -> bool:
-        """Whether they depend on inner products of general gradients with each other."""
+        """Whether the coefficients depend on inner products of general gradients with each other."""
         return self.auto is not None or (self.is_projecting and self.feasible_set.needs_gramian)
 
     @property
     def needs_spread(self) -> bool:
-        """Whether they depend on the target examples one by one."""
+        """Whether the coefficients depend on the target examples one by one."""
         return self.auto is not None
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether one weighted loss gives the update: coefficients known before the step and alike in all blocks."""
-        differs_by_block = self.feasible_set.takes_score and self.partition is not Partition.GLOBAL
-        return not self.is_projecting or not (self.needs_products or differs_by_block)
+    def most_kept(self, num_general: int) -> int:
+        """The largest number of general examples that may have a coefficient other than zero.
+
+        Args:
+            num_general: Number n of general examples.
+
+        Returns:
+            A number from 0 to n.
+        """
+        if self.auto is not None:
+            return num_general
+        return min(num_general, self.feasible_set.most_kept(num_general))
 
     def coefficients(self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]) -> Coefficients:
         """Coefficients of the update in the given blocks.
 
         Args:
             rows: The general examples.
-            products: Inner products of these blocks; may be None unless `needs_products`, with what `needs_gramian` and
-                `needs_spread` ask for.
+            products: Inner products of these blocks, with everything that `needs_gramian` and `needs_spread` ask for; may be
+                None where `needs_products` is false.
             blocks: Index of each block in the partition.
 
         Returns:
@@ -98,7 +100,7 @@ def relax(coefficients: Coefficients, relaxation: float) -> Coefficients:
     """``u ← (1−ρ) u + ρ v``: a dial from the projection (0) to target-only training (1).
 
     Args:
-        coefficients: The projection's.
+        coefficients: Coefficients of the projection.
         relaxation: ρ in [0, 1].
 
     Returns:
@@ -111,60 +113,45 @@ def relax(coefficients: Coefficients, relaxation: float) -> Coefficients:
     )
 
 
-def build_regularizer(spec: RegularizerSpec, *, seed: int) -> Regularizer:
-    """The regularizer that a checked ``spec`` describes.
+def build_projection(spec: ProjectionSpec, *, seed: int) -> Projection:
+    """The projection that a checked ``spec`` describes.
 
     Args:
-        spec: The `regularizer` config group.
-        seed: Of random scores.
+        spec: Set, score and dials.
+        seed: Seed of the run, for scores whose constructor takes one.
 
     Returns:
-        The regularizer.
+        The projection.
 
     Raises:
-        TypeError: A dotted path leads to something that is no `FeasibleSet` or `Score`.
+        ValueError: A dotted path leads to no `FeasibleSet` or `Score`.
     """
-    set_class = _import(SETS[spec.set].target if spec.set in SETS else spec.set)
-    score_class = _import(SCORES[spec.score].target if spec.score in SCORES else spec.score)
-    for option, cls, base in (("set", set_class, FeasibleSet), ("score", score_class, Score)):
-        if not (isinstance(cls, type) and issubclass(cls, base)):
-            raise TypeError(f"regularizer.{option}: {cls!r} is no subclass of {base.__module__}.{base.__name__}.")
-    score = score_class(seed=seed) if issubclass(score_class, RandomScore) else score_class()
-    candidates, strengths = _candidates(spec, set_class)
+    ranks: Callable[..., Score] = score_class(spec.score)
+    score = ranks(seed=seed) if "seed" in signature(ranks).parameters else ranks()
+    candidates, strengths = _candidates(spec)
     auto = None
     if spec.is_auto:
         is_chosen = spec.relaxation == AUTO or strengths is None  # the ball's strength is a relaxation of the mean
         relaxation = None if is_chosen else float(spec.relaxation)
         auto = AutoStrength(candidates, strengths, score, relaxation=relaxation, memory=spec.auto_memory)
-    return Regularizer(
+    return Projection(
         feasible_set=candidates[0],
         score=score,
         relaxation=0.0 if spec.relaxation == AUTO else float(spec.relaxation),
-        partition=Partition(spec.partition),
-        products=ProductsMethod(spec.products),
-        base_weights=BaseWeights(spec.base_weights),
-        scope=Scope(spec.scope),
-        pool=Pool.STEP if spec.chooses_by_phase else Pool(spec.pool),  # within a choice all its examples are looked at
         auto=auto,
     )
 
 
-def _candidates(spec: RegularizerSpec, set_class: type) -> tuple[list[FeasibleSet], Sequence[float | None] | None]:
+def _candidates(spec: ProjectionSpec) -> tuple[list[FeasibleSet], Sequence[float | None] | None]:
     """The set, once for each strength that is in question; see `AutoStrength`."""
+    build: Callable[..., FeasibleSet] = set_class(spec.set)
     dials = {} if spec.step_size is None else {"step_size": spec.step_size}
     if spec.strength is None:
-        return [set_class(**dials)], [None]
+        return [build(**dials)], [None]
     if spec.strength != AUTO:
-        return [set_class(strength=spec.strength, **dials)], [None]
-    entry = SETS[spec.set]
+        return [build(strength=spec.strength, **dials)], [None]
+    entry = spec.entry
+    assert entry is not None
     if entry.is_auto_closed:
         return [Mean()], None
-    return [set_class(strength=strength, **dials) for strength in entry.auto_grid], entry.auto_grid
-
-
-def _import(path: str) -> Any:  # Any: what a dotted path leads to is checked by the caller
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{path!r} cannot be imported ({error}); give the dotted path of an importable class.") from error
+    return [build(strength=strength, **dials) for strength in entry.auto_grid], entry.auto_grid
