@@ -46,9 +46,9 @@ class DurableCheckpointIO(TorchCheckpointIO):
         """Write a file, in place of an older one; whole and on the disk when this returns.
 
         Args:
-            checkpoint: Trainer's state.
-            path: Destination; its folder is there.
-            storage_options: Must be None.
+            checkpoint: State of the trainer.
+            path: File to write, in a folder that exists.
+            storage_options: None; nothing else is supported.
 
         Raises:
             StorageError: It cannot be written; an older one is as it was.
@@ -60,9 +60,9 @@ class DurableCheckpointIO(TorchCheckpointIO):
         """Read a file; one without an optimizer's state is that of a finished run, which takes no step any more.
 
         Args:
-            path: See `ResumePoint.path`.
-            map_location: See `torch.load`.
-            weights_only: See `torch.load`.
+            path: File of the checkpoint; see `ResumePoint.path`.
+            map_location: Device of the tensors; see `torch.load`.
+            weights_only: Whether only plain values are unpickled; see `torch.load`.
 
         Returns:
             Trainer's state.
@@ -75,9 +75,9 @@ def save_durably(content: Mapping[str, Any], path: Path, *, keeps_previous: bool
     """`torch.save` to a file beside, brought to the disk, and renamed.
 
     Args:
-        content: What to save.
-        path: Destination; its folder is made if needed.
-        keeps_previous: Whether the file that is replaced stays as ``previous.ckpt``.
+        content: Object to save.
+        path: File to write; its folder is made if needed.
+        keeps_previous: Whether the file that is replaced is kept as ``previous.ckpt``.
 
     Raises:
         StorageError: It cannot be written; an older one is as it was.
@@ -108,7 +108,7 @@ def drop_optimizer_state(folder: Path) -> None:
     """Make the checkpoints of a finished run a third as large: what is left are the trained parameters and the counters.
 
     Args:
-        folder: With ``last.ckpt`` and perhaps ``best.ckpt`` and ``previous.ckpt``, of which the latter goes.
+        folder: Folder with ``last.ckpt`` and perhaps ``best.ckpt`` and ``previous.ckpt``; the latter is removed.
 
     Raises:
         StorageError: The disk is full; the checkpoints are as they were.
@@ -137,8 +137,8 @@ def find_resume_point(run_folder: Path, folder: Path, *, num_steps: int) -> Resu
     """The newest checkpoint that is whole, and to which the run's other files belong.
 
     Args:
-        run_folder: With the run's journals.
-        folder: With its checkpoints; need not exist.
+        run_folder: Folder of the run, with its journals.
+        folder: Folder of its checkpoints; need not exist.
         num_steps: Optimizer steps of the whole run.
 
     Returns:
@@ -176,11 +176,11 @@ def find_resume_point(run_folder: Path, folder: Path, *, num_steps: int) -> Resu
 
 
 def set_damaged_aside(folder: Path, point: ResumePoint) -> Path | None:
-    """Give a last checkpoint that is no good another name, and the one before it its place.
+    """Rename a damaged last checkpoint, and put the one before it in its place.
 
     Args:
-        folder: With the checkpoints.
-        point: See `find_resume_point`.
+        folder: Folder of the checkpoints.
+        point: Checkpoint to go on from, as `find_resume_point` gives it.
 
     Returns:
         The checkpoint to go on from, where it is now.
@@ -205,7 +205,7 @@ def peek_step(folder: Path) -> int:
     """Steps that the newest readable checkpoint counts; 0 without any. Checksums are not looked at.
 
     Args:
-        folder: With the checkpoints; need not exist.
+        folder: Folder of the checkpoints; need not exist.
 
     Returns:
         Optimizer steps.
@@ -220,7 +220,7 @@ def load_trained(model: nn.Module, path: Path) -> int:
     """Put a checkpoint's trained parameters into a model.
 
     Args:
-        model: As it was when training began, with the same parameters trainable; all of them are replaced.
+        model: Model as it was when training began, with the same parameters trainable; all of these are replaced.
         path: ``last.ckpt`` or ``best.ckpt``.
 
     Returns:
@@ -260,7 +260,7 @@ def read_whole(path: Path) -> dict[str, Any] | str:
     """Read a checkpoint and verify its checksums.
 
     Args:
-        path: Its file.
+        path: File of the checkpoint.
 
     Returns:
         The content, tensors left on the disk; or what is wrong with the file, words to follow its path.

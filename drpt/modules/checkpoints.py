@@ -27,12 +27,12 @@ class Checkpoints(Callback):
     loss was reached, what the run's journals held, and the fingerprints of its data.
 
     Args:
-        folder: Made when first needed.
-        evaluation: Its callback must come earlier in the trainer's list, as must the module's `StepEnd`.
-        journals: Files of the run's folder that grow.
+        folder: Folder of the checkpoints, made when first needed.
+        evaluation: Callback that measures the loss; it must come earlier in the trainer's list, as must `StepEnd`.
+        journals: Files of the run's folder that are appended to.
         data: Fingerprints of what the run is made from, by name.
-        every_steps: Optimizer steps between two.
-        keep_steps: After these steps the trained parameters are kept for good, in files of their own.
+        every_steps: Optimizer steps between two checkpoints.
+        keep_steps: Steps after which the trained parameters are kept for good, in files of their own.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Checkpoints(Callback):
         """Save the state after the latest step, unless it is on the disk; nothing where a step was left half done.
 
         Args:
-            trainer: Stopped, or in the middle of a computation that changes neither weights nor counters.
+            trainer: Trainer that is stopped, or in a computation that changes neither weights nor counters.
 
         Raises:
             StorageError: It cannot be written.
@@ -128,7 +128,7 @@ class Checkpoints(Callback):
         self._kept_steps = set(state_dict.get("kept_steps", ()))
 
     def _save_due(self, trainer: Trainer) -> None:
-        """The best first, so that the last knows of it."""
+        """Save the best checkpoint first, so that the last one can refer to it."""
         step = trainer.global_step
         loss = self._evaluation.stopping_loss
         if loss is not None and loss < self.best_loss:

@@ -48,8 +48,8 @@ class Choice:
         """
         parts = [MicroBatch(example_of_token=micro_batch.example_of_token) for micro_batch in self.micro_batches]
         with capture.step(self.rows, micro_batches=parts, scale=self.scale * scale, target=target) as step:
-            for place, micro_batch in enumerate(self.micro_batches):
-                step.backward(partial(losses, place, micro_batch))
+            for index, micro_batch in enumerate(self.micro_batches):
+                step.backward(partial(losses, index, micro_batch))
         return step.report()
 
     def name_of(self, example: int) -> str:

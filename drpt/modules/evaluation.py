@@ -18,15 +18,15 @@ from drpt.memory import release_memory
 
 
 class Evaluation(Callback):
-    """Logs what `measure` finds; what was found last is there for the progress bar and for checkpoints.
+    """Measures and logs held-out figures; the latest are kept for the progress bar and for checkpoints.
 
-    A checkpoint knows after which step was measured last: where a run was stopped between a step and its evaluation, that is
-    made up for.
+    A checkpoint knows after which step was measured last: where a run was stopped between a step and its evaluation, the
+    evaluation is made up for.
 
     Args:
         spec: The `evaluation` config group.
         num_steps: Optimizer steps of the whole run.
-        resume_step: Steps taken before, of a run that goes on.
+        resume_step: Optimizer steps taken before, of a run that goes on.
     """
 
     def __init__(self, spec: EvaluationSpec, *, num_steps: int, resume_step: int = 0) -> None:
@@ -39,18 +39,18 @@ class Evaluation(Callback):
 
     @abstractmethod
     def measure(self, module: LightningModule) -> dict[str, float]:
-        """Figures of the model as it is now; also leaves `samples`.
+        """Measure the model as it is now; also sets `samples`.
 
         Args:
-            module: With the model.
+            module: Module with the model.
 
         Returns:
-            By metric.
+            Figures by metric.
         """
 
     @property
     def stopping_loss(self) -> float | None:
-        """What the best checkpoint has least of, on target examples kept out of training; None where none are."""
+        """The figure by which the best checkpoint is chosen (lower is better), on target examples kept out of training."""
         return self.latest.get("stopping/loss/mean")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -72,11 +72,11 @@ class Evaluation(Callback):
         self._measure_due(trainer, pl_module, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was found last, and when."""
+        """The latest figures, and their step."""
         return {"step": self.evaluated_step, "latest": self.latest, "samples": self.samples}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from the state of a checkpoint."""
         self.evaluated_step, self.latest = state_dict["step"], state_dict["latest"]
         self.samples = state_dict["samples"]
 
@@ -114,12 +114,12 @@ class HeldOutEvaluation(Evaluation):
     """Loss and greedy accuracy: ``target/*`` of the evaluation examples, ``stopping/*`` of target examples not trained on.
 
     Args:
-        data: The held-out examples.
+        data: Data module with the held-out examples.
         tokenizer: Tokenizer of transformers.
-        is_correct: The source's verifier.
+        is_correct: Verifier of the source of data.
         spec: The `evaluation` config group.
         num_steps: Optimizer steps of the whole run.
-        resume_step: See `Evaluation`.
+        resume_step: Optimizer steps taken before, of a run that goes on.
     """
 
     def __init__(

@@ -21,10 +21,10 @@ class PairEvaluation(Evaluation):
     """``target/*`` of the evaluation pairs, ``stopping/*`` of target pairs kept out of training; both with standard errors.
 
     Args:
-        pairs: Of every pool.
+        pairs: Pairs of every pool.
         spec: The `evaluation` config group.
         num_steps: Optimizer steps of the whole run.
-        resume_step: See `Evaluation`.
+        resume_step: Optimizer steps taken before, of a run that goes on.
     """
 
     def __init__(self, pairs: EncodedPairs, spec: EvaluationSpec, *, num_steps: int, resume_step: int = 0) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
@@ -86,7 +86,7 @@ class PolicyTraining(RegularizedTraining):
         return [{"params": trunk}, {"params": list(self.model.value_head.parameters()), "lr": self.algorithm.value_lr}]
 
     def on_fit_start(self) -> None:
-        """Move what Lightning does not know of to its device."""
+        """Move the reference model to the policy's device."""
         super().on_fit_start()
         self.phases.follow(self.model)
 
@@ -135,7 +135,7 @@ class PolicyTraining(RegularizedTraining):
         self.log_step(metrics, step_index)
 
     def state_between_steps(self) -> dict[str, Any]:
-        """The phase in progress besides: its responses come from weights that are gone."""
+        """State with the phase in progress, whose responses come from weights that are gone."""
         state = self._progress.state(self.algorithm.loss.target_refresh_steps)
         return super().state_between_steps() | {"rollouts": state | {"appraisal": self.phases.estimator.state_dict()}}
 
@@ -249,18 +249,19 @@ class PolicyTraining(RegularizedTraining):
         if not choices:
             return [self._update_without_trajectories(capture, step_index)]
         general, phase_index = self._progress.general, self._progress.phase_index
-        reports = []
-        for number, choice in enumerate(choices):
 
-            def losses(place: int, micro_batch: TokenBatch, number: int = number, choice: Choice = choice) -> Tensor:
-                rows = choice.rows.general.example_ids[micro_batch.examples].tolist()
-                found, of_micro_batch = self.algorithm.loss(model, [general[row] for row in rows], micro_batch)
-                self.require_finite(found, step_index, lambda place: f"response {rows[place]} of phase {phase_index}")
-                statistics[number, place] = of_micro_batch  # a second pass computes the same again
-                return found
+        def losses(choice_index: int, micro_batch_index: int, micro_batch: TokenBatch) -> Tensor:
+            rows = choices[choice_index].rows.general.example_ids[micro_batch.examples].tolist()
+            found, of_micro_batch = self.algorithm.loss(model, [general[row] for row in rows], micro_batch)
+            self.require_finite(found, step_index, lambda index: f"response {rows[index]} of phase {phase_index}")
+            statistics[choice_index, micro_batch_index] = of_micro_batch  # a second pass computes the same again
+            return found
 
-            reports.append(choice.accumulate(capture, losses, scale=scale, target=self._progress.target_grad))
-        return reports
+        target = self._progress.target_grad
+        return [
+            choice.accumulate(capture, partial(losses, choice_index), scale=scale, target=target)
+            for choice_index, choice in enumerate(choices)
+        ]
 
     def _update_without_trajectories(self, capture: GradientCapture, step_index: int) -> StepReport:
         """The update of a regularizer that looks at the target gradient alone."""

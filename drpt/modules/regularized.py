@@ -33,7 +33,7 @@ Accumulate = Callable[[nn.Module, GradientCapture], list[StepReport]]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpecs:
-    """What every training module is told of the run."""
+    """Settings of the run that every training module needs."""
 
     optimizer: OptimizerSpec
     trainer: TrainerSpec
@@ -78,11 +78,11 @@ class RegularizedTraining(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The trained parameters as an optimizer takes them; a group's own ``lr`` goes before the configuration's."""
+        """The trained parameters as an optimizer takes them; a group's own ``lr`` overrides the configuration's."""
         return [{"params": [parameter for parameter in self.model.parameters() if parameter.requires_grad]}]
 
     def on_fit_start(self) -> None:
-        """Measure on the device that the trainer has chosen, and say what is not regularized."""
+        """Measure on the device that the trainer has chosen, and log which parameters are not regularized."""
         self.cost = CostMeter(self.device)
         if names := self.capture.unregularized:
             more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
@@ -164,7 +164,7 @@ class RegularizedTraining(LightningModule):
         return metrics
 
     def end_step(self) -> None:
-        """Remember what the next step changes before its update, so that a checkpoint of this one can be written meanwhile.
+        """Keep the state that the next step changes before its update, so that a checkpoint can be written until then.
 
         Weights and the optimizer's state stay as they are until then, and are not copied.
 
@@ -177,7 +177,7 @@ class RegularizedTraining(LightningModule):
             end_protected()
 
     def state_between_steps(self) -> dict[str, Any]:
-        """What a step changes before its update: for a checkpoint, but that it may hold objects that are never changed."""
+        """State that a step changes before its update, for a checkpoint; may hold objects that no later step changes."""
         state: dict[str, Any] = {"updates": self.watch.state_dict()}
         if self.regularizer.auto is not None:
             state["auto_strength"] = self.regularizer.auto.state_dict()
@@ -195,7 +195,7 @@ class RegularizedTraining(LightningModule):
         self.watch.require_finite_weights(self.optimizers().state, step)
 
     def require_change(self) -> None:
-        """Refuse to call a run finished that changed nothing.
+        """Refuse to finish a run that changed nothing.
 
         Raises:
             VanishedUpdatesError: All its updates were zero.
@@ -236,7 +236,7 @@ class RegularizedTraining(LightningModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the trained parameters, the rest being the model that the configuration names, and the latest step's end."""
+        """Keep the trained parameters (the configuration names the rest of the model), and the state after the latest step."""
         trained = {f"model.{name}" for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] = {name: value for name, value in checkpoint["state_dict"].items() if name in trained}
         state = dict(self.state_between_steps() if self._after_step is None else self._after_step)
@@ -245,7 +245,7 @@ class RegularizedTraining(LightningModule):
         checkpoint.update(state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of other parameters, or of what is no number.
+        """Refuse a checkpoint of other parameters, or with weights that are not finite.
 
         Raises:
             ValueError: Trained parameters are missing from it.

@@ -1,4 +1,4 @@
-"""What was said in every rollout phase, and what the verifiers made of it, in a file of the run's folder."""
+"""Responses of every rollout phase, and the outcomes of its rewards, in a file of the run's folder."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ SAMPLES_A_PHASE = 8
 
 
 class RolloutTables(Callback):
-    """Appends a line a phase: its step, the outcomes of each term of the reward, and a few responses.
+    """Appends one line for each phase: its step, the outcomes of each term of the reward, and a few responses.
 
     It must come before the module's `StepEnd`, so that a step's line is there when a checkpoint of the step is written.
 
     Args:
-        folder: The run's.
-        resume_step: Lines of later steps are from work that was lost with an interruption; they are removed.
-        state: What the file held when the checkpoint was written that the run goes on from; None for one that does not know.
+        folder: Folder of the run.
+        resume_step: Step that the run goes on from; lines of later steps, which an interruption undid, are removed.
+        state: State of the file in the checkpoint that the run goes on from; None if the checkpoint does not have it.
     """
 
     def __init__(self, folder: Path, *, resume_step: int, state: State | None = None) -> None:
@@ -34,7 +34,7 @@ class RolloutTables(Callback):
         self._last = kept[-1]["phase"] if kept else -1
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-        """Write what a new phase brought."""
+        """Write a line for a new phase."""
         phase = pl_module.latest
         if phase is None or phase.index <= self._last:
             return
@@ -49,10 +49,10 @@ class RolloutTables(Callback):
 
 
 def read_rollouts(path: Path) -> list[dict[str, Any]]:
-    """All lines of a file of phases; a last line that an interruption cut is left out.
+    """Read a file of phases; a last line that an interruption cut is left out.
 
     Args:
-        path: Need not exist.
+        path: File to read; need not exist.
 
     Returns:
         ``{"step", "phase", "outcomes", "samples"}`` in the order of writing.
@@ -67,7 +67,7 @@ def rollout_tables(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The file as flat tables.
 
     Args:
-        folder: The run's.
+        folder: Folder of the run.
 
     Returns:
         ``outcomes`` (step, term, outcome, count, share) and ``generations`` (step, prompt, answer, …); empty without rollouts.

@@ -13,7 +13,7 @@ class RunFolderLogger(Logger):
     """Appends ``{"step": …, "name": …, "value": …}`` lines to ``metrics.jsonl``.
 
     Args:
-        journal: The file, see `drpt.metrics`.
+        journal: File of metrics; see `drpt.metrics`.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -22,21 +22,21 @@ class RunFolderLogger(Logger):
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """Name of the run's folder."""
         return self._journal.path.parent.name
 
     @property
     def version(self) -> str:
-        """None: a folder holds one run."""
+        """No version: a folder holds one run."""
         return ""
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: object, **kwargs: object) -> None:
         """Nothing to do: ``config.yaml`` has them."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write one line a metric, all of them at once."""
+        """Write one line for each metric, all of them at once."""
         self._journal.append({"step": step, "name": name, "value": float(value)} for name, value in metrics.items())
 
     def finalize(self, status: str) -> None:
-        """Make sure that it is on the disk."""
+        """Make sure that the metrics are on the disk."""
         self._journal.sync()

@@ -32,7 +32,7 @@ class SupervisedFineTuning(RegularizedTraining):
         seen = _Losses()
 
         def accumulate(model: nn.Module, capture: GradientCapture) -> list[StepReport]:
-            return [self._accumulate(model, capture, choice, number, seen, batch.step) for number, choice in enumerate(choices)]
+            return [self._accumulate(model, capture, choice, index, seen, batch.step) for index, choice in enumerate(choices)]
 
         metrics = self.run_step(batch.step, [choice.rows for choice in choices], accumulate) | seen.means()
         num_tokens = sum(micro_batch.num_tokens for micro_batch in batch.parts)
@@ -41,13 +41,15 @@ class SupervisedFineTuning(RegularizedTraining):
         self.log_step(metrics, batch.step, shown_loss=f"train/{'general' if batch.num_general else 'target'}_loss/mean")
 
     def _accumulate(
-        self, model: nn.Module, capture: GradientCapture, choice: Choice, number: int, seen: "_Losses", step_index: int
+        self, model: nn.Module, capture: GradientCapture, choice: Choice, choice_index: int, seen: "_Losses", step_index: int
     ) -> StepReport:
-        def losses(place: int, micro_batch: TokenBatch) -> Tensor:
+        def losses(micro_batch_index: int, micro_batch: TokenBatch) -> Tensor:
             found = _sample_losses(model, micro_batch, choice.rows.num_examples)
             examples = micro_batch.examples
             self.require_finite(found, step_index, lambda index: choice.name_of(examples[index]))
-            seen.record((number, place), found, num_general=sum(one < choice.rows.num_general for one in examples))
+            seen.record(
+                (choice_index, micro_batch_index), found, num_general=sum(one < choice.rows.num_general for one in examples)
+            )
             return found
 
         return choice.accumulate(capture, losses)

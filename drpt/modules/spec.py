@@ -28,7 +28,7 @@ class TrainerSpec:
 
     @property
     def checks_scores(self) -> bool:
-        """Whether the scores have rounding errors to look at, and it is asked for."""
+        """Whether scores are compared with float32's: they are computed in lower precision, and it is asked for."""
         return self.precision != "32-true" and self.score_check_steps is not None
 
     def __post_init__(self) -> None:

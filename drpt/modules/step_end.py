@@ -6,9 +6,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 class StepEnd(Callback):
     """Tells the module that the trainer counts a step as taken.
 
-    What must be in a checkpoint of the step is written by callbacks that come earlier; what comes later may be interrupted.
+    Callbacks that write what a checkpoint of the step must contain come earlier; callbacks that come later may be interrupted.
     """
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-        """The module remembers what the next step changes before its update."""
+        """Let the module keep the state at the end of the step."""
         pl_module.end_step()

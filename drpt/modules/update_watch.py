@@ -1,4 +1,4 @@
-"""What a run's updates must be: each one finite before the optimizer takes it, and not all of them nothing."""
+"""Checks of a run's updates: each is finite before the optimizer takes it, and not all of them are zero."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,11 @@ class UpdateNorm:
 
 
 class UpdateWatch:
-    """Looks at every update before the optimizer takes it, and at all of a run's together when it ends.
+    """Checks every update before the optimizer takes it, and all of them together when a run ends.
 
     Args:
-        parameters: The trained ones, by name.
-        blocks: The partition's blocks, by which messages name parameters.
+        parameters: Trained parameters by name.
+        blocks: Blocks of the partition, which messages name beside a parameter.
         unregularized: Names of the parameters that get the ordinary general gradient.
     """
 
@@ -43,10 +43,10 @@ class UpdateWatch:
         """Norms of the update that is in ``.grad``.
 
         Args:
-            step: From 0.
+            step: Index of the optimizer step, from 0.
 
         Returns:
-            Both, in the gradients' unit.
+            Both norms, in the unit of the gradients.
 
         Raises:
             NonFiniteUpdateError: A gradient is NaN or infinite, or float32 overflows where AdamW squares it.
@@ -63,11 +63,11 @@ class UpdateWatch:
         return UpdateNorm(regularized, whole)
 
     def count(self, norm: UpdateNorm, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Take a step into account that is about to be taken.
+        """Count a step that is about to be taken.
 
         Args:
-            norm: Of its update.
-            metrics: The step's figures by name.
+            norm: Norms of its update.
+            metrics: Metrics of the step by name.
 
         Returns:
             ``train/zero_updates/sum``: steps of the run so far whose regularized update was exactly zero. One alone is
@@ -79,7 +79,7 @@ class UpdateWatch:
         return {"train/zero_updates/sum": float(self.num_zero)}
 
     def require_change(self) -> None:
-        """Refuse to call a run finished that changed nothing.
+        """Refuse to finish a run that changed nothing.
 
         Raises:
             VanishedUpdatesError: All its updates were zero.
@@ -94,11 +94,11 @@ class UpdateWatch:
             )
 
     def require_finite_weights(self, state: Mapping[nn.Parameter, Mapping[str, Any]], step: int) -> None:
-        """Refuse to write down, or to end with, weights that are no numbers.
+        """Refuse to save, or to end with, weights that are not finite.
 
         Args:
-            state: What the optimizer remembers of each parameter.
-            step: Optimizer steps taken.
+            state: Optimizer state of each parameter.
+            step: Number of optimizer steps taken.
 
         Raises:
             NonFiniteWeightsError: A trained weight, or what is remembered of it, is NaN or infinite.
@@ -119,11 +119,11 @@ class UpdateWatch:
         )
 
     def state_dict(self) -> dict[str, int]:
-        """For a checkpoint."""
+        """Counters for a checkpoint."""
         return {"num_steps": self.num_steps, "num_zero": self.num_zero, "num_unsolved": self.num_unsolved}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on from there."""
+        """Go on from the counters of a checkpoint."""
         self.num_steps, self.num_zero, self.num_unsolved = (state[name] for name in ("num_steps", "num_zero", "num_unsolved"))
 
     def _describe(self, step: int) -> str:
@@ -150,7 +150,7 @@ class UpdateWatch:
 
 
 def num_non_finite(values: Tensor) -> int:
-    """Entries that are NaN or infinite."""
+    """Number of entries that are NaN or infinite."""
     return int((~torch.isfinite(values)).sum())
 
 

@@ -1,6 +1,6 @@
 """The `algorithm` config group: how rewards become a policy's gradient; keys and rules, without torch.
 
-Proximal policy optimization has a file of its own, `ppo_spec`.
+For proximal policy optimization see `drpt.rl.ppo_spec`.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ ZERO_VARIANCE = {
     "resample": "they are left out, and other prompts are asked until the phase is full",
 }
 OLD_LOGPROBS = {
-    "engine": "those of the engine that drew the tokens; float32 alone",
+    "engine": "those of the engine that drew the tokens; in float32 only",
     "trainer": "computed again by the trainer before the phase's first step, with truncated importance weights",
 }
 TARGET_SOURCES = {
@@ -26,7 +26,7 @@ _LEAST_CLIP = 2.0**-23
 
 @dataclass(kw_only=True)
 class TargetObjectiveSpec:
-    """Whose gradient the target gradient v is."""
+    """The objective whose gradient is the target gradient v."""
 
     source: str  # a key of TARGET_SOURCES
     objective: str  # a key of TARGET_OBJECTIVES
@@ -46,7 +46,7 @@ class TargetObjectiveSpec:
 
 @dataclass(kw_only=True)
 class AlgorithmSpec:
-    """What all algorithms have in common: a clipped policy loss over the responses of a phase, gone through several times."""
+    """Settings of every algorithm: a clipped policy loss over the responses of a phase, for one or several epochs."""
 
     name: str  # in tables and dashboards
     normalisation: str  # a key of NORMALISATIONS: how responses of different length are weighted
@@ -59,7 +59,7 @@ class AlgorithmSpec:
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the model before training is asked for its log-probs."""
+        """Whether the log-probabilities of the model before training are needed."""
         raise NotImplementedError
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class GroupAlgorithmSpec(AlgorithmSpec):
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the model before training is asked for its log-probs."""
+        """Whether the log-probabilities of the model before training are needed."""
         return self.kl_coefficient > 0
 
     def __post_init__(self) -> None:

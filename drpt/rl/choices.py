@@ -1,4 +1,4 @@
-"""The names that objectives of reinforcement learning are chosen by, and what they mean; no torch: specs check them first."""
+"""Names of the choices in reinforcement learning, and what they mean; no torch, since configurations are checked first."""
 
 from enum import StrEnum
 
@@ -36,7 +36,7 @@ class KlGradient(StrEnum):
 
 
 class KlEstimator(StrEnum):
-    """What the log-ratio d = log π − log ref of a drawn token says of KL(π‖ref)."""
+    """How KL(π‖ref) is estimated from the log-ratio d = log π − log ref of a drawn token."""
 
     K1 = "k1"
     K2 = "k2"
@@ -44,18 +44,18 @@ class KlEstimator(StrEnum):
 
 
 class KlControl(StrEnum):
-    """How the coefficient of the penalty goes on from phase to phase."""
+    """How the penalty's coefficient changes from phase to phase."""
 
     FIXED = "fixed"
     ADAPTIVE = "adaptive"
 
 
-# Most of the relative distance to its target that an adaptive coefficient answers to: a phase moves it by a bounded factor.
+# Largest relative distance to its target that an adaptive coefficient answers to, so that a phase moves it by a bounded factor.
 MAX_KL_ERROR = 0.2
 
 
 class ScoreScaling(StrEnum):
-    """What the reward model's scores are put on the scale of."""
+    """How the reward model's scores are scaled."""
 
     NONE = "none"
     SPREAD = "spread"

@@ -22,9 +22,9 @@ def token_rewards(
     where it is incurred.
 
     Args:
-        scores: Of whole responses; higher is better.
-        penalties: ``β · kl_t``; where the mask is not set they may be anything.
-        response_mask: The policy drew the token.
+        scores: Scores of whole responses [row]; higher is better.
+        penalties: Penalties ``β · kl_t`` [row, token]; not looked at where the mask is not set.
+        response_mask: Marks the tokens that the policy drew [row, token].
 
     Returns:
         Rewards [row, token], in the scores' unit; 0 elsewhere. A row without tokens has none, its score included.
@@ -48,11 +48,11 @@ def generalized_advantages(
     ends like any other, since its score is that of the text as it is.
 
     Args:
-        rewards: r, of `token_rewards`.
-        values: V of the state before each token; where the mask is not set they may be anything.
-        response_mask: The policy drew the token.
-        discount: γ.
-        decay: λ.
+        rewards: Rewards r of the tokens, as `token_rewards` gives them.
+        values: Values V of the state before each token [row, token]; not looked at where the mask is not set.
+        response_mask: Marks the tokens that the policy drew [row, token].
+        discount: Discount γ in [0, 1].
+        decay: Decay λ in [0, 1].
 
     Returns:
         Advantages [row, token], in the rewards' unit; 0 elsewhere.
@@ -77,9 +77,9 @@ def whitened(
     The variance is the one over N − 1, as open implementations compute it. Fewer than two tokens stay as they are.
 
     Args:
-        values: Where the mask is not set they may be anything.
-        response_mask: The policy drew the token.
-        shifts: Whether the mean is taken away; without it, it stays as it was before the division.
+        values: Numbers to whiten [row, token]; not looked at where the mask is not set.
+        response_mask: Marks the tokens that the policy drew [row, token].
+        shifts: Whether the mean is subtracted; if not, it stays what it was before the division.
 
     Returns:
         Dimensionless [row, token]; 0 elsewhere.
@@ -96,12 +96,12 @@ def whitened(
 def explained_variance(
     values: Float[Tensor, "row token"], returns: Float[Tensor, "row token"], response_mask: Bool[Tensor, "row token"]
 ) -> float:
-    """``1 − Var(R − V) / Var(R)`` over the counted tokens: 1 = the values foretell all, 0 = no better than their mean.
+    """``1 − Var(R − V) / Var(R)`` over the counted tokens: 1 = exact predictions, 0 = no better than the mean.
 
     Args:
-        values: V when the responses were drawn.
-        returns: R that they are trained on.
-        response_mask: The policy drew the token.
+        values: Values V when the responses were drawn [row, token].
+        returns: Returns R that the values are trained on [row, token].
+        response_mask: Marks the tokens that the policy drew [row, token].
 
     Returns:
         At most 1; NaN where the returns do not vary.

@@ -11,7 +11,7 @@ STD_EPSILON = 1e-6
 
 
 def group_advantages(rewards: Float[Tensor, "group response"], kind: Advantage) -> Float[Tensor, "group response"]:
-    """What each response's reward is above or below its group's.
+    """How far each response's reward is above or below its group's.
 
     With n responses of rewards r_1..r_n, mean r̄ and sample variance s² = Σ (r_j − r̄)² / (n − 1):
 
@@ -23,8 +23,8 @@ def group_advantages(rewards: Float[Tensor, "group response"], kind: Advantage) 
     A group without signal (`has_signal`) gets exactly 0, not the rounding error of its mean over ε.
 
     Args:
-        rewards: Higher is better; finiteness is not checked.
-        kind: The comparison.
+        rewards: Rewards [group, response]; higher is better. Finiteness is not checked.
+        kind: Comparison within a group.
 
     Returns:
         Advantages [group, response], in the rewards' unit (``mean``, ``rloo``) or in standard deviations.
@@ -54,10 +54,10 @@ def has_signal(rewards: Float[Tensor, "group response"]) -> Bool[Tensor, " group
     Source: the filter of dynamic sampling in DAPO (Yu et al. 2025, arXiv 2503.14476), written there for rewards of 0 and 1.
 
     Args:
-        rewards: At least one response a group.
+        rewards: Rewards [group, response], with at least one response in each group.
 
     Returns:
-        One answer a group.
+        One truth value for each group.
     """
     return rewards.amax(dim=1) > rewards.amin(dim=1)
 
@@ -70,7 +70,7 @@ def pool_normalised(rewards: Float[Tensor, " row"]) -> Float[Tensor, " row"]:
     0 and 1: where all target responses are right v still asks for them, where all are wrong it asks for others.
 
     Args:
-        rewards: Of *all* M target responses of a refresh, over all chunks and processes; at least one.
+        rewards: Rewards of *all* M target responses, over all micro-batches and processes; at least one.
 
     Returns:
         Normalised rewards [row], dimensionless; the fallback is in the rewards' unit.

@@ -1,6 +1,6 @@
 """The policy loss of GRPO and its relatives. Axes: row = one prompt and its response, token = positions.
 
-Which relative it is lies in the arguments: how advantages compare rewards (`group_advantages`), how rows are weighted
+Which algorithm it is depends on the arguments: how advantages compare rewards (`group_advantages`), how rows are weighted
 (`row_weights`), two bounds of the ratio (PPO, DAPO), the weights between engine and trainer, and the penalty.
 """
 
@@ -18,7 +18,7 @@ from drpt.rl.log_ratio import ratio_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRows:
-    """What does not change while a phase's responses are trained on. No gradient flows into any of it."""
+    """Quantities of responses that stay fixed while a phase is trained on; no gradient flows into them."""
 
     old_logprobs: Float[Tensor, "row token"]  # nats, by the trainer with the weights that the responses were drawn with
     advantages: Float[Tensor, " row"] | Float[Tensor, "row token"]  # one for all tokens of a row, or one a token
@@ -28,13 +28,13 @@ class PolicyRows:
 
     @property
     def token_advantages(self) -> Float[Tensor, "row any"]:
-        """One a token, or one column for all of a row's; where the mask is not set they may be anything."""
+        """Advantages of the tokens, or one column for all tokens of a row; meaningless where the mask is not set."""
         return self.advantages if self.advantages.ndim == 2 else self.advantages[:, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyTerms:
-    """What the loss consists of; the configuration checks the values."""
+    """Terms of the policy's loss; the configuration checks their values."""
 
     clip_low: float  # the ratio is clipped at 1 − clip_low; math.inf = not
     clip_high: float  # and at 1 + clip_high; math.inf = not
@@ -57,9 +57,9 @@ def policy_losses(logprobs: Float[Tensor, "row token"], rows: PolicyRows, terms:
     same tokens that the engine drew. Losses go downhill; rows are not weighted here (`row_weights`).
 
     Args:
-        logprobs: ``log π`` of the tokens, nats, with gradient; as `response_tokens` gives them.
-        rows: The same rows' other quantities. Where the mask is not set they may be anything.
-        terms: What the loss consists of.
+        logprobs: Log-probabilities ``log π`` of the tokens in nats, with gradient, as `response_tokens` gives them.
+        rows: Fixed quantities of the same rows; not looked at where the mask is not set.
+        terms: Terms of the loss.
 
     Returns:
         Loss of each row [row]; 0 for a row without response tokens.
@@ -109,7 +109,7 @@ def engine_weights(rows: PolicyRows, cap: float) -> Float[Tensor, "row token"]:
     The log-ratio is cut to ±20 before, see `ratio_of`; a cap above e^20 is never reached.
 
     Args:
-        rows: With the engine's log-probabilities.
+        rows: Fixed quantities of the rows, with the engine's log-probabilities.
         cap: Largest weight; at least 1, or tokens that agree are scaled down. Not checked.
 
     Returns:

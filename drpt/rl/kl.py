@@ -16,7 +16,7 @@ def k3(log_ratio: Float[Tensor, "row token"]) -> Float[Tensor, "row token"]:
     ``−d − 1``, and the gradient that brings p back to q all but −1.
 
     Args:
-        log_ratio: d, nats.
+        log_ratio: Log-ratios d in nats [row, token].
 
     Returns:
         Nats a token [row, token].
@@ -42,9 +42,9 @@ def weighted_k3(
       2512.02556, eq. 7). At ρ = 1 it still differs from ``k3``: it is ``(log π − log ref) ∇log π``, bounded where π ≪ ref.
 
     Args:
-        log_ratio_old: ``log π − log π_old``, nats; with gradient.
-        log_ratio_reference: ``log ref − log π`` of the same π, nats; with gradient.
-        gradient: What is differentiated.
+        log_ratio_old: Log-ratios ``log π − log π_old`` in nats [row, token], with gradient.
+        log_ratio_reference: Log-ratios ``log ref − log π`` of the same π in nats [row, token], with gradient.
+        gradient: Factors that the gradient passes through.
 
     Returns:
         Nats a token [row, token].
@@ -60,7 +60,7 @@ def weighted_k3(
 
 
 def kl_estimate(log_ratio: Float[Tensor, "row token"], estimator: KlEstimator) -> Float[Tensor, "row token"]:
-    """What each drawn token says of KL(π‖ref), with ``d = log π(y) − log ref(y)`` for y drawn from π.
+    """Estimate of KL(π‖ref) from each drawn token, with ``d = log π(y) − log ref(y)`` for y drawn from π.
 
     - ``k1``: d. ``E_π[d]`` is the divergence by definition; one token's may be negative.
     - ``k2``: d²/2. Never negative; its expectation is another divergence that agrees to second order where π ≈ ref.
@@ -69,8 +69,8 @@ def kl_estimate(log_ratio: Float[Tensor, "row token"], estimator: KlEstimator) -
     Source: Schulman 2020, "Approximating KL divergence".
 
     Args:
-        log_ratio: d, nats.
-        estimator: Which.
+        log_ratio: Log-ratios d in nats [row, token].
+        estimator: Estimator to compute.
 
     Returns:
         Nats a token [row, token].

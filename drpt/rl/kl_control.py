@@ -14,10 +14,10 @@ class KlController:
     section 2.2), whose proportional controller has a gain of 0.1 a batch; the horizon in responses is its code's.
 
     Args:
-        kind: Which.
-        coefficient: β of the first phase.
-        target: Nats a response; of use to ``adaptive`` alone.
-        horizon: Responses; likewise.
+        kind: How the coefficient changes.
+        coefficient: Coefficient β of the first phase.
+        target: Divergence that ``adaptive`` aims at, in nats a response; not used by ``fixed``.
+        horizon: Number of responses that ``adaptive`` averages over; not used by ``fixed``.
     """
 
     def __init__(self, kind: KlControl, *, coefficient: float, target: float, horizon: float) -> None:
@@ -27,11 +27,11 @@ class KlController:
         self._horizon = horizon
 
     def update(self, kl: float, num_responses: int) -> None:
-        """Go on to the next phase.
+        """Adapt the coefficient after a phase.
 
         Args:
-            kl: Mean summed divergence of a response, nats.
-            num_responses: That it is the mean of.
+            kl: Mean over responses of the divergence summed over tokens, in nats.
+            num_responses: Number of responses of the mean.
         """
         if self._kind is KlControl.ADAPTIVE:
             error = min(max(kl / self._target - 1, -MAX_KL_ERROR), MAX_KL_ERROR)
@@ -42,9 +42,9 @@ def largest_change(*, num_responses: int, num_phases: int, horizon: float) -> fl
     """The most that an adaptive coefficient can be multiplied by within a run.
 
     Args:
-        num_responses: Responses of a phase, N.
-        num_phases: Phases of the run, P; the coefficient moves between them.
-        horizon: See `KlController`.
+        num_responses: Number N of responses of a phase.
+        num_phases: Number P of phases of the run; the coefficient changes between them.
+        horizon: Horizon of the coefficient in responses; see `KlController`.
 
     Returns:
         ``(1 + 0.2 N / horizon)^(P − 1)``.
@@ -56,8 +56,8 @@ def horizon_that_doubles(*, num_responses: int, num_phases: int) -> float:
     """The horizon with which an adaptive coefficient can just double within a run.
 
     Args:
-        num_responses: Responses of a phase, N.
-        num_phases: Phases of the run, P, at least 2.
+        num_responses: Number N of responses of a phase.
+        num_phases: Number P of phases of the run, at least 2.
 
     Returns:
         ``0.2 N / (2^(1/(P − 1)) − 1)``, in responses.

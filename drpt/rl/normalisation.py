@@ -32,13 +32,13 @@ def row_weights(num_tokens: Int[Tensor, " row"], kind: Normalisation, *, max_tok
     A row without tokens has m_i = 0 and counts in N. Where no row has one, ω is uniform: there is nothing to weigh.
 
     Args:
-        num_tokens: T_i of *all* rows of the optimizer step, over its micro-batches and processes; each part then takes its own
-            rows' ω, unchanged.
-        kind: The normalisation.
-        max_tokens: Longest response allowed; of use to ``constant`` alone. At least 1, not checked.
+        num_tokens: T_i of *all* rows of the optimizer step, over its micro-batches and processes; each micro-batch then takes
+            the ω of its own rows, unchanged.
+        kind: Normalisation of the loss.
+        max_tokens: Tokens of the longest response allowed, used by ``constant`` alone; at least 1, not checked.
 
     Returns:
-        ω in the rows' order, and the scale.
+        Base weights ω [row] in the order of the rows, and the scale.
 
     Raises:
         ValueError: There is no row.

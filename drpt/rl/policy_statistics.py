@@ -22,15 +22,15 @@ TOKENS = "tokens"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyStatistics:
-    """Sums by name, in the same order for the same kind of rows; what they are, `policy_statistics` says."""
+    """Sums by name, in the same order for the same kind of rows; `policy_statistics` explains each."""
 
     sums: dict[str, Float[Tensor, ""]]  # float64, on the rows' device, so that nothing waits for it
 
     def __add__(self, other: "PolicyStatistics") -> "PolicyStatistics":
-        """Those of both batches together.
+        """Sums over the rows of both.
 
         Args:
-            other: Of other rows, or of the same rows at another update.
+            other: Statistics of other rows, or of the same rows at another update.
 
         Returns:
             The sums of the sums.
@@ -50,13 +50,13 @@ class PolicyStatistics:
 
     @property
     def num_tokens(self) -> int:
-        """Response tokens that were counted."""
+        """Number of response tokens that were counted."""
         return int(self.sums[TOKENS])
 
 
 @torch.no_grad()
 def policy_statistics(tokens: ResponseTokens, rows: PolicyRows, terms: PolicyTerms) -> PolicyStatistics:
-    """Sums over the response tokens of the quantities that tell how an update goes; without gradient, in float64.
+    """Sums over the response tokens of quantities that show how training goes; without gradient, in float64.
 
     - ``tokens``: 1.
     - ``ratio``: ``ρ = π/π_old``; its mean is near 1.
@@ -70,9 +70,9 @@ def policy_statistics(tokens: ResponseTokens, rows: PolicyRows, terms: PolicyTer
       ``engine_capped``: whether the cap cut its weight (0 without a cap).
 
     Args:
-        tokens: The policy's log-probabilities and entropies.
-        rows: The same rows' other quantities.
-        terms: The loss that they are trained with.
+        tokens: Log-probabilities and entropies of the policy.
+        rows: Fixed quantities of the same rows.
+        terms: Terms of the loss that the rows are trained with.
 
     Returns:
         The sums; add those of other batches, then ask for means.

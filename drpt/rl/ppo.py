@@ -16,7 +16,7 @@ from drpt.rl.grpo import PolicyRows, PolicyTerms, policy_losses
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueRows:
-    """What the value function said when the responses were drawn, and what it is trained on. No gradient flows into it."""
+    """Values when the responses were drawn, and the returns that values are trained on; no gradient flows into them."""
 
     old_values: Float[Tensor, "row token"]  # V of the state before each token
     returns: Float[Tensor, "row token"]  # R, in the rewards' unit
@@ -24,10 +24,10 @@ class ValueRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueTerms:
-    """What the loss consists of besides the policy's; the configuration checks the values."""
+    """Terms of the loss besides the policy's; the configuration checks their values."""
 
     value_coefficient: float
-    value_clip: float | None  # V may move so far from the old one before its loss is flat; None = anywhere
+    value_clip: float | None  # largest change of V before its loss is flat; None = any
     entropy_coefficient: float
 
 
@@ -39,9 +39,9 @@ def value_errors(values: Float[Tensor, "row token"], rows: ValueRows, clip: floa
     Details of Proximal Policy Optimization", detail 9; the paper itself (arXiv 1707.06347, eq. 9) has the squared error alone.
 
     Args:
-        values: V, with gradient.
-        rows: The same rows' other quantities.
-        clip: None for the squared error alone.
+        values: Values V [row, token], with gradient.
+        rows: Old values and returns of the same rows.
+        clip: Largest change of a value before its loss is flat; None for the squared error alone.
 
     Returns:
         Squares of the rewards' unit [row, token].
@@ -66,12 +66,12 @@ def ppo_losses(
     Source: Schulman et al. 2017 (arXiv 1707.06347, eq. 9).
 
     Args:
-        tokens: Log-probabilities with gradient; entropies too, where they count.
-        values: V of the state before each token, with gradient.
-        policy: The same rows' other quantities.
-        value: Likewise.
-        terms: Of the policy's loss.
-        value_terms: Of the rest.
+        tokens: Log-probabilities with gradient; entropies with gradient where their coefficient is not 0.
+        values: Values V of the state before each token [row, token], with gradient.
+        policy: Fixed quantities of the policy's loss for the same rows.
+        value: Old values and returns of the same rows.
+        terms: Terms of the policy's loss.
+        value_terms: Terms of the value function's loss and of the entropy bonus.
 
     Returns:
         Loss of each row [row]; 0 for a row without response tokens.

@@ -15,7 +15,7 @@ class KlSpec:
     control: str  # a key of KL_CONTROLS
     coefficient: float  # of the first phase; 0 = no reference model
     target: float | None  # nats a response; of control=adaptive
-    horizon: float | None  # responses; likewise
+    horizon: float | None  # responses; of control=adaptive
     estimator: str  # a key of KL_ESTIMATORS
     stop: float | None  # nats a token: a step that begins further from the phase's first policy is its last; null = never
 
@@ -72,7 +72,7 @@ class ValueSpec:
 
 @dataclass(kw_only=True)
 class ScoreSpec:
-    """What is done with the reward's scores before they are rewards of tokens."""
+    """How the reward's scores are transformed before they become rewards of tokens."""
 
     scaling: str  # a key of SCORE_SCALINGS
     clip: float | None  # scores beyond ± this are cut, after scaling; null = none are
@@ -104,7 +104,7 @@ class PpoSpec(AlgorithmSpec):
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the model before training is asked for its log-probs."""
+        """Whether the log-probabilities of the model before training are needed."""
         return self.kl.coefficient > 0
 
     def __post_init__(self) -> None:

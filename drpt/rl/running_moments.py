@@ -1,4 +1,4 @@
-"""Mean and spread of all numbers seen so far, added to batch by batch."""
+"""Mean and standard deviation of all numbers seen so far, updated batch by batch."""
 
 import math
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ class RunningMoments:
     squares: float = 0.0
 
     def add(self, values: Sequence[float]) -> None:
-        """Take more numbers into account.
+        """Add numbers.
 
         Args:
-            values: Any number of them, none included.
+            values: Numbers to add; there may be none.
         """
         if not values:
             return
@@ -35,7 +35,7 @@ class RunningMoments:
 
     @property
     def std(self) -> float:
-        """Over count − 1; 1 where there is no spread but rounding, so that it may be divided by."""
+        """Standard deviation over count − 1; 1 where there is no spread but rounding, so that it may be divided by."""
         std = math.sqrt(self.squares / (self.count - 1)) if self.count > 1 else 0.0
         # The mean of equal numbers is off by some roundings of float64, 2e-16 each.
         return std if std > _ROUNDING * abs(self.mean) else 1.0

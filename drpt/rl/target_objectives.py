@@ -1,7 +1,8 @@
 """Objectives over target responses, whose gradient is v. Axes: row = one prompt and its response, token = positions.
 
-Each is ``scale · Σ_i ω_i · loss_i`` over *all* M target responses, so that a caller can go through them in chunks:
-`target_row_weights` gives ω and scale once, from the token counts of all of them, `target_losses` the losses of one chunk.
+Each is ``scale · Σ_i ω_i · loss_i`` over *all* M target responses, so that a caller can go through them in
+micro-batches: `target_row_weights` gives ω and scale once, from the token counts of all of them, and `target_losses` the losses
+of one micro-batch.
 """
 
 import math
@@ -19,23 +20,23 @@ from drpt.rl.normalisation import RowWeights, row_weights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRows:
-    """A chunk of target responses."""
+    """A micro-batch of target responses."""
 
     policy: PolicyRows
-    rewards: Float[Tensor, " row"]  # r̃: after `pool_normalised` over all M responses, not over this chunk
+    rewards: Float[Tensor, " row"]  # r̃: after `pool_normalised` over all M responses, not over this micro-batch
 
 
 def target_losses(
     objective: TargetObjective, logprobs: Float[Tensor, "row token"], rows: TargetRows, terms: PolicyTerms
 ) -> Float[Tensor, " row"]:
-    """Losses of a chunk's rows, each of another unit.
+    """Losses of a micro-batch's rows; each objective has its own unit.
 
     With T_i response tokens in row i and log-probabilities in nats:
 
     - ``reward``: ``−r̃_i Σ_t log π(y_it)``, nats a response; see `reward_losses`. ω_i = 1/M, scale 1.
     - ``token_pg``: ``−(1/T_i) Σ_t A_it log π(y_it)``, nats a token; see `token_pg_losses`. ω_i = 1/M, scale 1.
     - ``train_loss``: what `policy_losses` gives, the penalty included, a token mean. ω and scale are those of training.
-    - ``train_loss_preclip``: the same with ``−ρ A`` instead of the clipped minimum. ω and scale likewise.
+    - ``train_loss_preclip``: the same with ``−ρ A`` instead of the clipped minimum. ω and scale are those of training, too.
 
     Responses that the current weights drew have ρ = 1: clipping does not bind, both training losses have the same gradient,
     and with ``sequence`` and neither penalty nor engine weights it is ``token_pg``'s. They differ on responses that were
@@ -43,10 +44,10 @@ def target_losses(
     ``reward`` by all response tokens instead of M in later versions, which changes v's length, not its direction.
 
     Args:
-        objective: Which.
-        logprobs: ``log π`` of the chunk's tokens, with gradient; as `response_tokens` gives them.
-        rows: The chunk's other quantities.
-        terms: What the training loss consists of; of use to the two training losses alone.
+        objective: Objective to compute.
+        logprobs: Log-probabilities ``log π`` of the tokens in nats, with gradient, as `response_tokens` gives them.
+        rows: Fixed quantities of the same rows.
+        terms: Terms of the training loss, used by the two training losses alone.
 
     Returns:
         Loss of each row [row]; 0 for a row without response tokens.
@@ -72,10 +73,10 @@ def target_row_weights(
     """How much the rows of `target_losses` weigh in the objective.
 
     Args:
-        objective: Which.
-        num_tokens: T_i of *all* M target responses, over chunks and processes.
-        normalisation: That of the training loss; of use to the two training losses alone.
-        max_tokens: Longest response allowed, likewise.
+        objective: Objective to compute.
+        num_tokens: Token counts T_i of *all* M target responses, over micro-batches and processes.
+        normalisation: Normalisation of the training loss, used by the two training losses alone.
+        max_tokens: Tokens of the longest response allowed, used like ``normalisation``.
 
     Returns:
         ω, sum 1, in the rows' order, and the scale; 1/M and 1 for ``reward`` and ``token_pg``.
@@ -93,9 +94,9 @@ def reward_losses(
     A sum over tokens, not a mean: the log-probability of a response is one, and long responses have larger gradients.
 
     Args:
-        logprobs: ``log π`` of the tokens, nats, with gradient.
-        rewards: r̃, of `pool_normalised`.
-        response_mask: The policy drew the token.
+        logprobs: Log-probabilities ``log π`` of the tokens in nats, with gradient.
+        rewards: Normalised rewards r̃ [row], as `pool_normalised` gives them.
+        response_mask: Marks the tokens that the policy drew [row, token].
 
     Returns:
         Nats a response, times r̃'s unit [row]; 0 for a row without response tokens.
@@ -111,9 +112,9 @@ def token_pg_losses(
     """``−(1/T_i) Σ_t A_it log π(y_it)``: the policy gradient with token-wise advantages, neither ratio nor clipping.
 
     Args:
-        logprobs: ``log π`` of the tokens, nats, with gradient.
-        advantages: A, one a token; where the mask is not set they may be anything.
-        response_mask: The policy drew the token.
+        logprobs: Log-probabilities ``log π`` of the tokens in nats, with gradient.
+        advantages: Advantages A of the tokens [row, token]; not looked at where the mask is not set.
+        response_mask: Marks the tokens that the policy drew [row, token].
 
     Returns:
         Nats a token, times A's unit [row]; 0 for a row without response tokens.

@@ -59,7 +59,7 @@ class Parts:
 
     @property
     def training_specs(self) -> TrainingSpecs:
-        """What every training module is told of the run."""
+        """Settings of the run that every training module needs."""
         spec = self.spec
         return TrainingSpecs(optimizer=spec.optimizer, trainer=spec.trainer, seed=spec.seed)
 

@@ -1,4 +1,4 @@
-"""What all tasks report alike."""
+"""Columns, reductions and settings that the metrics of all tasks share."""
 
 from drpt.tasks.task_metrics import Column, Reduction
 

@@ -21,7 +21,7 @@ class Column:
     scale: float = 1.0
     best: Literal["lowest", "highest"] | None = None  # which trained point is marked; None where better has no one meaning
     has_error: bool = True  # whether tables show the standard error; the CSV always has it
-    spare: int = 0  # where a terminal is too narrow, the highest are left out first; never those of 0
+    spare: int = 0  # in a narrow terminal, columns with the highest number are left out first, and those with 0 never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Reduction:
 
 
 def nothing_derived(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """For tasks whose figures are reductions alone."""
+    """No derived figures: for tasks whose figures are reductions alone."""
     return {}
 
 

@@ -8,6 +8,7 @@ from drpt.geometry.products import Coefficients, gramian_and_alignment
 from drpt.geometry.score import Score
 
 
+# --8<-- [start:set]
 class MeanRay(FeasibleSet):
     """``F = {t ḡ : 0 ≤ t ≤ 1/λ}``: the general mean, as far as the target gradient follows it."""
 
@@ -44,6 +45,8 @@ class MeanRay(FeasibleSet):
         return Coefficients(general=(multiple[:, None] * omega).to(weights), target=weights.new_zeros(num_blocks))
 
 
+# --8<-- [end:set]
+# --8<-- [start:score]
 class EarliestScore(Score):
     """Examples with lower ids first, as in a curriculum."""
 
@@ -53,6 +56,7 @@ class EarliestScore(Score):
         return -rows.example_ids.double().expand(len(blocks), -1)
 
 
+# --8<-- [end:score]
 class SeededScore(EarliestScore):
     """A score that draws numbers is given the run's seed."""
 

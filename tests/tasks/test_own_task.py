@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from drpt.metrics import read_metrics
 from drpt.tasks.find import common_task_metrics, find_task
 from drpt.tasks.spec import TASKS
 from tests.app.conftest import TINY
+from tests.app.test_rlvr import TINY as RLVR
 from tests.tasks.short_answers import METRIC
 
 OWN = "task.name=tests.tasks.short_answers.ShortAnswers"
@@ -25,6 +27,14 @@ def test_a_run_is_trained_and_shown_by_the_task_s_own_metric(drpt):
     header = Path("runs/own/table.csv").read_text().splitlines()[0].split(",")
     assert "answer_characters_mean" in header
     assert "mean length of the held-out answers" in Path("runs/own/report.html").read_text()
+
+
+def test_advantages_of_one_s_own_enter_the_loss_of_the_configuration(drpt):
+    own = ("task.name=tests.tasks.ranked_rewards.RankedRewards", "rollout=transformers", "trainer.max_steps=1")
+    status, text = drpt("train", *RLVR, *own, "evaluation.every_steps=1", "sweep=ranked")
+    assert status == 0, text
+    (path,) = Path("runs/ranked").glob("*/metrics.jsonl")
+    assert "train/rank/max" in {line["name"] for line in read_metrics(path)}
 
 
 def test_its_rules_are_checked_before_anything_is_loaded(drpt):

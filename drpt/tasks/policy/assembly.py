@@ -22,7 +22,7 @@ from drpt.modules.policy_training import PolicyTraining, unregularized
 from drpt.modules.rollout_evaluation import RolloutEvaluation
 from drpt.modules.rollout_tables import ROLLOUTS_FILE, RolloutTables
 from drpt.rewards.build import Rewards
-from drpt.rl.algorithm import Algorithm, build_algorithm
+from drpt.rl.algorithm import Algorithm
 from drpt.rl.algorithm_spec import AlgorithmSpec
 from drpt.rl.parity import ParityCheck
 from drpt.rl.phase import RolloutPhases, prompt_kinds
@@ -44,11 +44,12 @@ class RolloutSections:
     rewards: Rewards
 
 
-def assemble_policy(parts: Parts) -> Assembly:
+def assemble_policy(parts: Parts, algorithm: Algorithm) -> Assembly:
     """Put a run of reinforcement learning together.
 
     Args:
         parts: Model, data and configuration.
+        algorithm: Estimator of advantages and loss.
 
     Returns:
         What the trainer is given.
@@ -56,7 +57,7 @@ def assemble_policy(parts: Parts) -> Assembly:
     Raises:
         ValueError: The data go beyond the model's tokens, or leave no room for responses.
     """
-    spec, tokenizer = parts.spec, parts.loaded.tokenizer
+    spec = parts.spec
     assert spec.algorithm is not None
     assert spec.rollout is not None
     assert parts.rewards is not None
@@ -65,12 +66,6 @@ def assemble_policy(parts: Parts) -> Assembly:
     prompts = _prompts(parts, sections.rollout)
     # Before a checkpoint is loaded: the reference is the model that training began with.
     reference = ReferenceModel(policy) if spec.algorithm.needs_reference else None
-    algorithm = build_algorithm(
-        spec.algorithm,
-        temperature=spec.rollout.temperature,
-        max_tokens=spec.rollout.max_tokens,
-        pad_token_id=tokenizer.pad_token_id,
-    )
     is_by_phase = spec.regularizer.chooses_by_phase
     regularizer = replace(parts.regularizer, feasible_set=Mean()) if is_by_phase else parts.regularizer
     with ExitStack() as stack:

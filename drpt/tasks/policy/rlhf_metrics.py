@@ -1,4 +1,4 @@
-"""Reinforcement learning from human feedback."""
+"""What counts in runs of reinforcement learning from human feedback."""
 
 from drpt.tasks.policy.rollout_metrics import (
     HELD_OUT_REWARD,

@@ -1,4 +1,4 @@
-"""Reinforcement learning with verifiable rewards."""
+"""What counts in runs of reinforcement learning with verifiable rewards."""
 
 from drpt.tasks.policy.rollout_metrics import (
     HELD_OUT_REWARD,

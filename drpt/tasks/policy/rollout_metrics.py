@@ -1,4 +1,4 @@
-"""What tasks that draw responses have in common."""
+"""Columns, quantities and reductions that tasks which draw responses share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

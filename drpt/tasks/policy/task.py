@@ -9,6 +9,7 @@ from drpt.tasks.run_spec import RunSpec
 from drpt.tasks.task import Task
 
 if TYPE_CHECKING:
+    from drpt.rl.algorithm import Algorithm
     from drpt.tasks.assembly import Assembly, Parts
 
 
@@ -26,11 +27,32 @@ class PolicyTask(Task):
         """See `Task.warnings`."""
         return rollout_warnings(spec)
 
+    def build_algorithm(self, parts: "Parts") -> "Algorithm":
+        """Estimator of advantages and loss; a task with one of its own overrides it.
+
+        Args:
+            parts: Model, data and configuration.
+
+        Returns:
+            The algorithm that the group `algorithm` describes.
+        """
+        from drpt.rl.algorithm import build_algorithm
+
+        spec = parts.spec
+        assert spec.algorithm is not None
+        assert spec.rollout is not None
+        return build_algorithm(
+            spec.algorithm,
+            temperature=spec.rollout.temperature,
+            max_tokens=spec.rollout.max_tokens,
+            pad_token_id=parts.loaded.tokenizer.pad_token_id,
+        )
+
     def assemble(self, parts: "Parts") -> "Assembly":
         """See `Task.assemble`."""
         from drpt.tasks.policy.assembly import assemble_policy
 
-        return assemble_policy(parts)
+        return assemble_policy(parts, self.build_algorithm(parts))
 
 
 class VerifiableRewardsTask(PolicyTask):

@@ -1,4 +1,4 @@
-"""Reward modeling."""
+"""What counts in runs of reward modeling."""
 
 from drpt.tasks.common_metrics import COSTS, DATA, PEAK
 from drpt.tasks.task_metrics import Column, Quantity, TaskMetrics

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning."""
+"""What counts in runs of supervised fine-tuning."""
 
 from drpt.tasks.common_metrics import COSTS, DATA, PEAK
 from drpt.tasks.task_metrics import Column, Quantity, TaskMetrics
