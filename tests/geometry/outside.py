@@ -1,5 +1,6 @@
 """A set and a score from outside the package: worked examples of what a class says of itself."""
 
+# --8<-- [start:set]
 import torch
 
 from drpt.geometry.entry import Curve, ScoreEntry, SetEntry, Strength
@@ -44,6 +45,10 @@ class MeanRay(FeasibleSet):
         return Coefficients(general=(multiple[:, None] * omega).to(weights), target=weights.new_zeros(num_blocks))
 
 
+# --8<-- [end:set]
+
+
+# --8<-- [start:score]
 class EarliestScore(Score):
     """Examples with lower ids first, as in a curriculum."""
 
@@ -51,6 +56,9 @@ class EarliestScore(Score):
 
     def __call__(self, rows, products, blocks):
         return -rows.example_ids.double().expand(len(blocks), -1)
+
+
+# --8<-- [end:score]
 
 
 class SeededScore(EarliestScore):
