@@ -1,5 +1,6 @@
 """A set and a score from outside the package: worked examples of what a class says of itself."""
 
+# --8<-- [start:set]
 import torch
 
 from drpt.geometry.entry import Curve, ScoreEntry, SetEntry, Strength
@@ -8,7 +9,6 @@ from drpt.geometry.products import Coefficients, gramian_and_alignment
 from drpt.geometry.score import Score
 
 
-# --8<-- [start:set]
 class MeanRay(FeasibleSet):
     """``F = {t ḡ : 0 ≤ t ≤ 1/λ}``: the general mean, as far as the target gradient follows it."""
 
@@ -46,6 +46,8 @@ class MeanRay(FeasibleSet):
 
 
 # --8<-- [end:set]
+
+
 # --8<-- [start:score]
 class EarliestScore(Score):
     """Examples with lower ids first, as in a curriculum."""
@@ -57,6 +59,8 @@ class EarliestScore(Score):
 
 
 # --8<-- [end:score]
+
+
 class SeededScore(EarliestScore):
     """A score that draws numbers is given the run's seed."""
 
