@@ -35,7 +35,7 @@ def update(preset: str, gradients: np.ndarray = GENERAL, **changes: object) -> n
         alignment=(general @ target)[None], target_sq=(target @ target)[None], gramian=(general @ general.T)[None]
     )
     count = len(general)
-    rows = GeneralRows(base_weights=torch.full((count,), 1 / count).double(), example_ids=torch.arange(count), draw=0)
+    rows = GeneralRows(base_weights=torch.full((count,), 1 / count).double(), example_ids=torch.arange(count), step_index=0)
     found = drpt.regularizer(preset, **changes).coefficients(rows, products, [0])
     return (found.general[0] @ general + found.target[0] * target).numpy()
 

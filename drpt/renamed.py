@@ -1,10 +1,11 @@
 """Options that were renamed: an old name is refused with the new one, and what earlier versions wrote is read through the map.
 
-``FORMAT`` counts the versions of a run's folder. It stands in the folder's ``environment.json``; folders of before have none
-and are of format 1.
+`FORMAT` counts the versions of a run's folder. It stands in the folder's ``environment.json``; folders without it are of
+format 1.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 FORMAT = 2
@@ -19,28 +20,10 @@ KEYS: Mapping[str, str] = {
     "rollout.probe_responses": "rollout.parity_responses",
     "rollout.probe_bound": "rollout.parity_bound",
 }
-# New name -> old value -> new value.
+# New name of an option -> old value -> new value.
 VALUES: Mapping[str, Mapping[str, str]] = {"regularizer.parameters": {"paper": "linear_weights"}}
-OLD_NAMES: Mapping[str, str] = {new: old for old, new in KEYS.items()}
-
-
-def new_value(key: str, value: object) -> object:
-    """A value as it is called now.
-
-    Args:
-        key: The option's new name.
-        value: What an earlier version called it.
-
-    Returns:
-        The new value; the same where nothing was renamed.
-    """
-    return VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
-
-
-def old_value(key: str, value: object) -> object:
-    """A value as format 1 called it; see `new_value`."""
-    named = {new: old for old, new in VALUES.get(key, {}).items()}
-    return named.get(value, value) if isinstance(value, str) else value
+_OLD_KEYS: Mapping[str, str] = {new: old for old, new in KEYS.items()}
+_WORD = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[\w.]+)=(?P<value>.*)", re.DOTALL)
 
 
 def read_through(config: Mapping[str, Any]) -> dict[str, Any]:  # Any: a configuration's values
@@ -52,30 +35,70 @@ def read_through(config: Mapping[str, Any]) -> dict[str, Any]:  # Any: a configu
     Returns:
         A copy with new names in the places of old ones.
     """
-    changed = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
-    for old, new in KEYS.items():
-        section, _, name = old.partition(".")
-        values = changed.get(section)
-        if isinstance(values, dict) and name in values:
-            new_name = new.partition(".")[2]
-            changed[section] = {
-                new_name if key == name else key: new_value(new, value) if key == name else value
-                for key, value in values.items()
-            }
-    return changed
+    return _renamed(config, KEYS, _new_value)
 
 
-def refusal(key: str, value: object = None) -> str | None:
+def read_back(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with the names of format 1, from which the checksums in folders' names are made.
+
+    Args:
+        config: Plain values with the names of this version.
+
+    Returns:
+        A copy with old names in the places of new ones.
+    """
+    return _renamed(config, _OLD_KEYS, _old_value)
+
+
+def new_word(word: str) -> str:
+    """A word of a recorded command as it is spelled now.
+
+    Args:
+        word: ``option=value`` or ``option=value,value``, with or without a plus; any other word stays as it is.
+
+    Returns:
+        The word with the option's new name and values.
+    """
+    found = _WORD.fullmatch(word)
+    if found is None or (new := KEYS.get(found["key"])) is None:
+        return word
+    values = ",".join(str(_new_value(new, value)) for value in found["value"].split(","))
+    return f"{found['prefix']}{new}={values}"
+
+
+def refusal(key: str) -> str | None:
     """What to say to somebody who uses an old name.
 
     Args:
-        key: An option's name.
-        value: What it was to be set to, for the way out.
+        key: Full name of an option.
 
     Returns:
         A sentence with the new name; None for a name that is not an old one.
     """
     if (new := KEYS.get(key)) is None:
         return None
-    shown = "…" if value is None else str(new_value(new, value))
-    return f"{key} is called {new} now: {new}={shown}."
+    values = "".join(f" ({old} is {now} now)" for old, now in VALUES.get(new, {}).items())
+    return f"{key} is called {new} now{values}: write {new}=…."
+
+
+def _new_value(key: str, value: object) -> object:
+    return VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
+
+
+def _old_value(key: str, value: object) -> object:
+    before = {new: old for old, new in VALUES.get(KEYS[key], {}).items()}
+    return before.get(value, value) if isinstance(value, str) else value
+
+
+def _renamed(config: Mapping[str, Any], names: Mapping[str, str], value_of: Callable[[str, object], object]) -> dict[str, Any]:
+    changed = dict(config)
+    for before, after in names.items():
+        section, _, name = before.partition(".")
+        values = changed.get(section)
+        if isinstance(values, Mapping) and name in values:
+            after_name = after.partition(".")[2]
+            changed[section] = {
+                after_name if key == name else key: value_of(after, value) if key == name else value
+                for key, value in values.items()
+            }
+    return changed

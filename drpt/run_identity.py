@@ -13,6 +13,7 @@ from typing import Any
 
 from drpt.capture.options import ProductsMethod
 from drpt.geometry.catalogue import SETS
+from drpt.renamed import read_back
 from drpt.rl.choices import KlControl
 
 # Draws what is random: target examples, order, adapters, dropout, responses. Runs that differ in it alone are replicates.
@@ -30,8 +31,8 @@ RESULT: Mapping[str, tuple[str, ...]] = {
         *("general.name", "general.source", "target.name", "target.source"),
     ),
     "regularizer": (
-        *("name", "set", "partition", "score", "strength", "relaxation", "step_size", "auto_memory", "products", "scope"),
-        *("pool", "base_weights", "stopping_share"),
+        *("name", "set", "partition", "score", "strength", "relaxation", "step_size", "auto_memory", "products", "parameters"),
+        *("choice_scope", "base_weights", "stopping_share"),
     ),
     "sketch": ("kind", "left_width", "right_width", "seed", "refresh_steps"),
     "optimizer": ("lr", "betas", "eps", "weight_decay", "schedule", "warmup_share", "clip_norm"),
@@ -41,7 +42,7 @@ RESULT: Mapping[str, tuple[str, ...]] = {
         *("name", "normalisation", "clip_low", "clip_high", "epochs", "old_logprobs", "importance_cap"),
         *("target.source", "target.objective", "target.refresh_steps"),
         *("advantage", "kl_coefficient", "kl_gradient", "zero_variance", "resample_rounds"),
-        *("discount", "decay", "whiten_rewards", "whiten_advantages", "entropy_coefficient"),
+        *("discount", "gae_lambda", "whiten_rewards", "whiten_advantages", "entropy_coefficient"),
         *("kl.control", "kl.coefficient", "kl.target", "kl.horizon", "kl.estimator", "kl.stop"),
         *("value.coefficient", "value.clip", "value.lr", "score.scaling", "score.clip"),
     ),
@@ -57,14 +58,14 @@ NO_RESULT: Mapping[str, str] = {
     "logger.mode": "where results are shown",
     "logger.project": "where results are shown",
     "logger.entity": "where results are shown",
-    "trainer.retain_mib": "a second pass computes the same update",
+    "trainer.activation_budget_mib": "a second pass computes the same update",
     "trainer.check_capture": "looks at updates and leaves them as they are",
     "trainer.score_check_steps": "looks at scores and leaves them as they are",
     "trainer.checkpoint_every_steps": "a resumed run equals one that never stopped",
     "trainer.keep_steps": "what is kept of a run",
-    "rollout.probe_every": "looks at log-probabilities and leaves them as they are",
-    "rollout.probe_responses": "looks at log-probabilities and leaves them as they are",
-    "rollout.probe_bound": "ends a run or leaves it as it is",
+    "rollout.parity_every_phases": "looks at log-probabilities and leaves them as they are",
+    "rollout.parity_responses": "looks at log-probabilities and leaves them as they are",
+    "rollout.parity_bound": "ends a run or leaves it as it is",
     "rollout.kv_cache_mib": "the engine's memory",
     "rollout.threads": "the engine's speed",
     "rollout.url": "where the engine is",
@@ -157,7 +158,8 @@ def point_of(config: Mapping[str, Any]) -> str:
     Returns:
         10 hexadecimal digits, the same for runs that differ in their seed alone.
     """
-    return checksum(settings_of(config))[:_NUM_DIGITS]
+    identity = {key: value for key, value in identity_of(config).items() if key != REPLICATE}
+    return checksum(dict(_flattened(read_back(identity), "")))[:_NUM_DIGITS]
 
 
 def job_name(config: Mapping[str, Any]) -> str:
@@ -177,7 +179,7 @@ def job_name(config: Mapping[str, Any]) -> str:
     parts = [regularizer["name"], *(str(dial) for dial in dials if dial is not None), f"seed{identity[REPLICATE]}"]
     for key, value in _ONCE_IN_NAMES.items():
         _put(identity, key, value)
-    return re.sub(r"[^\w.+-]+", "_", "-".join([*parts, checksum(identity)[:_NUM_DIGITS]]))
+    return re.sub(r"[^\w.+-]+", "_", "-".join([*parts, checksum(read_back(identity))[:_NUM_DIGITS]]))
 
 
 def checksum(values: Mapping[str, Any]) -> str:

@@ -14,11 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from drpt import renamed
 from drpt.metrics import METRICS_FILE, read_metrics
 from tests.app import test_reward_modeling, test_rlhf, test_rlvr
 from tests.app.conftest import TINY
 
-RENAMED_WORDS: dict[str, str] = {}  # what a word of a command begins with: the old spelling -> the new one
+RENAMED_WORDS = {f"{old}=": f"{new}=" for old, new in renamed.KEYS.items()}  # what a word begins with: old -> new
 RENAMED_METRICS: dict[str, str] = {}  # name of a metric: old -> new
 _CLOCK = ("second", "memory")
 _MAIN = "from drpt.app.cli import main; main()"
@@ -102,7 +103,8 @@ def main() -> None:
         for place, (name, words) in enumerate(RUNS.items()):
             if options.only and options.only not in name:
                 continue
-            before, samples_before = run(old, tuple(map(renamed_back, words)), base / f"old-{place}")
+            is_older = not (old / "drpt/renamed.py").exists()
+            before, samples_before = run(old, tuple(map(renamed_back, words)) if is_older else words, base / f"old-{place}")
             after, samples_after = run(new, words, base / f"new-{place}")
             before = [(step, RENAMED_METRICS.get(metric, metric), value) for step, metric, value in before]
             unlike = [

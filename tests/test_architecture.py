@@ -33,6 +33,7 @@ FREE = {
     "memory",
     "metrics",
     "plugins",
+    "renamed",
     "storage",
     "timed_worker",
 }  # single modules that import nothing of ours but each other

@@ -109,8 +109,8 @@ def rules(
                 auto_memory=0.0,  # draws are no sequence of steps
                 products="auto",
                 base_weights=base_weights,
-                scope="all",
-                pool="step",
+                parameters="all",
+                choice_scope="step",
                 stopping_share=0.0,
             )
 

@@ -165,7 +165,7 @@ def _apply(rule: Regularizer, chunk: _Chunk) -> tuple[Tensor, Tensor, int]:
     num_blocks, num_draws, num_rows = chunk.measuring.shape[:3]
     weights = chunk.weights[rule.base_weights]
     n = weights.shape[1]
-    rows = GeneralRows(base_weights=weights, example_ids=torch.arange(n), draw=0)
+    rows = GeneralRows(base_weights=weights, example_ids=torch.arange(n), step_index=0)
     found = rule.coefficients(rows, chunk.products, chunk.places)
     target = (found.target / (num_rows - n))[:, None].expand(-1, num_rows - n)
     coefficients = torch.cat([found.general, target], dim=1).view(num_blocks, num_draws, num_rows)

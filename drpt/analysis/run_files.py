@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from drpt.renamed import read_through
 from drpt.tasks.find import task_metrics_of
 
 # Resolved configurations are long and nearly alike: libyaml where it is there.
@@ -156,13 +157,13 @@ def checked_config(config: object) -> dict[str, Any]:
         config: As read.
 
     Returns:
-        The configuration, unchanged.
+        The configuration, with the names that options have now.
 
     Raises:
         FileFaultError: A section, the seed or a name is missing or of another kind, or nothing is known of the task.
     """
     _check_plain(config, _DEEPEST)
-    found = _mapping(config, "")
+    found = read_through(_mapping(config, ""))
     for name in _SECTIONS:
         if name not in found:
             raise FileFaultError(f"has no section {name}: it is cut off, or no run's configuration")

@@ -17,6 +17,7 @@ from drpt.checks import check_choice
 from drpt.geometry.products import GeneralRows
 from drpt.modules.build_regularizer import build_regularizer
 from drpt.modules.regularizer_spec import RegularizerSpec
+from drpt.renamed import refusal
 
 
 def regularizer(
@@ -24,7 +25,7 @@ def regularizer(
     *,
     seed: int = 0,
     sketch: SketchSpec | None = None,
-    retain_mib: float | None = None,
+    activation_budget_mib: float | None = None,
     unregularized: Sequence[str] = (),
     **changes: Any,  # Any: keys have values of several kinds
 ) -> Regularizer:
@@ -34,8 +35,8 @@ def regularizer(
         preset: Its name, such as ``layerwise_hull``; `drpt train --help` lists them.
         seed: Seed of random scores.
         sketch: The random matrices of ``products="sketch"``; those of ``conf/sketch/gaussian.yaml`` if left out.
-        retain_mib: MiB of activations that the capture may keep before it computes them again in a second pass; 4096 if left
-            out.
+        activation_budget_mib: MiB of activations that the capture may keep before it computes them again in a second
+            pass; 4096 if left out.
         unregularized: Patterns of parameter names (``value_head.*``) that get the ordinary general gradient.
         changes: Keys of the `regularizer` config group: ``strength=0.25``, ``partition="global"``, ``products="sketch"``, …
 
@@ -48,6 +49,8 @@ def regularizer(
     """
     config = OmegaConf.create(preset_values("regularizer", preset))
     for key, value in changes.items():
+        if (renamed := refusal(f"regularizer.{key}")) is not None:
+            raise ValueError(renamed)
         check_choice("key", key, [str(known) for known in config])
         config[key] = value
     try:
@@ -59,7 +62,7 @@ def regularizer(
         RegularizerSpec(**{str(key): value for key, value in values.items()}),
         seed=seed,
         sketch=sketch,
-        retain_mib=retain_mib,
+        activation_budget_mib=activation_budget_mib,
         unregularized=unregularized,
     )
 
@@ -68,16 +71,16 @@ def rows(
     *,
     num_general: int,
     num_target: int,
-    draw: int,
+    step_index: int,
     base_weights: Float[Tensor, " general"] | None = None,
     example_ids: Sequence[int] | None = None,
 ) -> StepRows:
     """The examples of one step; in a batch, general ones come first.
 
     Args:
-        num_general: n, over all batches of the step, and over all processes unless the regularizer has ``pool="rank"``.
+        num_general: n, over all batches of the step, and over all processes unless the regularizer has ``choice_scope="rank"``.
         num_target: m, likewise.
-        draw: Number of the step: random scores and refreshed sketches depend on it.
+        step_index: Number of the step; random scores and refreshed sketches depend on it.
         base_weights: ω of the general examples, of sum 1; 1/n each if left out.
         example_ids: Names of the general examples, by which ties break; 0 to n − 1 if left out.
 
@@ -95,5 +98,6 @@ def rows(
     if num_general and not (bool((weights >= 0).all()) and abs(float(weights.sum()) - 1) < 1e-4):
         raise ValueError(f"base_weights must be at least 0 and sum to 1; they sum to {float(weights.sum()):g}.")
     return StepRows(
-        general=GeneralRows(base_weights=weights, example_ids=ids.to(weights.device), draw=draw), num_target=num_target
+        general=GeneralRows(base_weights=weights, example_ids=ids.to(weights.device), step_index=step_index),
+        num_target=num_target,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import drpt
+from drpt.renamed import FORMAT
 
 PACKAGES = (
     "accelerate",
@@ -59,6 +60,7 @@ def describe_environment(command: list[str]) -> dict[str, Any]:
     return {
         "command": command,
         "drpt": drpt.__version__,
+        "format": FORMAT,
         "commit": git_commit(),
         "python": sys.version.split()[0],
         "platform": platform.platform(),

@@ -8,7 +8,7 @@ from rich.table import Table
 from drpt.app.compose import compose_run
 from drpt.app.config import check_config
 from drpt.app.explain_reward import print_reward
-from drpt.capture.options import Partition, Pool, ProductsMethod, Scope
+from drpt.capture.options import ChoiceScope, Partition, ProductsMethod, RegularizedParameters
 from drpt.geometry.catalogue import SETS
 from drpt.geometry.entry import AUTO, SetEntry
 from drpt.geometry.lookup import score_entry
@@ -59,12 +59,12 @@ def _checked(overrides: Sequence[str]) -> RunSpec:
     if is_auto and not any(word.startswith("data.target_rows=") for word in overrides):
         # So that automatic strengths, which look at a spread, can be asked about without saying so.
         config.data.target_rows = max(2, config.data.target_rows)
-    if config.regularizer.pool != PHASE or any(word.startswith("task=") for word in overrides):
+    if config.regularizer.choice_scope != PHASE or any(word.startswith("task=") for word in overrides):
         return check_config(config)
     # A choice a rollout phase can be asked about without naming a task that has such; it costs what one a step does.
-    config.regularizer.pool = Pool.STEP.value
+    config.regularizer.choice_scope = ChoiceScope.STEP.value
     run = check_config(config)
-    run.regularizer.pool = PHASE
+    run.regularizer.choice_scope = PHASE
     return run
 
 
@@ -128,7 +128,7 @@ def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
     if spec.chooses_by_phase:
         yield "choice", "once a rollout phase, over all its responses: what is dropped is not trained on, and the steps that"
         yield "", "follow are ordinary ones (IIF)"
-    if rule.is_constant and rule.needs_target and rule.options.scope is Scope.PAPER:
+    if rule.is_constant and rule.needs_target and rule.options.parameters is RegularizedParameters.LINEAR_WEIGHTS:
         yield "costs", "no products: weights of linear layers get one weighted mean, all other parameters the general mean"
         return
     if rule.is_constant:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drpt.capture.errors import UnsupportedModuleError
-from drpt.capture.options import Partition, Pool, ProductsMethod
+from drpt.capture.options import ChoiceScope, Partition, ProductsMethod
 from drpt.capture.passes.waiting import WAITING_BYTES
 from drpt.capture.planning.plan import CostPlan, plan_of
 from drpt.capture.planning.plan_lines import Handling, PlanLine
@@ -42,7 +42,9 @@ def print_plan(run: RunSpec, console: Console) -> None:
         why = ", whose target gradient is given," if task.draws_responses else ""
         console.print(f"no plan: steps of task={run.task.name}{why} are not counted.", soft_wrap=True)
         return
-    regularizer = build_regularizer(run.regularizer, seed=0, sketch=run.sketch, retain_mib=run.trainer.retain_mib)
+    regularizer = build_regularizer(
+        run.regularizer, seed=0, sketch=run.sketch, activation_budget_mib=run.trainer.activation_budget_mib
+    )
     size = _step_size(run, regularizer)
     try:
         model = meta_model(run.model, run.finetune)
@@ -64,9 +66,9 @@ def print_plan(run: RunSpec, console: Console) -> None:
 
 
 def _step_size(run: RunSpec, regularizer: Regularizer) -> StepSize:
-    """Of one choice: with ``pool=micro`` each micro-batch makes its own."""
+    """Of one choice: with ``choice_scope=micro`` each micro-batch makes its own."""
     parts = run.trainer.micro_batches
-    is_own = run.regularizer.pool == Pool.MICRO.value
+    is_own = run.regularizer.choice_scope == ChoiceScope.MICRO.value
     share = parts if is_own else 1
     return StepSize(
         num_general=run.data.general_rows // share if regularizer.needs_general else 0,
@@ -150,8 +152,12 @@ def _summary(plan: CostPlan, run: RunSpec, regularizer: Regularizer, *, has_exac
         "G: 10⁹ multiplications; step: a standard one over n rows, forward, activations' and weights' gradients, attention and "
         "elementwise work apart; written, kept: MiB" + (f"; {_EXACT_UNIT}" if has_exact else ""),
     )
-    if regularizer.options.pool is Pool.MICRO and run.trainer.micro_batches > 1:
-        yield "", f"one of {run.trainer.micro_batches} micro-batches: each chooses among its own rows (regularizer.pool=micro)"
+    if regularizer.options.choice_scope is ChoiceScope.MICRO and run.trainer.micro_batches > 1:
+        yield (
+            "",
+            f"one of {run.trainer.micro_batches} micro-batches: each chooses among its own rows "
+            f"(regularizer.choice_scope=micro)",
+        )
     yield "extra", _products_total(plan)
     if plan.standard:
         total = plan.own + plan.products.multiplications
@@ -177,13 +183,13 @@ def _products_total(plan: CostPlan) -> str:
 
 
 def _memory(plan: CostPlan, regularizer: Regularizer) -> str:
-    budget = f"trainer.retain_mib={plan.retain_bytes / _MIB:g}"
+    budget = f"trainer.activation_budget_mib={plan.retain_bytes / _MIB:g}"
     if plan.need is None:
         return "nothing is kept: every layer's update is formed in its own backward"
     if plan.is_refused:
         return (
             f"up to {_mib(plan.announced_bytes)} MiB would be kept, more than {budget}, and examples of different batches are "
-            "compared: the run would stop. Raise trainer.retain_mib, or take products=sketch"
+            "compared: the run would stop. Raise trainer.activation_budget_mib, or take products=sketch"
         )
     if plan.is_recomputing:
         return (
@@ -193,7 +199,7 @@ def _memory(plan: CostPlan, regularizer: Regularizer) -> str:
     waiting = f"up to {WAITING_BYTES // _MIB} MiB of layers that are solved together"
     if regularizer.options.partition is Partition.LAYER and plan.size.num_micro_batches == 1:
         tied = f"{_mib(plan.kept_bytes)} MiB for tied parameters until their last use, and " if plan.kept_bytes else ""
-        return f"layers are done in their own backward; kept are {tied}{waiting}; trainer.retain_mib does not count here"
+        return f"layers are done in their own backward; kept are {tied}{waiting}; trainer.activation_budget_mib has no effect"
     return f"up to {_mib(plan.kept_bytes)} MiB of activations and output gradients are kept, within {budget}: no second pass"
 
 

@@ -22,6 +22,7 @@ from drpt.app.sweep import SweepPlan
 from drpt.app.words import word
 from drpt.files import append_line, remove_parts
 from drpt.interruption import Interrupted
+from drpt.renamed import new_word
 from drpt.storage import require_file, require_folder
 from drpt.tasks.errors import ConfigError
 from drpt.tasks.run_spec import RunSpec
@@ -189,6 +190,6 @@ def _command(line: bytes) -> Command | None:
     """A line of the record; None where an interruption or damage left something else."""
     try:
         record = json.loads(line)
-        return Command(folder=str(record["folder"]), words=tuple(map(str, record["words"])))
+        return Command(folder=str(record["folder"]), words=tuple(new_word(str(word)) for word in record["words"]))
     except (ValueError, KeyError, TypeError):
         return None

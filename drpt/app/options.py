@@ -12,6 +12,7 @@ from hydra.conf import HydraConf
 
 from drpt.checks import did_you_mean
 from drpt.kinds import Kind, item_kind, kind_of, kinds_of_arguments, value_kind
+from drpt.renamed import refusal
 from drpt.rl.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
 from drpt.rl.ppo_spec import PpoSpec
 from drpt.tasks.run_spec import RunSpec
@@ -211,6 +212,8 @@ def no_such_option(option: str, siblings: list[str]) -> str:
     Returns:
         A line: where it would be, the nearest name there or elsewhere, and the names that exist.
     """
+    if (renamed := refusal(option)) is not None:
+        return renamed
     parent, _, name = option.rpartition(".")
     where = f"In {parent} there is" if parent else "There is"
     hint = did_you_mean(name, siblings) or _elsewhere(option)

@@ -13,8 +13,9 @@ from drpt.app.config import check_config
 from drpt.app.options import ALGORITHMS
 from drpt.app.paths import config_folder
 from drpt.app.words import literal_values, word
-from drpt.capture.options import Pool
+from drpt.capture.options import ChoiceScope
 from drpt.modules.regularizer_spec import PHASE
+from drpt.renamed import read_through
 from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
 
@@ -38,6 +39,8 @@ def read_config(folder: Path) -> DictConfig:
         saved = literal_values(yaml.safe_load(path.read_text()))  # interpolations were resolved when it was written
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ResultsError(f"{folder}: no readable {CONFIG_FILE} there; give the folder of one run.") from error
+    if isinstance(saved, dict):
+        saved = read_through(saved)
     _as_it_trained(saved)
     config = compose_run([])
     OmegaConf.set_struct(config, False)
@@ -75,8 +78,8 @@ def read_spec(folder: Path) -> RunSpec:
 def _as_it_trained(saved: Any) -> None:
     """Of a task that draws no responses, an earlier version took a choice a rollout phase for one a step."""
     try:
-        if saved["regularizer"]["pool"] == PHASE and not find_task(saved["task"]["name"]).draws_responses:
-            saved["regularizer"]["pool"] = Pool.STEP.value
+        if saved["regularizer"]["choice_scope"] == PHASE and not find_task(saved["task"]["name"]).draws_responses:
+            saved["regularizer"]["choice_scope"] = ChoiceScope.STEP.value
     except (KeyError, TypeError, ValueError):
         pass  # reported by whoever needs them
 

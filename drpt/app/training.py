@@ -72,7 +72,9 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, data: RunData, 
     keep_freed_memory()
     # First of all: a run that cannot go on ends at once.
     resume, data = _resume_point(spec, data, folder)
-    regularizer = build_regularizer(spec.regularizer, seed=spec.seed, sketch=spec.sketch, retain_mib=spec.trainer.retain_mib)
+    regularizer = build_regularizer(
+        spec.regularizer, seed=spec.seed, sketch=spec.sketch, activation_budget_mib=spec.trainer.activation_budget_mib
+    )
     # Before the policy: a classifier that is not there, or has no such label, ends the run at once.
     rewards = prepare_rewards(spec.reward) if spec.reward is not None else None
     loaded = load_model(spec.model, seed=spec.seed, max_length=spec.data.max_length)

@@ -26,7 +26,7 @@ from drpt.capture.collectives import AcrossProcesses, Collectives, SingleProcess
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.layers.rules import DEFAULT_RULES, LayerRules
 from drpt.capture.micro_batch import MicroBatch
-from drpt.capture.options import CaptureOptions, Partition, Pool, ProductsMethod, Scope
+from drpt.capture.options import CaptureOptions, ChoiceScope, Partition, ProductsMethod, RegularizedParameters
 from drpt.capture.partition import partition_parameters
 from drpt.capture.passes.request import StepRequest
 from drpt.capture.passes.step import CaptureStep
@@ -87,11 +87,13 @@ class GradientCapture:
         owners = _owners(model, self.parameters)
         options = regularizer.options
         free = _matching(self.parameters, options.unregularized)
-        if options.scope is Scope.PAPER:
+        if options.parameters is RegularizedParameters.LINEAR_WEIGHTS:
             scored = {name for name, (module, own) in owners.items() if own == "weight" and layer_rules.is_linear(module)}
             free = [name for name in self.parameters if name in free or name not in scored]
             if len(free) == len(self.parameters):
-                raise ValueError("scope='paper': no linear layer is trained, so that nothing would be regularized.")
+                raise ValueError(
+                    "parameters='linear_weights': no linear layer is trained, so that nothing would be regularized."
+                )
         blocks = partition_parameters([name for name in self.parameters if name not in free], options.partition)
         others = partition_parameters(free, Partition.LAYER)
         # Where one weighted loss gives the update, the model runs as it is.
@@ -107,14 +109,14 @@ class GradientCapture:
                 "whole model in every process."
             )
         self._collectives = _collectives()
-        self._choosing: Collectives = self._collectives if options.pool is Pool.STEP else SingleProcess()
+        self._choosing: Collectives = self._collectives if options.choice_scope is ChoiceScope.STEP else SingleProcess()
         self._plan = StepPlan(
             regularizer=regularizer,
             blocks=(*blocks, *others),
             num_regularized=len(blocks),
             is_plain=is_plain,
             owners=owners,
-            retain_bytes=int(options.retain_mib * _MIB),
+            retain_bytes=int(options.activation_budget_mib * _MIB),
             updates=self._collectives,
             is_sharded=is_sharded,
             leaves_update=leaves_update,
@@ -215,7 +217,7 @@ class GradientCapture:
     def _refresh_when_due(self, rows: StepRows) -> None:
         refresh_steps = self.regularizer.options.sketch.refresh_steps
         if self._sketcher is not None and refresh_steps is not None:
-            self._sketcher.refresh(rows.general.draw // refresh_steps)
+            self._sketcher.refresh(rows.general.step_index // refresh_steps)
 
     def _computer(self, rows: StepRows, trace: StepTrace) -> ProductComputer:
         of_step = StepExamples(rows.num_general, rows.num_target, self._choosing)

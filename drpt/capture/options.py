@@ -29,14 +29,14 @@ class ProductsMethod(Enum):
     SKETCH = "sketch"  # from random projections of x and o: unbiased, at almost no cost
 
 
-class Scope(Enum):
+class RegularizedParameters(Enum):
     """Which trained parameters are regularized; the others get the ordinary gradient of the general mean."""
 
     ALL = "all"
-    PAPER = "paper"  # weights of linear layers alone: tables, norms and biases are left out, as in the paper
+    LINEAR_WEIGHTS = "linear_weights"  # weights of linear layers alone: tables, norms and biases are left out, as in the paper
 
 
-class Pool(Enum):
+class ChoiceScope(Enum):
     """Among which examples of a step the choice is made."""
 
     STEP = "step"  # all of them, over micro-batches and processes
@@ -57,10 +57,10 @@ class CaptureOptions:
 
     partition: Partition
     products: ProductsMethod
-    scope: Scope
-    pool: Pool
+    parameters: RegularizedParameters
+    choice_scope: ChoiceScope
     sketch: SketchSpec = field(default_factory=lambda: DEFAULT_SKETCH)  # the random matrices of ``products=sketch``
     # MiB of activations and output gradients that blocks of several layers, or steps of several batches, may keep until they
     # are complete; beyond it a second pass computes them again. The result is the same.
-    retain_mib: float = 4096.0
+    activation_budget_mib: float = 4096.0
     unregularized: Sequence[str] = ()  # patterns of parameters (``value_head.*``) that get the ordinary general gradient

@@ -64,7 +64,7 @@ class GeneralRows:
 
     base_weights: Float[Tensor, "*block general"]  # ω, at least 0, sums to 1; one for all blocks, or one a block
     example_ids: Int[Tensor, " general"]  # breaks ties, so that the order of examples does not matter
-    draw: int  # names the step in random scores: equal draws give equal numbers
+    step_index: int  # number of the step, on which random scores depend
 
     @property
     def num_general(self) -> int:
@@ -73,7 +73,9 @@ class GeneralRows:
 
     def to(self, device: torch.device) -> "GeneralRows":
         """The same examples with their tensors on a device."""
-        return GeneralRows(base_weights=self.base_weights.to(device), example_ids=self.example_ids.to(device), draw=self.draw)
+        return GeneralRows(
+            base_weights=self.base_weights.to(device), example_ids=self.example_ids.to(device), step_index=self.step_index
+        )
 
     def weights(self, num_blocks: int) -> Float[Tensor, "block general"]:
         """ω in each of ``num_blocks`` blocks."""

@@ -47,7 +47,7 @@ class RandomScore(Score):
     """Uniform random numbers, drawn for every step and block; they belong to the example, not to its place in the batch.
 
     Args:
-        seed: Seed of the run, which with the step's ``draw`` and the block's index determines every number.
+        seed: Seed of the run, which with the step's ``step_index`` and the block's index determines every number.
     """
 
     def __init__(self, seed: int) -> None:
@@ -56,11 +56,11 @@ class RandomScore(Score):
     def __call__(self, rows: GeneralRows, products: Products | None, blocks: Sequence[int]) -> Float[Tensor, "block general"]:
         """See `Score.__call__`."""
         place = torch.argsort(torch.argsort(rows.example_ids, stable=True), stable=True)
-        in_id_order = self._draw(rows.draw, max(blocks) + 1, rows.num_general)[list(blocks)]
+        in_id_order = self._draw(rows.step_index, max(blocks) + 1, rows.num_general)[list(blocks)]
         return in_id_order.to(rows.base_weights.device)[:, place]
 
-    def _draw(self, draw: int, num_blocks: int, num_general: int) -> Float[Tensor, "block general"]:
+    def _draw(self, step_index: int, num_blocks: int, num_general: int) -> Float[Tensor, "block general"]:
         # Odd multipliers spread the indices over 63 bits; torch's generator hashes the seed further. A block's numbers do
         # not depend on how many blocks follow.
-        mixed = (self.seed * 0x9E3779B97F4A7C15 + draw * 0xC2B2AE3D27D4EB4F) % 2**63
+        mixed = (self.seed * 0x9E3779B97F4A7C15 + step_index * 0xC2B2AE3D27D4EB4F) % 2**63
         return torch.rand(num_blocks, num_general, generator=torch.Generator().manual_seed(mixed), dtype=torch.float64)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from drpt.capture.options import BaseWeights, CaptureOptions, Partition, Pool, ProductsMethod, Scope
+from drpt.capture.options import BaseWeights, CaptureOptions, ChoiceScope, Partition, ProductsMethod, RegularizedParameters
 from drpt.capture.products.sketch_spec import SketchSpec
 from drpt.capture.regularizer import Regularizer
 from drpt.geometry.projection import build_projection
@@ -14,7 +14,7 @@ def build_regularizer(
     *,
     seed: int,
     sketch: SketchSpec | None = None,
-    retain_mib: float | None = None,
+    activation_budget_mib: float | None = None,
     unregularized: Sequence[str] = (),
 ) -> Regularizer:
     """The regularizer that a checked ``spec`` describes.
@@ -23,7 +23,7 @@ def build_regularizer(
         spec: The `regularizer` config group.
         seed: Seed of random scores.
         sketch: The random matrices of ``products=sketch``; those of `CaptureOptions` if left out.
-        retain_mib: MiB of activations that may be kept; that of `CaptureOptions` if left out.
+        activation_budget_mib: MiB of activations that may be kept; that of `CaptureOptions` if left out.
         unregularized: Patterns of parameters that get the ordinary general gradient.
 
     Returns:
@@ -32,13 +32,13 @@ def build_regularizer(
     Raises:
         ValueError: A dotted path leads to no `FeasibleSet` or `Score`.
     """
-    given = {"sketch": sketch, "retain_mib": retain_mib}
+    given = {"sketch": sketch, "activation_budget_mib": activation_budget_mib}
     options = CaptureOptions(
         partition=Partition(spec.partition),
         products=ProductsMethod(spec.products),
-        scope=Scope(spec.scope),
+        parameters=RegularizedParameters(spec.parameters),
         # Within the choice of a rollout phase, all its examples are looked at.
-        pool=Pool.STEP if spec.chooses_by_phase else Pool(spec.pool),
+        choice_scope=ChoiceScope.STEP if spec.chooses_by_phase else ChoiceScope(spec.choice_scope),
         unregularized=tuple(unregularized),
     )
     regularizer = Regularizer.of(

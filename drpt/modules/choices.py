@@ -10,7 +10,7 @@ from torch import Tensor
 
 from drpt.capture.capture import GradientCapture
 from drpt.capture.micro_batch import MicroBatch
-from drpt.capture.options import BaseWeights, Pool
+from drpt.capture.options import BaseWeights, ChoiceScope
 from drpt.capture.passes.report import StepReport
 from drpt.capture.rows import StepRows
 from drpt.capture.target import TargetGradient
@@ -67,23 +67,23 @@ class Choice:
         return f"target example {example - n + 1} of the step's {self.rows.num_target}"
 
 
-def choices_of_step(batch: StepBatch, pool: Pool, weights: Float[Tensor, " general"]) -> list[Choice]:
-    """Split a step by ``regularizer.pool``.
+def choices_of_step(batch: StepBatch, choice_scope: ChoiceScope, weights: Float[Tensor, " general"]) -> list[Choice]:
+    """Split a step by ``regularizer.choice_scope``.
 
     The shares are those of the general base weights, or of the target examples in a step without general ones; they sum to
     1 over all processes.
 
     Args:
         batch: Examples of the step.
-        pool: Among which examples a choice is made.
+        choice_scope: Among which examples a choice is made.
         weights: Base weights ω of the step's general examples; sum 1.
 
     Returns:
         At least one choice.
     """
-    if pool is Pool.STEP:
+    if choice_scope is ChoiceScope.STEP:
         return [_choice(batch, list(range(batch.num_examples)), batch.parts, weights)]
-    if pool is Pool.RANK:
+    if choice_scope is ChoiceScope.RANK:
         return [_choice(batch, sorted({e for part in batch.parts for e in part.examples}), batch.parts, weights)]
     return [_choice(batch, part.examples, [part], weights) for part in batch.parts]
 
@@ -114,7 +114,7 @@ def _choice(batch: StepBatch, examples: Sequence[int], micro_batches: Sequence[T
     rows = GeneralRows(
         base_weights=own / own.sum() if general else own,
         example_ids=batch.example_ids[general],
-        draw=batch.step,
+        step_index=batch.step,
     )
     if len(examples) < batch.num_examples:
         micro_batches = [_renumbered(micro_batch, examples, batch.num_examples) for micro_batch in micro_batches]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
-from drpt.capture.options import Pool
+from drpt.capture.options import ChoiceScope
 from drpt.capture.passes.report import StepReport
 from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
@@ -194,7 +194,7 @@ class PolicyTraining(RegularizedTraining):
             target_grad = self._compute_target(step_index)[0] if phase_choice.needs_target else None
             batch = self._step_batch(rows, self._progress.phase_index, micro_batches=-(-len(rows) // self._micro_batch_rows))
             weights = self.algorithm.loss.weights([general[row] for row in rows])
-            (choice,) = choices_of_step(batch, Pool.STEP, weights.base_weights.float().to(self.device))
+            (choice,) = choices_of_step(batch, ChoiceScope.STEP, weights.base_weights.float().to(self.device))
 
             def losses(micro_batch: TokenBatch) -> Tensor:
                 some = [general[rows[place]] for place in micro_batch.examples]
@@ -234,7 +234,7 @@ class PolicyTraining(RegularizedTraining):
         if not rows:
             return []
         batch = self._step_batch(rows, step_index, micro_batches=self.trainer_spec.micro_batches)
-        return choices_of_step(batch, self.regularizer.options.pool, weights.base_weights.float().to(self.device))
+        return choices_of_step(batch, self.regularizer.options.choice_scope, weights.base_weights.float().to(self.device))
 
     def _accumulate(
         self,
@@ -266,14 +266,14 @@ class PolicyTraining(RegularizedTraining):
     def _update_without_trajectories(self, capture: GradientCapture, step_index: int) -> StepReport:
         """The update of a regularizer that looks at the target gradient alone."""
         nothing = torch.zeros(0)
-        rows = GeneralRows(base_weights=nothing, example_ids=nothing.long(), draw=step_index)
+        rows = GeneralRows(base_weights=nothing, example_ids=nothing.long(), step_index=step_index)
         opened = capture.step(StepRows(general=rows, num_target=0), micro_batches=(), target=self._progress.target_grad)
         with opened as step:
             step.finish()
         return step.report()
 
     def _step_batch(self, rows: list[int], step_index: int, *, micro_batches: int) -> StepBatch:
-        split = StepSplit(micro_batches=micro_batches, is_mixed=self.regularizer.options.pool is not Pool.STEP)
+        split = StepSplit(micro_batches=micro_batches, is_mixed=self.regularizer.options.choice_scope is not ChoiceScope.STEP)
         places = split.parts(num_general=len(rows), num_target=0)
         some = [self._progress.general[row] for row in rows]
         pad_token_id = self.algorithm.loss.pad_token_id

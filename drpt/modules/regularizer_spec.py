@@ -4,15 +4,16 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from drpt.capture.options import BaseWeights, Partition, Pool, ProductsMethod, Scope
+from drpt.capture.options import BaseWeights, ChoiceScope, Partition, ProductsMethod, RegularizedParameters
 from drpt.checks import check_choice, check_interval
 from drpt.geometry.catalogue import SCORES, SETS  # noqa: F401  # the fields' comments name them, see drpt.app.key_reference
 from drpt.geometry.entry import SetEntry
 from drpt.geometry.lookup import set_entry
 from drpt.geometry.spec import ProjectionSpec
 
-# A value of `pool`: one choice for a whole rollout phase, before it is trained on. Examples of supervised runs come a step at a
-# time, and there it is the same as Pool.STEP.
+# A value of `choice_scope`: one choice for a whole rollout phase, before it is trained on. Examples of supervised runs come
+# a step at a
+# time, and there it is the same as ChoiceScope.STEP.
 PHASE = "phase"
 
 
@@ -30,8 +31,8 @@ class RegularizerSpec:
     step_size: float | None  # η, for sets that take one, such as greedy_greats
     auto_memory: float  # of automatic dials: weight of past steps' average against the newest step's estimate
     products: str  # a value of ProductsMethod
-    scope: str  # a value of Scope
-    pool: str  # a value of Pool, or PHASE
+    parameters: str  # a value of RegularizedParameters
+    choice_scope: str  # a value of ChoiceScope, or PHASE
     base_weights: str  # a value of BaseWeights
     stopping_share: float  # share of the target examples held out of training to choose when to stop; 0 = never
 
@@ -45,8 +46,8 @@ class RegularizerSpec:
             raise ValueError(f"regularizer.name={self.name!r} must be one word: it names folders, lines and colours.")
         check_choice("regularizer.partition", self.partition, [member.value for member in Partition])
         check_choice("regularizer.products", self.products, [member.value for member in ProductsMethod])
-        check_choice("regularizer.scope", self.scope, [member.value for member in Scope])
-        check_choice("regularizer.pool", self.pool, [*(member.value for member in Pool), PHASE])
+        check_choice("regularizer.parameters", self.parameters, [member.value for member in RegularizedParameters])
+        check_choice("regularizer.choice_scope", self.choice_scope, [*(member.value for member in ChoiceScope), PHASE])
         check_choice("regularizer.base_weights", self.base_weights, [member.value for member in BaseWeights])
         check_interval(
             "regularizer.stopping_share",
@@ -84,7 +85,7 @@ class RegularizerSpec:
     @property
     def chooses_by_phase(self) -> bool:
         """Whether a choice is made for a whole rollout phase."""
-        return self.pool == PHASE
+        return self.choice_scope == PHASE
 
     @property
     def label(self) -> str:

@@ -81,7 +81,7 @@ def _step_rows(pairs: PairBatch, device: torch.device) -> StepRows:
     general = GeneralRows(
         base_weights=torch.full((n,), 1.0 / max(n, 1), dtype=torch.float32, device=device),
         example_ids=pairs.example_ids.to(device),
-        draw=pairs.step,
+        step_index=pairs.step,
     )
     return StepRows(general=general, num_target=pairs.num_target)
 

@@ -28,7 +28,9 @@ class SupervisedFineTuning(RegularizedTraining):
             NonFiniteUpdateError: The update is NaN or infinite; nothing was updated.
         """
         self.seed_step(batch.step)
-        choices = choices_of_step(batch, self.regularizer.options.pool, step_weights(batch, self.regularizer.base_weights))
+        choices = choices_of_step(
+            batch, self.regularizer.options.choice_scope, step_weights(batch, self.regularizer.base_weights)
+        )
         seen = _Losses()
 
         def accumulate(model: nn.Module, capture: GradientCapture) -> list[StepReport]:

@@ -20,7 +20,7 @@ class TrainerSpec:
     accelerator: str  # one of ACCELERATORS
     precision: str  # a key of PRECISIONS
     micro_batches: int  # batches that a step's examples are split into, one after another, to need less memory
-    retain_mib: float  # activations that blocks of several layers may keep; beyond it a second backward pass runs
+    activation_budget_mib: float  # activations that blocks of several layers may keep; beyond it a second backward pass runs
     check_capture: bool  # prove in the first step that examples' gradients are autograd's and stay apart: about one pass
     score_check_steps: int | None  # optimizer steps between two comparisons of bfloat16 scores with float32's; None = never
     checkpoint_every_steps: int  # optimizer steps between two checkpoints
@@ -42,7 +42,10 @@ class TrainerSpec:
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check_interval("trainer.micro_batches", self.micro_batches, low=1, meaning="batches that a step is split into")
         check_interval(
-            "trainer.retain_mib", self.retain_mib, low=0, meaning="MiB of activations that may be kept; 0 recomputes always"
+            "trainer.activation_budget_mib",
+            self.activation_budget_mib,
+            low=0,
+            meaning="MiB of activations that may be kept; 0 recomputes always",
         )
         if self.score_check_steps is not None:
             check_interval(

@@ -114,7 +114,7 @@ class ValueAdvantageEstimator:
         rewards = token_rewards(scores, penalties, mask)
         if spec.whiten_rewards:
             rewards = whitened(rewards, mask, shifts=False)
-        advantages = generalized_advantages(rewards, values, mask, discount=spec.discount, decay=spec.decay)
+        advantages = generalized_advantages(rewards, values, mask, discount=spec.discount, gae_lambda=spec.gae_lambda)
         returns = advantages + values
         figures = {
             "return/mean": float(returns[mask].mean()),

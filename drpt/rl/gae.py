@@ -39,7 +39,7 @@ def generalized_advantages(
     response_mask: Bool[Tensor, "row token"],
     *,
     discount: float,
-    decay: float,
+    gae_lambda: float,
 ) -> Float[Tensor, "row token"]:
     """``A_t = Σ_l (γλ)^l δ_{t+l}`` with ``δ_t = r_t + γ V_{t+1} − V_t``, and V = 0 after the last token.
 
@@ -52,7 +52,7 @@ def generalized_advantages(
         values: Values V of the state before each token [row, token]; not looked at where the mask is not set.
         response_mask: Marks the tokens that the policy drew [row, token].
         discount: Discount γ in [0, 1].
-        decay: Decay λ in [0, 1].
+        gae_lambda: Decay λ in [0, 1].
 
     Returns:
         Advantages [row, token], in the rewards' unit; 0 elsewhere.
@@ -63,7 +63,7 @@ def generalized_advantages(
     following, value_after = known.new_zeros(len(known)), known.new_zeros(len(known))
     for t in range(known.shape[1] - 1, -1, -1):
         surprise = rewards[:, t] + discount * value_after - known[:, t]
-        following = torch.where(counts[:, t], surprise + discount * decay * following, 0.0)
+        following = torch.where(counts[:, t], surprise + discount * gae_lambda * following, 0.0)
         value_after = known[:, t]
         advantages[:, t] = following
     return advantages

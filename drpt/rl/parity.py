@@ -84,14 +84,14 @@ def check_parity(mismatch: Mismatch, *, dtype: str, bound: float | None) -> None
     limit = BOUNDS[dtype] if bound is None else bound
     if mismatch.mean <= limit:
         return
-    kind = f"rollout.dtype={dtype}" if bound is None else "rollout.probe_bound"
+    kind = f"rollout.dtype={dtype}" if bound is None else "rollout.parity_bound"
     raise StaleWeightsError(
         f"The engine's log-probs differ from the trainer's by {mismatch.mean:.3g} nats on average, {mismatch.max:.3g} at most "
         f"(importance ratio {mismatch.ratio:.4g}, {mismatch.num_tokens} tokens); {kind} allows {limit:.3g} on average. "
         "Likely causes: the engine answers with older weights (the policy was changed after the last sync, or another run "
         "synced the server); it computes this model otherwise than transformers; the trainer runs in a lower precision "
         "(trainer.precision), or with dropout. Run again with rollout=transformers: if that passes, the engine is at fault. "
-        "Raise rollout.probe_bound if the difference is rounding; the metric rollout/mismatch/mean shows how it develops."
+        "Raise rollout.parity_bound if the difference is rounding; the metric rollout/mismatch/mean shows how it develops."
     )
 
 
@@ -110,7 +110,7 @@ class ParityCheck:
         self._dtype = dtype
 
     def __call__(self, phase_index: int, trajectories: Sequence[Trajectory], model: nn.Module) -> dict[str, float]:
-        """Compare, in every ``rollout.probe_every``-th phase.
+        """Compare, in every ``rollout.parity_every_phases``-th phase.
 
         Args:
             phase_index: Index of the phase, from 0.
@@ -124,16 +124,16 @@ class ParityCheck:
             StaleWeightsError: The engine does not compute what the trainer computes.
         """
         spec = self._sampler.spec
-        if phase_index % spec.probe_every:
+        if phase_index % spec.parity_every_phases:
             return {}
         # Evenly among all prompts: trajectories of one group share their prompt.
-        count = min(spec.probe_responses, len(trajectories))
+        count = min(spec.parity_responses, len(trajectories))
         some = [trajectories[place * len(trajectories) // count] for place in range(count)]
         if spec.truncates:  # log-probs of a truncated distribution say nothing: draw from the whole one
             some = self._drawn_from_whole(phase_index, some)
         own = self._scorer.score(some, model).logprobs
         mismatch = measure_mismatch([one.engine_logprobs for one in some], own)
-        check_parity(mismatch, dtype=self._dtype, bound=spec.probe_bound)
+        check_parity(mismatch, dtype=self._dtype, bound=spec.parity_bound)
         return {f"rollout/{name}": value for name, value in mismatch.metrics().items()}
 
     def _drawn_from_whole(self, phase_index: int, trajectories: Sequence[Trajectory]) -> list[Trajectory]:

@@ -94,7 +94,7 @@ class PpoSpec(AlgorithmSpec):
     """Proximal policy optimization with a value head and a reference model."""
 
     discount: float  # γ
-    decay: float  # λ of generalized advantages
+    gae_lambda: float  # λ of generalized advantages
     whiten_rewards: bool  # token rewards to variance 1 over a phase, the mean left
     whiten_advantages: bool  # advantages to mean 0 and variance 1 over a phase
     entropy_coefficient: float  # weight of the policy's entropy, which is added to the objective
@@ -116,7 +116,7 @@ class PpoSpec(AlgorithmSpec):
         AlgorithmSpec.__post_init__(self)
         for name, value, meaning in (
             ("discount", self.discount, "what a reward counts a token earlier"),
-            ("decay", self.decay, "0 trusts the value function, 1 the rewards that came"),
+            ("gae_lambda", self.gae_lambda, "0 trusts the value function, 1 the rewards that came"),
         ):
             check_interval(f"algorithm.{name}", value, low=0, high=1, meaning=meaning)
         meaning = "the weight of the entropy bonus"

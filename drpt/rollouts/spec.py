@@ -27,9 +27,9 @@ class RolloutSpec:
     temperature: float  # training sees log-probs under it, too
     top_p: float  # share of the probability that is drawn from; 1 = all
     top_k: int  # tokens that are drawn from; 0 = all
-    probe_every: int  # phases between two comparisons of the engine's log-probs with the trainer's
-    probe_responses: int  # responses that are compared
-    probe_bound: float | None  # largest mean difference in nats before the run stops; null = the dtype's own
+    parity_every_phases: int  # phases between two comparisons of the engine's log-probs with the trainer's
+    parity_responses: int  # responses that are compared
+    parity_bound: float | None  # largest mean difference in nats before the run stops; null = the dtype's own
     kv_cache_mib: int  # memory of vLLM's cache of keys and values
     threads: int  # of a vLLM engine on the CPU
     url: str | None  # of the server, for engine=vllm_server
@@ -48,8 +48,8 @@ class RolloutSpec:
             "num_prompts": "general prompts of one rollout phase",
             "num_responses": "responses to each prompt",
             "max_tokens": "tokens of the longest response",
-            "probe_every": "phases between two probes",
-            "probe_responses": "responses that are compared",
+            "parity_every_phases": "phases between two probes",
+            "parity_responses": "responses that are compared",
             "kv_cache_mib": "MiB of vLLM's cache",
             "threads": "threads of a vLLM engine on the CPU",
         }
@@ -61,9 +61,9 @@ class RolloutSpec:
         meaning = "the share of the probability that is drawn from; 1 = all"
         check_interval("rollout.top_p", self.top_p, low=0, high=1, is_low_included=False, meaning=meaning)
         check_interval("rollout.top_k", self.top_k, low=0, meaning="the tokens that are drawn from; 0 = all")
-        if self.probe_bound is not None:
+        if self.parity_bound is not None:
             meaning = "nats of mean difference before the run stops"
-            check_interval("rollout.probe_bound", self.probe_bound, low=0, is_low_included=False, meaning=meaning)
+            check_interval("rollout.parity_bound", self.parity_bound, low=0, is_low_included=False, meaning=meaning)
         if (self.engine == "vllm_server") != (self.url is not None):
             raise ValueError(
                 f"rollout.url={self.url!r}: rollout=vllm_server needs the address of a server, such as "

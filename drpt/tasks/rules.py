@@ -1,6 +1,6 @@
 """Rules that bind sections of a configuration together: those of every task, and those of the run's own."""
 
-from drpt.capture.options import Pool
+from drpt.capture.options import ChoiceScope
 from drpt.tasks.errors import NotForTaskError
 from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
@@ -53,8 +53,9 @@ def _check_groups(spec: RunSpec, task: Task) -> None:
         return
     if spec.regularizer.chooses_by_phase:
         raise NotForTaskError(
-            f"regularizer.pool=phase (as in regularizer=iif) chooses among the responses of a rollout phase, and "
-            f"task={spec.task.name} draws none. Take pool=step: regularizer=global_filter is the same choice in every step.",
+            f"regularizer.choice_scope=phase (as in regularizer=iif) chooses among the responses of a rollout phase, and "
+            f"task={spec.task.name} draws none. Take choice_scope=step: regularizer=global_filter is the same choice in "
+            f"every step.",
             group="regularizer",
         )
     if spec.evaluation.pass_k is not None:
@@ -116,12 +117,13 @@ def _check_micro_batches(spec: RunSpec, task: Task) -> None:
     rows = {"data.general_rows": spec.data.general_rows}
     if not task.draws_responses:  # else the target gradient is given, and no target example is in a batch
         rows["data.target_rows"] = spec.data.target_rows
-    if spec.regularizer.pool == Pool.MICRO.value:
+    if spec.regularizer.choice_scope == ChoiceScope.MICRO.value:
         for option, value in rows.items():
             if value % count:
                 raise ValueError(
                     f"{option}={value} must split into whole micro-batches of trainer.micro_batches={count} with "
-                    "regularizer.pool=micro, each of which chooses among its own; change one, or take pool=step."
+                    "regularizer.choice_scope=micro, each of which chooses among its own; change one, or take "
+                    "choice_scope=step."
                 )
     elif count > sum(rows.values()):
         raise ValueError(f"trainer.micro_batches={count} is more than the step's {sum(rows.values())} examples.")

@@ -32,7 +32,7 @@ class Side:
     sees_all: bool = False  # standard training on the n + m rows
 
     @property
-    def retain_mib(self) -> float:
+    def activation_budget_mib(self) -> float:
         """See `drpt.capture.options.CaptureOptions`."""
         return 0.0 if self.is_recomputing else _ENDLESS_MIB
 
@@ -51,13 +51,15 @@ class Side:
         values = preset_values("regularizer", self.preset) | {
             "products": self.products,
             "base_weights": "example",
-            "pool": "step",
+            "choice_scope": "step",
         }
         if values["step_size"] is not None:
             values["step_size"] = _STEP_SIZE
         if self.strength is not None:
             values["strength"] = self.strength
-        return build_regularizer(RegularizerSpec(**values), seed=0, sketch=self.sketch_spec(), retain_mib=self.retain_mib)
+        return build_regularizer(
+            RegularizerSpec(**values), seed=0, sketch=self.sketch_spec(), activation_budget_mib=self.activation_budget_mib
+        )
 
     def sketch_spec(self) -> SketchSpec | None:
         """The `sketch` config group, where it counts."""

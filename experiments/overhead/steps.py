@@ -82,7 +82,7 @@ def real_tokens(tokenizer: Any, num_rows: int, length: int) -> torch.Tensor:  # 
 def step_rows(num_general: int, num_target: int) -> StepRows:
     """Examples of equal weight."""
     weights = torch.full((num_general,), 1 / max(1, num_general))
-    general = GeneralRows(base_weights=weights, example_ids=torch.arange(num_general), draw=0)
+    general = GeneralRows(base_weights=weights, example_ids=torch.arange(num_general), step_index=0)
     return StepRows(general=general, num_target=num_target)
 
 

@@ -30,7 +30,7 @@ class HardInput:
     @property
     def rows(self) -> GeneralRows:
         """The general examples."""
-        return GeneralRows(base_weights=self.weights, example_ids=torch.arange(len(self.weights)), draw=0)
+        return GeneralRows(base_weights=self.weights, example_ids=torch.arange(len(self.weights)), step_index=0)
 
 
 def products_of(given: HardInput, dtype: torch.dtype) -> Products:

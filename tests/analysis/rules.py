@@ -19,8 +19,8 @@ def regularizer(feasible_set, *, strength=None, score="alignment", relaxation=0.
         auto_memory=0.0,
         products="auto",
         base_weights=base_weights,
-        scope="all",
-        pool="step",
+        parameters="all",
+        choice_scope="step",
         stopping_share=0.0,
     )
     return build_regularizer(spec, seed=0)

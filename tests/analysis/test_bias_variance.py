@@ -159,7 +159,7 @@ def test_rules_that_are_not_linear_have_no_finite_pool_error(name, strength):
     )
     weights = torch.full((N,), 1 / N, dtype=torch.float64)
     chosen = rule.coefficients(
-        GeneralRows(base_weights=weights, example_ids=torch.arange(N), draw=0), products, range(2 * count)
+        GeneralRows(base_weights=weights, example_ids=torch.arange(N), step_index=0), products, range(2 * count)
     )
     coefficients = torch.cat([chosen.general, (chosen.target / M)[:, None].expand(-1, M)], dim=1)
     updates = torch.einsum("br,brd->bd", coefficients, rows).view(2, count, DIM)

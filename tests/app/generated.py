@@ -73,7 +73,12 @@ TRAINING = {
             "data/general=mixture +data.general.source.parts.a={weight:2,families:[gcd]} "
             "+data.general.source.parts.b={weight:1,families:[lcm,chain_sum]}",
         ),
-        *("trainer.retain_mib=0", "data.max_length=128", "finetune.target_modules=[q_proj]", "regularizer.scope=paper"),
+        *(
+            "trainer.activation_budget_mib=0",
+            "data.max_length=128",
+            "finetune.target_modules=[q_proj]",
+            "regularizer.parameters=linear_weights",
+        ),
     ),
     "reward": ("data.source.target=science data.source.general=[ai,food]", "data.max_length=32"),
     "rlvr": (

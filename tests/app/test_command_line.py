@@ -64,7 +64,7 @@ def test_help_of_a_key_says_kind_default_meaning_and_choices(drpt):
         ),
         (
             ["train", "regularizer=iif"],
-            "regularizer.pool=phase (as in regularizer=iif) chooses among the responses of a rollout",
+            "regularizer.choice_scope=phase (as in regularizer=iif) chooses among the responses of a rollout",
         ),
         (["explain", "regularizer=0.5"], "regularizer='0.5' is not known."),
         (["train", "--cfg", "job", "+foo=1"], "There is no 'foo'."),

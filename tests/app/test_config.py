@@ -85,11 +85,14 @@ def test_every_preset_has_a_first_line_that_explains_it():
         (["finetune=full", "finetune.rank=8"], r"finetune\.rank belongs to finetune=lora"),
         (["finetune.rank=0"], r"finetune\.rank=0 must be at least 1"),
         (
-            ["regularizer.pool=micro", "trainer.micro_batches=3"],
+            ["regularizer.choice_scope=micro", "trainer.micro_batches=3"],
             r"data\.general_rows=8 must split into whole micro-batches of trainer\.micro_batches=3",
         ),
         (["trainer.micro_batches=20"], r"trainer\.micro_batches=20 is more than the step's 9 examples"),
-        (["regularizer.scope=papers"], r"regularizer\.scope='papers' is not known\. Did you mean 'paper'"),
+        (
+            ["regularizer.parameters=linear_weight"],
+            r"regularizer\.parameters='linear_weight' is not known\. Did you mean 'linear_weights'",
+        ),
         (["regularizer.products=sketch", "sketch.kind=gauss"], r"sketch\.kind='gauss' is not known"),
         (["sketch.left_width=0"], r"sketch\.left_width=0 must be at least 1"),
         (

@@ -94,13 +94,13 @@ def test_plan_of_adapters(drpt):
 
 
 def test_plan_shows_what_is_not_regularized(drpt):
-    _, text = drpt("explain", "layerwise_hull", "model=tiny", "finetune=full", "regularizer.scope=paper")
+    _, text = drpt("explain", "layerwise_hull", "model=tiny", "finetune=full", "regularizer.parameters=linear_weights")
     lines = lines_of(text)
     for kind in ("embed_tokens = lm_head 259×64", "input_layernorm 64", "norm 64"):
         assert "not regularized" in lines[kind]
     assert "not regularized" not in lines["q_proj 64×64"]
 
-    _, text = drpt("explain", "mix", "model=tiny", "finetune=full", "regularizer.scope=paper")
+    _, text = drpt("explain", "mix", "model=tiny", "finetune=full", "regularizer.parameters=linear_weights")
     assert "all other parameters the general mean" in " ".join(text.split())
     assert " none " in lines_of(text)["q_proj 64×64"]
 
@@ -118,10 +118,10 @@ def test_plan_with_sketches(drpt):
 def test_plan_says_when_a_second_pass_is_taken(drpt):
     words = ("explain", "global_hull", "model=tiny", "finetune=full", "data.max_length=64")
     _, text = drpt(*words)
-    assert "within trainer.retain_mib=4096: no second pass" in " ".join(text.split())
-    _, text = drpt(*words, "trainer.retain_mib=0.5")
-    assert "more than trainer.retain_mib=0.5: a second pass forms the update instead" in " ".join(text.split())
-    _, text = drpt(*words, "trainer.retain_mib=0.5", "trainer.micro_batches=3")
+    assert "within trainer.activation_budget_mib=4096: no second pass" in " ".join(text.split())
+    _, text = drpt(*words, "trainer.activation_budget_mib=0.5")
+    assert "more than trainer.activation_budget_mib=0.5: a second pass forms the update instead" in " ".join(text.split())
+    _, text = drpt(*words, "trainer.activation_budget_mib=0.5", "trainer.micro_batches=3")
     assert "the run would stop" in " ".join(text.split())
 
 

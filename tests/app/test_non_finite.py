@@ -85,7 +85,7 @@ def brittle_model(tmp_path):
         ("regularizer=full", "trainer.max_steps=1"),  # one weighted loss; and no step after it would find out
         ("regularizer=target_only", "optimizer.clip_norm=1.0"),  # cutting the norm would make every gradient NaN
         # Embeddings get the ordinary gradient; the capture's check would find it first.
-        ("regularizer=layerwise_subset", "regularizer.scope=paper", "trainer.check_capture=false"),
+        ("regularizer=layerwise_subset", "regularizer.parameters=linear_weights", "trainer.check_capture=false"),
     ],
 )
 def test_a_nan_gradient_under_finite_losses_stops_before_the_weights(drpt, brittle_model, words):

@@ -40,7 +40,7 @@ def test_unknown_keys_of_a_section_of_an_algorithm_are_refused():
     assert refusal("task=rlhf", "+algorithm.kl.coeficient=1").startswith(
         "In algorithm.kl there is no 'coeficient'. Did you mean 'coefficient'?"
     )
-    assert refusal("task=rlvr", "+algorithm.decay=1").startswith("In algorithm there is no 'decay'.")
+    assert refusal("task=rlvr", "+algorithm.gae_lambda=1").startswith("In algorithm there is no 'gae_lambda'.")
 
 
 def test_of_several_words_about_one_thing_the_last_counts():
@@ -193,10 +193,10 @@ def test_a_pattern_leaves_out_what_a_task_has_no_use_for_and_says_so():
     found = plan("regularizer=glob(*)")
     assert not any(name.startswith("iif") for name in found.names)
     assert len(found.left_out) == 1
-    assert found.left_out[0].startswith("regularizer=iif is left out: regularizer.pool=phase ")
+    assert found.left_out[0].startswith("regularizer=iif is left out: regularizer.choice_scope=phase ")
     both = plan("regularizer=glob([full,iif])", "task=sft,rlvr", "data=easy_reasoning")
     assert sorted(name.split("-")[0] for name in both.names) == ["full", "full", "iif"]
-    with pytest.raises(ConfigError, match=r"^regularizer\.pool=phase "):
+    with pytest.raises(ConfigError, match=r"^regularizer\.choice_scope=phase "):
         plan("regularizer=full,iif")
     with pytest.raises(ConfigError, match=r"No job is left\.$"):
         plan("regularizer=glob(iif)")

@@ -122,7 +122,11 @@ SETTINGS = {
     ),
     "bfloat16": ("trainer.precision=bf16-true", "finetune=full", "trainer.micro_batches=2", "rollout.dtype=bfloat16"),
     "texts without markers, activations recomputed": ("model.chat_template=text", "model.gradient_checkpointing=true"),
-    "dropped at random, once a phase": ("regularizer=random_subset", "regularizer.pool=phase", "regularizer.partition=global"),
+    "dropped at random, once a phase": (
+        "regularizer=random_subset",
+        "regularizer.choice_scope=phase",
+        "regularizer.partition=global",
+    ),
     "rewards compared within groups": (
         "algorithm=grpo",
         "algorithm.old_logprobs=trainer",
@@ -144,7 +148,7 @@ def test_settings_work_together(drpt, words):
     folder = only_run("some")
     assert set(curve(folder, "train/update_norm/mean")) == set(range(1, 7))
     assert all(value > 0 for value in curve(folder, "train/update_norm/mean").values())
-    if "regularizer=iif" in words or "regularizer.pool=phase" in words:
+    if "regularizer=iif" in words or "regularizer.choice_scope=phase" in words:
         shares = curve(folder, "train/phase_kept_share/mean").values()
         assert all(0 < share <= 1 for share in shares)
         assert curve(folder, "train/phase_choice_seconds/value")
@@ -217,9 +221,9 @@ BAD = {
     "trainer.micro_batches=5": "more than the step's 4 examples",
     "reward.judges.answer={_target_: drpt.rewards.sentiment.SentimentReward}": "this name is taken",
     "algorithm.value.lr=0": "the value head's learning rate",
-    "algorithm.decay=1.5": "must lie in [0, 1]",
+    "algorithm.gae_lambda=1.5": "must lie in [0, 1]",
     "algorithm.score.scaling=minmax": "Choices: none, spread, standard",
-    "regularizer.pool=phase": "all layers train on a response, or none",
+    "regularizer.choice_scope=phase": "all layers train on a response, or none",
     "algorithm.advantage=std": "advantage",
     "reward.judges.sentiment.words=3": "reward.judges.sentiment",
 }

@@ -99,7 +99,7 @@ SETTINGS = {
     ),
     "mixed": ("regularizer=mix", "algorithm=dr_grpo", "trainer.micro_batches=2"),
     "sketched, over all layers": ("regularizer=global_hull", "regularizer.products=sketch", "algorithm.epochs=2"),
-    "each batch for itself": ("regularizer=layerwise_subset", "regularizer.pool=micro", "trainer.micro_batches=2"),
+    "each batch for itself": ("regularizer=layerwise_subset", "regularizer.choice_scope=micro", "trainer.micro_batches=2"),
     "recomputed": (
         "algorithm.old_logprobs=trainer",
         "algorithm.importance_cap=2",

@@ -240,8 +240,8 @@ def test_packed_rows_train_as_padded_ones_do(drpt):
     [
         pytest.param(["regularizer=layerwise_subset"], ["trainer.micro_batches=3"], marks=pytest.mark.long),
         (["regularizer=global_hull"], ["trainer.micro_batches=2", "data.packing=true"]),
-        pytest.param(["regularizer=global_subset"], ["trainer.retain_mib=0"], marks=pytest.mark.long),
-        (["regularizer=global_subset"], ["trainer.micro_batches=3", "trainer.retain_mib=0"]),
+        pytest.param(["regularizer=global_subset"], ["trainer.activation_budget_mib=0"], marks=pytest.mark.long),
+        (["regularizer=global_subset"], ["trainer.micro_batches=3", "trainer.activation_budget_mib=0"]),
         (["regularizer=layerwise_hull", "regularizer.products=sketch", "sketch.left_width=8"], ["trainer.micro_batches=3"]),
         pytest.param(["regularizer=mix"], ["trainer.micro_batches=2"], marks=pytest.mark.long),
     ],
@@ -263,7 +263,7 @@ def test_how_a_step_is_split_does_not_matter(drpt, words, change):
 
 
 def test_each_micro_batch_may_choose_for_itself(drpt):
-    words = ["trainer.micro_batches=2", "regularizer.pool=micro", "sweep=micro"]
+    words = ["trainer.micro_batches=2", "regularizer.choice_scope=micro", "sweep=micro"]
     status, text = drpt("train", *TINY, *words)
     assert status == 0, text
     names = {name for _, name, _ in losses(only_run("micro"))}

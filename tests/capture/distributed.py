@@ -18,7 +18,7 @@ from tests.capture.helpers import M, N, capture_of, micro_batches, regularizer, 
 
 SHARES = ((0, 1, 2, 5), (3, 4, 6))  # examples of the processes, not equally many
 SKETCH = SketchSpec(kind="gaussian", left_width=3, right_width=2, seed=5, refresh_steps=None)
-# name of a case -> regularizer, partition, products, retain_mib
+# name of a case -> regularizer, partition, products, activation_budget_mib
 CASES = {
     f"{feasible_set}-{partition}-{products}": (feasible_set, partition, products)
     for feasible_set in ("subset", "hull", "mean")
@@ -35,8 +35,8 @@ POOLED = ((0, 1, 2, 5), (3, 4, 6))  # each process has general and target exampl
 
 
 def grads_of_ranks(model, shares):
-    """`pool=rank`: each share chooses among its own examples, for its share of the update."""
-    reg = regularizer("hull", pool="rank")
+    """`choice_scope=rank`: each share chooses among its own examples, for its share of the update."""
+    reg = regularizer("hull", choice_scope="rank")
     capture = GradientCapture(model, reg)
     model.zero_grad()
     for examples in shares:
@@ -53,10 +53,12 @@ def part_of(inputs, examples):
     return inputs[list(examples)]
 
 
-def grads_of(case, model, examples, retain_mib=1000.0, check=False):
+def grads_of(case, model, examples, activation_budget_mib=1000.0, check=False):
     feasible_set, partition, products = CASES[case]
     reg = regularizer(feasible_set, partition=partition, products=products)
-    capture = capture_of(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib, check=check)
+    capture = capture_of(
+        model, reg, sketch=SKETCH if products == "sketch" else None, activation_budget_mib=activation_budget_mib, check=check
+    )
     model.zero_grad()
     inputs = part_of(zoo.inputs_for(model, N + M), examples)
     with capture.step(step_rows(), examples=examples) as opened:
@@ -64,11 +66,13 @@ def grads_of(case, model, examples, retain_mib=1000.0, check=False):
     return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
 
 
-def grads_in_parts(case, model, parts, retain_mib, check=False):
+def grads_in_parts(case, model, parts, activation_budget_mib, check=False):
     """Accumulated over several batches a process, one choice over all of them; or why that is refused."""
     feasible_set, partition, products = CASES[case]
     reg = regularizer(feasible_set, partition=partition, products=products)
-    capture = capture_of(model, reg, sketch=SKETCH if products == "sketch" else None, retain_mib=retain_mib, check=check)
+    capture = capture_of(
+        model, reg, sketch=SKETCH if products == "sketch" else None, activation_budget_mib=activation_budget_mib, check=check
+    )
     model.zero_grad()
     inputs = zoo.inputs_for(model, N + M)
     try:
@@ -114,7 +118,7 @@ FURTHER = {
         "value head",
         lambda model, own: settle(model, regularizer("hull"), own, unregularized=["value_head.*", "*norm*"]),
     ),
-    "paper": ("untied llama with biases", lambda model, own: settle(model, regularizer(scope="paper"), own)),
+    "paper": ("untied llama with biases", lambda model, own: settle(model, regularizer(parameters="linear_weights"), own)),
     "padded": ("tied llama", lambda model, own: settle_padded(model, regularizer("hull"), own)),
     "given": ("norms and biases", lambda model, own: settle_given(model, regularizer("hull"), own)),
     "given, by products": (
@@ -217,12 +221,12 @@ def run_models(rank, names, results):
         for case in CASES:
             results[name, case] = grads_of(case, zoo.build(name), SHARES[rank])
             if "global" in case:
-                results[name, case, "again"] = grads_of(case, zoo.build(name), SHARES[rank], retain_mib=0.0)
+                results[name, case, "again"] = grads_of(case, zoo.build(name), SHARES[rank], activation_budget_mib=0.0)
         for case in CASES:
-            for retain_mib in (1000.0, 0.0):
+            for activation_budget_mib in (1000.0, 0.0):
                 for layout, shares in (("in parts", IN_PARTS), ("target late", TARGET_LATE)):
-                    found = grads_in_parts(case, zoo.build(name), shares[rank], retain_mib)
-                    results[name, case, layout, retain_mib] = found
+                    found = grads_in_parts(case, zoo.build(name), shares[rank], activation_budget_mib)
+                    results[name, case, layout, activation_budget_mib] = found
         waiting.WAITING_BYTES, before = 0, waiting.WAITING_BYTES  # every block alone
         results[name, "one by one"] = grads_of("hull-layer-auto", zoo.build(name), SHARES[rank])
         waiting.WAITING_BYTES = before
@@ -232,9 +236,9 @@ def run_sharded_models(rank, names, results):
     for name in names:
         for case in ("hull-layer-auto", "subset-layer-sketch", "mean-layer-auto"):
             results["fsdp", name, case] = full_gradients(grads_of(case, sharded(zoo.build(name)), SHARES[rank], check=True))
-            for retain_mib in (1000.0, 0.0):
-                found = grads_in_parts(case, sharded(zoo.build(name)), IN_PARTS[rank], retain_mib)
-                results["fsdp", name, case, retain_mib] = found if isinstance(found, str) else full_gradients(found)
+            for activation_budget_mib in (1000.0, 0.0):
+                found = grads_in_parts(case, sharded(zoo.build(name)), IN_PARTS[rank], activation_budget_mib)
+                results["fsdp", name, case, activation_budget_mib] = found if isinstance(found, str) else full_gradients(found)
 
 
 def run_the_rest(rank, results):

@@ -27,8 +27,8 @@ def regularizer(feasible_set="subset", *, strength=0.5, seed=0, **options):
         "auto_memory": 0.9,
         "products": "auto",
         "base_weights": "example",
-        "scope": "all",
-        "pool": "step",
+        "parameters": "all",
+        "choice_scope": "step",
         "stopping_share": 0.0,
     }
     if feasible_set in {"cone", "dual_cone"}:
@@ -43,9 +43,9 @@ def capture_of(model, reg, *, check=True, leaves_update=True, **options):
     return GradientCapture(model, changed, check=check, leaves_update=leaves_update)
 
 
-def step_rows(n=N, m=M, weights=None, draw=0):
+def step_rows(n=N, m=M, weights=None, step_index=0):
     weights = torch.full((n,), 1 / max(n, 1), dtype=torch.float64) if weights is None else weights
-    return StepRows(general=GeneralRows(base_weights=weights, example_ids=torch.arange(n), draw=draw), num_target=m)
+    return StepRows(general=GeneralRows(base_weights=weights, example_ids=torch.arange(n), step_index=step_index), num_target=m)
 
 
 def micro_batches(groups):

@@ -192,9 +192,9 @@ def test_random_subset_is_reproducible_and_differs_between_steps():
     for name, grad in first.items():
         assert (grad is None and again[name] is None) or torch.equal(grad, again[name])
     draws = set()
-    for draw in range(20):
+    for step_index in range(20):
         rows = StepRows(
-            general=GeneralRows(base_weights=torch.full((N,), 1 / N), example_ids=torch.arange(N), draw=draw),
+            general=GeneralRows(base_weights=torch.full((N,), 1 / N), example_ids=torch.arange(N), step_index=step_index),
             num_target=M,
         )
         _, report = captured_grads(model, inputs, rows, reg)

@@ -62,22 +62,24 @@ def test_two_processes_equal_one(results, name, case):
             assert_equal_grads(found[name, case, "again"], expected)
 
 
-@pytest.mark.parametrize("retain_mib", [1000.0, 0.0], ids=["kept", "computed again"])
+@pytest.mark.parametrize("activation_budget_mib", [1000.0, 0.0], ids=["kept", "computed again"])
 @pytest.mark.parametrize("case", distributed.CASES)
 @of_models(distributed.MODELS)
-def test_batches_of_two_processes_equal_one(results, name, case, retain_mib):
+def test_batches_of_two_processes_equal_one(results, name, case, activation_budget_mib):
     """Accumulation in each of them, one choice over all; what would be wrong is refused by both."""
     expected = distributed.grads_of(case, zoo.build(name), tuple(range(N + M)))
     feasible_set, _, products = distributed.CASES[case]
-    needs_no_activations = products == "sketch" or feasible_set == "mean" or retain_mib > 0
+    needs_no_activations = products == "sketch" or feasible_set == "mean" or activation_budget_mib > 0
     for layout in ("in parts", "target late"):
-        found = [result[name, case, layout, retain_mib] for result in results]
+        found = [result[name, case, layout, activation_budget_mib] for result in results]
         if needs_no_activations or (feasible_set == "subset" and layout == "in parts"):
             for grads in found:
                 assert_equal_grads(grads, expected)
         else:
             said = (
-                "put the target examples into the first" if feasible_set == "subset" else "raise retain_mib, or take products"
+                "put the target examples into the first"
+                if feasible_set == "subset"
+                else "raise activation_budget_mib, or take products"
             )
             assert all(said in error for error in found)
 
@@ -104,7 +106,7 @@ def test_sharded_language_model_equals_one_process(results, name, case):
         assert_equal_grads(found["fsdp", name, case], expected)
         assert_equal_grads(found["fsdp", name, case, 1000.0], expected)
         if case == "hull-layer-auto":
-            assert "raise retain_mib, or take products" in found["fsdp", name, case, 0.0]
+            assert "raise activation_budget_mib, or take products" in found["fsdp", name, case, 0.0]
         else:
             assert_equal_grads(found["fsdp", name, case, 0.0], expected)
 

@@ -59,13 +59,13 @@ def largest_tensor(reg, build=layers, **options):
 
 
 @pytest.mark.parametrize("build", [layers, tied_table])
-@pytest.mark.parametrize(("partition", "retain_mib"), [("layer", 1000.0), ("global", 1000.0), ("global", 0.0)])
+@pytest.mark.parametrize(("partition", "activation_budget_mib"), [("layer", 1000.0), ("global", 1000.0), ("global", 0.0)])
 @pytest.mark.parametrize("feasible_set", ["subset", "hull"])
 @pytest.mark.parametrize("products", ["reduced", "pairwise", "sketch"])
-def test_no_tensor_of_examples_times_parameters(products, feasible_set, partition, retain_mib, build):
+def test_no_tensor_of_examples_times_parameters(products, feasible_set, partition, activation_budget_mib, build):
     reg = regularizer(feasible_set, products=products, partition=partition)
     options = {"sketch": SKETCH} if products == "sketch" else {}
-    assert largest_tensor(reg, build, retain_mib=retain_mib, **options) <= WIDTH * WIDTH
+    assert largest_tensor(reg, build, activation_budget_mib=activation_budget_mib, **options) <= WIDTH * WIDTH
 
 
 def test_direct_keeps_within_its_budget(monkeypatch):

@@ -38,15 +38,15 @@ def part(inputs, examples):
     return inputs[examples]
 
 
-def given_grads(model, inputs, reg, *, draw=0, parts=None, weights=None, **options):
+def given_grads(model, inputs, reg, *, step_index=0, parts=None, weights=None, **options):
     """The target examples' mean gradient is taken first; the step then has the general examples alone."""
     model = copy.deepcopy(model)
     capture = capture_of(model, reg, **{"check": False} | options)
     target = capture.target_gradient(lambda: model(part(inputs, slice(N, N + M))).mean().backward())
     assert all(parameter.grad is None for parameter in model.parameters())
-    rows = step_rows(m=0, draw=draw, weights=weights)
+    rows = step_rows(m=0, step_index=step_index, weights=weights)
     if not reg.needs_general:
-        rows = step_rows(n=0, m=0, draw=draw)
+        rows = step_rows(n=0, m=0, step_index=step_index)
         parts = []
     parts = [list(range(N))] if parts is None else parts
     with capture.step(rows, micro_batches=micro_batches(parts), target=target) as step:
@@ -88,19 +88,19 @@ def test_partitions_and_products(name, feasible_set, products, partition):
     assert_equal_grads(actual, expected)
 
 
-@pytest.mark.parametrize("retain_mib", [100.0, 0.0])
+@pytest.mark.parametrize("activation_budget_mib", [100.0, 0.0])
 @pytest.mark.parametrize(
     ("feasible_set", "products"), [("subset", "auto"), ("hull", "sketch"), ("mean", "auto"), ("ball", "auto")]
 )
 @pytest.mark.parametrize("partition", ["layer", "global"])
 @pytest.mark.parametrize("parts", [[[0, 3], [1, 2, 4]], [[0, 1, 2, 3, 4]]])
-def test_several_batches_kept_or_computed_again(feasible_set, products, partition, retain_mib, parts):
+def test_several_batches_kept_or_computed_again(feasible_set, products, partition, activation_budget_mib, parts):
     model = zoo.build("tied llama")
     inputs = zoo.inputs_for(model, N + M)
     reg = regularizer(feasible_set, products=products, partition=partition)
     options = {"sketch": SKETCH} if products == "sketch" else {}
     expected, _ = captured_grads(model, inputs, step_rows(), reg, **options)
-    actual, _ = given_grads(model, inputs, reg, parts=parts, retain_mib=retain_mib, **options)
+    actual, _ = given_grads(model, inputs, reg, parts=parts, activation_budget_mib=activation_budget_mib, **options)
     assert_equal_grads(actual, expected)
 
 

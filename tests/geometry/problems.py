@@ -70,7 +70,7 @@ class Problem:
 
     @property
     def rows(self):
-        return GeneralRows(base_weights=self.weights, example_ids=self.ids, draw=0)
+        return GeneralRows(base_weights=self.weights, example_ids=self.ids, step_index=0)
 
     def products(self, dtype=torch.float64):
         return Products(

@@ -26,7 +26,7 @@ def products_of(general, targets):
 
 def coefficients_of(rule, general, targets, blocks=None):
     n = general.shape[1]
-    rows = GeneralRows(base_weights=torch.full((n,), 1 / n, dtype=torch.float64), example_ids=torch.arange(n), draw=0)
+    rows = GeneralRows(base_weights=torch.full((n,), 1 / n, dtype=torch.float64), example_ids=torch.arange(n), step_index=0)
     return rule.coefficients(rows, products_of(general, targets), blocks or range(len(general)))
 
 

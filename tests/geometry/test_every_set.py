@@ -135,7 +135,7 @@ def test_length_of_an_example_does_not_matter(name, strength, exponent, dtype, s
     shrunk.general[:, 1] *= 10.0**exponent
     updates = []
     for each in (problem, shrunk):
-        rows = GeneralRows(base_weights=each.weights, example_ids=each.ids, draw=0)
+        rows = GeneralRows(base_weights=each.weights, example_ids=each.ids, step_index=0)
         products = Products(
             alignment=torch.einsum("bnd,bd->bn", each.general, each.target).to(dtype),
             target_sq=each.target.square().sum(dim=1).to(dtype),

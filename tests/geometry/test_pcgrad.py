@@ -21,7 +21,7 @@ from tests.reference import sets
 def test_pcgrad_by_hand(seed, score):
     problem = Problem(seed)
     rule = projection("pcgrad", score=score)
-    rows = GeneralRows(base_weights=problem.weights, example_ids=problem.ids, draw=0)
+    rows = GeneralRows(base_weights=problem.weights, example_ids=problem.ids, step_index=0)
     update = problem.update(rule)
     if score == "random":
         scores = rule.score(rows, None, range(BLOCKS))

@@ -43,7 +43,7 @@ def test_scores_and_coefficients_that_are_not_finite_are_refused(name, monkeypat
 
 
 def test_gramian_is_needed():
-    rows = GeneralRows(base_weights=torch.ones(1), example_ids=torch.zeros(1, dtype=torch.long), draw=0)
+    rows = GeneralRows(base_weights=torch.ones(1), example_ids=torch.zeros(1, dtype=torch.long), step_index=0)
     with pytest.raises(AssertionError):
         projection("cone").coefficients(rows, Products(alignment=torch.ones(1, 1), target_sq=torch.ones(1)), [0])
 

@@ -23,7 +23,7 @@ def test_a_ridge_or_margin_that_overflows_is_a_failed_solve(ours, dtype):
         target_sq=problem.target.square().sum(dim=1).to(dtype),
         gramian=torch.einsum("bnd,bmd->bnm", 1e10 * problem.general, 1e10 * problem.general).to(dtype),
     )
-    rows = GeneralRows(base_weights=problem.weights, example_ids=problem.ids, draw=0)
+    rows = GeneralRows(base_weights=problem.weights, example_ids=problem.ids, step_index=0)
     found = ours(strength=1e300).project(rows, products, None, BLOCKS)
     solved = found.solved
     assert torch.isfinite(found.general).all() or not solved.is_converged.any()

@@ -6,9 +6,9 @@ from drpt.geometry.products import GeneralRows
 from drpt.geometry.score import RandomScore
 
 
-def rows(ids, draw=3):
+def rows(ids, step_index=3):
     n = len(ids)
-    return GeneralRows(base_weights=torch.full((n,), 1 / n), example_ids=torch.tensor(ids), draw=draw)
+    return GeneralRows(base_weights=torch.full((n,), 1 / n), example_ids=torch.tensor(ids), step_index=step_index)
 
 
 def test_numbers_belong_to_step_and_block():
@@ -17,7 +17,7 @@ def test_numbers_belong_to_step_and_block():
     for blocks in ([0], [299], [17, 4], range(100)):
         assert torch.equal(score(rows(range(8)), None, blocks), all_blocks[list(blocks)])
     assert len(all_blocks.unique()) == 8 * 300
-    assert not torch.equal(score(rows(range(8), draw=4), None, [0]), all_blocks[:1])
+    assert not torch.equal(score(rows(range(8), step_index=4), None, [0]), all_blocks[:1])
     assert not torch.equal(RandomScore(seed=6)(rows(range(8)), None, [0]), all_blocks[:1])
 
 

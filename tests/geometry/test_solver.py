@@ -52,7 +52,7 @@ def test_failure_is_told(monkeypatch):
     gramian = torch.einsum("bnd,bmd->bnm", problem.general, problem.general)
     alignment = torch.einsum("bnd,bd->bn", problem.general, problem.target)
     products = Products(alignment=alignment, target_sq=problem.target.square().sum(dim=1), gramian=gramian)
-    rows = GeneralRows(base_weights=problem.weights, example_ids=problem.ids, draw=0)
+    rows = GeneralRows(base_weights=problem.weights, example_ids=problem.ids, step_index=0)
     found = projection("hull", strength=0.4).coefficients(rows, products, range(BLOCKS))
     assert not found.solved.is_converged.any()
     assert (found.solved.residual > 1e-3).all()

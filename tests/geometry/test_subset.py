@@ -45,7 +45,7 @@ def test_ties_go_to_the_lower_id():
     problem.weights[:] = 0.25
     problem.ids = torch.tensor([9, 2, 7, 4])
     products = Products(alignment=torch.ones(BLOCKS, 4), target_sq=torch.ones(BLOCKS))
-    rows = GeneralRows(base_weights=problem.weights, example_ids=problem.ids, draw=0)
+    rows = GeneralRows(base_weights=problem.weights, example_ids=problem.ids, step_index=0)
     found = projection("subset", strength=0.5).coefficients(rows, products, range(BLOCKS))
     assert found.general[0].tolist() == [0.0, 0.5, 0.0, 0.5]
 
@@ -56,7 +56,7 @@ def test_number_kept(strength, n, k):
 
 
 def test_nothing_chosen_weighs_nothing():
-    rows = GeneralRows(base_weights=torch.tensor([1.0, 0.0]), example_ids=torch.tensor([0, 1]), draw=0)
+    rows = GeneralRows(base_weights=torch.tensor([1.0, 0.0]), example_ids=torch.tensor([0, 1]), step_index=0)
     products = Products(alignment=torch.tensor([[-1.0, 2.0]]), target_sq=torch.ones(1))
     found = projection("subset", strength=0.5).coefficients(rows, products, [0])
     assert found.general.tolist() == [[0.0, 0.0]]

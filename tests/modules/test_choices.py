@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from drpt.capture.options import BaseWeights, Pool
+from drpt.capture.options import BaseWeights, ChoiceScope
 from drpt.data.batch import StepBatch, pad_rows
 from drpt.data.split import StepSplit
 from drpt.modules.choices import choices_of_step, step_weights
@@ -26,17 +26,17 @@ def step_batch(*, batches, is_mixed, num_target=2):
 
 def test_one_choice_over_all_batches():
     batch = step_batch(batches=3, is_mixed=False)
-    (choice,) = choices_of_step(batch, Pool.STEP, step_weights(batch, BaseWeights.TOKEN))
+    (choice,) = choices_of_step(batch, ChoiceScope.STEP, step_weights(batch, BaseWeights.TOKEN))
     assert choice.scale == 1.0
     assert choice.rows.general.base_weights.tolist() == [0.125, 0.375, 0.25, 0.25]
-    assert choice.rows.general.draw == 5
+    assert choice.rows.general.step_index == 5
     assert [part.examples for part in choice.micro_batches] == [[4, 5], [0, 1], [2, 3]]
 
 
 @pytest.mark.parametrize("base_weights", list(BaseWeights))
 def test_each_batch_chooses_among_its_own(base_weights):
     batch = step_batch(batches=2, is_mixed=True)
-    first, second = choices_of_step(batch, Pool.MICRO, step_weights(batch, base_weights))
+    first, second = choices_of_step(batch, ChoiceScope.MICRO, step_weights(batch, base_weights))
     assert first.rows.num_general == second.rows.num_general == 2
     assert first.rows.num_target == second.rows.num_target == 1
     assert first.rows.general.example_ids.tolist() == [7, 3]
@@ -58,9 +58,9 @@ def test_shares_of_target_examples_where_there_are_no_others():
         num_target=3,
         step=0,
     )
-    assert [c.scale for c in choices_of_step(batch, Pool.MICRO, step_weights(batch, BaseWeights.TOKEN))] == pytest.approx(
-        [2 / 3, 1 / 3]
-    )
+    assert [
+        c.scale for c in choices_of_step(batch, ChoiceScope.MICRO, step_weights(batch, BaseWeights.TOKEN))
+    ] == pytest.approx([2 / 3, 1 / 3])
 
 
 def test_padding_stays_padding():
@@ -73,5 +73,5 @@ def test_padding_stays_padding():
         num_target=1,
         step=0,
     )
-    last = choices_of_step(batch, Pool.MICRO, step_weights(batch, BaseWeights.EXAMPLE))[-1]
+    last = choices_of_step(batch, ChoiceScope.MICRO, step_weights(batch, BaseWeights.EXAMPLE))[-1]
     assert last.micro_batches[0].example_of_token.tolist() == [[0, 0, 0], [1, 1, -1]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from drpt.capture.options import Pool
+from drpt.capture.options import ChoiceScope
 from drpt.modules.build_regularizer import build_regularizer
 from drpt.modules.regularizer_spec import RegularizerSpec
 
@@ -17,8 +17,8 @@ GOOD = {
     "auto_memory": 0.9,
     "products": "auto",
     "base_weights": "token",
-    "scope": "all",
-    "pool": "step",
+    "parameters": "all",
+    "choice_scope": "step",
     "stopping_share": 0.0,
 }
 
@@ -29,8 +29,8 @@ GOOD = {
         ({"name": "two words"}, r"regularizer\.name='two words' must be one word"),
         ({"partition": "layers"}, r"regularizer\.partition='layers'.*Choices: global, block, kind, layer\."),
         ({"products": "exact"}, r"regularizer\.products='exact' is not known"),
-        ({"scope": "papr"}, r"regularizer\.scope='papr'.*'paper'"),
-        ({"pool": "phases"}, r"regularizer\.pool='phases'.*Choices: step, rank, micro, phase\."),
+        ({"parameters": "linear_weight"}, r"regularizer\.parameters='linear_weight'.*'linear_weights'"),
+        ({"choice_scope": "phases"}, r"regularizer\.choice_scope='phases'.*Choices: step, rank, micro, phase\."),
         ({"base_weights": "tokens"}, r"regularizer\.base_weights='tokens'.*'token'"),
         ({"stopping_share": 1.0}, r"regularizer\.stopping_share=1\.0 must lie in \[0, 1\)"),
         ({"strength": 2.0}, r"regularizer\.strength=2\.0 must lie in \(0, 1\]"),
@@ -53,15 +53,15 @@ def test_a_strength_that_may_be_left_out_is_filled_in():
 
 
 def test_options_of_the_capture_travel_together():
-    spec = RegularizerSpec(**(GOOD | {"pool": "phase"}))
-    built = build_regularizer(spec, seed=0, retain_mib=3.0, unregularized=["head.*"])
+    spec = RegularizerSpec(**(GOOD | {"choice_scope": "phase"}))
+    built = build_regularizer(spec, seed=0, activation_budget_mib=3.0, unregularized=["head.*"])
     assert spec.chooses_by_phase
-    assert built.options.pool is Pool.STEP
-    assert (built.options.retain_mib, tuple(built.options.unregularized)) == (3.0, ("head.*",))
-    changed = built.with_options(retain_mib=4.0)
-    assert (changed.options.retain_mib, changed.options.products) == (4.0, built.options.products)
+    assert built.options.choice_scope is ChoiceScope.STEP
+    assert (built.options.activation_budget_mib, tuple(built.options.unregularized)) == (3.0, ("head.*",))
+    changed = built.with_options(activation_budget_mib=4.0)
+    assert (changed.options.activation_budget_mib, changed.options.products) == (4.0, built.options.products)
     assert changed.feasible_set is built.feasible_set
-    assert built.options.retain_mib == 3.0
+    assert built.options.activation_budget_mib == 3.0
 
 
 @pytest.mark.parametrize(

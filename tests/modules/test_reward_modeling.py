@@ -45,7 +45,7 @@ def build(preset):
                 accelerator="cpu",
                 precision="32-true",
                 micro_batches=1,
-                retain_mib=64.0,
+                activation_budget_mib=64.0,
                 check_capture=True,
                 score_check_steps=None,
                 checkpoint_every_steps=STEPS,

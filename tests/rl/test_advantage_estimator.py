@@ -15,7 +15,7 @@ from tests.reference import ppo as reference
 def spec(**changes):
     plain = {
         "name": "ppo", "normalisation": "token", "clip_low": 0.2, "clip_high": 0.2, "epochs": 4, "old_logprobs": "trainer",
-        "importance_cap": None, "discount": 0.9, "decay": 0.8, "whiten_rewards": False, "whiten_advantages": False,
+        "importance_cap": None, "discount": 0.9, "gae_lambda": 0.8, "whiten_rewards": False, "whiten_advantages": False,
         "entropy_coefficient": 0.0,
         "kl": KlSpec(control="adaptive", coefficient=0.3, target=2.0, horizon=100.0, estimator="k1", stop=None),
         "value": ValueSpec(coefficient=0.1, clip=0.2, lr=5e-4),

@@ -41,13 +41,13 @@ def test_a_score_comes_with_the_last_token_and_penalties_with_each(mask):
     assert not found[~mask].any()
 
 
-@pytest.mark.parametrize(("discount", "decay"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.99, 0.0), (0.0, 0.7)])
-def test_advantages_are_the_sum_of_the_definition(mask, discount, decay):
+@pytest.mark.parametrize(("discount", "gae_lambda"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.99, 0.0), (0.0, 0.7)])
+def test_advantages_are_the_sum_of_the_definition(mask, discount, gae_lambda):
     rewards = torch.where(mask, numbers(mask, 1), 0.0)
     values = numbers(mask, 2)
-    found = generalized_advantages(rewards, values, mask, discount=discount, decay=decay)
+    found = generalized_advantages(rewards, values, mask, discount=discount, gae_lambda=gae_lambda)
     pairs = zip(rows(rewards, mask), rows(values, mask), strict=True)
-    close(rows(found, mask), [reference.advantages(r, v, discount, decay) for r, v in pairs])
+    close(rows(found, mask), [reference.advantages(r, v, discount, gae_lambda) for r, v in pairs])
     assert not found[~mask].any()
 
 
@@ -55,16 +55,16 @@ def test_worked_example():
     """V = (1, 2), r = (0, 3), γ = λ = ½: δ₂ = 3 − 2 = 1, δ₁ = 0 + ½·2 − 1 = 0; A₂ = 1, A₁ = 0 + ¼·1."""
     mask = torch.tensor([[False, True, True]])
     found = generalized_advantages(
-        torch.tensor([[0.0, 0.0, 3.0]]), torch.tensor([[9.0, 1.0, 2.0]]), mask, discount=0.5, decay=0.5
+        torch.tensor([[0.0, 0.0, 3.0]]), torch.tensor([[9.0, 1.0, 2.0]]), mask, discount=0.5, gae_lambda=0.5
     )
     assert found.tolist() == [[0.0, 0.25, 1.0]]
 
 
 def test_at_decay_1_returns_are_the_rewards_to_come_and_at_0_one_step(mask):
     rewards, values = torch.where(mask, numbers(mask, 3), 0.0), torch.where(mask, numbers(mask, 4), 0.0)
-    whole = generalized_advantages(rewards, values, mask, discount=0.9, decay=1.0) + values
+    whole = generalized_advantages(rewards, values, mask, discount=0.9, gae_lambda=1.0) + values
     close(rows(whole, mask), [reference.discounted_sum(row, 0.9) for row in rows(rewards, mask)])
-    step = generalized_advantages(rewards, values, mask, discount=0.9, decay=0.0) + values
+    step = generalized_advantages(rewards, values, mask, discount=0.9, gae_lambda=0.0) + values
     expected = [
         [r[t] + 0.9 * (v[t + 1] if t + 1 < len(v) else 0.0) for t in range(len(r))]
         for r, v in zip(rows(rewards, mask), rows(values, mask), strict=True)
@@ -77,7 +77,7 @@ def test_true_values_leave_no_advantage(mask):
     values = torch.zeros_like(rewards)
     for row, own in enumerate(mask):
         values[row, own] = torch.tensor(reference.discounted_sum(rewards[row, own].tolist(), 0.9), dtype=torch.float64)
-    found = generalized_advantages(rewards, values, mask, discount=0.9, decay=0.8)
+    found = generalized_advantages(rewards, values, mask, discount=0.9, gae_lambda=0.8)
     torch.testing.assert_close(found, torch.zeros_like(found), rtol=0, atol=1e-12)
 
 

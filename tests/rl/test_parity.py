@@ -52,7 +52,7 @@ def test_means_above_the_bound_stop_the_run_with_numbers_and_remedies(dtype):
     with pytest.raises(StaleWeightsError, match=numbers) as caught:
         check_parity(above, dtype=dtype, bound=None)
     assert isinstance(caught.value, RolloutError)
-    for words in ("another run synced", "rollout=transformers", "rollout.probe_bound", "trainer.precision"):
+    for words in ("another run synced", "rollout=transformers", "rollout.parity_bound", "trainer.precision"):
         assert words in str(caught.value)
-    with pytest.raises(StaleWeightsError, match=r"rollout\.probe_bound allows 1e-05"):
+    with pytest.raises(StaleWeightsError, match=r"rollout\.parity_bound allows 1e-05"):
         check_parity(above, dtype=dtype, bound=1e-5)

@@ -49,7 +49,7 @@ def losses(model, some, tokens):
 
 
 def step_rows(weights):
-    general = GeneralRows(base_weights=weights, example_ids=torch.arange(ROWS), draw=0)
+    general = GeneralRows(base_weights=weights, example_ids=torch.arange(ROWS), step_index=0)
     return StepRows(general=general, num_target=0)
 
 

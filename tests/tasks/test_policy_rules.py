@@ -104,8 +104,9 @@ def test_values_at_the_edge_of_the_rules_pass(words):
             r"^data\.target_rows=1, rollout\.num_responses=1: .*needs at least 2 of them",
         ),
         (
-            ["regularizer=pcgrad", "regularizer.pool=phase"],
-            r"which the set 'pcgrad' does not say .*Take one of subset, greedy_greats, greedy_euclidean, filter, or pool=step",
+            ["regularizer=pcgrad", "regularizer.choice_scope=phase"],
+            r"which the set 'pcgrad' does not say .*Take one of subset, greedy_greats, greedy_euclidean, filter, or "
+            r"choice_scope=step",
         ),
     ],
 )

@@ -61,7 +61,9 @@ class LayerRule(ABC):
 
     name: ClassVar[str]  # of the kind of layer, in plans
     parameters: ClassVar[frozenset[str] | None]  # the only parameters that a module of this kind may own; None: any
-    is_linear: ClassVar[bool] = False  # whether ``weight`` is that of a linear layer, which is all that scope=paper regularizes
+    is_linear: ClassVar[bool] = (
+        False  # whether ``weight`` is that of a linear layer, which is all that parameters=linear_weights regularizes
+    )
     runs_own_forward: ClassVar[bool] = False  # whether the module's own forward runs, even one set on the object
 
     @abstractmethod

@@ -41,7 +41,7 @@ class Chooser:
             except NonFiniteProductsError as error:  # which knows blocks by number
                 names = ", ".join(plan.blocks[index].name for index in error.blocks) or "a score"
                 raise NonFiniteProductsError(
-                    f"draw {general.draw}, in {names}: {error}", blocks=error.blocks, example_ids=error.example_ids
+                    f"step {general.step_index}, in {names}: {error}", blocks=error.blocks, example_ids=error.example_ids
                 ) from error
         self.groups.append(BlockGroup(tuple(blocks), chosen, products))
         return chosen

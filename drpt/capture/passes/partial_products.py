@@ -66,8 +66,10 @@ class PartialProducts:
             return
         if computer.need is not Need.ALIGNMENT:
             raise ValueError(
-                "the step's micro-batches together keep more alive than retain_mib allows, and this regularizer compares "
-                "general examples of different micro-batches with each other: raise retain_mib, or take products=sketch."
+                "the step's micro-batches together keep more alive than activation_budget_mib allows, and this regularizer "
+                "compares "
+                "general examples of different micro-batches with each other: raise activation_budget_mib, or take "
+                "products=sketch."
             )
         for place, outer in computer.by_place(uses):
             if direction is None:
@@ -86,8 +88,10 @@ class PartialProducts:
             self._target_grads[name] = self._target_grads[name] + grad if name in self._target_grads else grad
         if len(targets) < len(self._here) and len(self._targets_seen) < m:
             raise ValueError(
-                "the step's micro-batches together keep more alive than retain_mib allows, so that alignments are computed one "
-                "micro-batch at a time: put the target examples into the first micro-batches, raise retain_mib, or take "
+                "the step's micro-batches together keep more alive than activation_budget_mib allows, so that alignments are "
+                "computed one "
+                "micro-batch at a time: put the target examples into the first micro-batches, raise activation_budget_mib, "
+                "or take "
                 "products=sketch."
             )
         if len(self._targets_seen) == m:

@@ -37,8 +37,9 @@ class Replay:
         """
         if isinstance(self._losses, Tensor):
             raise ValueError(
-                "the step's micro-batches together keep more alive than retain_mib allows, so that each must run twice: hand "
-                "step.backward a function that computes the sample losses, or raise retain_mib."
+                "the step's micro-batches together keep more alive than activation_budget_mib allows, so that each must run "
+                "twice: hand "
+                "step.backward a function that computes the sample losses, or raise activation_budget_mib."
             )
 
     def again(self) -> Tensor:

@@ -137,17 +137,20 @@ def _check_phase_choice(regularizer: RegularizerSpec) -> None:
     if entry is None or not entry.chooses:
         able = ", ".join(name for name, other in SETS.items() if other.chooses)
         raise ValueError(
-            f"regularizer.pool=phase says which responses of a phase are trained on, which the set {regularizer.set!r} does "
-            f"not say of so many: it weights them, or enumerates their subsets. Take one of {able}, or pool=step."
+            f"regularizer.choice_scope=phase says which responses of a phase are trained on, which the set "
+            f"{regularizer.set!r} does "
+            f"not say of so many: it weights them, or enumerates their subsets. Take one of {able}, or choice_scope=step."
         )
     if regularizer.partition != "global":
         raise ValueError(
-            f"regularizer.partition={regularizer.partition}: with regularizer.pool=phase all layers train on a response, or "
+            f"regularizer.partition={regularizer.partition}: with regularizer.choice_scope=phase all layers train on a "
+            f"response, or "
             "none. Take partition=global."
         )
     if regularizer.relaxation != 0.0:
         raise ValueError(
-            f"regularizer.relaxation={regularizer.relaxation}: with regularizer.pool=phase the target gradient chooses, "
+            f"regularizer.relaxation={regularizer.relaxation}: with regularizer.choice_scope=phase the target gradient "
+            f"chooses, "
             "and is no part of the update. Set it to 0."
         )
 

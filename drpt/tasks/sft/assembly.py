@@ -1,6 +1,6 @@
 """Puts a supervised run together."""
 
-from drpt.capture.options import Pool
+from drpt.capture.options import ChoiceScope
 from drpt.data.module import PostTrainingData
 from drpt.data.split import StepSplit
 from drpt.data.vocabulary import check_token_ids
@@ -35,7 +35,9 @@ def assemble_supervised(parts: Parts) -> Assembly:
         seed=spec.seed,
         needs_general=regularizer.needs_general,
         needs_target=regularizer.needs_target,
-        split=StepSplit(micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.options.pool is not Pool.STEP),
+        split=StepSplit(
+            micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.options.choice_scope is not ChoiceScope.STEP
+        ),
         style=parts.style,
     )
     module = SupervisedFineTuning(parts.model, regularizer, parts.training_specs)

@@ -187,8 +187,8 @@ def test_the_check_passes_and_changes_nothing(name, partition):
         assert (grad is None and checked[key] is None) or torch.equal(grad, checked[key]), key
 
 
-@pytest.mark.parametrize("retain_mib", [4096.0, 0.0])
-def test_steps_of_several_batches_are_checked(retain_mib):
+@pytest.mark.parametrize("activation_budget_mib", [4096.0, 0.0])
+def test_steps_of_several_batches_are_checked(activation_budget_mib):
     """Kept, and computed again."""
     model = zoo.build("checkpointed llama")
     token_ids, lengths = zoo.inputs_for(model, ROWS)
@@ -196,7 +196,7 @@ def test_steps_of_several_batches_are_checked(retain_mib):
     grads = []
     for check in (True, False):
         trained = copy.deepcopy(model)
-        capture = capture_of(trained, regularizer(partition="global"), retain_mib=retain_mib, check=check)
+        capture = capture_of(trained, regularizer(partition="global"), activation_budget_mib=activation_budget_mib, check=check)
         with capture.step(step_rows(), micro_batches=micro_batches(batches)) as step:
             for rows in batches:
                 step.backward(partial(trained, (token_ids[rows], lengths[rows])))

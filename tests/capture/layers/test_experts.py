@@ -59,13 +59,13 @@ def test_packed_batches_equal_padded_ones(is_packed, partition):
 
 
 @pytest.mark.parametrize("products", ["auto", "sketch"])
-@pytest.mark.parametrize("retain_mib", [1000.0, 0.0], ids=["kept", "computed again"])
-def test_several_batches_equal_one(products, retain_mib):
+@pytest.mark.parametrize("activation_budget_mib", [1000.0, 0.0], ids=["kept", "computed again"])
+def test_several_batches_equal_one(products, activation_budget_mib):
     model = family("Mixtral")
     options = {"sketch": EXACT} if products == "sketch" else {}
     reg = regularizer(products=products)
     batches = several_batches([5, 6], [0, 1, 2], [3, 4])
-    actual, _ = updates_of(model, reg, batches, as_functions=True, retain_mib=retain_mib, **options)
+    actual, _ = updates_of(model, reg, batches, as_functions=True, activation_budget_mib=activation_budget_mib, **options)
     assert_close(actual, reference(model, "layer"))
 
 

@@ -15,7 +15,7 @@ def test_random_choice_needs_nothing_kept():
     model = zoo.build("tied llama")
     inputs = zoo.inputs_for(model, N + M)
     reg = regularizer(score="random", partition="block")
-    actual, report = captured_grads(model, inputs, step_rows(), reg, retain_mib=0.0)
+    actual, report = captured_grads(model, inputs, step_rows(), reg, activation_budget_mib=0.0)
     rows = per_sample.per_sample_grads(model, model(inputs))
     for block, figures in report.blocks:
         names = [name for name in actual if name.startswith(f"{block}.")]
@@ -23,13 +23,13 @@ def test_random_choice_needs_nothing_kept():
         assert_equal_grads({name: actual[name] for name in names}, expected)
 
 
-@pytest.mark.parametrize("retain_mib", [1000.0, 0.0])
+@pytest.mark.parametrize("activation_budget_mib", [1000.0, 0.0])
 @pytest.mark.parametrize("partition", ["layer", "global"])
-def test_unregularized_parameters_get_the_general_mean(partition, retain_mib):
+def test_unregularized_parameters_get_the_general_mean(partition, activation_budget_mib):
     model = zoo.build("value head")
     inputs = zoo.inputs_for(model, N + M)
     weights = torch.tensor([0.1, 0.3, 0.2, 0.15, 0.25], dtype=torch.float64)
-    options = {"unregularized": ["value_head.*", "*layers.0*"], "retain_mib": retain_mib}
+    options = {"unregularized": ["value_head.*", "*layers.0*"], "activation_budget_mib": activation_budget_mib}
     actual, report = captured_grads(model, inputs, step_rows(weights=weights), regularizer(partition=partition), **options)
     rows = per_sample.per_sample_grads(model, model(inputs))
     free = [name for name in actual if name.startswith("value_head") or "layers.0" in name]
@@ -45,7 +45,7 @@ def test_unregularized_parameters_get_the_general_mean(partition, retain_mib):
 
 def test_scope_of_the_paper_leaves_tables_norms_and_biases_out():
     model = zoo.build("untied llama with biases")
-    capture = GradientCapture(model, regularizer(scope="paper"))
+    capture = GradientCapture(model, regularizer(parameters="linear_weights"))
     left_out = {name.split(".")[-2] + "." + name.split(".")[-1] for name in capture.unregularized}
     assert left_out == {
         "embed_tokens.weight",

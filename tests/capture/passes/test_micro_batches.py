@@ -10,7 +10,7 @@ from torch import nn
 from drpt.capture.capture import GradientCapture
 from drpt.capture.errors import UnsupportedModuleError
 from drpt.capture.micro_batch import MicroBatch
-from drpt.capture.options import BaseWeights, Pool
+from drpt.capture.options import BaseWeights, ChoiceScope
 from drpt.capture.trace import StepTrace
 from drpt.data.batch import StepBatch, pack_rows, pad_rows
 from drpt.modules.choices import choices_of_step, step_weights
@@ -112,11 +112,11 @@ def test_several_batches_equal_one(name, feasible_set, products, partition):
     assert_equal_grads(kept, expected)
     is_possible = feasible_set == "subset" or products == "sketch"
     if is_possible:
-        again, _ = updates_of(model, reg, batches, as_functions=True, retain_mib=0.0, **options)
+        again, _ = updates_of(model, reg, batches, as_functions=True, activation_budget_mib=0.0, **options)
         assert_equal_grads(again, expected)
     else:
-        with pytest.raises(ValueError, match="raise retain_mib, or take products=sketch"):
-            updates_of(model, reg, batches, as_functions=True, retain_mib=0.0, **options)
+        with pytest.raises(ValueError, match="raise activation_budget_mib, or take products=sketch"):
+            updates_of(model, reg, batches, as_functions=True, activation_budget_mib=0.0, **options)
 
 
 def test_one_backward_pass_too_many():
@@ -128,7 +128,7 @@ def test_one_backward_pass_too_many():
 @pytest.mark.parametrize("is_packed", [False, True])
 @pytest.mark.parametrize(("feasible_set", "partition"), [("subset", "layer"), ("subset", "global")])
 def test_each_micro_batch_choosing_for_itself_equals_definition(feasible_set, partition, is_packed):
-    """`pool=micro`: the step's update is the sum of the batches' own, each times its share of the loss tokens."""
+    """`choice_scope=micro`: the step's update is the sum of the batches' own, each times its share of the loss tokens."""
     model, texts_ = zoo.build("tied llama"), texts()
     batches = ((0, 3, 5), (1, 2, 4, 6))
     place = partial(pack_rows, max_length=16) if is_packed else pad_rows
@@ -142,7 +142,7 @@ def test_each_micro_batch_choosing_for_itself_equals_definition(feasible_set, pa
     weights = step_weights(step, BaseWeights.TOKEN).double()
     trained = copy.deepcopy(model)
     capture = GradientCapture(trained.lm, regularizer(feasible_set, partition=partition))
-    for choice in choices_of_step(step, Pool.MICRO, weights):
+    for choice in choices_of_step(step, ChoiceScope.MICRO, weights):
         micro_batch = MicroBatch(example_of_token=choice.micro_batches[0].example_of_token)
         with capture.step(choice.rows, micro_batches=[micro_batch], scale=choice.scale) as opened:
             opened.backward(losses_of(trained, choice.micro_batches[0], choice.rows.num_examples))

@@ -52,9 +52,9 @@ class Watched(StepTrace):
         self.announced_bytes, self.is_recomputing = ledger.announced_bytes, is_two_pass
 
 
-def take_step(model, reg, tokens, trace=UNWATCHED, *, num_micro_batches=1, sketch=None, retain_mib=4096.0):
+def take_step(model, reg, tokens, trace=UNWATCHED, *, num_micro_batches=1, sketch=None, activation_budget_mib=4096.0):
     ids = torch.randint(0, 250, (N + M, tokens), generator=torch.Generator().manual_seed(0))
-    capture = capture_of(model, reg, sketch=sketch, retain_mib=retain_mib)
+    capture = capture_of(model, reg, sketch=sketch, activation_budget_mib=activation_budget_mib)
     examples = list(range(N + M))
     groups = [examples[part::num_micro_batches] for part in range(num_micro_batches)]
     with capture.step(step_rows(N, M), micro_batches=micro_batches(groups), trace=trace) as step:
@@ -84,7 +84,7 @@ def planned(plan):
         ("hull", {}),
         ("hull", {"strength": "auto"}),
         ("hull", {"partition": "global"}),
-        ("subset", {"scope": "paper"}),
+        ("subset", {"parameters": "linear_weights"}),
     ],
     ids=["subset", "hull", "auto", "global", "paper"],
 )
@@ -127,23 +127,23 @@ def test_second_pass_is_planned_where_one_is_taken():
     size = StepSize(num_general=N, num_target=M, row_tokens=24)
     budget = plan_of(model, reg, size).announced_bytes / MIB
     watched = Watched()
-    for retain_mib in (budget, budget - 1 / 1024):
-        plan = plan_of(model, reg.with_options(retain_mib=retain_mib), size)
-        take_step(model, reg, 24, watched, retain_mib=retain_mib)
-        assert plan.is_recomputing is watched.is_recomputing is (retain_mib < budget)
+    for activation_budget_mib in (budget, budget - 1 / 1024):
+        plan = plan_of(model, reg.with_options(activation_budget_mib=activation_budget_mib), size)
+        take_step(model, reg, 24, watched, activation_budget_mib=activation_budget_mib)
+        assert plan.is_recomputing is watched.is_recomputing is (activation_budget_mib < budget)
         assert not plan.is_refused
         assert (plan.kept_bytes == 0) is plan.is_recomputing
 
 
 def test_batches_that_cannot_be_kept_are_measured_one_by_one_or_refused():
     size = StepSize(num_general=N, num_target=M, row_tokens=24, num_micro_batches=5)
-    plan = plan_of(model_of(FULL), regularizer("subset").with_options(retain_mib=0.0), size)
+    plan = plan_of(model_of(FULL), regularizer("subset").with_options(activation_budget_mib=0.0), size)
     assert plan.is_recomputing
     assert not plan.is_refused
     assert {line.method for line in plan.lines} == {ProductsMethod.REDUCED, None}
-    assert plan_of(model_of(FULL), regularizer("hull").with_options(retain_mib=0.0), size).is_refused
+    assert plan_of(model_of(FULL), regularizer("hull").with_options(activation_budget_mib=0.0), size).is_refused
     by_sketch = regularizer("hull", products="sketch")
-    assert not plan_of(model_of(FULL), by_sketch.with_options(sketch=SKETCH, retain_mib=0.0), size).is_refused
+    assert not plan_of(model_of(FULL), by_sketch.with_options(sketch=SKETCH, activation_budget_mib=0.0), size).is_refused
 
 
 def test_tied_parameter_has_both_uses_and_keeps_the_heads():

@@ -156,16 +156,16 @@ def test_the_twin_shares_what_is_in_float32():
     assert len(list(half.parameters())) == len(list(model.parameters()))  # tied ones are one
 
 
-@pytest.mark.parametrize("retain_mib", [4096.0, 0.0])
+@pytest.mark.parametrize("activation_budget_mib", [4096.0, 0.0])
 @pytest.mark.parametrize("num_micro_batches", [1, 2])
-def test_a_capture_that_leaves_no_update_chooses_the_same(num_micro_batches, retain_mib):
+def test_a_capture_that_leaves_no_update_chooses_the_same(num_micro_batches, activation_budget_mib):
     model = zoo.build("lora")
     ids, lengths = zoo.inputs_for(model, N + M)
     rows = step_rows(N, M)
     reg = regularizer(partition="global")
     found = []
     for leaves_update in (True, False):
-        capture = capture_of(model, reg, retain_mib=retain_mib, leaves_update=leaves_update)
+        capture = capture_of(model, reg, activation_budget_mib=activation_budget_mib, leaves_update=leaves_update)
         groups = (range(N, N + M), range(N))[:num_micro_batches] if num_micro_batches == 2 else (range(N + M),)
         with capture.step(rows, micro_batches=micro_batches(groups)) as step:
             # Target examples first: alignments are taken batch by batch where activations are not kept.

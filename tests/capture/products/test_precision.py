@@ -198,12 +198,12 @@ def test_updates_of_equal_terms_are_exact_to_one_rounding(is_ids):
     torch.testing.assert_close(use.update(coefficients, into).double(), expected + 1, rtol=2**-8, atol=0)
 
 
-@pytest.mark.parametrize("retain_mib", [4096.0, 0.0])
+@pytest.mark.parametrize("activation_budget_mib", [4096.0, 0.0])
 @pytest.mark.parametrize("products", ["direct", "sketch"])
 @pytest.mark.parametrize("num_micro_batches", [1, 2])
-def test_choices_are_made_outside_autocast(num_micro_batches, products, retain_mib, monkeypatch):
+def test_choices_are_made_outside_autocast(num_micro_batches, products, activation_budget_mib, monkeypatch):
     """Autocast would round what solvers multiply: three digits of a gramian are not enough for a hull."""
-    if num_micro_batches == 2 and products == "direct" and retain_mib == 0:
+    if num_micro_batches == 2 and products == "direct" and activation_budget_mib == 0:
         pytest.skip("an exact gramian over several batches needs their activations")
     seen = []
     project = Hull.project
@@ -211,7 +211,7 @@ def test_choices_are_made_outside_autocast(num_micro_batches, products, retain_m
     model = zoo.build("untied llama with biases").float()
     ids, lengths = zoo.inputs_for(model, N + M)
     reg = regularizer("hull", partition="global", products=products)
-    capture = capture_of(model, reg, sketch=SPEC, retain_mib=retain_mib)
+    capture = capture_of(model, reg, sketch=SPEC, activation_budget_mib=activation_budget_mib)
     rows = step_rows(N, M, torch.full((N,), 1 / N))
     places = torch.arange(N + M).split((N + M) // num_micro_batches)
     autocast = torch.autocast("cpu", dtype=torch.bfloat16)

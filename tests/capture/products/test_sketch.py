@@ -106,8 +106,8 @@ def test_matrices_are_drawn_anew_every_few_steps():
     inputs = zoo.inputs_for(model, N + M)
     capture = capture_of(model, regularizer(products="sketch"), sketch=sketch_spec(refresh=2))
     seen = []
-    for draw in (0, 1, 2, 3, 4):
-        with capture.step(step_rows(draw=draw)) as step:
+    for step_index in (0, 1, 2, 3, 4):
+        with capture.step(step_rows(step_index=step_index)) as step:
             step.backward(model(inputs))
         seen.append(float(step.report().blocks[0][1].products.target_sq))
     assert seen[0] == seen[1] != seen[2] == seen[3] != seen[4] != seen[0]
