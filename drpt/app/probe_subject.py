@@ -12,7 +12,7 @@ from torch import Tensor
 
 from drpt.analysis.run import CHECKPOINTS, ResultsError
 from drpt.app.run_data import read_record, recorded_date
-from drpt.app.run_fitting import unfit_for
+from drpt.app.run_fitting import exclusion_reason_for
 from drpt.capture.pool import GradientPool
 from drpt.data.batch import pad_rows
 from drpt.data.build_source import build_source
@@ -99,13 +99,13 @@ def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[E
     """Examples by kind, more than are needed of some."""
     source = build_source(spec.data.node)
     require_responses(source, name=spec.data.label, why="the probe's gradients are of losses on responses")
-    unfit = unfit_for(spec)
+    exclusion_reason = exclusion_reason_for(spec)
     seen = Asked()
     kinds: dict[str, Sequence[Example]] = {}
     spare, seed = 0, spec.seed
     if is_trained:
         share = spec.stopping_share
-        trained = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit)
+        trained = draw_pools(source, spec.data, seed=spec.seed, stopping_share=share, exclusion_reason=exclusion_reason)
         kinds["used"] = trained.target
         for example in (*trained.general, *trained.target, *trained.stopping):
             seen.add(example)
@@ -115,7 +115,7 @@ def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[E
     count = _SURPLUS * pool if is_target_endless else pool + spare
     num_general = _SURPLUS * pool if source.is_endless else None
     sizes = replace(spec.data, num_target=count, num_eval=count, num_general=num_general)
-    drawn = draw_pools(source, sizes, seed=seed, stopping_share=0.0, unfit=unfit)
+    drawn = draw_pools(source, sizes, seed=seed, stopping_share=0.0, exclusion_reason=exclusion_reason)
     own = Asked()
     for name, examples in (("population", drawn.evaluation), ("target", drawn.target)):
         kinds[name] = [example for example in examples if not seen.has(example)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from drpt.analysis.run import DATA_FILE
-from drpt.app.run_fitting import longest_response, unfit_for
+from drpt.app.run_fitting import exclusion_reason_for, longest_response
 from drpt.data.build_source import build_source
 from drpt.data.fingerprint import source_fingerprint
 from drpt.data.pools import Pools, draw_pools
@@ -97,7 +97,7 @@ def _draw(spec: RunSpec, source: Source, checks: Mapping[str, ChecksReferences])
     """Draw the pools, without the examples whose reference no answer can equal where these are to be left out."""
     readable = ReadableSource(source, [term for term in checks.values() if term.unreadable == "drop"])
     share = spec.stopping_share
-    pools = draw_pools(readable, spec.data, seed=spec.seed, stopping_share=share, unfit=unfit_for(spec))
+    pools = draw_pools(readable, spec.data, seed=spec.seed, stopping_share=share, exclusion_reason=exclusion_reason_for(spec))
     return replace(pools, counts=pools.counts | readable.counts)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from drpt.data.drawing import Unfit
+from drpt.data.drawing import ExclusionReason
 from drpt.data.example import Example
 from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from drpt.data.fitting import Fitting  # which loads torch
 
 
-def unfit_for(spec: RunSpec) -> Unfit | None:
+def exclusion_reason_for(spec: RunSpec) -> ExclusionReason | None:
     """Which examples training would not see.
 
     Args:

@@ -1,16 +1,15 @@
-"""Rows of Arrow's tables (parquet files, `datasets`), in which all structs of a column have the same fields.
+"""Converts rows of Arrow tables (parquet files, `datasets`), in which all structs of a column have the same fields.
 
-A struct of a row that lacks a field of another row's has null there: the arguments of a call of one function have the names of
-every other function's. A null field of a struct within a row is therefore taken for one that is not there; a null that was
-written on purpose cannot be told from it, and files of JSON keep it.
+Arrow fills fields that a row's struct lacks with null: the arguments of a tool call get the names of every other function's
+arguments. Null fields of structs are therefore treated as absent. Intended nulls cannot be distinguished; JSON keeps them.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 
-class Struct(dict[str, Any]):  # Any: what a table holds
-    """A struct without its null fields; their names are known."""
+class Struct(dict[str, Any]):  # Any: values of a table
+    """A struct without its null fields, whose names are kept in ``absent``."""
 
     absent: frozenset[str]
 
@@ -19,14 +18,14 @@ class Struct(dict[str, Any]):  # Any: what a table holds
         self.absent = frozenset(fields) - frozenset(self)
 
 
-def without_padding(value: Any) -> Any:  # Any: likewise
-    """A cell, the structs in it without their null fields.
+def without_padding(value: Any) -> Any:  # Any: values of a table
+    """Remove the null fields of all structs in a cell.
 
     Args:
-        value: A column's value in one row, as Arrow gives it.
+        value: Value of a column in one row, as returned by Arrow.
 
     Returns:
-        Structs as `Struct`; all else as it was.
+        The value, with structs replaced by `Struct`.
     """
     if isinstance(value, Mapping):
         return Struct(value)
@@ -36,12 +35,12 @@ def without_padding(value: Any) -> Any:  # Any: likewise
 
 
 def arrow_record(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row by column: its own null cells stay, since columns are there for all rows.
+    """Remove the null fields of all structs in a row; null cells stay, since every row has all columns.
 
     Args:
-        row: As Arrow gives it.
+        row: Row by column, as returned by Arrow.
 
     Returns:
-        The cells, see `without_padding`.
+        Cells by column, converted by `without_padding`.
     """
     return {name: without_padding(value) for name, value in row.items()}

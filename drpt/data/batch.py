@@ -1,6 +1,7 @@
-"""The rows of one step in tensors. Axes: row, token = positions of a row, example = general examples first, then target.
+"""Batches of tokens for training and evaluation: one padded example per row (`pad_rows`), or several (`pack_rows`).
 
-A row holds one example and padding on the right (`pad_rows`), or several examples and little padding (`pack_rows`).
+Axes: row, token = positions of a row, general = general examples of a step. Within a step, general examples come first, then
+target examples.
 """
 
 from collections.abc import Sequence
@@ -14,19 +15,19 @@ from drpt.data.chat import EncodedExample
 from drpt.data.packing import fullest_row, share_rows
 
 
-# Not frozen: Lightning's precision plugins take a batch apart and put a copy together, which they refuse for frozen ones.
+# Not frozen: Lightning's precision plugins rebuild batches field by field and refuse frozen dataclasses.
 @dataclass(slots=True, kw_only=True)
 class TokenBatch:
-    """Conversations, padded or packed."""
+    """A micro-batch of conversations, padded or packed."""
 
     token_ids: Int[Tensor, "row token"]
-    attention_mask: Int[Tensor, "row token"] | None  # padded rows: 1 = a token, 0 = padding; packed rows: None
-    position_ids: Int[Tensor, "row token"] | None  # packed rows: from 0 in each example and in padding; padded rows: None
-    loss_mask: Bool[Tensor, "row token"]  # the token is predicted and counts in the loss
-    example_of_token: Int[Tensor, "row token"]  # which example of the step the token belongs to; -1 = padding
+    attention_mask: Int[Tensor, "row token"] | None  # padded rows: 1 = token, 0 = padding; packed rows: None
+    position_ids: Int[Tensor, "row token"] | None  # packed rows: positions from 0 in each example; padded rows: None
+    loss_mask: Bool[Tensor, "row token"]  # True = the token counts in the loss
+    example_of_token: Int[Tensor, "row token"]  # index of the token's example in the step; -1 = padding
 
     def to(self, device: torch.device) -> "TokenBatch":
-        """The same on another device."""
+        """Copy the batch to a device."""
         return TokenBatch(
             token_ids=self.token_ids.to(device),
             attention_mask=None if self.attention_mask is None else self.attention_mask.to(device),
@@ -42,34 +43,34 @@ class TokenBatch:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of examples, padding left out."""
+        """Number of tokens without padding."""
         return int((self.example_of_token >= 0).sum())
 
     def model_inputs(self) -> dict[str, Tensor]:
-        """Keyword arguments for a causal language model of transformers, under which each example sees itself alone."""
-        # Positions that restart mark packed examples for transformers' causal masks, but only where no mask is given.
+        """Keyword arguments of a causal language model of transformers, in which no example attends to another."""
+        # transformers recognises packed examples by positions that restart at 0, but only if no mask is given.
         given = {"attention_mask": self.attention_mask, "position_ids": self.position_ids}
         return {"input_ids": self.token_ids} | {name: value for name, value in given.items() if value is not None}
 
     @property
     def examples(self) -> list[int]:
-        """Places in the step of the examples that are here, ascending."""
+        """Indices in the step of the examples in this batch, ascending."""
         found: list[int] = self.example_of_token[self.example_of_token >= 0].unique().tolist()
         return found
 
 
 @dataclass(slots=True, kw_only=True)
 class StepBatch:
-    """One step's general and target examples, in one micro-batch after another."""
+    """The general and target examples of one optimizer step, divided into micro-batches."""
 
-    parts: list[TokenBatch]  # those of this process
-    example_ids: Int[Tensor, " general"]  # place of each general example in its pool
-    loss_tokens: Int[Tensor, " general"]  # how many of its tokens count in its loss
-    num_target: int
-    step: int  # number of the optimizer step, from 0
+    parts: list[TokenBatch]  # micro-batches of this process
+    example_ids: Int[Tensor, " general"]  # index of each general example in its pool
+    loss_tokens: Int[Tensor, " general"]  # number of tokens of each general example that count in its loss
+    num_target: int  # number of target examples, over all processes
+    step: int  # index of the optimizer step, from 0
 
     def to(self, device: torch.device) -> "StepBatch":
-        """The same on another device."""
+        """Copy the batch to a device."""
         return StepBatch(
             parts=[part.to(device) for part in self.parts],
             example_ids=self.example_ids.to(device),
@@ -80,25 +81,25 @@ class StepBatch:
 
     @property
     def num_general(self) -> int:
-        """``n``, over all processes."""
+        """Number of general examples, ``n``, over all processes."""
         return len(self.example_ids)
 
     @property
     def num_examples(self) -> int:
-        """``n + m``, over all processes."""
+        """Number of general and target examples, ``n + m``, over all processes."""
         return self.num_general + self.num_target
 
 
 def pad_rows(rows: Sequence[EncodedExample], *, pad_token_id: int, examples: Sequence[int] | None = None) -> TokenBatch:
-    """Pad conversations to the longest of them, one a row.
+    """Build a batch with one conversation per row, padded to the longest.
 
     Args:
-        rows: At least one example.
-        pad_token_id: Fills the rest; masked everywhere.
-        examples: Place of each in the step, ascending; from 0 if left out.
+        rows: Encoded examples, at least one.
+        pad_token_id: Token used for padding; masked.
+        examples: Index of each example in the step, ascending; 0, 1, … if left out.
 
     Returns:
-        Tensors [row, token].
+        Batch of tensors [row, token].
     """
     shape = len(rows), max(len(row.token_ids) for row in rows)
     token_ids = torch.full(shape, pad_token_id)
@@ -122,18 +123,18 @@ def pad_rows(rows: Sequence[EncodedExample], *, pad_token_id: int, examples: Seq
 def pack_rows(
     rows: Sequence[EncodedExample], *, pad_token_id: int, max_length: int, examples: Sequence[int] | None = None
 ) -> TokenBatch:
-    """Put several conversations into a row, each whole, with little padding; never more of it than `pad_rows` needs.
+    """Build a batch with several whole conversations per row, with at most as much padding as `pad_rows` needs.
 
-    The first token of an example never counts in the loss: what stands before it is another example.
+    The first token of an example never counts in the loss, since it follows another example.
 
     Args:
-        rows: At least one example; none empty.
-        pad_token_id: Fills the end of a row, as a segment of its own.
-        max_length: Most tokens of a row; the batch is as wide as its fullest row.
-        examples: Place of each in the step, ascending; from 0 if left out.
+        rows: Encoded examples, at least one; none is empty.
+        pad_token_id: Token that fills the end of a row, as a segment of its own.
+        max_length: Largest number of tokens in a row; the batch is as wide as its fullest row.
+        examples: Index of each example in the step, ascending; 0, 1, … if left out.
 
     Returns:
-        Tensors [row, token]; which examples share a row depends on their lengths and order alone.
+        Batch of tensors [row, token]; the assignment of examples to rows depends only on their lengths and order.
 
     Raises:
         ValueError: An example is longer than ``max_length``.

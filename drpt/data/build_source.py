@@ -1,4 +1,4 @@
-"""From a ``source`` node of a configuration to the source it names; no torch."""
+"""Builds the source that a ``source`` node of the configuration describes, without torch."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -12,21 +12,21 @@ _METHODS = ("general", "target", "evaluation", "is_correct")
 
 
 def build_source(node: Mapping[str, Any], *, option: str = "data.source") -> Source:
-    """Build the source.
+    """Build a source.
 
     Args:
-        node: ``_target_``, the dotted path of a class, and its keyword arguments.
+        node: Mapping with ``_target_``, the dotted path of a class, and the keyword arguments of this class.
         option: Full name of the node, for messages.
 
     Returns:
         The source.
 
     Raises:
-        ValueError: The path leads to no source, a key is not one of its, or a value breaks its rules.
+        ValueError: The path does not name a source, a key is unknown, or a value breaks its rule.
     """
-    option = "data" if node.get("_target_") == COMBINED else option  # whose parts have names of their own
+    option = "data" if node.get("_target_") == COMBINED else option  # the parts of a combined source name themselves
     source = build_plugin(option, node, methods=_METHODS, protocol="drpt.data.source.Source")
-    # Of an instance: a source may learn from its keys what it is.
+    # Checked on the instance, since attributes may depend on the keys.
     for name in _ATTRIBUTES:
         if not hasattr(source, name):
             raise ValueError(f"{option}._target_={node['_target_']}: lacks the attribute {name} of drpt.data.source.Source.")

@@ -1,4 +1,4 @@
-"""Conversations to tokens through the tokenizer's chat template, with the loss on the assistant's turns alone."""
+"""Encodes conversations with the tokenizer's chat template; only the assistant's turns count in the loss."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -14,15 +14,15 @@ from drpt.data.token_places import Place, check_decoding, mask_of, token_ids, to
 from drpt.models.chat_renderer import ChatRenderer, ChatStyle
 from drpt.models.chat_renderer import ChatTemplateError as ChatTemplateError  # part of what encoding may raise
 
-# Why an example is left out.
+# Reasons for which examples are left out, as relative clauses.
 LEFT_OUT = {
-    "empty": "without an answer",
-    "cut": "whose answer lies beyond data.max_length",
-    "weight_zero": 'none of whose turns is learned ("weight": 0, or changed by the chat template)',
+    "empty": "which have no answer",
+    "cut": "whose answer begins after data.max_length tokens",
+    "weight_zero": 'which have no turn to learn ("weight": 0, or changed by the chat template)',
     "tool_calls": "whose tool calls the chat template does not write",
-    "unwritten": "of which the chat template leaves out a turn that is answered",
-    "refused": "that the chat template refuses",
-    "ambiguous": "in which the assistant's tokens cannot be told apart",
+    "unwritten": "which contain a turn that the chat template does not write although it is answered",
+    "refused": "which the chat template refuses",
+    "ambiguous": "in which the assistant's tokens cannot be identified",
 }
 _OF_TEMPLATE = {"tool_calls", "unwritten", "refused", "ambiguous"}
 _PLAIN = ChatStyle()
@@ -30,37 +30,37 @@ _PLAIN = ChatStyle()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedExample:
-    """One conversation in tokens."""
+    """One conversation as tokens."""
 
     example: Example
-    token_ids: list[int]  # cut to the maximal length
-    loss_mask: list[bool]  # the token is predicted and counts in the loss
-    prompt_ids: list[int]  # what generation is given to answer the last turn
-    end_token_id: int | None = None  # the special token that ends an answer under the template
-    notes: Mapping[str, str] = field(default_factory=dict)  # what has to be said; keys of drpt.data.assistant_turns
-    is_cut: bool = False  # was longer
+    token_ids: list[int]  # tokens of the conversation, truncated to the largest length
+    loss_mask: list[bool]  # True = the token counts in the loss
+    prompt_ids: list[int]  # generation prompt for the last turn
+    end_token_id: int | None = None  # special token that ends an answer under the template; None = none
+    notes: Mapping[str, str] = field(default_factory=dict)  # notes for the user by the keys in drpt.data.assistant_turns
+    is_cut: bool = False  # whether the conversation was truncated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """An example that cannot be learned."""
+    """An example that is left out because it has nothing to learn."""
 
     example: Example
     reason: str  # a key of LEFT_OUT
-    words: str  # what is wrong, and what to do
-    is_cut: bool  # longer than the maximal length
+    words: str  # explanation for the user, with what to do
+    is_cut: bool  # whether the conversation exceeds the largest length
 
 
 class ChatEncoder:
-    """From conversations to tokens.
+    """Encodes conversations as tokens.
 
     Args:
         tokenizer: Tokenizer of transformers that has a chat template.
-        max_length: Most tokens of a conversation; more are cut off at the end.
-        style: The date and options that the template is told.
+        max_length: Largest number of tokens in a conversation; longer ones are truncated at the end.
+        style: Date and options passed to the template.
     """
 
-    def __init__(self, tokenizer: Any, *, max_length: int, style: ChatStyle = _PLAIN) -> None:  # Any: as everywhere
+    def __init__(self, tokenizer: Any, *, max_length: int, style: ChatStyle = _PLAIN) -> None:  # Any: transformers has no types
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._renderer = ChatRenderer(tokenizer, style)
@@ -72,7 +72,7 @@ class ChatEncoder:
             example: A conversation with an answer, or a plain text.
 
         Returns:
-            Its tokens, or why there is nothing to learn of it.
+            The encoded example, or the reason why it has nothing to learn.
         """
         if not example.messages[-1].has_text:
             return LeftOut(example=example, reason="empty", words="there is no answer", is_cut=False)
@@ -85,7 +85,7 @@ class ChatEncoder:
             is_weight = not any(turn.is_learned for turn in example.messages if turn.role == "assistant")
             words = 'every assistant turn has "weight": 0'
             if not is_weight:
-                words = "the turns to be learned are written otherwise by the template once others follow, or are empty"
+                words = "the template changes the turns to be learned when other turns follow, or they are empty"
             return LeftOut(example=example, reason="weight_zero", words=words, is_cut=is_cut)
         if not any(whole.loss_mask[: self._max_length]):
             words = f"its answer begins after {whole.loss_mask.index(True)} tokens; raise data.max_length={self._max_length}"
@@ -101,20 +101,20 @@ class ChatEncoder:
         )
 
     def encode_prompt(self, example: Example) -> EncodedExample:
-        """Encode what generation is given; nothing of it is learned.
+        """Encode the generation prompt for the last turn, without anything to learn.
 
         Args:
-            example: A conversation; what its last turn says does not matter.
+            example: A conversation, whose last turn is ignored.
 
         Returns:
-            The prompt, which may be longer than the maximal length.
+            The encoded prompt, which may exceed the largest length.
 
         Raises:
-            ChatTemplateError: The template refuses the turns, or leaves one out; or the example is a plain text, without a
+            ChatTemplateError: The template refuses the turns or leaves one out; or the example is a plain text, which has no
                 prompt.
         """
         if example.is_plain_text:
-            raise ChatTemplateError("a plain text has no prompt to answer. Take conversations, or task=sft.")
+            raise ChatTemplateError("a plain text has no prompt to answer. Use conversations, or task=sft.")
         talk = Conversation(self._renderer, example.messages, example.tools)
         prompt, end = generation_prompt(talk)
         require_written(talk, prompt)
@@ -137,8 +137,8 @@ class ChatEncoder:
         prompt_ids = self._prompt_ids(found, ids, places)
         notes = dict(found.notes)
         if ids[: len(prompt_ids)] != prompt_ids and example.messages[-1].is_learned:
-            # The same text, in which a token lies across the end of the prompt.
-            notes.setdefault(PROMPT_DIFFERS, "tokens that reach from the prompt into the answer")
+            # The text is the same, but a token spans the end of the prompt.
+            notes.setdefault(PROMPT_DIFFERS, "a token spans the end of the prompt")
         return EncodedExample(
             example=example,
             token_ids=ids,
@@ -149,8 +149,8 @@ class ChatEncoder:
         )
 
     def _prompt_ids(self, found: AssistantTurns, ids: list[int], places: list[Place]) -> list[int]:
-        # Tokenizers cut a text at special tokens and encode the pieces by themselves: where the conversation begins with the
-        # prompt, up to its last special token the tokens are the conversation's.
+        # Tokenizers split a text at special tokens and encode the pieces independently. If the conversation begins with the
+        # prompt, both have the same tokens up to the last special token of the prompt.
         start = self._renderer.last_start(found.prompt) if found.text.startswith(found.prompt) else -1
         number = bisect_left(places, start, key=lambda place: place[0]) if start >= 0 else len(ids)
         if number < len(ids) and places[number][0] == start:
@@ -160,7 +160,7 @@ class ChatEncoder:
         return token_ids(self._tokenizer, found.prompt)
 
     def _plain_text(self, example: Example) -> EncodedExample:
-        # As a text of pre-training: begun as the tokenizer begins texts, and ended by the end of text.
+        # Encoded as in pre-training: with the tokenizer's beginning of text, if any, and its end of text.
         ids = list(self._tokenizer(example.messages[-1].content, verbose=False)["input_ids"])
         end = self._tokenizer.eos_token_id
         if end is not None and ids[-1:] != [end]:
@@ -175,33 +175,33 @@ class ChatEncoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedPool:
-    """Examples that have something to learn, and those that were left out."""
+    """The encoded examples of a pool, and those that were left out."""
 
     examples: list[EncodedExample]
     left_out: list[LeftOut] = field(default_factory=list)
 
     @property
     def num_truncated(self) -> int:
-        """Cut to the maximal length; those of them with tokens left to learn are in ``examples``."""
+        """Number of examples that exceed the largest length, including those left out."""
         return sum(row.is_cut for row in self.examples) + sum(row.is_cut for row in self.left_out)
 
     @property
     def num_empty(self) -> int:
-        """Left out: no assistant token within the maximal length."""
+        """Number of examples left out because they have no assistant token within the largest length."""
         return sum(row.reason in {"empty", "cut"} for row in self.left_out)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Examples by what happened to them: cut, left out by reason, or with something to be said of them."""
+        """Number of examples that were truncated, left out (by reason), or have a note (by note)."""
         reasons = [row.reason for row in self.left_out if row.reason not in {"empty", "cut"}]
         notes = [note for row in self.examples for note in row.notes]
         return {"truncated": self.num_truncated, "empty": self.num_empty} | dict(Counter([*reasons, *notes]))
 
     def require_template(self) -> None:
-        """Refuse a template under which nothing is left.
+        """Refuse a template with which no example can be used.
 
         Raises:
-            ChatTemplateError: All examples are left out, and the first of them by the template; the message names it.
+            ChatTemplateError: All examples are left out, the first of them because of the template; the message names it.
         """
         if self.left_out and not self.examples and self.left_out[0].reason in _OF_TEMPLATE:
             first = self.left_out[0]
@@ -211,23 +211,24 @@ class EncodedPool:
 def encode_chat(
     tokenizer: Any, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] = (), style: ChatStyle = _PLAIN
 ) -> tuple[list[int], list[bool], list[int]]:
-    """Tokens of a conversation, and which of them the assistant wrote.
+    """Encode a conversation, and identify the assistant's tokens.
 
-    The text that the template renders is encoded once, so that the ids are those of the tokenizer's own
-    ``apply_chat_template``; see `drpt.data.assistant_turns` for what is learned.
+    The rendered text is encoded once, so that the ids equal those of the tokenizer's own ``apply_chat_template``; see
+    `drpt.data.find_turns` for which text is learned.
 
     Args:
         tokenizer: Tokenizer of transformers that has a chat template.
-        messages: The turns; the last is the assistant's, and has a text.
+        messages: Turns of the conversation; the last is a non-empty turn of the assistant.
         tools: JSON schemas of functions that the assistant may call.
-        style: The date and options that the template is told.
+        style: Date and options passed to the template.
 
     Returns:
-        Token ids, the loss mask of the same length (its first entry is False: nothing predicts the first token), and the
-        ids that generation is given to answer the last turn.
+        Token ids; the loss mask of the same length, whose first entry is False; and the ids of the generation prompt for the
+        last turn.
 
     Raises:
-        ChatTemplateError: The template refuses the turns, does not write them, or the assistant's tokens cannot be told apart.
+        ChatTemplateError: The template refuses the turns or does not write them, or the assistant's tokens cannot be
+            identified.
     """
     example = Example(messages=tuple(messages), source="", tools=tuple(tools))
     row = ChatEncoder(tokenizer, max_length=0, style=style)._conversation(example)
@@ -235,19 +236,19 @@ def encode_chat(
 
 
 def encode_examples(tokenizer: Any, examples: Iterable[Example], *, max_length: int, style: ChatStyle = _PLAIN) -> EncodedPool:
-    """Encode a pool, cutting conversations at ``max_length`` tokens.
+    """Encode the examples of a pool, truncated to ``max_length`` tokens.
 
     Args:
         tokenizer: Tokenizer of transformers that has a chat template.
-        examples: Conversations.
-        max_length: Most tokens of a conversation; more are cut off at the end.
-        style: The date and options that the template is told.
+        examples: Conversations or plain texts.
+        max_length: Largest number of tokens in a conversation; longer ones are truncated at the end.
+        style: Date and options passed to the template.
 
     Returns:
-        The examples that still have an assistant token to learn, and the others with the reason.
+        Examples that have an assistant token to learn, and the others with the reason.
 
     Raises:
-        ChatTemplateError: The template can be used for none of the examples; the message names the first.
+        ChatTemplateError: The template can be used for no example; the message names the first.
     """
     encoder = ChatEncoder(tokenizer, max_length=max_length, style=style)
     encoded: list[EncodedExample] = []

@@ -1,4 +1,4 @@
-"""What is said at a run's start about how a chat template treats its examples."""
+"""Warnings at the start of a run about how the chat template treats its examples."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,50 +9,49 @@ from drpt.data.chat import LEFT_OUT, EncodedExample, EncodedPool
 _log = logging.getLogger(__name__)
 
 _WRITE_AN_END = (
-    "Write {{{{ eos_token }}}} after the assistant's content in the tokenizer's chat template, or take "
-    "model.chat_template=plain"
+    "Write {{{{ eos_token }}}} after the assistant's content in the tokenizer's chat template, or use model.chat_template=plain"
 )
-# What is said of examples that are trained on; {count} of {total}, {excerpt} of the first.
+# Warnings on examples that are trained on; {count} = "3 of 10", {excerpt} = excerpt of the first example.
 _NOTES = {
     UNENDED: (
-        "the chat template ends none of the answers of {count} examples with a special token, so that no end of an answer is "
-        f"learned and answers run to their full length. {_WRITE_AN_END}"
+        "the chat template does not end the answers of {count} examples with a special token, so the model does not learn to "
+        f"end answers and generates up to the length limit. {_WRITE_AN_END}"
     ),
     CHANGED: (
-        "earlier assistant turns of {count} examples are not learned. The last turns are learned. Before further turns the "
-        "chat template writes an earlier answer, or the text before it, differently from the way it is generated (some drop "
-        "the thoughts of earlier turns). The first: {excerpt}"
+        "earlier assistant turns of {count} examples are not learned, only the last turns. When other turns follow, the chat "
+        "template renders an earlier answer, or the text before it, differently from how it is generated (some templates drop "
+        "the reasoning of earlier turns). The first: {excerpt}"
     ),
     CALLS_LOST: (
-        "tool calls in earlier turns of {count} examples are not written by the chat template, and the turns are not learned"
+        "the chat template does not write the tool calls in earlier turns of {count} examples; these turns are not learned"
     ),
     CONTENT_LOST: (
-        "what the assistant says beside tool calls in {count} examples is not written by the chat template and is lost; the "
-        "calls alone are learned. Take a template that writes both. The first: {excerpt}"
+        "the chat template does not write the assistant's content beside tool calls in {count} examples; only the calls are "
+        "learned. Use a template that writes both. The first: {excerpt}"
     ),
     THOUGHTS_LOST: (
-        "thoughts in {count} examples (reasoning_content, or before </think>) are not written by the chat template and are "
-        "lost. Take a template that writes them"
+        "the chat template does not write the reasoning in {count} examples (reasoning_content, or text before </think>), "
+        "which is lost. Use a template that writes it"
     ),
     PROMPT_DIFFERS: (
-        "before the answers of {count} examples training has another text than generation is given ({excerpt}); what only "
-        "training has is not learned. A template's own options may make the two the same, such as "
+        "the text before the answers of {count} examples differs between training and generation ({excerpt}); text that only "
+        "training has is not learned. Options of the template may make the two equal, such as "
         "+model.chat_template_kwargs.enable_thinking=false"
     ),
 }
-_QUIET = {DEVELOPER: "the chat template knows no developer: such turns of {count} examples are written as system turns"}
+_QUIET = {DEVELOPER: "the chat template has no developer role: such turns of {count} examples are written as system turns"}
 
 _ENDLESS = (
-    "the chat template ends the answers to {count} prompts with no special token: unless the model writes its end of text "
-    f"({{end}}) by itself, responses end at rollout.max_tokens and evaluation.max_new_tokens alone. {_WRITE_AN_END}"
+    "the chat template does not end the answers to {count} prompts with a special token: unless the model generates its end of "
+    f"text ({{end}}), responses end only at rollout.max_tokens and evaluation.max_new_tokens. {_WRITE_AN_END}"
 )
 
 
 def report_encoding(pools: Mapping[str, EncodedPool]) -> None:
-    """Log what a user has to know of encoded pools: warnings, each once, with the number of examples and the remedy.
+    """Log each kind of problem with the encoded pools once, with the number of examples and the remedy.
 
     Args:
-        pools: By name.
+        pools: Encoded pools by name.
     """
     rows = [row for pool in pools.values() for row in pool.examples]
     for texts, level in ((_NOTES, logging.WARNING), (_QUIET, logging.INFO)):
@@ -67,17 +66,17 @@ def report_encoding(pools: Mapping[str, EncodedPool]) -> None:
             if found and reason not in {"empty", "cut"}:
                 total = len(pool.examples) + len(pool.left_out)
                 _log.warning(
-                    "%s pool: %d of %d examples are left out, %s. The first, %s: %s",
+                    "%s pool: left out %d of %d examples, %s. The first, %s: %s",
                     *(name, len(found), total, kind, found[0].example.source, found[0].words),
                 )
 
 
 def report_prompts(prompts: Sequence[EncodedExample], *, end_of_text: str | None) -> None:
-    """Warn of a chat template under which nothing tells a response where to end.
+    """Warn if the chat template does not end answers with a special token.
 
     Args:
         prompts: Encoded prompts of all pools.
-        end_of_text: The tokenizer's token for it, at which responses end besides.
+        end_of_text: End-of-text token of the tokenizer, at which responses end as well.
     """
     endless = sum(row.end_token_id is None for row in prompts)
     if endless:

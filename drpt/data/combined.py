@@ -1,4 +1,4 @@
-"""General and target examples of two sources, each chosen by itself."""
+"""Combines general examples of one source with target examples of another (``data/general=…``, ``data/target=…``)."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -9,19 +9,19 @@ from drpt.data.example import Example
 from drpt.data.file_source import FileSource
 from drpt.data.source import Source
 
-_KEYS = ("path", "table", "evaluation")  # of the sources of files and tables, which read when they are asked
+_KEYS = ("path", "table", "evaluation")  # keys of file and table sources, whose errors may appear when streams are read
 
 
 class CombinedSource:
     """The general stream of one source, and the target and evaluation streams of another.
 
     Args:
-        general: Node of the source of general examples; None: ``source``.
-        target: Node of the source of target examples; None: ``source``.
-        source: Node of a source that has both, for what is not chosen by itself.
+        general: Node of the source of general examples; None = ``source``.
+        target: Node of the source of target examples; None = ``source``.
+        source: Node of a source with both, used for the one that is None.
 
     Raises:
-        ValueError: A node leads to no source, a key is not one of its, or a value breaks its rules.
+        ValueError: A node does not name a source, a key is unknown, or a value breaks its rule.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class CombinedSource:
         whole = build_source(source) if general is None or target is None else None
         self._general = _built(general, "data.general.source", whole)
         self._target = _built(target, "data.target.source", whole)
-        if isinstance(self._target, FileSource):  # plain texts are no targets: said now, not when they are drawn
+        if isinstance(self._target, FileSource):  # refuse plain texts as targets now, not when they are drawn
             for stream in (self._target.target, self._target.evaluation):
                 try:
                     next(islice(stream(0), 1), None)
@@ -50,12 +50,12 @@ class CombinedSource:
 
     @property
     def has_own_evaluation(self) -> bool:
-        """Whether evaluation examples are of a file or table of their own."""
+        """Whether evaluation examples have their own file or table."""
         return bool(getattr(self._target, "has_own_evaluation", False))
 
     @property
     def shortage(self) -> str | None:
-        """Why the general stream ended, where its source knows."""
+        """Why the general stream ended, if its source states it."""
         return getattr(self._general, "shortage", None)
 
     def general(self, seed: int) -> Iterator[Example]:
@@ -71,17 +71,17 @@ class CombinedSource:
         return _named("data.target.source", self._target.evaluation, seed)
 
     def is_correct(self, example: Example, response: str) -> bool:
-        """The verifier of the target's source: what is verified are held-out target examples."""
+        """Verify a response with the target's source, since only held-out target examples are verified."""
         return self._target.is_correct(example, response)
 
     def stream_digest(self, stream: str) -> str | None:
-        """See `drpt.data.file_source.FileSource.stream_digest`."""
+        """See `drpt.data.row_source.RowSource.stream_digest`."""
         of_file = getattr(self._general if stream == "general" else self._target, "stream_digest", None)
         return None if of_file is None else of_file(stream)
 
 
 def _named(option: str, stream: Callable[[int], Iterator[Example]], seed: int) -> Iterator[Example]:
-    """A stream whose faults are said with the full name of the option: a source knows its own keys alone."""
+    """Open a stream; errors that begin with a key of the source get the full name of the option."""
     try:
         return stream(seed)
     except ValueError as error:

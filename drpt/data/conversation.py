@@ -1,4 +1,4 @@
-"""One conversation under one template: its texts, whole, up to a turn, or with another answer in place of one."""
+"""Renders parts and variants of one conversation, from which `drpt.data.find_turns` locates the assistant's text."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,20 +8,19 @@ from typing import Any
 from drpt.data.example import Message
 from drpt.models.chat_renderer import PROBE, ChatRenderer, ChatTemplateError
 
-_TELLING = 12  # a text of so many characters is not in a rendering by chance
+_TELLING = 12  # a text of at least this many characters does not occur in a rendering by chance
 
 
 class Conversation:
-    """Texts of an example's turns.
+    """Renders the turns of an example in the form that its template reads.
 
-    Templates differ in what they read; of these, the first that the template takes is used for all texts of an example:
-    arguments of tool calls as a mapping, as transformers documents it, or as JSON text. A developer's turn is a system
-    turn for templates that do not name the role; thoughts are under the name by which the template reads them; a content is
-    a list of one part for templates that write no other.
+    Arguments of tool calls are a mapping, as transformers documents it, or JSON text if the template fails with a mapping.
+    Developer turns become system turns if the template does not mention the role. Reasoning has the name under which the
+    template reads it. Contents are lists with one part if the template accepts only lists.
 
     Args:
-        renderer: The template.
-        messages: The turns; the last is the assistant's.
+        renderer: Renderer of the chat template.
+        messages: Turns of the conversation; the last is the assistant's.
         tools: JSON schemas of functions. Any: JSON values.
 
     Raises:
@@ -39,7 +38,7 @@ class Conversation:
             thinks = any(message.reasoning_content is not None for message in messages)
             self._thoughts = renderer.thoughts_key(tools) if thinks else None
             self._has_parts = renderer.wants_parts(tools)
-        except Exception as error:  # a tokenizer without a template for these tools
+        except Exception as error:  # for example, a tokenizer without a template for tools
             raise self._refusal(error) from error
         self._turns = [self._turn(message) for message in self.messages]
         if any(message.tool_calls for message in messages):
@@ -47,18 +46,18 @@ class Conversation:
 
     @property
     def has_markers(self) -> bool:
-        """Whether the template marks the assistant's text itself."""
+        """Whether the template marks the assistant's text with ``{% generation %}``."""
         return self.renderer.has_markers(self._tools)
 
     def text(self, count: int | None = None, *, is_prompt: bool = False) -> str:
-        """The text of the first turns.
+        """Render the first turns.
 
         Args:
-            count: How many; all if left out.
-            is_prompt: Whether the assistant is to answer next.
+            count: Number of turns; all if left out.
+            is_prompt: Whether to end with a generation prompt.
 
         Returns:
-            The template's text.
+            The rendered text.
 
         Raises:
             ChatTemplateError: The template refuses the turns.
@@ -66,22 +65,22 @@ class Conversation:
         return self._render(self._turns[:count], is_prompt=is_prompt)
 
     def prompt(self, place: int) -> str:
-        """What generation is given to write a turn."""
-        # Of no turns at all there is no generation prompt; what stands before any answer is the same.
+        """Generation prompt for a turn."""
+        # Templates cannot render a prompt without turns; the text before any answer is the same.
         return self.text(place, is_prompt=True) if place else self.with_answer(0, "")[0]
 
     def with_answer(self, place: int, avoid: str) -> tuple[str, str]:
-        """What the template writes around an answer: texts before and after a plain one in place of a turn.
+        """Render the conversation with a placeholder as the answer, to find the text around an answer.
 
         Args:
-            place: Of the assistant's turn; what comes after it is left out.
-            avoid: A text that does not hold the plain answer.
+            place: Index of the assistant's turn to replace; later turns are left out.
+            avoid: Text that must not contain the placeholder.
 
         Returns:
-            The text before the answer, which begins with all earlier turns, and the text after it.
+            The text before the answer, including all earlier turns, and the text after it.
 
         Raises:
-            ChatTemplateError: The template refuses the turns, or does not write the answer once.
+            ChatTemplateError: The template refuses the turns, or does not write the answer exactly once.
         """
         answer = PROBE
         while answer in avoid:
@@ -91,14 +90,14 @@ class Conversation:
         parts = text.split(answer)
         if len(parts) != 2:
             raise ChatTemplateError(
-                f"the chat template writes an assistant turn {len(parts) - 1} times, so that the assistant's text cannot be "
-                "told apart. Take another template (model.chat_template=plain).",
+                f"the chat template writes an assistant turn {len(parts) - 1} times, so the assistant's text cannot be "
+                "identified. Use another template (model.chat_template=plain).",
                 reason="ambiguous",
             )
         return parts[0], parts[1]
 
     def writes_thoughts(self, place: int) -> bool:
-        """Whether the template writes the thoughts of a turn, which stand apart from the content or within it."""
+        """Whether the template writes the reasoning of a turn, in its own field or within the content."""
         message = self.messages[place]
         inside, marker, rest = message.content.partition("</think>")
         opened, tag, thought = inside.rpartition("<think>")
@@ -113,7 +112,7 @@ class Conversation:
         )
 
     def writes_calls(self, place: int) -> bool:
-        """Whether the template writes the tool calls of a turn: each function's name, and another text than without them."""
+        """Whether the template writes the tool calls of a turn: the names of the functions, and a text that depends on them."""
         text = self.text(place + 1)
         names = [call.name for call in self.messages[place].tool_calls]
         bare = {key: value for key, value in self._turns[place].items() if key != "tool_calls"}
@@ -124,23 +123,23 @@ class Conversation:
         return is_other and all(name in text for name in names)
 
     def writes_content(self, place: int) -> bool:
-        """Whether the template writes what a turn says beside its tool calls."""
+        """Whether the template writes the content of a turn that has tool calls."""
         message = self.messages[place]
         if not (message.tool_calls and message.content.strip()):
             return True
         return self._depends_on(self._turns, place, self.text())
 
     def unwritten(self, prompt: str) -> Message | None:
-        """The first turn before the last, not the assistant's, that the template does not write, such as a tool's answer.
+        """Find a turn before the last, not the assistant's, that the template omits, such as the result of a tool.
 
         Args:
-            prompt: For the last turn.
+            prompt: Generation prompt for the last turn.
 
         Returns:
-            None where all are written, changed or not.
+            The first omitted turn; None if all are written, possibly changed.
         """
         turns, place_in_prompt = self._turns[:-1], 0
-        written = {"user"}  # roles that the template is known to write; what a tool says may be repeated by others
+        written = {"user"}  # roles that the template is known to write; other turns may repeat the result of a tool
         for place, message in enumerate(self.messages[:-1]):
             content = message.content.strip()
             if message.role == "assistant" or not content:
@@ -154,59 +153,59 @@ class Conversation:
         return None
 
     def _depends_on(self, turns: Sequence[dict[str, Any]], place: int, text: str, *, is_prompt: bool = False) -> bool:
-        """Whether another content of one of the turns makes another text."""
+        """Whether the rendering changes if the content of a turn changes."""
         other = self._turn(replace(self.messages[place], content=PROBE))
         try:
             return self._render([*turns[:place], other, *turns[place + 1 :]], is_prompt=is_prompt) != text
-        except ChatTemplateError:  # it is read
+        except ChatTemplateError:  # the template reads the content
             return True
 
     def marked(self) -> tuple[str, list[tuple[int, int]]]:
-        """The whole text, and the places that the template marks as the assistant's; see `ChatRenderer.render_marked`."""
+        """The whole text, and the ranges that the template marks as the assistant's; see `ChatRenderer.render_marked`."""
         try:
             return self.renderer.render_marked(self._turns, self._tools)
-        except Exception as error:  # a template may raise whatever it likes
+        except Exception as error:  # templates raise errors of any type
             raise self._refusal(error) from error
 
     def marks_others(self, marked: str) -> bool:
-        """Whether the template marks what others than the assistant say.
+        """Whether the template marks text of roles other than the assistant.
 
         Args:
-            marked: All that it marks.
+            marked: All marked text.
 
         Returns:
-            The answer.
+            True if it does.
         """
         others = [message.role != "assistant" and bool(message.content.strip()) for message in self.messages]
-        said = [message.content.strip() for message, is_other in zip(self.messages, others, strict=True) if is_other]
-        if not any(text in marked for text in said):
-            return False  # what the assistant repeats is told apart by other texts in their places
+        contents = [message.content.strip() for message, is_other in zip(self.messages, others, strict=True) if is_other]
+        if not any(text in marked for text in contents):
+            return False  # otherwise the assistant may have repeated the text, which the placeholders below reveal
         turns = [
             self._turn(replace(message, content=PROBE)) if is_other else turn
             for message, turn, is_other in zip(self.messages, self._turns, others, strict=True)
         ]
         try:
             text, places = self.renderer.render_marked(turns, self._tools)
-        except Exception:  # of texts that the template takes apart; they are not written as they are
+        except Exception:  # the template parses the contents, so it does not write them literally
             return False
         return any(PROBE in text[start:stop] for start, stop in places)
 
     def _render(self, turns: Sequence[Mapping[str, Any]], *, is_prompt: bool) -> str:
         try:
             return self.renderer.render(turns, self._tools, is_prompt=is_prompt)
-        except Exception as error:  # a template may raise whatever it likes
+        except Exception as error:  # templates raise errors of any type
             raise self._refusal(error) from error
 
     def _settle_arguments(self) -> None:
         try:
             self.renderer.render(self._turns, self._tools, is_prompt=False)
-        except Exception:  # a template that takes arguments as texts alone
+        except Exception:  # the template may accept arguments only as text
             with_mappings = self._turns
             self._arguments_are_text = True
             self._turns = [self._turn(message) for message in self.messages]
             try:
                 self.renderer.render(self._turns, self._tools, is_prompt=False)
-            except Exception:  # its words about the usual form are said
+            except Exception:  # keep the usual form, so that the user sees the error for it
                 self._turns = with_mappings
 
     def _turn(self, message: Message) -> dict[str, Any]:

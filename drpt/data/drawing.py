@@ -1,4 +1,4 @@
-"""Taking the examples of one pool after the other, and counting what is left out; `drpt.data.pools` decides the sizes."""
+"""Draws the examples of one pool after another, and counts those left out; `drpt.data.pools` decides the sizes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,73 +11,57 @@ from drpt.data.sharing import shared_out
 from drpt.data.source import Source, advance
 from drpt.data.spec import DataSpec
 
-# A generator that has repeated itself this often in a row has nothing new.
+# Number of consecutive rejected examples after which an endless stream is taken to have nothing new.
 _PATIENCE = 5_000
-_WORDING = 100  # examples of each stream that tell what the common wording is
+_WORDING = 100  # number of examples of each stream from which common wording is determined
 _SHOWN = 3
 
-# Why training does not see an example ("too_long", "no_answer"; see `drpt.data.fitting`), or None where it does.
-Unfit = Callable[[Example], str | None]
+# Why an example cannot be trained on ("too_long", "no_answer"; see `drpt.data.fitting`); None if it can.
+ExclusionReason = Callable[[Example], str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Other:
-    """A pool that was drawn before, and that the next one has to keep away from."""
+    """A pool drawn earlier, which the next pool must not overlap."""
 
-    reason: str  # what is counted of examples that ask the same
-    pool: str  # its name, for messages
+    reason: str  # name under which examples with the same question are counted
+    pool: str  # name of the pool, for messages
     examples: list[Example]
-    is_held_out: bool  # its questions must not stand within longer texts of the next one, either
+    is_held_out: bool  # whether longer texts of the next pool must not contain its questions either
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Groups:
-    """The rows of a finite stream that training sees, by what they ask."""
+    """The usable rows of a finite stream, grouped by question."""
 
     num_rows: int
-    sizes: list[int]  # rows of each group
-    of_row: dict[Key, int]  # the group of each row, by `row_key`
+    sizes: list[int]  # number of rows in each group
+    of_row: dict[Key, int]  # group of each row, by `row_key`
 
     def among(self, stream: Iterable[Example], chosen: Iterable[int]) -> Iterator[Example]:
-        """The rows of some groups.
-
-        Args:
-            stream: Rows in any order.
-            chosen: Places of groups.
-
-        Returns:
-            Rows in the order of the stream.
-        """
+        """The rows of a stream that belong to the chosen groups, in the order of the stream."""
         places = frozenset(chosen)
         return (row for row in stream if self.of_row.get(row_key(row)) in places)
 
     def outside(self, stream: Iterable[Example], chosen: Iterable[int]) -> Iterator[Example]:
-        """The rows of all other groups, and those of none.
-
-        Args:
-            stream: Rows in any order.
-            chosen: Places of groups.
-
-        Returns:
-            Rows in the order of the stream.
-        """
+        """The rows of a stream that belong to none of the chosen groups, in the order of the stream."""
         places = frozenset(chosen)
         return (row for row in stream if self.of_row.get(row_key(row)) not in places)
 
 
 class Drawing:
-    """One drawing of all pools, and what was left out on the way.
+    """Draws all pools of a run, and records which examples are left out.
 
     Args:
-        source: Streams of examples.
-        spec: Sizes.
-        seed: The run's.
-        unfit: Why training would not see an example; None: it sees them all.
+        source: Source of the streams of examples.
+        spec: The `data` config group, with the sizes of the pools.
+        seed: Seed of the run.
+        exclusion_reason: Function that says why an example cannot be trained on; None = all can be.
     """
 
-    def __init__(self, source: Source, spec: DataSpec, seed: int, unfit: Unfit | None) -> None:
+    def __init__(self, source: Source, spec: DataSpec, seed: int, exclusion_reason: ExclusionReason | None) -> None:
         self._source, self._spec, self._seed = source, spec, seed
-        self.unfit = unfit
+        self.exclusion_reason = exclusion_reason
         self.counts: dict[str, int] = {}
         self.taken: dict[str, int] = {}
         self.has_more_general = False
@@ -88,35 +72,35 @@ class Drawing:
 
     @property
     def shown(self) -> tuple[NearDuplicate, ...]:
-        """Some near-duplicates of each pool, fewer of all."""
+        """A few of the near-duplicates that were left out, for messages."""
         return tuple(islice((found for pool in self._shown.values() for found in pool), _SHOWN))
 
     def is_endless(self, pool: str) -> bool:
-        """Whether the stream that a pool is drawn from never ends."""
+        """Whether the stream of a pool never ends."""
         own = self._source.is_endless
         return own if pool == "general" else bool(getattr(self._source, "is_target_endless", own))
 
     def take_evaluation(self) -> list[Example]:
-        """Examples to measure with, in the order of ``split_seed``."""
+        """Draw the evaluation examples, in the order given by ``split_seed``."""
         return self.take("evaluation", self._source.evaluation(self._spec.split_seed), self._spec.num_eval, ())
 
     def take_target(self, num_train: int, num_stopping: int, evaluation: list[Example]) -> tuple[list[Example], list[Example]]:
-        """Target examples for training and for stopping; one prompt's responses are in one of the two.
+        """Draw target examples for training and for early stopping; the responses to one prompt stay together.
 
         Args:
-            num_train: Wanted for training.
-            num_stopping: Wanted for stopping.
-            evaluation: Examples that were taken to measure with.
+            num_train: Number of examples wanted for training.
+            num_stopping: Number of examples wanted for early stopping.
+            evaluation: Evaluation examples, which must not be repeated.
 
         Returns:
-            Both, fewer than were wanted where the source has no more.
+            Training and stopping examples; fewer than wanted if the source has no more.
         """
         held_out = Other(reason="held_out", pool="evaluation", examples=evaluation, is_held_out=True)
         stream = self._source.target(self._seed)
         train, stopping = self._train_and_stopping(stream, stream, (num_train, num_stopping), held_out)
         if not num_stopping or len(stopping) == num_stopping or self.is_endless("target"):
             return train, stopping
-        # Drawn by rows, training took some responses of nearly every prompt: whole prompts are shared out.
+        # Drawn row by row, training took responses of nearly every prompt: assign whole prompts instead.
         self.forget("target")
         rows = self.take("target", self._source.target(self._seed), -1, (held_out,))
         groups = _grouped(rows)
@@ -138,21 +122,21 @@ class Drawing:
         return train, self.take("target", of_stopping, sizes[1], (held_out, trained), is_held_out=True)
 
     def target_groups(self) -> Groups:
-        """All target examples that training sees, by what they ask, groups in the order of ``split_seed``."""
+        """Group all usable target examples by question, in the order given by ``split_seed``."""
         self.forget("evaluation")
         rows = self.take("evaluation", self._source.evaluation(self._spec.split_seed), -1, ())
         self.forget("evaluation")
         return _grouped(rows)
 
     def take_shared_evaluation(self, groups: Groups, most: int) -> list[Example]:
-        """Examples to measure with, of whole prompts, so that the others are left for training.
+        """Draw evaluation examples as whole prompts, and leave the other prompts for training.
 
         Args:
-            groups: See `target_groups`.
-            most: Rows that training can spare.
+            groups: Groups of target examples, from `target_groups`.
+            most: Largest number of rows that training can spare.
 
         Returns:
-            As many as were asked for, or as can be spared.
+            The wanted number of examples, or as many as can be spared.
         """
         self.forget("evaluation")
         chosen = shared_out(groups.sizes, wanted=self._spec.num_eval, most=most)
@@ -162,16 +146,16 @@ class Drawing:
     def take_general(
         self, count: int, evaluation: list[Example], target: list[Example], stopping: list[Example]
     ) -> list[Example]:
-        """General examples that ask nothing that the other pools ask.
+        """Draw general examples whose questions are in no other pool.
 
         Args:
-            count: Wanted.
-            evaluation: Examples to measure with.
+            count: Number of examples wanted.
+            evaluation: Evaluation examples.
             target: Target examples for training.
-            stopping: Target examples for stopping.
+            stopping: Target examples for early stopping.
 
         Returns:
-            Fewer where the source has no more.
+            General examples; fewer than wanted if the source has no more.
         """
         stream = self._source.general(self._spec.split_seed)
         others = (
@@ -185,14 +169,14 @@ class Drawing:
     def take(
         self, pool: str, stream: Iterator[Example], count: int, others: tuple[Other, ...], *, is_held_out: bool = False
     ) -> list[Example]:
-        """Take distinct examples that training sees, and that ask nothing that other pools ask.
+        """Draw distinct, usable examples whose questions are not in other pools.
 
         Args:
             pool: Name of the pool.
-            stream: Candidates.
-            count: Wanted; negative: all of a stream that ends.
-            others: Pools to keep away from.
-            is_held_out: Whether what is taken must not stand within the others' texts, either.
+            stream: Candidate examples.
+            count: Number of examples wanted; negative = all of a finite stream.
+            others: Pools that must not be overlapped.
+            is_held_out: Whether the texts of other pools must not contain the drawn questions either.
 
         Returns:
             Examples in the order of the stream.
@@ -201,14 +185,16 @@ class Drawing:
         taken: list[Example] = []
         prompts: set[Key] = set()
         in_vain = 0
-        verdict: bool | None = None  # whether the last example was taken: mixtures want to know
+        verdict: bool | None = None  # whether the last example was taken, which mixtures need to know
         while len(taken) != count and (in_vain <= _PATIENCE or not self.is_endless(pool)):
             try:
                 example = advance(stream, verdict)
             except StopIteration:
                 break
             verdict = False
-            reason = filter_.reason(pool, example) or (None if self.unfit is None else self.unfit(example))
+            reason = filter_.reason(pool, example)
+            if reason is None and self.exclusion_reason is not None:
+                reason = self.exclusion_reason(example)
             if reason is not None:
                 self._count(f"{pool}_{reason}")
                 in_vain += 1
@@ -217,7 +203,7 @@ class Drawing:
             verdict = True
             filter_.rows.add(row_key(example))
             if (prompt := prompt_key(example)) in prompts:
-                self._count(f"{pool}_same_prompt")  # kept: another response to it
+                self._count(f"{pool}_same_prompt")  # kept as another response to the prompt
             prompts.add(prompt)
             in_vain = 0
         self.taken[pool] = self.taken.get(pool, 0) + len(taken)
@@ -228,7 +214,7 @@ class Drawing:
         self.counts[name] = self.counts.get(name, 0) + 1
 
     def forget(self, pool: str) -> None:
-        """Forget what was counted of a pool that is drawn anew."""
+        """Reset the counts of a pool before it is drawn again."""
         for name in [name for name in self.counts if name.startswith(f"{pool}_")]:
             del self.counts[name]
         self.taken.pop(pool, None)
@@ -236,7 +222,7 @@ class Drawing:
 
 
 class _Filter:
-    """Why examples of a stream are not taken."""
+    """Decides which examples of a stream are rejected, and why."""
 
     def __init__(
         self, threshold: float | None, wording: CommonWording | None, others: tuple[Other, ...], *, is_held_out: bool
@@ -245,7 +231,7 @@ class _Filter:
         self._near: NearDuplicates | None = None
         if others and threshold is not None and wording is not None:
             self._near = NearDuplicates(threshold, wording, for_held_out=is_held_out)
-        self.rows: set[Key] = set()  # those that were taken
+        self.rows: set[Key] = set()  # keys of the rows already taken
         self.shown: list[NearDuplicate] = []
         for other, (_, asked) in zip(others, self._asked, strict=True):
             for example in other.examples:
@@ -254,7 +240,7 @@ class _Filter:
                     self._near.add(other.pool, example, is_held_out=other.is_held_out)
 
     def reason(self, pool: str, example: Example) -> str | None:
-        """Why an example is left out; None where it is not."""
+        """Why an example is rejected; None if it is not."""
         asks = Asks(example) if self._asked else None
         for reason, asked in self._asked:
             if asks is not None and asked.meets(asks):

@@ -1,4 +1,4 @@
-"""Preferences as a reward model sees them: differences of features, computed once. Axes: pair, feature."""
+"""Encodes preferences for a reward model as differences of features, computed once. Axes: pair, feature."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,29 +15,29 @@ from drpt.data.spec import DataSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairBatch:
-    """One step's pairs: general ones first, then target ones."""
+    """The pairs of one step: general pairs first, then target pairs."""
 
     differences: Tensor  # [pair, feature], features of the chosen response minus those of the rejected one
-    example_ids: Tensor  # [general], place of each general pair in its pool
+    example_ids: Tensor  # [general], index of each general pair in its pool
     num_target: int
-    step: int  # number of the optimizer step, from 0
+    step: int  # index of the optimizer step, from 0
 
     @property
     def num_general(self) -> int:
-        """``n``."""
+        """Number of general pairs, ``n``."""
         return len(self.example_ids)
 
 
 class EncodedPairs:
-    """The pairs of every pool, and those that a step takes.
+    """Encodes the pairs of all pools, and selects those of each step.
 
     Args:
-        pools: Disjoint pairs.
-        model: Makes features; see `drpt.models.reward_model.RewardModel`. Any: so that tests need no encoder.
-        spec: The `data` config group; ``max_length`` is of each text.
-        seed: Of the order of pairs.
-        needs_general: Whether the update looks at general pairs; if not, they are left out of the batches.
-        needs_target: Likewise for target pairs.
+        pools: Disjoint pools of pairs.
+        model: Reward model that computes features; see `drpt.models.reward_model.RewardModel`. Any: tests use other encoders.
+        spec: The `data` config group, whose ``max_length`` applies to each text.
+        seed: Seed of the order of pairs.
+        needs_general: Whether the update uses general pairs; otherwise batches have none.
+        needs_target: Whether the update uses target pairs; otherwise batches have none.
 
     Raises:
         NoPairsError: An example has no rejected response.
@@ -45,14 +45,14 @@ class EncodedPairs:
 
     def __init__(self, pools: Pools, model: Any, spec: DataSpec, *, seed: int, needs_general: bool, needs_target: bool) -> None:
         self.counts = dict(pools.counts)
-        self.differences: dict[str, Tensor] = {}  # by pool, [pair, feature]
+        self.differences: dict[str, Tensor] = {}  # differences of features [pair, feature], by pool
         self.examples = {name: list(getattr(pools, name)) for name in ("general", "target", "stopping", "evaluation")}
         middles = []
         for name, examples in self.examples.items():
             require_pairs(examples)
             prompts = [prompt_text(example) for example in examples]
             sides = [[example.response for example in examples], [str(example.payload[REJECTED]) for example in examples]]
-            # In one call, in which a text that stands on both sides is encoded once.
+            # Encode both sides in one call, so that a text on both sides is encoded once.
             features = model.features(prompts * 2, [*sides[0], *sides[1]], max_length=spec.max_length)
             chosen, rejected = features[: len(examples)], features[len(examples) :]
             self.differences[name] = chosen - rejected
@@ -60,20 +60,20 @@ class EncodedPairs:
                 middles.append((chosen + rejected) / 2)
             too_long = model.encoder.num_too_long([*prompts, *sides[0], *sides[1]], max_length=spec.max_length)
             self.counts[f"{name}_texts_cut"] = too_long
-        # Features between those of chosen and rejected responses, over all pairs that training may see.
+        # Mean of the midpoints between chosen and rejected responses, over all training pairs.
         self.middle = torch.cat(middles).mean(dim=0)
         self._general_rows = spec.general_rows if needs_general else 0
         self._target_rows = spec.target_rows if needs_target else 0
         self._seed = seed
 
     def step_pairs(self, step: int) -> PairBatch:
-        """The pairs of one step, a pure function of seed and step.
+        """Select the pairs of one step, as a pure function of seed and step.
 
         Args:
-            step: Number of the step, from 0.
+            step: Index of the step, from 0.
 
         Returns:
-            On the CPU.
+            Batch of pairs on the CPU.
         """
         general = self._rows("general", self._general_rows, step)
         target = self._rows("target", self._target_rows, step)

@@ -1,4 +1,4 @@
-"""One conversation, whatever it came from."""
+"""The type of examples that all sources produce: a conversation with turns, tool calls and tools."""
 
 import json
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A function that the assistant calls."""
+    """A call of a function by the assistant."""
 
     name: str
-    arguments: str  # JSON, as a model writes it; kept as a text so that the order of keys and the numbers stay
-    id: str | None = None  # by which the tool's answer refers to it
+    arguments: str  # JSON as text, which preserves the order of keys and the notation of numbers
+    id: str | None = None  # identifier by which the tool's result refers to the call
 
     def as_template_call(self) -> dict[str, Any]:  # Any: JSON values
-        """The call as chat templates expect it: arguments that are a JSON object become a mapping."""
+        """The call in the form that chat templates expect, with arguments that are a JSON object as a mapping."""
         try:
             arguments = json.loads(self.arguments)
-        except (ValueError, RecursionError):  # also of too many digits or brackets: written as they are
+        except (ValueError, RecursionError):  # keep text that is not JSON, or has too many digits or brackets
             arguments = None
         call: dict[str, Any] = {
             "type": "function",
@@ -34,20 +34,20 @@ class Message:
     """One turn of a conversation."""
 
     role: str  # one of ROLES
-    content: str  # empty where a turn is tool calls alone
-    reasoning_content: str | None = None  # the assistant's thoughts before the content, where they are kept apart
-    tool_calls: tuple[ToolCall, ...] = ()  # of the assistant
-    tool_call_id: str | None = None  # of a tool's answer
-    name: str | None = None  # of who speaks, such as the tool
-    is_learned: bool = True  # False: an assistant turn that is context alone ("weight": 0)
+    content: str  # empty if the turn consists of tool calls only
+    reasoning_content: str | None = None  # the assistant's reasoning before the content, if stored separately
+    tool_calls: tuple[ToolCall, ...] = ()  # tool calls of an assistant turn
+    tool_call_id: str | None = None  # identifier of the call to which a tool turn responds
+    name: str | None = None  # name of the speaker, such as the tool
+    is_learned: bool = True  # False = an assistant turn that is only context ("weight": 0)
 
     @property
     def has_text(self) -> bool:
-        """Whether there is anything to learn: a content, a thought or a tool call."""
+        """Whether the turn has anything to learn: content, reasoning or a tool call."""
         return bool(self.content.strip() or self.tool_calls or (self.reasoning_content or "").strip())
 
     def as_template_turn(self) -> dict[str, Any]:  # Any: JSON values
-        """The turn as chat templates expect it; fields that it does not have are left out."""
+        """The turn in the form that chat templates expect, without absent fields."""
         turn: dict[str, Any] = {"role": self.role, "content": self.content}
         if self.reasoning_content is not None:
             turn["reasoning_content"] = self.reasoning_content
@@ -59,13 +59,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A conversation that ends with the assistant's turn, which is empty where there is only a prompt."""
+    """A conversation that ends with a turn of the assistant, which is empty if there is only a prompt."""
 
     messages: tuple[Message, ...]
     source: str  # task family, or file and line
-    payload: Mapping[str, Any] = field(default_factory=dict)  # what the source's verifier needs; Any: its own business
+    payload: Mapping[str, Any] = field(default_factory=dict)  # data for the source's verifier; Any: differs by source
     tools: tuple[Mapping[str, Any], ...] = ()  # JSON schemas of functions that the assistant may call; Any: JSON values
-    is_plain_text: bool = False  # the one turn is a text without a chat: all of it is learned, no template is used
+    is_plain_text: bool = False  # True = a text without chat structure, learned as a whole without a template
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -74,5 +74,5 @@ class Example:
 
     @property
     def response(self) -> str:
-        """The content of the assistant's last turn; empty without a reference response, or where it only calls tools."""
+        """Content of the last turn; empty if there is no reference response or the turn only calls tools."""
         return self.messages[-1].content

@@ -1,8 +1,8 @@
-"""Sums that are asked in texts; no torch.
+"""Recognises arithmetic problems in texts, so that pools do not share them; no torch.
 
-"Calculate 3 + 4.", "What is the sum of four and three?" and "3+4 =" are one problem: the order of terms and factors makes no
-difference, nor do brackets that change nothing, nor the words around a sum. A text asks a sum where only words of calculation
-stand around it in its sentence: in "I waited 5-10 minutes" nothing is asked.
+"Calculate 3 + 4.", "What is the sum of four and three?" and "3+4 =" are the same problem: the order of terms and factors,
+redundant brackets and the surrounding words do not matter. A sentence asks a problem only if the words around the expression
+are those of calculation: "I waited 5-10 minutes" asks none.
 """
 
 import re
@@ -12,8 +12,8 @@ from typing import Any
 
 from drpt.data.wording import NUMBER_WORDS, folded, without_labels
 
-_MOST_PARTS = 60  # of an expression that is read; longer ones are compared as they are written
-_MOST_STRANGE = 4  # words that are none of calculation, in a sentence that says that something is to be calculated
+_MOST_PARTS = 60  # largest number of tokens in an expression that is parsed; longer ones are compared literally
+_MOST_STRANGE = 4  # number of unrelated words allowed in a sentence that explicitly asks for a calculation
 _CUE_WORDS = "calculate compute evaluate determine solve simplify find what much equals equal add result sum value"
 _OTHER_WORDS = (
     "a also an and answer are arithmetic as box boxed can carefully correct could decimal decimals difference do does "
@@ -49,35 +49,35 @@ _SPOKEN = (
 )
 _SUBTRACT = re.compile(rf"\bsubtract(?:ing)? ({_NUMBER}) from ({_NUMBER})")
 _WORD_NUMBER = re.compile(rf"\b({'|'.join(sorted(NUMBER_WORDS, key=len, reverse=True))})(?:[- ]([a-z]+))?\b")
-# Possessive and anchored at its beginning: texts of 100,000 digits, spaces or brackets take no longer than others.
+# Possessive quantifiers keep matching linear, even for texts of 100,000 digits, spaces or brackets.
 _CLOSED = r"\d++(?:\.\d++)?+(?:\s*+\))*+"
 _HINT_WORDS = "plus minus times divide multipl add subtract total product difference quotient sum"
-_HINTS = (*"-+*/^%×÷·⋅∙✕−–\\", *_HINT_WORDS.split())  # one of them is in every sum, but for "3 x 4"
+_HINTS = (*"-+*/^%×÷·⋅∙✕−–\\", *_HINT_WORDS.split())  # every problem contains one of them, except "3 x 4"
 _LETTER_TIMES = re.compile(r"[\d)]\s*x")
 _ANY_NUMBER = re.compile(rf"\d|\b(?:{'|'.join(NUMBER_WORDS)})\b", re.IGNORECASE)
 _RUN = re.compile(rf"(?:(?<![-(\s])[-(\s]++|(?<![-(\s\d.])){_CLOSED}(?:\s*+[-+*/^%][-(\s]*+{_CLOSED})++")
 _PARTS = re.compile(rf"{_NUMBER}|[-+*/^%()]")
 _BORDER = re.compile(r"\n|[;:?!]|[.,](?!\d)")
-_Tree = tuple[Any, ...]  # Any: a kind, and the trees below it or the digits of a number
+_Tree = tuple[Any, ...]  # Any: a kind, followed by subtrees or the digits of a number
 _WORDS = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedSums:
-    """The sums of a text, each in the form that `canonical` gives it."""
+    """The arithmetic problems of a text."""
 
-    asked: tuple[str, ...]  # in the sentences that ask one, in the order of the text
-    is_all: bool  # the text asks sums and nothing else
+    asked: tuple[str, ...]  # problems in the form returned by `canonical`, in the order of the text
+    is_all: bool  # whether the text asks nothing else
 
 
 def asked_sums(text: str) -> AskedSums:
-    """The sums that a text asks.
+    """Find the arithmetic problems that a text asks.
 
     Args:
-        text: Any.
+        text: Any text.
 
     Returns:
-        None of a text without arithmetic, or whose numbers stand in other sentences.
+        The problems; none for a text without arithmetic, or with numbers only in unrelated sentences.
     """
     lower = text.lower()
     has_sign = any(hint in lower for hint in _HINTS) or _LETTER_TIMES.search(lower) is not None
@@ -98,13 +98,13 @@ def asked_sums(text: str) -> AskedSums:
 
 
 def canonical(expression: str) -> str | None:
-    """An expression in the one form that all of its orders have.
+    """Canonical form of an expression, independent of the order of terms and factors.
 
     Args:
-        expression: Numbers, ``+ - * / ^ %`` and brackets; a sign before the whole makes no difference.
+        expression: Numbers, ``+ - * / ^ %`` and brackets; a sign in front of the whole is ignored.
 
     Returns:
-        None where it cannot be read, or has no sign between numbers.
+        The canonical form; None if the expression cannot be read or has no operator.
     """
     expression = re.sub(r"[×·⋅]", "*", expression.replace("−", "-").replace("÷", "/").replace("**", "^"))
     parts = _PARTS.findall(expression)
@@ -123,7 +123,7 @@ def canonical(expression: str) -> str | None:
 
 
 def _spelled(text: str) -> str:
-    """A folded text with operators and numbers as signs and digits."""
+    """Replace words for operators and numbers in a folded text by signs and digits."""
     text = _WORD_NUMBER.sub(_digits, text)
     for pattern, sign in _OPERATORS:
         text = pattern.sub(f" {sign} " if sign.strip() else sign, text)
@@ -143,13 +143,13 @@ def _digits(found: re.Match[str]) -> str:
 
 
 def _is_sum(run: str) -> bool:
-    """Whether a run of numbers is no date, no range and no telephone number."""
+    """Whether a run of numbers is an expression, not a date or telephone number."""
     numbers = re.findall(r"\d+(?:\.\d+)?", run)
     return not any(len(number) > 1 and number.startswith("0") and "." not in number for number in numbers)
 
 
 class _Reader:
-    """Reads an expression by the usual precedence into nested tuples."""
+    """Parses an expression with the usual precedence into nested tuples."""
 
     def __init__(self, parts: list[str]) -> None:
         self._parts = parts
@@ -204,7 +204,7 @@ def _written(tree: _Tree) -> str:
 
 
 def _items(tree: _Tree, kind: str) -> list[_Tree]:
-    """Terms of a sum within sums, or factors of a product within products."""
+    """Flattened terms of nested sums, or factors of nested products."""
     if tree[0] == kind:
         return [item for part in tree[1:] for item in _items(part, kind)]
     if kind == "sum" and tree[0] == "negated":

@@ -1,8 +1,8 @@
-"""Which text of a rendered conversation the assistant wrote: what is learned, and what generation is given before it.
+"""Locates the assistant's text in a rendered conversation: the text to learn, and the generation prompt before it.
 
-A template may mark the assistant's text itself (``{% generation %}``): then its marks hold. Otherwise renderings are compared:
-a turn is what the template adds to the generation prompt of the turns before, up to the special token that ends it. Text that
-it writes between the two whatever the answer is (an empty ``<think></think>``) is in the conversation, and is not learned.
+If the template marks the assistant's text with ``{% generation %}``, its markers decide. Otherwise renderings are compared: a
+turn is the text that the template adds to the generation prompt of the preceding turns, up to the special token that ends it.
+Text that the template writes in front of every answer, such as an empty ``<think></think>``, is not learned.
 """
 
 from drpt.data.assistant_turns import (
@@ -22,23 +22,23 @@ from drpt.models.chat_renderer import ChatTemplateError
 
 
 def find_assistant_turns(talk: Conversation) -> AssistantTurns:
-    """Find what is learned of a conversation.
+    """Find the text of a conversation that is learned.
 
     Args:
-        talk: Its last turn is the assistant's. Of an empty one, what ends it is found, by which the end of answers is known.
+        talk: Conversation whose last turn is the assistant's; if that turn is empty, only the token that ends answers is found.
 
     Returns:
-        The places, and what has to be said.
+        Positions of the assistant's text, and notes for the user.
 
     Raises:
-        ChatTemplateError: The template refuses the turns, does not write the last one or one that it answers, or the
-            assistant's text cannot be told apart.
+        ChatTemplateError: The template refuses the turns, does not write the last turn or one that it answers, or the
+            assistant's text cannot be identified.
     """
     last = len(talk.messages) - 1
     found = AssistantTurns(text=talk.text(), prompt=talk.prompt(last))
     require_written(talk, found.prompt)
     if not talk.messages[last].has_text and not found.text.startswith(found.prompt):
-        found.text = found.prompt  # some templates write nothing of an empty turn; the prompt is all there is
+        found.text = found.prompt  # some templates write nothing for an empty turn, so the text is only the prompt
     if talk.has_replaced_developer:
         found.notes[DEVELOPER] = ""
     is_marked = talk.has_markers and talk.messages[last].has_text
@@ -54,11 +54,11 @@ def find_assistant_turns(talk: Conversation) -> AssistantTurns:
 
 
 def require_written(talk: Conversation, prompt: str) -> None:
-    """Refuse a template that leaves out what is answered: the answer would be learned, or asked for, without it.
+    """Refuse a template that omits a turn on which the answer depends.
 
     Args:
         talk: The conversation.
-        prompt: What generation is given to answer the last turn.
+        prompt: Generation prompt for the last turn.
 
     Raises:
         ChatTemplateError: A turn of the user, the system or a tool is not written.
@@ -66,20 +66,20 @@ def require_written(talk: Conversation, prompt: str) -> None:
     turn = talk.unwritten(prompt)
     if turn is not None:
         raise ChatTemplateError(
-            f"the chat template does not write the turn of the role {turn.role!r}, {excerpt(turn.content)}, and what answers "
-            "it would be learned without it. Take a template that writes such turns, or data without them.",
+            f"the chat template does not write the turn of the role {turn.role!r}, {excerpt(turn.content)}, so its answer "
+            "would be learned without it. Use a template that writes such turns, or data without them.",
             reason="unwritten",
         )
 
 
 def generation_prompt(talk: Conversation) -> tuple[str, str]:
-    """What generation is given to answer the last turn, and the special token that ends an answer.
+    """Generation prompt for the last turn, and the special token that ends an answer.
 
     Args:
-        talk: Its last turn is the assistant's; what it says does not matter.
+        talk: Conversation whose last turn is the assistant's; its content is ignored.
 
     Returns:
-        The text, and the token, which is empty where the template has none.
+        Prompt, and end token, which is empty if the template has none.
 
     Raises:
         ChatTemplateError: The template refuses the turns.
@@ -88,7 +88,7 @@ def generation_prompt(talk: Conversation) -> tuple[str, str]:
     prompt = talk.prompt(last)
     try:
         return prompt, talk.renderer.end_of_turn(talk.with_answer(last, prompt)[1]).token
-    except ChatTemplateError:  # the prompt is all that is needed
+    except ChatTemplateError:  # the end token is optional
         return prompt, ""
 
 

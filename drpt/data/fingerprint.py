@@ -1,4 +1,4 @@
-"""Checksums of the data that runs draw from: two runs with the same one may be averaged over seeds, others never."""
+"""Checksums of the data of runs; only runs with equal checksums are averaged over seeds."""
 
 import hashlib
 import json
@@ -9,25 +9,25 @@ from typing import Any
 from drpt.data.example import Example, Message
 from drpt.data.source import Source
 
-# Generators never end, and repeat themselves from their seeds: so many examples of a stream tell a changed one.
+# Number of examples by which a stream that never ends is identified; the same seed gives the same examples.
 _OF_ENDLESS = 128
 _SEED = 0
 
 
 def source_fingerprint(source: Source) -> str:
-    """A checksum of all that a source can draw, the same for every seed of a run.
+    """Checksum of all examples of a source, independent of the seed of a run.
 
     Args:
-        source: Finite streams are read to their end; of a source that never ends, the first examples of each stream.
+        source: Source whose finite streams are read to their end; of endless streams only the first examples are read.
 
     Returns:
-        64 hexadecimal digits, of the texts in the order of the source.
+        64 hexadecimal digits.
     """
     digest = hashlib.sha256()
     limit = _OF_ENDLESS if source.is_endless else None
     of_file = getattr(source, "stream_digest", None)
     for name in ("general", "target", "evaluation"):
-        if of_file is not None and (known := of_file(name)) is not None:  # too large to be read for this
+        if of_file is not None and (known := of_file(name)) is not None:  # a large file, whose examples are not read here
             digest.update(f"{name} {known}".encode())
             continue
         stream: Iterator[Example] = getattr(source, name)(_SEED)
@@ -37,17 +37,17 @@ def source_fingerprint(source: Source) -> str:
 
 
 def example_line(stream: str, example: Example) -> bytes:
-    """What a checksum takes in of an example: its texts, and whatever else a template or training makes use of.
+    """The parts of an example that a checksum covers: its texts, and everything else that templates or training use.
 
     Args:
-        stream: The stream or pool that the example belongs to.
-        example: A conversation; of preferences, the rejected response counts too.
+        stream: Name of the example's stream or pool.
+        example: A conversation, plain text or preference.
 
     Returns:
         One JSON value.
     """
-    texts: list[list[Any]] = [_told(message) for message in example.messages]  # Any: JSON values
-    if "rejected" in example.payload:  # of preferences
+    texts: list[list[Any]] = [_turn(message) for message in example.messages]  # Any: JSON values
+    if "rejected" in example.payload:  # a preference
         texts.append(["rejected", str(example.payload["rejected"])])
     if example.tools:
         texts.append(["tools", *example.tools])
@@ -56,8 +56,8 @@ def example_line(stream: str, example: Example) -> bytes:
     return json.dumps([stream, texts]).encode()
 
 
-def _told(message: Message) -> list[Any]:  # Any: JSON values
-    """Role and content, and only then other fields that are there: of examples without them, checksums are as ever."""
+def _turn(message: Message) -> list[Any]:  # Any: JSON values
+    """Role and content, followed by other fields only if present, so that older checksums remain valid."""
     turn = message.as_template_turn()
     others = {key: turn[key] for key in turn if key not in {"role", "content"}}
     if not message.is_learned:

@@ -1,6 +1,6 @@
-"""Which examples training sees: those with something to learn, or with room for an answer, within ``data.max_length``.
+"""Decides which examples fit into ``data.max_length``: those with something to learn, or with room for a response.
 
-Asked while pools are drawn, so that sixteen target examples are sixteen that training sees.
+Pools are drawn with it, so that ``data.num_target=16`` means sixteen usable target examples.
 """
 
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ from drpt.data.chat import ChatEncoder, ChatTemplateError, LeftOut
 from drpt.data.example import Example
 from drpt.models.chat_renderer import SOME_DAY, ChatStyle
 
-# What counts of pools call the encoder's reasons; those that come of a length and of a missing answer are explained apart.
+# Names of the encoder's reasons in the counts of pools, for those that have their own messages there.
 _NAMES = {"cut": "too_long", "empty": "no_answer"}
 
 
 class Fitting:
-    """Why training would not see an example; remembers what was said of the first one of each reason.
+    """Says why an example cannot be used, and keeps the message for the first example of each reason.
 
-    The date that a template may ask for is always the same here, so that the same examples are drawn on another day.
+    Templates that ask for today's date always get the same one here, so that the choice of examples does not depend on the day.
 
     Args:
-        tokenizer: With a chat template.
-        max_length: Most tokens of a conversation.
-        max_new_tokens: Room that a response needs, of tasks that draw responses; None: responses are imitated.
-        options: ``model.chat_template_kwargs``.
+        tokenizer: Tokenizer of transformers that has a chat template.
+        max_length: Largest number of tokens in a conversation.
+        max_new_tokens: Number of tokens reserved for a sampled response; None = the task imitates the data's responses.
+        options: Value of ``model.chat_template_kwargs``.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class Fitting:
         style = ChatStyle(date=SOME_DAY, options=options or {})
         self._encoder = ChatEncoder(tokenizer, max_length=max_length, style=style)
         self._longest_prompt = None if max_new_tokens is None else max_length - max_new_tokens
-        self.words: dict[str, str] = {}  # by reason: where the first example is, and what is wrong with it
+        self.words: dict[str, str] = {}  # place of the first example and what is wrong with it, by reason
 
     def __call__(self, example: Example) -> str | None:
-        """The reason, a word: ``too_long``, ``no_answer``, or one of `drpt.data.chat.LEFT_OUT`; None where it is seen."""
+        """Reason: ``too_long``, ``no_answer``, or a key of `drpt.data.chat.LEFT_OUT`; None if the example can be used."""
         reason, words = self._imitated(example) if self._longest_prompt is None else self._answered(example)
         if reason is not None:
             self.words.setdefault(reason, f"{example.source}: {words}")

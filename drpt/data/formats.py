@@ -1,4 +1,4 @@
-"""What a row's columns say: every format of conversations, texts and preferences that is known, recognised by its columns."""
+"""Reads rows as examples: the known formats of conversations, texts and preferences, recognised by their columns."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,38 +15,38 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRules:
-    """What is asked of the rows of a file or table."""
+    """Requirements on the rows of a file or table."""
 
-    needs_response: bool  # whether the assistant's last turn must be there
-    needs_pair: bool = False  # preferences: a chosen and a rejected response
-    admits_text: bool = False  # plain texts without a chat, for general pools
-    format: str = AUTO  # a key of FORMATS, or AUTO
+    needs_response: bool  # whether each row must have a response
+    needs_pair: bool = False  # whether rows are preferences, with a chosen and a rejected response
+    admits_text: bool = False  # whether plain texts are accepted, which only general pools allow
+    format: str = AUTO  # format of the rows, a key of FORMATS, or AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """One way in which people write examples down."""
+    """One format of rows."""
 
-    columns: tuple[str, ...]  # all of them must be there, or one of each alternative (``a|b``); the first is what is asked
-    shown: str  # as a row looks
+    columns: tuple[str, ...]  # required columns, with alternatives as ``a|b``; the first is the prompt
+    shown: str  # example of a row, for messages
     read: Callable[[Mapping[str, object], RowRules], Example]
-    may_have: tuple[str, ...] = ()  # columns that are read where they are there
-    lost: tuple[str, ...] = OF_TURNS  # columns that matter and have no place, if they are not read
+    may_have: tuple[str, ...] = ()  # optional columns that are read
+    lost: tuple[str, ...] = OF_TURNS  # columns that matter to the answer; refused unless the format reads them
     is_pair: bool = False
     is_text: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its columns, alternatives and those that may be there."""
+        """All columns of the format: required, alternative and optional ones."""
         return (*(name for column in self.columns for name in column.split("|")), *self.may_have)
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """All columns that are read."""
+        """All columns that are read, including system prompts, tools and labels."""
         return self.names if self.is_text else (*self.names, *READ_BESIDE)
 
     def fit(self, record: Mapping[str, object]) -> int:
-        """How well a row has the columns: 3 if all are filled, 2 if the first is, 1 if all are there, 0 if one is not."""
+        """How well a row matches: 3 = all columns are filled, 2 = the first is filled, 1 = all exist, 0 = one is missing."""
         found = [[record[name] for name in column.split("|") if name in record] for column in self.columns]
         if not all(found):
             return 0
@@ -54,11 +54,11 @@ class Format:
         return 3 if all(filled) else 2 if filled[0] else 1
 
     def missing(self, record: Mapping[str, object]) -> list[str]:
-        """Columns that a row has not."""
+        """Required columns that a row lacks."""
         return [column.split("|")[0] for column in self.columns if not any(name in record for name in column.split("|"))]
 
     def mapping(self, record: Mapping[str, object]) -> dict[str, str]:
-        """The columns of a row that the example is made of, by the fields of ``columns={…}``."""
+        """Columns of a row of which the example is made, by the fields of ``columns={…}``."""
         names = [next((n for n in column.split("|") if n in record), column.split("|")[0]) for column in self.columns]
         if self.is_pair and "prompt" in record:
             names = ["prompt", *names]
@@ -67,22 +67,22 @@ class Format:
 
 
 def read_row(record: object, source: str, rules: RowRules) -> Example:
-    """The example that a row is.
+    """Read a row as an example.
 
     Args:
-        record: By column. Columns that say something of the conversation and have no place in the row's format are refused,
-            see `drpt.data.beside`; all others are left alone, see `unread_columns`.
-        source: Where it came from.
-        rules: What is asked of it.
+        record: Row by column. Columns that matter to the conversation but are not read are refused, see `drpt.data.beside`;
+            other columns are ignored, see `unread_columns`.
+        source: Place of the row, for messages.
+        rules: Requirements on the row.
 
     Returns:
-        The example. Without a response, its last turn is empty.
+        The example, whose last turn is empty if there is no response.
 
     Raises:
-        RecordError: The row has no known format, or a field is missing, has the wrong kind of value, or would be lost.
+        RecordError: The row has no known format, or a field is missing, has a value of the wrong type, or would be lost.
     """
     if not isinstance(record, Mapping):
-        raise RecordError(f"a JSON object was expected, not {kind_words(record)}: write one {{…}} a line.")
+        raise RecordError(f"a JSON object was expected, not {kind_words(record)}: write one {{…}} per line.")
     found = _format_of(record, rules)
     missing = found.missing(record)
     if missing and (rules.needs_response or found.is_pair or missing[0] == found.columns[0].split("|")[0]):
@@ -97,29 +97,29 @@ def read_row(record: object, source: str, rules: RowRules) -> Example:
 
 
 def unread_columns(record: Mapping[str, object], rules: RowRules) -> list[str]:
-    """The columns of a row that its example is not made of.
+    """Columns of a row that are not read.
 
     Args:
-        record: A row that is an example.
-        rules: What is asked of it.
+        record: Row by column.
+        rules: Requirements on the row.
 
     Returns:
-        Their names.
+        Names of the columns.
     """
     reads = _format_of(record, rules).reads
     return [name for name in record if name not in reads]
 
 
 def check_mapping(option: str, columns: Mapping[str, str], rules: RowRules) -> None:
-    """Refuse a mapping from columns of which a field would be lost, before any row is read.
+    """Refuse a mapping whose fields do not make an example, before any row is read.
 
     Args:
-        option: Full name of the option.
-        columns: By field.
-        rules: What is asked of the rows.
+        option: Full name of the option, for messages.
+        columns: Columns by field.
+        rules: Requirements on the rows.
 
     Raises:
-        ValueError: The fields are of no format, of several, or too few.
+        ValueError: The fields belong to no format or to several, or one is missing.
     """
     record = dict.fromkeys(columns, "")
     try:
@@ -128,12 +128,12 @@ def check_mapping(option: str, columns: Mapping[str, str], rules: RowRules) -> N
         raise ValueError(f"{option}: {', '.join(columns)}: {error}") from error
     missing = [] if not rules.needs_response and found.columns[0] in columns else found.missing(record)
     if missing:
-        raise ValueError(f"{option}: beside {', '.join(columns)} map {' and '.join(missing)}, too: {found.shown}.")
+        raise ValueError(f"{option}: in addition to {', '.join(columns)}, map {' and '.join(missing)}: {found.shown}.")
     lost = [field for field in columns if field not in found.reads]
     if lost:
         raise ValueError(
-            f"{option}: {', '.join(columns)}: an example of the form {found.shown} has no place for {' and '.join(lost)}: take "
-            f"{' and '.join(lost)} out, or the others."
+            f"{option}: {', '.join(columns)}: an example of the form {found.shown} has no field {' and '.join(lost)}: remove "
+            f"{' and '.join(lost)}, or the others."
         )
 
 
@@ -141,11 +141,11 @@ def check_format(option: str, value: str) -> None:
     """Refuse a format that does not exist.
 
     Args:
-        option: Full name of the option.
-        value: What it was set to.
+        option: Full name of the option, for messages.
+        value: Value of the option.
 
     Raises:
-        ValueError: It is no key of `FORMATS`, and not AUTO.
+        ValueError: The value is neither a key of `FORMATS` nor AUTO.
     """
     if value != AUTO and value not in FORMATS:
         known = [AUTO, *FORMATS]
@@ -153,7 +153,7 @@ def check_format(option: str, value: str) -> None:
 
 
 def known_formats(rules: RowRules) -> str:
-    """The formats that rows may have, for messages."""
+    """List the accepted formats, for messages."""
     return "; ".join(f"{name} {entry.shown}" for name, entry in FORMATS.items() if _admits(entry, rules))
 
 
@@ -161,30 +161,30 @@ def _format_of(record: Mapping[str, object], rules: RowRules) -> Format:
     if rules.format != AUTO:
         return FORMATS[rules.format]
     known = [entry for entry in FORMATS.values() if _admits(entry, rules)]
-    # Of several that fit equally well the first of the list: a conversation goes before its parts.
+    # Of several formats that match equally well, the first is chosen: whole conversations come before their parts.
     best = max(known, key=lambda entry: entry.fit(record))
     if best.fit(record):
         return best
     is_pair = "chosen" in record and "rejected" in record and not rules.needs_pair
     halves = [] if is_pair else [entry for entry in known if len(entry.missing(record)) < len(entry.columns)]
-    if halves:  # what is missing is said; what is asked is a better sign of a format than an answer
+    if halves:  # a partial match, which leads to an error; a prompt indicates the format better than an answer
         return min(halves, key=lambda entry: (len(missing := entry.missing(record)), entry.columns[0] in missing))
     why = ""
     if "text" in record and not rules.needs_pair:
-        why = " Plain texts are for the general pool: a target has a prompt and a response."
+        why = " Plain texts are only for the general pool; a target has a prompt and a response."
     elif "chosen" in record:
         why = " Preferences are for task=reward: data=preferences, or format=pair."
     raise RecordError(
-        f"none of the formats that are known (fields: {_fields(record)}).{why} Known: {known_formats(rules)}. Other columns: "
-        "columns={prompt: …, response: …}."
+        f"the row has no known format (fields: {_fields(record)}).{why} Known formats: {known_formats(rules)}. Map columns of "
+        "other names by columns={prompt: …, response: …}."
     )
 
 
 def _missing_words(name: str, record: Mapping[str, object], found: Format) -> str:
     mapping = {field: column if column in record else "…" for field, column in found.mapping(record).items()}
     return (
-        f"field '{name}' is missing.{did_you_mean(name, record)} Fields: {_fields(record)}. Where other columns hold the "
-        f"example, name them: {mapped(mapping)}."
+        f"field '{name}' is missing.{did_you_mean(name, record)} Fields: {_fields(record)}. If other columns contain the "
+        f"example, map them: {mapped(mapping)}."
     )
 
 
@@ -217,7 +217,7 @@ def _prompt_and(answer: str) -> Callable[[Mapping[str, object], RowRules], Examp
     def read(record: Mapping[str, object], rules: RowRules) -> Example:
         prompt, response = record.get("prompt"), record.get(answer)
         if isinstance(prompt, list | tuple):
-            # As TRL has it: what is in the prompt is not learned, whoever says it.
+            # As in TRL, no turn in the prompt is learned.
             turns = read_turns(prompt, "prompt")
             asked = [replace(turn, is_learned=False) if turn.role == "assistant" else turn for turn in turns]
         else:
@@ -243,7 +243,7 @@ def _instruction(record: Mapping[str, object], rules: RowRules) -> Example:
     beside = [name for name in ("input", "context") if is_filled(record.get(name))]
     if len(beside) > 1:
         raise RecordError(
-            "fields 'input' and 'context' are both there: say where they go, such as "
+            "fields 'input' and 'context' are both filled: map where they go, such as "
             'columns={prompt: "{instruction} {context} {input}", response: "{output}"}.'
         )
     if beside:
@@ -255,8 +255,8 @@ def _instruction(record: Mapping[str, object], rules: RowRules) -> Example:
 def _context(record: Mapping[str, object], ask: str) -> str:
     if not isinstance(record["context"], str):
         raise RecordError(
-            f"field 'context' must be a string, not {kind_words(record['context'])}: name the text in it, such as "
-            f'columns={{prompt: "{{context[0]}} {{{ask}}}", response: …}}, or write all as JSON, {{context:json}}.'
+            f"field 'context' must be a string, not {kind_words(record['context'])}: map the text in it, such as "
+            f'columns={{prompt: "{{context[0]}} {{{ask}}}", response: …}}, or write it as JSON, {{context:json}}.'
         )
     return read_text(record, "context")
 
@@ -270,7 +270,7 @@ def _answered(prompt: str, record: Mapping[str, object], answer: str, rules: Row
 
 def _text(record: Mapping[str, object], rules: RowRules) -> Example:
     if not rules.admits_text:
-        raise RecordError("field 'text': plain texts are for the general pool: a target has a prompt and a response.")
+        raise RecordError("field 'text': plain texts are only for the general pool; a target has a prompt and a response.")
     message = Message(role="assistant", content=read_text(record, "text"))
     return Example(messages=(message,), source="", is_plain_text=True)
 
@@ -303,7 +303,7 @@ FORMATS: Mapping[str, Format] = {
     ),
     "question": Format(
         columns=("question", "answer|response"),
-        shown='{"question": …, "answer": …}, perhaps with "context", which goes before the question',
+        shown='{"question": …, "answer": …}, optionally with "context", which precedes the question',
         read=_question_and_answer,
         may_have=("context", "history"),
         lost=OF_TEXTS,
@@ -311,7 +311,7 @@ FORMATS: Mapping[str, Format] = {
     "text": Format(columns=("text",), shown='{"text": …}', read=_text, is_text=True, lost=()),
     "pair": Format(
         columns=("chosen", "rejected"),
-        shown='{"prompt": …, "chosen": …, "rejected": …}, texts or lists of turns, the prompt perhaps within the two',
+        shown='{"prompt": …, "chosen": …, "rejected": …} with texts or lists of turns, or without a prompt field',
         read=lambda record, rules: read_pair(record),
         may_have=("prompt",),
         lost=OF_TEXTS,

@@ -1,30 +1,27 @@
-"""Data sets of the Hugging Face hub, or local ones, with a mapping from columns to conversations."""
+"""A source of general and target examples from data sets of the Hugging Face hub, or local ones (``data=hub``)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from drpt.data.example import Example
 from drpt.data.hub_table import HubTable, load_table, read_table
 from drpt.data.row_examples import RowExamples
-from drpt.data.source import is_exact_match
+from drpt.data.row_source import RowSource
 
 
-class HubSource:
+class HubSource(RowSource):
     """General and target examples from data sets; the tables are loaded when first used.
 
     Args:
-        general: Keys of `HubTable`.
-        target: Keys of `HubTable`.
-        evaluation: Keys of `HubTable`; None, or another split of a local file, which has a single one, takes evaluation
-            examples out of ``target``.
-        needs_response: Whether each example must have a response; if not, a table may map ``prompt`` alone, and a response
-            may be empty.
+        general: Keys of `HubTable` for the general examples.
+        target: Keys of `HubTable` for the target examples.
+        evaluation: Keys of `HubTable` for the evaluation examples. With None, or another split of a local file, which has only
+            one, they are taken from ``target``.
+        needs_response: Whether each example must have a response; otherwise a table may map only ``prompt``, and responses may
+            be empty.
 
     Raises:
-        ValueError: A key is unknown or missing, the mapping names other fields than a conversation has, or a filter is none.
+        ValueError: A key is unknown or missing, or a mapping or filter is invalid.
     """
-
-    is_endless = False
 
     def __init__(
         self,
@@ -47,33 +44,14 @@ class HubSource:
 
     @property
     def has_own_evaluation(self) -> bool:
-        """Whether evaluation examples are of a table of their own."""
+        """Whether evaluation examples have their own table."""
         return "evaluation" in self._tables
 
-    def general(self, seed: int) -> Iterator[Example]:
-        """See `Source.general`."""
-        return self._examples("general").stream(seed)
-
-    def target(self, seed: int) -> Iterator[Example]:
-        """See `Source.target`."""
-        return self._examples("target").stream(seed)
-
-    def evaluation(self, seed: int) -> Iterator[Example]:
-        """See `Source.evaluation`."""
-        return self._examples("evaluation").stream(seed)
-
-    def is_correct(self, example: Example, response: str) -> bool:
-        """See `is_exact_match`."""
-        return is_exact_match(example, response)
-
-    def stream_digest(self, stream: str) -> str | None:
-        """See `drpt.data.file_source.FileSource.stream_digest`."""
-        return self._examples(stream).digest
-
-    def _examples(self, role: str) -> RowExamples:
-        role = role if role in self._tables else "target"
+    def rows(self, stream: str) -> RowExamples:
+        """See `drpt.data.row_source.RowSource.rows`."""
+        role = stream if stream in self._tables else "target"
         if role not in self._loaded:
-            # What the evaluation has of its own by default is another split.
+            # By default the evaluation table is another split of the target's, so errors name the target's option.
             is_same = role == "evaluation" and self._tables[role].path == self._tables["target"].path
             self._loaded[role] = load_table(
                 f"data.source.{'target' if is_same else role}",

@@ -1,28 +1,25 @@
-"""A table of the Hugging Face hub as general or as target data, chosen apart; see `drpt.data.hub_table`."""
+"""A source of examples from one data set of the Hugging Face hub, for general or for target data (``data/target=hub``)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from drpt.data.example import Example
 from drpt.data.hub_table import HubTable, load_table, read_table
 from drpt.data.row_examples import RowExamples
-from drpt.data.source import is_exact_match
+from drpt.data.row_source import RowSource
 
 
-class HubPart:
-    """Examples of one table; it is loaded when first used.
+class HubPart(RowSource):
+    """Examples of one table, which is loaded when first used.
 
     Args:
         table: Keys of `HubTable`.
-        evaluation: Keys of `HubTable` that differ for target examples to measure with, such as ``{split: test}``; None, or
-            another split of a local file, which has a single one, takes them out of ``table``.
-        needs_response: Whether each example must have a response; if not, prompts alone are read, too.
+        evaluation: Keys of `HubTable` that differ for evaluation examples, such as ``{split: test}``. With None, or another
+            split of a local file, which has only one, they are taken from ``table``.
+        needs_response: Whether each example must have a response; otherwise prompts without responses are accepted.
 
     Raises:
-        ValueError: A key is unknown or missing, the mapping names other fields than an example has, or a filter is none.
+        ValueError: A key is unknown or missing, or a mapping or filter is invalid.
     """
-
-    is_endless = False
 
     def __init__(
         self, *, table: Mapping[str, Any], evaluation: Mapping[str, Any] | None = None, needs_response: bool = True
@@ -37,33 +34,15 @@ class HubPart:
 
     @property
     def has_own_evaluation(self) -> bool:
-        """Whether evaluation examples are of a table of their own."""
+        """Whether evaluation examples have their own table."""
         return "evaluation" in self._tables
 
-    def general(self, seed: int) -> Iterator[Example]:
-        """See `Source.general`."""
-        return self._examples("table", admits_text=True).stream(seed)
-
-    def target(self, seed: int) -> Iterator[Example]:
-        """See `Source.target`."""
-        return self._examples("table").stream(seed)
-
-    def evaluation(self, seed: int) -> Iterator[Example]:
-        """See `Source.evaluation`."""
-        return self._examples("evaluation" if "evaluation" in self._tables else "table").stream(seed)
-
-    def is_correct(self, example: Example, response: str) -> bool:
-        """See `is_exact_match`."""
-        return is_exact_match(example, response)
-
-    def stream_digest(self, stream: str) -> str | None:
-        """See `drpt.data.file_source.FileSource.stream_digest`."""
+    def rows(self, stream: str) -> RowExamples:
+        """See `drpt.data.row_source.RowSource.rows`."""
         key = "evaluation" if stream == "evaluation" and "evaluation" in self._tables else "table"
-        return self._examples(key, admits_text=stream == "general").digest
-
-    def _examples(self, key: str, *, admits_text: bool = False) -> RowExamples:
         if key not in self._loaded:
             table, whole = self._tables[key], self._tables["table"]
-            option = key if table.path != whole.path else "table"  # what the evaluation has of its own is another split
+            option = key if table.path != whole.path else "table"  # usually only the split differs
+            admits_text = stream == "general"
             self._loaded[key] = load_table(option, table, needs_response=self.has_responses, admits_text=admits_text)
         return self._loaded[key]

@@ -1,4 +1,4 @@
-"""One table of the Hugging Face hub, or one that is found here: what is asked for, and its rows."""
+"""Loads one table from the Hugging Face hub or a local file, for the sources in `drpt.data.hub` and `drpt.data.hub_part`."""
 
 import logging
 import socket
@@ -23,19 +23,19 @@ from drpt.data.rows import KINDS, Rows, open_rows
 _FIELDS = ({"messages"}, {"conversations"}, {"prompt", "response"}, {"prompt", "completion"}, {"text"})
 _PAIRS = ({"prompt", "chosen", "rejected"}, {"chosen", "rejected"})
 _BESIDE = {"tools", "system"}
-_PROMPT = {"prompt"}  # enough where no response is needed
-_LARGE_ROWS = 200_000  # from this size on, rows are looked at when they are drawn
-_FIX = " Map those that are there, or set {option}.columns=null where they are those of a known format."
+_PROMPT = {"prompt"}  # sufficient if no response is needed
+_LARGE_ROWS = 200_000  # number of rows from which on rows are checked only when they are drawn
+_FIX = " Map existing columns, or set {option}.columns=null if they have the names of a known format."
 _TIMEOUT_SECONDS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class HubTable:
-    r"""One table: what `datasets.load_dataset` is asked for, and which columns make a conversation.
+    r"""One table: arguments of `datasets.load_dataset`, and the columns of which examples are made.
 
-    ``path`` is a name of the hub, a builder of `datasets` (``json`` with ``data_files``), a folder, or a local file that
-    `drpt.data.rows` reads. ``columns`` maps ``messages``, or ``prompt`` and ``response``, each to a column's name or, for
-    texts, to a template such as ``"{instruction}\n{input}"``; without it the format is recognised by its columns.
+    ``path`` is a hub name, a builder of `datasets` (``json`` with ``data_files``), a folder, or a local file that
+    `drpt.data.rows` reads. ``columns`` maps ``messages``, or ``prompt`` and ``response``, to the name of a column or, for
+    texts, to a template such as ``"{instruction}\n{input}"``; without it the format is recognised by the columns.
     ``prompt.text`` is the field ``text`` of the struct column ``prompt``, ``answers.text[0]`` an item of a list.
     """
 
@@ -44,46 +44,46 @@ class HubTable:
     name: str | None = None
     split: str = "train"
     revision: str | None = None
-    data_files: Any = None  # Any: whatever load_dataset takes: a file, a list, a mapping
-    filter: Mapping[str, Any] | None = None  # keep rows whose columns meet these conditions, see RowFilter
-    format: str = AUTO  # a key of drpt.data.formats.FORMATS, where columns is not given
+    data_files: Any = None  # files as load_dataset takes them. Any: a file, a list or a mapping
+    filter: Mapping[str, Any] | None = None  # conditions on the rows to keep; see RowFilter
+    format: str = AUTO  # format of the rows, a key of drpt.data.formats.FORMATS; used if there is no mapping of columns
 
     @property
     def is_local_file(self) -> bool:
-        """Whether ``path`` is a file that our own reader reads."""
+        """Whether ``path`` is a local file that `drpt.data.rows` reads."""
         return self.path.lower().endswith(KINDS) and not self.path.startswith(("http://", "https://", "hf://"))
 
     @property
     def is_pair(self) -> bool:
-        """Whether its rows are preferences."""
+        """Whether the rows are preferences."""
         return "chosen" in (self.columns or {}) or self.format == "pair"
 
     def lacks_split(self, other: "HubTable") -> bool:
-        """Whether this is another split of one local file, which has a single one.
+        """Whether this names another split of the same local file, which has only one split.
 
         Args:
-            other: The table that is read.
+            other: Table to compare with.
 
         Returns:
-            False where there may be such a split.
+            True if there is no such split.
         """
         same = (self.path, self.data_files) == (other.path, other.data_files)
         return same and self.split != other.split and (self.is_local_file or isinstance(self.data_files, str | list))
 
 
 def read_table(option: str, keys: Mapping[str, Any], needs_response: bool) -> HubTable:
-    """Check what is said of a table, before anything is loaded.
+    """Check the keys of a table, before anything is loaded.
 
     Args:
         option: Full name of the option, for messages.
-        keys: Those of `HubTable`.
+        keys: Keys of `HubTable`.
         needs_response: Whether each example must have a response.
 
     Returns:
         The table.
 
     Raises:
-        ValueError: A key is unknown or missing, the mapping names other fields than a conversation has, or a filter is none.
+        ValueError: A key is unknown or missing, or a mapping or filter is invalid.
     """
     known = list(HubTable.__dataclass_fields__)
     for key in keys:
@@ -91,7 +91,7 @@ def read_table(option: str, keys: Mapping[str, Any], needs_response: bool) -> Hu
             raise ValueError(f"{option}.{key} is not known.{did_you_mean(key, known)} Choices: {', '.join(known)}.")
     if not keys.get("path"):
         raise ValueError(
-            f"{option}.path is needed, e.g. {option}.path=tatsu-lab/alpaca "
+            f"{option}.path is required, e.g. {option}.path=tatsu-lab/alpaca "
             f"'{option}.columns={{prompt: instruction, response: output}}'."
         )
     given = {field: template for field, template in (keys.get("columns") or {}).items() if template is not None}
@@ -99,7 +99,7 @@ def read_table(option: str, keys: Mapping[str, Any], needs_response: bool) -> Hu
     if columns is not None:
         fields = set(columns) - _BESIDE
         if fields not in (*_FIELDS, *_PAIRS) and (needs_response or fields != _PROMPT):
-            alone = " Prompts alone are admitted by data.source.needs_response=false." if fields == _PROMPT else ""
+            alone = " data.source.needs_response=false accepts prompts without responses." if fields == _PROMPT else ""
             raise ValueError(
                 f"{option}.columns maps {sorted(columns)}; it must map either messages, or both prompt and response. Set the "
                 f"others to null: {option}.columns.messages=messages {option}.columns.prompt=null "
@@ -108,24 +108,24 @@ def read_table(option: str, keys: Mapping[str, Any], needs_response: bool) -> Hu
         rules = RowRules(needs_response=needs_response, needs_pair="chosen" in columns, admits_text=True)
         check_mapping(f"{option}.columns", columns, rules)
     check_format(f"{option}.format", keys.get("format", AUTO))
-    RowFilter(f"{option}.filter", keys.get("filter"))  # refused now, not when the data are there
+    RowFilter(f"{option}.filter", keys.get("filter"))  # check it now, before data are loaded
     return HubTable(**(dict(keys) | {"columns": columns}))
 
 
 def load_table(option: str, table: HubTable, *, needs_response: bool, admits_text: bool) -> RowExamples:
-    """Load a table and make examples of its rows.
+    """Load a table and read its rows as examples.
 
     Args:
         option: Full name of the option, for messages.
-        table: See `read_table`.
+        table: Table returned by `read_table`.
         needs_response: Whether each example must have a response.
-        admits_text: Whether plain texts are examples.
+        admits_text: Whether plain texts are accepted.
 
     Returns:
         The examples.
 
     Raises:
-        ValueError: It cannot be loaded, a column is missing, a row is malformed, or none is left.
+        ValueError: The table cannot be loaded, a column is missing, a row is malformed, or the filter keeps no row.
     """
     rows = open_rows(f"{option}.path", table.path) if table.is_local_file else _LoadedTable(option, table)
     wanted = RowFilter(f"{option}.filter", table.filter)
@@ -143,7 +143,7 @@ def load_table(option: str, table: HubTable, *, needs_response: bool, admits_tex
 
 
 class _LoadedTable(Rows):
-    """A table that `datasets` loaded."""
+    """Rows of a table loaded by `datasets`."""
 
     def __init__(self, option: str, table: HubTable) -> None:
         import datasets
@@ -155,13 +155,13 @@ class _LoadedTable(Rows):
                 self._rows = datasets.load_dataset(
                     table.path, table.name, split=table.split, revision=table.revision, data_files=table.data_files
                 )
-            except Exception as error:  # datasets raises many kinds; all of them mean the same to the reader
+            except Exception as error:  # datasets raises errors of many types
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 if is_offline:
                     raise ValueError(
-                        f"{option}.path={table.path}: the Hugging Face hub cannot be reached from here, and the data set "
-                        f"is not in the cache ({reason}). Take a file of your own, {option}.path=FILE.jsonl, or load it once "
-                        "on a machine with a network and bring its cache here (HF_HOME)."
+                        f"{option}.path={table.path}: the Hugging Face hub cannot be reached, and the data set is not in the "
+                        f"cache ({reason}). Use a local file, {option}.path=FILE.jsonl, or load the data set on a machine with "
+                        "a network and copy its cache here (HF_HOME)."
                     ) from error
                 raise ValueError(f"{option}: datasets.load_dataset{arguments} failed: {reason}") from error
         self.is_large = len(self._rows) > _LARGE_ROWS
@@ -177,12 +177,12 @@ class _LoadedTable(Rows):
         return arrow_record(self._rows[number])
 
     def check_columns(self, option: str, table: HubTable, wanted: RowFilter) -> None:
-        """Refuse columns that are not there, before any row is read."""
+        """Refuse names of columns that do not exist, before any row is read."""
         columns = column_paths(self._rows.features)
         named = [("columns", column) for template in (table.columns or {}).values() for column in columns_in(template)]
         for key, path in [*named, *(("filter", column) for column in wanted.columns)]:
             column = without_places(path)
-            # Below a list, what is there is only known of its items.
+            # Paths below a list can be checked only with its items.
             if column not in columns and path not in columns:
                 raise ValueError(
                     f"{option}.{key}: {table.path} has no column {path!r}.{did_you_mean(path, columns)} "
@@ -191,10 +191,10 @@ class _LoadedTable(Rows):
 
 
 def _check_first_row(option: str, table: HubTable, rows: Rows) -> None:
-    """Refuse a mapping, perhaps a preset's, of columns that a local file does not have, once and not for each row."""
+    """Refuse a mapping from columns that a local file lacks, with one error instead of one for each row."""
     try:
         record = rows.record(0)
-    except RecordError:  # said with its place when the rows are read
+    except RecordError:  # reported with its place when the rows are read
         return
     if not isinstance(record, Mapping):
         return
@@ -208,7 +208,7 @@ def _check_first_row(option: str, table: HubTable, rows: Rows) -> None:
 
 @contextmanager
 def _quick_if_offline(table: HubTable) -> Iterator[bool]:
-    """Without a network, let `datasets` look into its cache at once, not ask the hub again and again for half a minute."""
+    """Without a network, make `datasets` use its cache at once, since its retries would take half a minute."""
     import datasets.config
     import huggingface_hub.constants
 
@@ -229,7 +229,7 @@ def _quick_if_offline(table: HubTable) -> Iterator[bool]:
 
 @cache
 def _is_reachable(endpoint: str) -> bool:
-    """Whether a connection to the hub can be made; taken for granted behind a proxy."""
+    """Whether the hub can be reached; assumed behind a proxy."""
     if urllib.request.getproxies():
         return True
     parts = urlsplit(endpoint)
@@ -237,5 +237,5 @@ def _is_reachable(endpoint: str) -> bool:
         with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=_TIMEOUT_SECONDS):
             return True
     except OSError as error:
-        logging.getLogger(__name__).warning("%s cannot be reached (%s): only what is in the cache is there", endpoint, error)
+        logging.getLogger(__name__).warning("%s cannot be reached (%s): only cached data sets are available", endpoint, error)
         return False

@@ -1,4 +1,4 @@
-"""JSON as rows of a file have it: one object a line, or one array of all; read strictly, with what is wrong in words."""
+"""Strict reading of JSON rows, one object per line or one array, with clear error messages; and writing of JSON values."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,41 +6,41 @@ from typing import Any
 
 from drpt.data.record import LongInteger, RecordError, kind_words
 
-_MOST_DIGITS = 4_000  # below the number from which on Python refuses
+_MOST_DIGITS = 4_000  # longest number that is converted; Python refuses 4,300 digits
 
 
 def parse_line(raw: bytes) -> object:
-    """The value on a line.
+    """Read the JSON value on a line.
 
     Args:
-        raw: UTF-8.
+        raw: Line in UTF-8.
 
     Returns:
-        JSON values; a number of thousands of digits keeps them, see `LongInteger`.
+        The JSON value; a whole number of thousands of digits is a `LongInteger`.
 
     Raises:
-        RecordError: It is no JSON, or not UTF-8, a key comes twice, or brackets are nested too deeply.
+        RecordError: The line is not JSON or not UTF-8, a key is repeated, or brackets are nested too deeply.
     """
-    return _parsed(_decoded(raw).rstrip(), "write one complete object a line")
+    return _parsed(_decoded(raw).rstrip(), "write one complete object per line")
 
 
 def parse_array(raw: bytes) -> list[object]:
-    """The values of an array that is a whole file.
+    """Read a file that is one JSON array.
 
     Args:
-        raw: UTF-8.
+        raw: Content of the file in UTF-8.
 
     Returns:
-        See `parse_line`.
+        Items of the array, as in `parse_line`.
 
     Raises:
-        RecordError: See `parse_line`; or it is no array.
+        RecordError: The content is not an array, or `parse_line` would refuse it.
     """
     value = _parsed(_decoded(raw).rstrip(), "write one array, [{…}, {…}]")
     if not isinstance(value, list):
         keys = [key for key, inner in value.items() if isinstance(inner, list)] if isinstance(value, dict) else []
-        within = f" The rows seem to be in its field {keys[0]!r}: write that array alone." if keys else ""
-        raise RecordError(f"one array of objects was expected, [{{…}}, {{…}}], or one object a line.{within}")
+        within = f" The rows seem to be in the field {keys[0]!r}: write only this array." if keys else ""
+        raise RecordError(f"expected one array of objects, [{{…}}, {{…}}], or one object per line.{within}")
     return value
 
 
@@ -58,9 +58,7 @@ def _parsed(text: str, fix: str) -> Any:  # Any: JSON values
         place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
         raise RecordError(f"{place}: not JSON ({error.msg}): {fix}.") from error
     except RecursionError as error:
-        raise RecordError(
-            "brackets are nested too deeply to be read (thousands of levels): flatten the field, or take it out."
-        ) from error
+        raise RecordError("brackets are nested too deeply (thousands of levels): flatten the field, or remove it.") from error
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -68,21 +66,21 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise RecordError(f"field {twice!r} is there twice in one object, and only one of the two can count: take one out.")
+        raise RecordError(f"field {twice!r} appears twice in one object: remove one.")
     return found
 
 
 def as_json(value: Any) -> str:  # Any: JSON values
-    """A value as JSON, numbers of any length included.
+    """Write a value as JSON, including numbers of any length.
 
     Args:
-        value: A field's value in one row, as read.
+        value: Value of a field in one row.
 
     Returns:
-        JSON; characters as they are.
+        JSON without escaped characters.
 
     Raises:
-        RecordError: JSON cannot write it: bytes or dates, numbers that are none, brackets within brackets without end.
+        RecordError: JSON cannot represent the value: bytes, dates, numbers that are not finite, or brackets nested too deeply.
     """
     try:
         return _written(value)

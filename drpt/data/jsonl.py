@@ -1,30 +1,26 @@
-"""Local files of general and of target examples, the short form of choosing the two apart."""
+"""A source of general and target examples from local files (``data=jsonl``)."""
 
-from collections.abc import Iterator
-
-from drpt.data.example import Example
 from drpt.data.formats import AUTO, RowRules, check_format
-from drpt.data.row_examples import file_examples
-from drpt.data.source import is_exact_match
+from drpt.data.row_examples import RowExamples, file_examples
+from drpt.data.row_source import RowSource
 
 
-class JsonlSource:
+class JsonlSource(RowSource):
     """General and target examples of local files in any of the known formats (`drpt.data.rows`, `drpt.data.formats`).
 
-    Small files are read and checked at once, so that nothing starts on bad data.
+    Small files are read and checked immediately, so that errors appear before a run starts.
 
     Args:
-        general: File of general examples.
-        target: File of target examples.
-        evaluation: File of target examples to measure with; None takes them out of ``target``.
-        needs_response: Whether each example must have a response; if not, prompts alone are read, too.
-        format: A key of `drpt.data.formats.FORMATS`; ``auto`` recognises each file's by its columns.
+        general: Path of the file of general examples.
+        target: Path of the file of target examples.
+        evaluation: Path of the file of evaluation examples; None = take them from ``target``.
+        needs_response: Whether each example must have a response; otherwise prompts without responses are accepted.
+        format: Format of the rows, a key of `drpt.data.formats.FORMATS`; ``auto`` recognises it by the columns of each file.
 
     Raises:
         ValueError: A file is missing, empty or malformed; the message lists file, line, field and fix.
     """
 
-    is_endless = False
     needs_pair = False
 
     def __init__(
@@ -48,23 +44,6 @@ class JsonlSource:
         self._target = file_examples("data.source.target", target, own)
         self._evaluation = self._target if evaluation is None else file_examples("data.source.evaluation", evaluation, own)
 
-    def general(self, seed: int) -> Iterator[Example]:
-        """See `Source.general`."""
-        return self._general.stream(seed)
-
-    def target(self, seed: int) -> Iterator[Example]:
-        """See `Source.target`."""
-        return self._target.stream(seed)
-
-    def evaluation(self, seed: int) -> Iterator[Example]:
-        """See `Source.evaluation`."""
-        return self._evaluation.stream(seed)
-
-    def is_correct(self, example: Example, response: str) -> bool:
-        """See `is_exact_match`."""
-        return is_exact_match(example, response)
-
-    def stream_digest(self, stream: str) -> str | None:
-        """See `drpt.data.file_source.FileSource.stream_digest`."""
-        files = {"general": self._general, "target": self._target, "evaluation": self._evaluation}
-        return files[stream].digest
+    def rows(self, stream: str) -> RowExamples:
+        """See `drpt.data.row_source.RowSource.rows`."""
+        return {"general": self._general, "target": self._target, "evaluation": self._evaluation}[stream]

@@ -1,4 +1,4 @@
-"""A general pool of several sources, each with its share."""
+"""A source of general examples that mixes several sources in fixed shares (``data/general=mixture``)."""
 
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any
@@ -9,35 +9,35 @@ from drpt.data.example import Example
 from drpt.data.source import Source
 
 _WEIGHT = "weight"
-# What a part is without a class of its own, by a key that it has.
+# Class of a part without ``_target_``, by a key that it contains.
 _CLASSES = {
     "path": "drpt.data.file_source.FileSource",
     "families": "drpt.data.reasoning_families.ReasoningFamilies",
     "table": "drpt.data.hub_part.HubPart",
 }
-_PATIENCE = 5_000  # examples in a row that were not taken, after which an endless part has nothing new
+_PATIENCE = 5_000  # number of consecutive rejected examples after which an endless part is taken to have nothing new
 
 
 class Mixture:
-    """General examples of several sources, in shares that hold for every beginning of the pool.
+    """General examples of several sources in fixed shares, which hold for every prefix of the pool.
 
-    At each place stands an example of the part that is furthest behind its share, counting the examples that were taken. The
-    mixture ends where a part does, so that the shares are what was asked for.
+    Each example comes from the part that is furthest behind its share of the examples taken so far. The mixture ends when one
+    part ends, so that the shares remain as given.
 
     Args:
-        parts: By a name of the user's: ``weight``, a positive number, and the keys of a source: ``path`` (a file, see
-            `FileSource`), ``families`` (of reasoning-gym, see `ReasoningFamilies`), ``table`` (of the hub, see `HubPart`),
-            or ``_target_`` and the keys of any other source, whose general stream is taken.
+        parts: Parts by a name of the user's choice. Each has a positive ``weight`` and the keys of a source: ``path`` (see
+            `FileSource`), ``families`` (see `ReasoningFamilies`), ``table`` (see `HubPart`), or ``_target_`` and the keys of
+            any other source, whose general stream is used.
 
     Raises:
-        ValueError: There are fewer than two parts, a weight is not positive, or a part is no source.
+        ValueError: There are fewer than two parts, a weight is not positive, or a part is not a source.
     """
 
     def __init__(self, *, parts: Mapping[str, Mapping[str, Any]]) -> None:
         if len(parts) < 2:
             raise ValueError(
-                f"parts: a mixture has at least two parts, and {len(parts)} {'is' if len(parts) == 1 else 'are'} given, such "
-                "as +data.general.source.parts.mine='{weight: 1, path: pool.jsonl}' "
+                f"parts: a mixture needs at least two parts, but {len(parts)} {'is' if len(parts) == 1 else 'are'} given. Add "
+                "parts such as +data.general.source.parts.mine='{weight: 1, path: pool.jsonl}' "
                 "+data.general.source.parts.sums='{weight: 2, families: [chain_sum, gcd]}'."
             )
         self._parts: dict[str, Source] = {}
@@ -49,12 +49,12 @@ class Mixture:
             node = dict(given)
             weight = node.pop(_WEIGHT, None)
             if isinstance(weight, bool) or not isinstance(weight, int | float):
-                raise ValueError(f"{option}.weight is needed: a positive number, this part's share beside the others'.")
-            check_interval(f"{option}.weight", weight, low=0, is_low_included=False, meaning="a share beside the others'")
+                raise ValueError(f"{option}.weight is required: a positive number, relative to the weights of other parts.")
+            check_interval(f"{option}.weight", weight, low=0, is_low_included=False, meaning="the relative share of the part")
             if "_target_" not in node:
                 known = [key for key in _CLASSES if key in node]
                 if len(known) != 1:
-                    raise ValueError(f"{option}: give one of {', '.join(_CLASSES)}, or _target_, which says what kind it is.")
+                    raise ValueError(f"{option}: give exactly one of {', '.join(_CLASSES)}, or the class as _target_.")
                 node["_target_"] = _CLASSES[known[0]]
             self._parts[name], self._weights[name] = build_source(node, option=option), weight
         self.has_responses = all(part.has_responses for part in self._parts.values())
@@ -62,7 +62,7 @@ class Mixture:
         self.shortage: str | None = None  # which part ended the mixture
 
     def general(self, seed: int) -> Iterator[Example]:
-        """Examples of all parts; who draws may ``send`` whether the last one was taken."""
+        """Mix the examples of all parts; the consumer may ``send`` whether the last example was taken."""
         return self._mixed(seed)
 
     def _mixed(self, seed: int) -> Generator[Example, bool | None, None]:
@@ -77,8 +77,8 @@ class Mixture:
             example = next(streams[name], None)
             if example is None or in_vain > _PATIENCE:
                 self.shortage = (
-                    f"data.general.source.parts.{name} has no more than {taken[name]}, and the mixture ends with it, so that "
-                    "its shares are those that were asked for: lower this part's weight, or data.num_general."
+                    f"data.general.source.parts.{name} has only {taken[name]} examples, and the mixture ends with it to keep "
+                    "the shares: lower this part's weight, or data.num_general."
                 )
                 return
             was_taken = (yield example) is not False
@@ -86,30 +86,30 @@ class Mixture:
             in_vain = 0 if was_taken else in_vain + 1
 
     def target(self, seed: int) -> Iterator[Example]:
-        """A mixture is no target.
+        """Refuse to provide target examples.
 
         Args:
-            seed: Any.
+            seed: Ignored.
 
         Raises:
             ValueError: Always.
         """
-        raise ValueError(f"a mixture is for general data: choose another data.target.source (seed {seed}).")
+        raise ValueError(f"a mixture provides only general data: choose another data.target.source (seed {seed}).")
 
     evaluation = target
 
     def is_correct(self, example: Example, response: str) -> bool:
-        """Of the part that says so first; general examples are not verified in training."""
+        """Whether any part finds the response correct; general examples are not verified in training."""
         return any(part.is_correct(example, response) for part in self._parts.values())
 
     def stream_digest(self, stream: str) -> str | None:
-        """A checksum of the files of the mixture's parts.
+        """Checksum of the files of the parts.
 
         Args:
-            stream: ``general``.
+            stream: Name of the stream, ``general``.
 
         Returns:
-            None where no part is a large file.
+            Checksum with names and weights of the parts; None if no part is a large file.
         """
         found = {name: getattr(part, "stream_digest", lambda _: None)(stream) for name, part in self._parts.items()}
         if not any(found.values()):

@@ -1,4 +1,4 @@
-"""The Lightning data module: every step's batch, as a pure function of seed and step."""
+"""The Lightning data module, which builds the batch of every step as a pure function of seed and step."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,22 +17,22 @@ from drpt.models.chat_renderer import ChatStyle
 
 
 class NoUsableExampleError(ValueError):
-    """After encoding, a pool has fewer examples than a step needs."""
+    """A pool has fewer usable examples after encoding than a step needs."""
 
 
 class PostTrainingData(LightningDataModule):
-    """General and target rows for every step, and the held-out examples to measure with.
+    """Encodes the pools, and provides the batch of every step and the held-out examples.
 
     Args:
-        pools: Disjoint examples.
-        tokenizer: Of transformers, with a chat template and a pad token.
+        pools: Disjoint pools of examples.
+        tokenizer: Tokenizer of transformers that has a chat template and a padding token.
         spec: The `data` config group.
         num_steps: Optimizer steps of the whole run.
-        seed: Of the order of examples.
-        needs_general: Whether the update looks at general rows; if not, they are left out of the batches.
-        needs_target: Likewise for target rows.
-        split: Which examples of a step go into which micro-batch.
-        style: The date and options that the chat template is told.
+        seed: Seed of the order of examples.
+        needs_general: Whether the update uses general examples; otherwise batches have none.
+        needs_target: Whether the update uses target examples; otherwise batches have none.
+        split: Assignment of the examples of a step to micro-batches.
+        style: Date and options passed to the chat template.
 
     Raises:
         NoUsableExampleError: Too few examples have an assistant token within ``data.max_length``.
@@ -69,9 +69,9 @@ class PostTrainingData(LightningDataModule):
         for name, count in wanted.items():
             if len(encoded[name].examples) < count:
                 raise NoUsableExampleError(
-                    f"data.max_length={spec.max_length}: of the {name} pool only {len(encoded[name].examples)} examples have "
-                    f"an assistant token to learn ({encoded[name].num_truncated} were cut, {encoded[name].num_empty} left "
-                    f"out as empty{_others(encoded[name])}), and {count} are needed. Raise data.max_length or take shorter "
+                    f"data.max_length={spec.max_length}: only {len(encoded[name].examples)} examples of the {name} pool have "
+                    f"an assistant token to learn ({encoded[name].num_truncated} truncated, {encoded[name].num_empty} left "
+                    f"out as empty{_others(encoded[name])}), but {count} are needed. Raise data.max_length or use shorter "
                     "examples."
                 )
         self._general_rows = spec.general_rows if needs_general else 0
@@ -83,7 +83,7 @@ class PostTrainingData(LightningDataModule):
         self._split = split
 
     def step_batch(self, step: int) -> StepBatch:
-        """The examples of one step: general ones first, then target ones; this process's share of them in micro-batches."""
+        """Build the batch of one step: this process's micro-batches of its general and target examples."""
         general = self._rows(self.general, self._general_rows, step, "general")
         target = self._rows(self.target, self._target_rows, step, "target")
         examples = [self.general[i] for i in general] + [self.target[i] for i in target]
@@ -113,18 +113,18 @@ class PostTrainingData(LightningDataModule):
 
 
 def _others(pool: EncodedPool) -> str:
-    """Examples that are left out for another reason, with the first, for a message."""
+    """Describe examples left out for other reasons, for a message."""
     found = [one for one in pool.left_out if one.reason not in {"empty", "cut"}]
     return f", {len(found)} for other reasons; the first, {found[0].example.source}: {found[0].words}" if found else ""
 
 
 class StepLoader:
-    """All batches of a run, one a step; a resumed run begins with the first step not yet taken.
+    """Iterates over the batches of a run, one per step; a resumed run starts with the first step not yet taken.
 
-    Its state is the number of optimizer steps taken, not of batches handed out: that is all the order of examples depends on.
+    Its state is the number of optimizer steps taken, on which alone the order of examples depends.
 
     Args:
-        data: Makes the batches.
+        data: Data module that builds the batches.
         num_steps: Optimizer steps of the whole run.
     """
 
@@ -134,18 +134,18 @@ class StepLoader:
         self._first_step = 0
 
     def __len__(self) -> int:
-        """Steps of the whole run: Lightning counts the ones before a resumption as taken."""
+        """Number of steps of the whole run, since Lightning counts those before a resumption as taken."""
         return self._num_steps
 
     def __iter__(self) -> Iterator[StepBatch]:
-        """The batches still to come."""
+        """Iterate over the remaining batches."""
         return (self._data.step_batch(step) for step in range(self._first_step, self._num_steps))
 
     def state_dict(self) -> dict[str, int]:
-        """Steps taken."""
+        """The number of optimizer steps taken."""
         assert self._data.trainer is not None
         return {"step": self._data.trainer.global_step}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after them."""
+        """Continue after the steps already taken."""
         self._first_step = state_dict["step"]

@@ -1,18 +1,18 @@
-"""Near-duplicates: examples whose prompts share most of their words in a row, though not every character; no torch.
+"""Detects near-duplicates, whose prompts share most of their wording but not every character; no torch.
 
-Two rules. *Alike*: sets of three words in a row (Broder 1997, shingles) of two prompts are compared by Jaccard's index.
-*Contained*: a held-out question that stands within a longer text ("Problem 7. …", an example of a few-shot prompt, a later
-turn, a plain text, a response) is found whatever else the text holds.
+Two rules. *Similarity*: the sets of three consecutive words (shingles, Broder 1997) of two prompts are compared by the Jaccard
+index. *Containment*: a held-out question within a longer text ("Problem 7. …", an example in a few-shot prompt, a later turn,
+a plain text, a response) is found whatever else the text contains.
 
-Departures from Jaccard's index: what stands in many examples (the wording of a template, an instruction) is no evidence that
-two texts are one, and is left out where they share it; where they differ in it, it counts. The last word, by which the tasks of
-a template often differ, counts as much as one in the middle, which stands in more shingles. And two texts whose figures differ
-are two problems, not two versions of one: the figures (numbers, number words, and the signs and commas that join them, see
-`drpt.data.wording`) of one text must stand in a row among the other's. So a text with a number more is found, and "three
-apples" and "five apples" are two problems.
+Departures from the Jaccard index: wording shared by many examples, such as a template or an instruction, is no evidence that
+two texts are the same. It is ignored where two texts share it, and counts where they differ in it. The last word, in which the
+problems of a template often differ, counts as much as a word in the middle, which is in more shingles. Texts with different
+figures are different problems: the figures of one text (numbers, number words, and the signs and commas that join them, see
+`drpt.data.wording`) must be consecutive among those of the other. So "three apples" and "five apples" are different problems,
+but a text with an additional number is found.
 
-The smaller side is indexed and the index is exact, so that no sketch (MinHash) is needed at the sizes that are drawn: ten
-thousand general examples against a thousand others are seconds.
+The smaller side is indexed exactly, without a sketch such as MinHash: comparing ten thousand general examples with a thousand
+others takes seconds.
 """
 
 from collections import Counter
@@ -25,38 +25,39 @@ from drpt.data.sameness import telling_turns
 from drpt.data.small_talk import is_small_talk
 from drpt.data.wording import WORDS_IN_A_ROW, Shingle, Words, folded, stand_in_a_row, without_labels, words_of
 
-# Of the examples that were looked at: what more of them share, and more than this many, is their common wording.
+# A shingle is common wording if it is in more than this share and more than this number of the examples.
 _COMMON_SHARE = 0.05
 _COMMON_COUNT = 10
-# A question of fewer words must be a sentence of the text that holds it; one of fewer still may not go on after its end.
+# A question with fewer than _LONG words must end at a border of the containing text; one with fewer than _SHORT must also
+# begin at one.
 _LONG = 10
 _SHORT = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearDuplicate:
-    """An example that is left out, and the one that it resembles."""
+    """An example that is left out, and the example that it resembles."""
 
-    pool: str  # of the example that is left out
+    pool: str  # pool of the example that is left out
     other_pool: str
     example: Example
     other: Example
-    similarity: float  # Jaccard's index; of a contained question, that of two texts of one length that share as much of it
-    is_contained: bool = False  # one of the two stands within the other
+    similarity: float  # Jaccard index; for a contained question, that of two texts of equal length with the same overlap
+    is_contained: bool = False  # whether one of the two contains the other
 
     def __str__(self) -> str:
-        """Both examples in a line, the beginnings of their prompts."""
+        """Both examples in one line, with the beginnings of their prompts."""
         return (
             f"{self.similarity:.2f} {self.pool} {self.example.source} {_beginning(self.example)!r} "
-            f"{'holds' if self.is_contained else '~'} {self.other_pool} {self.other.source} {_beginning(self.other)!r}"
+            f"{'contains' if self.is_contained else '~'} {self.other_pool} {self.other.source} {_beginning(self.other)!r}"
         )
 
 
 class CommonWording:
-    """What many examples share: the words of templates and instructions, which tell nothing of a single one.
+    """Wording shared by many examples, such as templates and instructions, which does not distinguish them.
 
     Args:
-        examples: Some of each pool.
+        examples: Sample of examples from each pool.
     """
 
     def __init__(self, examples: Iterable[Example]) -> None:
@@ -66,13 +67,13 @@ class CommonWording:
         self._common = frozenset(shingle for shingle, count in found.items() if count > limit)
 
     def own(self, shingles: frozenset[Shingle]) -> frozenset[Shingle]:
-        """The shingles of a text that are its own.
+        """Remove the shingles of common wording.
 
         Args:
-            shingles: See `drpt.data.wording.Words.shingles`.
+            shingles: Shingles of a text; see `drpt.data.wording.Words.shingles`.
 
         Returns:
-            None of a text that is common wording through and through.
+            The other shingles; none for a text of common wording only.
         """
         return shingles - self._common
 
@@ -88,33 +89,33 @@ class _Member:
 
 
 class NearDuplicates:
-    """Prompts of some pools, and the one among them that another example resembles.
+    """An index of the prompts of pools, in which near-duplicates of other examples are looked up.
 
     Args:
-        threshold: Jaccard's index from which on two prompts are near-duplicates, in (0, 1].
-        wording: What is no evidence.
-        for_held_out: Whether the examples that will be compared are held out: they must not stand within a member, either.
+        threshold: Jaccard index from which on two prompts are near-duplicates, in (0, 1].
+        wording: Common wording, which is ignored.
+        for_held_out: Whether the examples to compare are held out, so that no member may contain them either.
     """
 
     def __init__(self, threshold: float, wording: CommonWording, *, for_held_out: bool = False) -> None:
         self._threshold = threshold
-        # Of two texts of one length that share so much of each, Jaccard's index is the threshold.
+        # If two texts of equal length share this much of each other, their Jaccard index is the threshold.
         self._contained = 2 * threshold / (1 + threshold)
         self._wording = wording
         self._members: list[_Member] = []
-        self._holders: dict[Shingle, list[int]] = {}  # places of the members that have a shingle of their own
-        self._openings: dict[Shingle, list[int]] = {}  # places of the held-out members whose question begins so
+        self._holders: dict[Shingle, list[int]] = {}  # indices of members by their own shingles
+        self._openings: dict[Shingle, list[int]] = {}  # indices of held-out members by the first shingle of the question
         self._for_held_out = for_held_out
-        self._texts: list[Words] = []  # all that each member says, where held-out examples are compared
+        self._texts: list[Words] = []  # whole text of each member, if held-out examples are compared
         self._text_holders: dict[Shingle, list[int]] = {}
 
     def add(self, pool: str, example: Example, *, is_held_out: bool = False) -> None:
-        """Take in an example that later ones are compared with.
+        """Add an example with which later ones are compared.
 
         Args:
-            pool: Name of its pool.
-            example: An example of the pool.
-            is_held_out: Whether it must not stand within longer texts, either.
+            pool: Name of the example's pool.
+            example: Example of the pool.
+            is_held_out: Whether longer texts must not contain its question either.
         """
         member = self._member(pool, example, is_held_out)
         place = len(self._members)
@@ -129,14 +130,14 @@ class NearDuplicates:
             self._openings.setdefault(member.question.shingle(0), []).append(place)
 
     def nearest(self, pool: str, example: Example) -> NearDuplicate | None:
-        """The member that an example resembles most, if it is a near-duplicate of one.
+        """Find the member of which an example is a near-duplicate.
 
         Args:
             pool: Name of the example's pool.
-            example: Not a member.
+            example: Example that is not a member.
 
         Returns:
-            None where no member reaches the threshold.
+            The most similar member; None if no member reaches the threshold.
         """
         this = self._member(pool, example, self._for_held_out)
         found = self._alike(this)
@@ -167,7 +168,7 @@ class NearDuplicates:
         return best
 
     def _holding(self, this: _Member) -> NearDuplicate | None:
-        """The held-out member that stands within an example, first those that do word for word."""
+        """Find a held-out member whose question an example contains, first literally, then approximately."""
         text = _whole(this.example)
         for place in range(len(text.words)):
             for opening in self._openings.get(text.shingle(place), ()):
@@ -182,7 +183,7 @@ class NearDuplicates:
         return None
 
     def _held(self, this: _Member) -> NearDuplicate | None:
-        """The member within which a held-out example stands."""
+        """Find a member that contains a held-out example."""
         question = this.question
         shared = Counter(place for shingle in this.own for place in self._text_holders.get(shingle, ()))
         likely = {place for place, count in shared.items() if count >= self._contained * len(this.own)}
@@ -198,7 +199,7 @@ class NearDuplicates:
         return Counter(place for shingle in shingles for place in self._holders.get(shingle, ()))
 
     def _share(self, held_out: _Member, text: Words) -> float:
-        """The largest share of a question that stands in one stretch of a text; 0 where its figures do not."""
+        """Largest share of a question that is in one stretch of a text; 0 if its figures are not."""
         question = held_out.question
         if len(question.words) < _LONG:
             return 0.0
@@ -211,7 +212,7 @@ class NearDuplicates:
             inside[text.shingle(place)] += 1
             while place - places[first] > length:
                 inside[text.shingle(places[first])] -= 1
-                inside += Counter()  # drops those that are there no more
+                inside += Counter()  # removes zero counts
                 first += 1
             if len(inside) < self._contained * len(held_out.own):
                 continue
@@ -224,12 +225,12 @@ class NearDuplicates:
 
 
 def _can_be_contained(question: Words) -> bool:
-    """Whether a question says enough to be known within a longer text."""
+    """Whether a question is specific enough to be recognised within a longer text."""
     return len(question.words) >= WORDS_IN_A_ROW and not is_small_talk(" ".join(question.words))
 
 
 def _begins_at(question: Words, text: Words, place: int) -> bool:
-    """Whether a question stands word for word in a text; a short one as a sentence of its own."""
+    """Whether a text contains a question literally at a position; a short question must be a separate sentence."""
     end = place + len(question.words)
     if text.words[place:end] != question.words:
         return False
@@ -241,13 +242,13 @@ def _begins_at(question: Words, text: Words, place: int) -> bool:
 
 
 def _figures_in(text: Words, first: int, last: int) -> tuple[str, ...]:
-    """The figures of a text that begin in a stretch of it, the words of a shingle at its end included."""
+    """Figures of a text that begin in a stretch of it, which includes the shingle at its end."""
     pairs = zip(text.figures, text.places, strict=True)
     return tuple(figure for figure, place in pairs if first <= place < last + WORDS_IN_A_ROW)
 
 
 def _lost_at_end(question: Words, shingles: Set[Shingle]) -> int:
-    """How many shingles fewer than elsewhere a question loses by a word at its end that is another one in the other text."""
+    """Number of shingles by which a difference in the last words counts less than one in the middle."""
     lasts = range(len(question.words) - WORDS_IN_A_ROW, -1, -1)
     missing = sum(1 for _ in takewhile(lambda place: question.shingle(place) not in shingles, islice(lasts, WORDS_IN_A_ROW)))
     return WORDS_IN_A_ROW - missing if missing else 0
@@ -265,17 +266,17 @@ def _found(this: _Member, other: _Member, similarity: float, *, is_contained: bo
 
 
 def _question(example: Example) -> Words:
-    """What is compared of an example, see `_asked_text`, without its number in a sheet and its points."""
+    """Words of an example that are compared: see `_asked_text`, without exercise numbers and points."""
     return words_of(without_labels(folded(_asked_text(example))))
 
 
 def _whole(example: Example) -> Words:
-    """All that an example says, the response included: what a question may stand in."""
+    """Words of all turns of an example, including the response, in which a question may be contained."""
     return words_of(folded("\n".join(message.content for message in example.messages)))
 
 
 def _asked_text(example: Example) -> str:
-    """All turns before the last but the system's and small talk at the beginning, or the whole of a plain text."""
+    """Text of all turns before the last, without system turns and initial small talk; or a whole plain text."""
     turns = [turn.content for turn in telling_turns(example.prompt)]
     return "\n".join(turns or [example.response])
 

@@ -1,4 +1,4 @@
-"""Preferences without annotators: the answer that a question has in a corpus, against an answer to another question."""
+"""A source of preferences without annotation: the answer to a question is preferred over the answer to another question."""
 
 import importlib.util
 import random
@@ -19,19 +19,19 @@ _MODULE = "chatterbot_corpus"
 
 
 class OnTopicPairs:
-    """Pairs from the conversations of chatterbot-corpus (BSD-3), by category: one is the target, others are general.
+    """Pairs from the conversations of chatterbot-corpus (BSD-3), with one category as target data and others as general data.
 
-    Of each conversation the first turn is the prompt and the second the chosen response. Within a category every answer is as
-    often rejected as it is chosen, so that nothing but its fit to the question tells which it is. Half of the target's
-    questions are for measuring: among these pairs and the others no answer is the same, so that no answer that training has
-    seen chosen is rejected there. Target pairs kept out of training to choose when to stop are of the first half.
+    The first turn of a conversation is the prompt, the second the chosen response. Within a category every answer is rejected
+    as often as it is chosen, so only its match with the question distinguishes the two. Half of the target's questions are for
+    evaluation. The two halves share no answers, so an answer chosen in training is never rejected in evaluation. Target pairs
+    for early stopping come from the training half.
 
     Args:
-        target: Category of target pairs.
-        general: Categories of general pairs.
+        target: Category of the target pairs.
+        general: Categories of the general pairs.
 
     Raises:
-        ValueError: The package is not installed, a category does not exist, or the target is among the general ones.
+        ValueError: The package is not installed, a category does not exist, or the target is also a general category.
     """
 
     is_endless = False
@@ -45,7 +45,7 @@ class OnTopicPairs:
         for name in general:
             check_choice("general", name, known)
         if target in general:
-            raise ValueError(f"general: {target} is the target; take it out, or choose another target.")
+            raise ValueError(f"general: {target} is the target; remove it, or choose another target.")
         questions = _questions(target)
         self._target, self._evaluation = _pairs(target, questions[::2]), _pairs(target, questions[1::2])
         self._general = [pair for name in dict.fromkeys(general) for pair in _pairs(name, _questions(name))]
@@ -75,12 +75,12 @@ def _folder() -> Path:
             return folder
     raise ValueError(
         "data.source: the package chatterbot-corpus is not installed. Run `make install`, or "
-        "`pip install --no-deps chatterbot-corpus==1.3.3`; or take files of your own with data=preferences."
+        "`pip install --no-deps chatterbot-corpus==1.3.3`; or use your own files with data=preferences."
     )
 
 
 def _pairs(category: str, questions: Sequence[tuple[str, str]]) -> list[Example]:
-    # Turned by one place, the answers are rejected once each. A single question has no other's answer.
+    # Rotated by one place, each answer is rejected once. A single question has no other answer.
     others = [*questions[1:], *questions[:1]] if len(questions) > 1 else []
     return [
         pair_example(prompt=question, chosen=answer, rejected=other, source=f"{category}: {question}")
@@ -90,8 +90,8 @@ def _pairs(category: str, questions: Sequence[tuple[str, str]]) -> list[Example]
 
 @cache
 def _questions(category: str) -> tuple[tuple[str, str], ...]:
-    """Questions and their first answers, no question and no answer twice, in an order of chance that is always the same."""
-    # The C loader, where there is one, is ten times as fast.
+    """Distinct questions with distinct first answers, in a fixed random order."""
+    # The C loader, if available, is ten times as fast.
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = (_folder() / f"{category}.yml").read_text(encoding="utf-8")
     answers: dict[str, str] = {}

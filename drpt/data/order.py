@@ -1,21 +1,21 @@
-"""Which examples a step takes: a pure function of seed and step, so that a resumed run sees what it would have seen."""
+"""The order of examples as a pure function of seed and step, so that a resumed run sees the same examples."""
 
 import random
 from functools import lru_cache
 
 
 def rows_of_step(*, pool_size: int, count: int, step: int, seed: int, stream: str) -> list[int]:
-    """Indices into a pool: epochs of a seeded shuffle, cut into steps of ``count``; the rest of an epoch is left out.
+    """Select the examples of a step from shuffled epochs; an incomplete step at the end of an epoch is skipped.
 
     Args:
-        pool_size: Examples in the pool.
-        count: Examples a step, at most ``pool_size``.
-        step: Number of the step, from 0.
-        seed: The run's.
-        stream: Name of the pool, so that two pools of one size are not shuffled alike.
+        pool_size: Number of examples in the pool.
+        count: Number of examples per step, at most ``pool_size``.
+        step: Index of the step, from 0.
+        seed: Seed of the run.
+        stream: Name of the pool, so that pools of equal size are shuffled differently.
 
     Returns:
-        ``count`` distinct indices.
+        ``count`` distinct indices into the pool.
     """
     steps_per_epoch = pool_size // count
     epoch, place = divmod(step, steps_per_epoch)

@@ -1,24 +1,24 @@
-"""Which examples share a row so that little padding is left: a matter of their lengths alone, without tensors."""
+"""Assigns examples to packed rows by their lengths, to minimise padding; `drpt.data.batch` builds the tensors."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
 
 
 def share_rows(lengths: Sequence[int], *, max_length: int) -> list[list[int]]:
-    """Lay whole examples into rows of at most ``max_length`` tokens, all as wide as the fullest, so that the area is small.
+    """Assign whole examples to rows of at most ``max_length`` tokens so that the padded area is small.
 
-    For every number of rows the narrowest ones are looked for in which best-fit-decreasing places all examples; the
-    smallest area (rows times width) wins. It is never larger than that of one example a row.
+    For every number of rows, find the narrowest width at which best-fit-decreasing places all examples. The smallest area
+    (rows times width) is chosen; it never exceeds that of one example per row.
 
-    Source: Coffman, Garey & Johnson (1978), MULTIFIT. Departures: best fit in place of first fit; the number of rows is
-    chosen too.
+    Source: Coffman, Garey & Johnson (1978), MULTIFIT. Departures: best fit instead of first fit; the number of rows is also
+    chosen.
 
     Args:
-        lengths: Tokens of each example, at least one example.
-        max_length: Most tokens of a row.
+        lengths: Number of tokens in each example, at least one example.
+        max_length: Largest number of tokens in a row.
 
     Returns:
-        Places of the examples in each row, ascending, the rows by their first; the same for the same lengths.
+        Indices of the examples in each row, ascending; rows are ordered by their first example.
 
     Raises:
         ValueError: An example is longer than ``max_length``.
@@ -29,8 +29,8 @@ def share_rows(lengths: Sequence[int], *, max_length: int) -> list[list[int]]:
     best = [[example] for example in range(len(lengths))]
     area = len(lengths) * longest
     num_rows = max(1, -(-total // max_length))
-    # So many rows as wide as the longest example are a bound from below. Of equal areas the one with more and narrower
-    # rows is taken: attention costs the square of a row's width.
+    # The number of rows times the longest example is a lower bound on the area. Of equal areas, more and narrower rows are
+    # better, since attention costs the square of the width.
     while num_rows <= len(lengths) and num_rows * longest <= area:
         rows = _best_fit(lengths, _narrowest(lengths, num_rows, max_length))
         if len(rows) * fullest_row(rows, lengths) <= area:
@@ -40,18 +40,18 @@ def share_rows(lengths: Sequence[int], *, max_length: int) -> list[list[int]]:
 
 
 def fullest_row(layout: Sequence[Sequence[int]], lengths: Sequence[int]) -> int:
-    """Tokens of the fullest row of a layout."""
+    """Number of tokens in the fullest row."""
     return max(sum(lengths[example] for example in row) for row in layout)
 
 
 def _narrowest(lengths: Sequence[int], num_rows: int, max_length: int) -> int:
-    # By bisection, as if one more token a row never needed a row more; where that fails the layout is a little wider.
+    # Bisection assumes that wider rows never need more rows; where this fails, the result is slightly too wide.
     least = max(*lengths, -(-sum(lengths) // num_rows))
     return least + bisect_left(range(least, max_length), True, key=lambda width: len(_best_fit(lengths, width)) <= num_rows)
 
 
 def _best_fit(lengths: Sequence[int], width: int) -> list[list[int]]:
-    """Best-fit-decreasing: the longest first, each into the fullest row with room for it, ties by order."""
+    """Best-fit-decreasing: place the longest examples first, each in the fullest row with room for it."""
     rows: list[list[int]] = []
     room: list[int] = []
     for example in sorted(range(len(lengths)), key=lambda example: -lengths[example]):

@@ -1,4 +1,4 @@
-"""Preferences in a row: one chosen and one rejected response, as texts or lists of turns, with the prompt beside or inside."""
+"""Reads a row as a preference: a chosen and a rejected response, as texts or lists of turns."""
 
 import re
 from collections.abc import Mapping
@@ -13,32 +13,32 @@ _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
 def read_pair(record: Mapping[str, object]) -> Example:
-    r"""The preference that a row is.
+    r"""Read a row as a preference.
 
     Args:
-        record: ``chosen`` and ``rejected``, each a text, or a list of turns whose last one is the assistant's. ``prompt`` is a
-            text or a list of turns; without it, the turns in which both sides agree are the prompt. Texts of whole dialogues
-            (``\n\nHuman: … \n\nAssistant: …``) are read as turns.
+        record: Row by column. ``chosen`` and ``rejected`` are texts or lists of turns that end with the assistant's; ``prompt``
+            is a text or a list of turns. Without ``prompt``, the turns before the last, which must be equal, are the prompt.
+            Texts of whole dialogues (``\n\nHuman: … \n\nAssistant: …``) are read as turns.
 
     Returns:
-        A conversation that ends with the chosen response; the rejected one is in its payload.
+        A conversation that ends with the chosen response, with the rejected response in its payload.
 
     Raises:
-        RecordError: A field is missing or has the wrong kind of value, there is no prompt, the sides differ before their last
-            turns, or they are the same.
+        RecordError: A field is missing or has a value of the wrong type, there is no prompt, the prompts differ, or the
+            responses are equal.
     """
     chosen, rejected = _side(record, "chosen"), _side(record, "rejected")
     prompt = _prompt(record)
     if prompt is None:
         if len(chosen) < 2 or len(rejected) < 2:
             raise RecordError(
-                "field 'prompt' is missing, and 'chosen' and 'rejected' are no lists of turns that begin with it: write "
+                "field 'prompt' is missing, and 'chosen' and 'rejected' are not lists of turns that begin with it: write "
                 '{"prompt": …, "chosen": …, "rejected": …}.'
             )
         prompt = chosen[:-1]
     answers = [_answer(side, prompt, name) for side, name in ((chosen, "chosen"), (rejected, REJECTED))]
     if answers[0].content == answers[1].content:
-        raise RecordError("fields 'chosen' and 'rejected' are the same text: a pair needs two responses to choose between.")
+        raise RecordError("fields 'chosen' and 'rejected' are the same text: a pair needs two different responses.")
     return Example(messages=(*prompt, answers[0]), source="", payload={REJECTED: answers[1].content})
 
 
@@ -63,12 +63,12 @@ def _side(record: Mapping[str, object], name: str) -> list[Message]:
 
 
 def _answer(side: list[Message], prompt: list[Message], name: str) -> Message:
-    """The last turn of a side, which is all that it has beside the prompt."""
+    """The last turn of a side; all earlier turns must be those of the prompt."""
     before, answer = side[:-1], side[-1]
     if answer.role != "assistant":
         raise RecordError(f"field '{name}' ends with the role {answer.role!r}; the last turn must be the assistant's.")
     if answer.tool_calls:
-        raise RecordError(f"field '{name}' ends with a tool call, and a reward model reads texts.")
+        raise RecordError(f"field '{name}' ends with a tool call, but a reward model reads only texts.")
     spoken = [turn for turn in prompt if turn.role not in {"system", "developer"}]
     if before and before not in (prompt, spoken):
         raise RecordError(

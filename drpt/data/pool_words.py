@@ -1,4 +1,4 @@
-"""What is said of the pools of a run before it trains: how large they are, what was chosen, and what was left out."""
+"""Log messages on the pools of a run before training: their sizes, and the examples left out."""
 
 import logging
 from collections.abc import Iterator
@@ -8,33 +8,33 @@ from drpt.data.spec import DataSpec
 
 
 def spoken(pools: Pools, spec: DataSpec) -> Iterator[tuple[int, str]]:
-    """Lines for the log.
+    """Describe the pools in lines for the log.
 
     Args:
-        pools: As drawn.
+        pools: Pools as drawn.
         spec: The `data` config group.
 
     Yields:
-        A level of `logging`, and a line.
+        Level of `logging` and text of each line.
     """
     sizes = pools.sizes
-    stopping = f" and {sizes['stopping']} to choose when to stop" if sizes["stopping"] else ""
+    stopping = f", {sizes['stopping']} for early stopping" if sizes["stopping"] else ""
     yield (
         logging.INFO,
-        f"data={spec.label}: {sizes['general']:,} general and {sizes['target']:,} target examples to train on{stopping}, "
-        f"{sizes['evaluation']:,} to measure with",
+        f"data={spec.label}: {sizes['general']:,} general and {sizes['target']:,} target examples for training{stopping}, "
+        f"{sizes['evaluation']:,} for evaluation",
     )
     for line in pools.chosen:
         yield logging.INFO, line
     same = sum(count for name, count in pools.counts.items() if name.endswith("_same_prompt"))
     if same:
-        yield logging.INFO, f"{same} examples are further responses to a prompt of their pool, and were kept in it"
+        yield logging.INFO, f"kept {same} examples that are further responses to a prompt in their pool"
     near = sum(count for name, count in pools.counts.items() if name.endswith("_near_duplicate"))
     if near:
         yield (
             logging.INFO,
-            f"{near} near-duplicates of another pool's examples were left out (data.near_duplicates={spec.near_duplicates}; "
-            "null keeps them), such as:",
+            f"left out {near} near-duplicates of examples in another pool (data.near_duplicates={spec.near_duplicates}; null "
+            "keeps them), such as:",
         )
         for found in pools.near_duplicates:
             yield logging.INFO, f"  {found}"

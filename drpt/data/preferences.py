@@ -1,4 +1,4 @@
-"""Preferences: two responses to one prompt, one chosen and one rejected."""
+"""Preferences, which are pairs of a chosen and a rejected response to one prompt, and their source (``data=preferences``)."""
 
 from collections.abc import Sequence
 
@@ -8,56 +8,54 @@ from drpt.data.pair_rows import REJECTED
 
 
 class NoPairsError(ValueError):
-    """Examples have no rejected response."""
+    """An example has no rejected response."""
 
 
 def pair_example(*, prompt: str, chosen: str, rejected: str, source: str) -> Example:
-    """A conversation that ends with the chosen response; the rejected one is in its payload.
+    """Build a preference.
 
     Args:
-        prompt: The user's turn.
-        chosen: Response.
-        rejected: Response.
-        source: Where it came from.
+        prompt: Turn of the user.
+        chosen: Chosen response.
+        rejected: Rejected response.
+        source: Place of the example, for messages.
 
     Returns:
-        The example.
+        A conversation that ends with the chosen response, with the rejected response in its payload.
     """
     messages = (Message(role="user", content=prompt), Message(role="assistant", content=chosen))
     return Example(messages=messages, source=source, payload={REJECTED: rejected})
 
 
 def prompt_text(example: Example) -> str:
-    """The part of a prompt that a reward model reads: the turn that is answered. Empty where there is none."""
+    """The turn that is answered, which is the part of a prompt that a reward model reads; empty if there is none."""
     return example.prompt[-1].content if example.prompt else ""
 
 
 def require_pairs(examples: Sequence[Example]) -> None:
-    """Refuse examples that are no preferences.
+    """Refuse examples that are not preferences.
 
     Args:
-        examples: Of a pool.
+        examples: Examples of a pool.
 
     Raises:
-        NoPairsError: One has no rejected response.
+        NoPairsError: An example has no rejected response.
     """
     for example in examples:
         if REJECTED not in example.payload:
             raise NoPairsError(
-                f"data.source: {example.source} has no rejected response, and task=reward learns from pairs. Take "
-                "data=preferences with files of your own, or data=on_topic_preferences."
+                f"data.source: {example.source} has no rejected response, but task=reward learns from pairs. Use "
+                "data=preferences with your own files, or data=on_topic_preferences."
             )
 
 
 class PreferencePairs(JsonlSource):
     """General and target pairs of local files, ``{"prompt": …, "chosen": …, "rejected": …}``; see `drpt.data.pair_rows`.
 
-    Small files are read and checked at once, so that nothing starts on bad data.
-
     Args:
-        general: File of general pairs.
-        target: File of target pairs.
-        evaluation: File of target pairs to measure with; None takes them out of ``target``.
+        general: Path of the file of general pairs.
+        target: Path of the file of target pairs.
+        evaluation: Path of the file of evaluation pairs; None = take them from ``target``.
 
     Raises:
         ValueError: A file is missing, empty or malformed; the message lists file, line, field and fix.

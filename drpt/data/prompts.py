@@ -1,4 +1,4 @@
-"""Prompts for a policy to answer: which ones every rollout phase takes, and the held-out ones."""
+"""Encoded prompts for reinforcement learning: those of every rollout phase, and the held-out ones."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -20,16 +20,16 @@ class NoUsablePromptError(ValueError):
 
 
 class PromptData:
-    """Encoded prompts of every pool; a phase's prompts are a pure function of seed and phase.
+    """Encoded prompts of all pools; the prompts of a phase are a pure function of seed and phase.
 
     Args:
-        pools: Disjoint examples.
+        pools: Disjoint pools of examples.
         tokenizer: Tokenizer of transformers that has a chat template.
-        spec: The `data` config group; ``max_length`` bounds prompt and response together.
-        max_new_tokens: Room that a response needs.
-        num_prompts: General prompts a phase.
-        seed: Of the order of prompts.
-        style: The date and options that the chat template is told.
+        spec: The `data` config group, whose ``max_length`` bounds prompt and response together.
+        max_new_tokens: Number of tokens reserved for a response.
+        num_prompts: Number of general prompts per call of `general`.
+        seed: Seed of the order of prompts.
+        style: Date and options passed to the chat template.
 
     Raises:
         NoUsablePromptError: A pool has too few prompts that leave room for a response.
@@ -56,9 +56,9 @@ class PromptData:
             self._pools[name] = self._encode(name, getattr(pools, name))
             if len(self._pools[name]) < count:
                 raise NoUsablePromptError(
-                    f"data.max_length={spec.max_length}: of the {name} pool only {len(self._pools[name])} prompts leave room "
-                    f"for a response of {max_new_tokens} tokens ({self.counts[f'{name}_too_long']} are too long), and {count} "
-                    "are needed. Raise data.max_length or take shorter prompts."
+                    f"data.max_length={spec.max_length}: only {len(self._pools[name])} prompts of the {name} pool leave room "
+                    f"for a response of {max_new_tokens} tokens ({self.counts[f'{name}_too_long']} are too long), but {count} "
+                    "are needed. Raise data.max_length or use shorter prompts."
                 )
         report_prompts(self.all, end_of_text=tokenizer.eos_token)
         self._num_prompts = num_prompts
@@ -77,28 +77,28 @@ class PromptData:
 
     @property
     def stopping(self) -> list[EncodedExample]:
-        """Target prompts held out of training to choose when to stop; may be empty."""
+        """Target prompts held out of training for early stopping; may be empty."""
         return self._pools["stopping"]
 
     def general(self, draw: int) -> list[EncodedExample]:
-        """General prompts of one draw.
+        """Select general prompts.
 
         Args:
-            draw: Number of the call for prompts, from 0.
+            draw: Index of the call, from 0; a phase may need several.
 
         Returns:
-            ``num_prompts`` distinct ones.
+            ``num_prompts`` distinct prompts.
         """
         return self._draw("general", self._num_prompts, draw)
 
     def target(self, phase: int) -> list[EncodedExample]:
-        """Target prompts of one phase.
+        """Select the target prompts of a phase.
 
         Args:
-            phase: Number of the phase, from 0.
+            phase: Index of the phase, from 0.
 
         Returns:
-            ``data.target_rows`` distinct ones.
+            ``data.target_rows`` distinct prompts.
         """
         return self._draw("target", self._num_targets, phase)
 
@@ -121,18 +121,18 @@ class PromptData:
             raise ChatTemplateError(refused[0])
         if refused:
             self.counts[f"{name}_refused"] = self.counts.get(f"{name}_refused", 0) + len(refused)
-            _log.warning("%s pool: %d of %d prompts are left out. The first, %s", name, len(refused), len(examples), refused[0])
+            _log.warning("%s pool: left out %d of %d prompts. The first, %s", name, len(refused), len(examples), refused[0])
         too_long = len(examples) - len(encoded) - len(refused)
         self.counts[f"{name}_too_long"] = self.counts.get(f"{name}_too_long", 0) + too_long
         return encoded
 
 
 class StepNumbers:
-    """Numbers of the optimizer steps still to come: what a trainer's loop is fed with when the policy makes the batches.
+    """Iterates over the indices of the remaining optimizer steps, as the loader of a trainer whose policy makes the batches.
 
     Args:
-        num_steps: Of the whole run.
-        taken: Tells how many were taken so far.
+        num_steps: Optimizer steps of the whole run.
+        taken: Function that returns the number of steps taken so far.
     """
 
     def __init__(self, num_steps: int, *, taken: Callable[[], int]) -> None:
@@ -141,17 +141,17 @@ class StepNumbers:
         self._first_step = 0
 
     def __len__(self) -> int:
-        """Steps of the whole run: Lightning counts the ones before a resumption as taken."""
+        """Number of steps of the whole run, since Lightning counts those before a resumption as taken."""
         return self._num_steps
 
     def __iter__(self) -> Iterator[int]:
-        """The numbers, from the first step not yet taken."""
+        """Iterate from the first step not yet taken."""
         return iter(range(self._first_step, self._num_steps))
 
     def state_dict(self) -> dict[str, int]:
-        """Steps taken."""
+        """The number of optimizer steps taken."""
         return {"step": self._taken()}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after them."""
+        """Continue after the steps already taken."""
         self._first_step = state_dict["step"]

@@ -1,4 +1,4 @@
-"""Task families of reasoning-gym as general or as target data, chosen apart; see `drpt.data.reasoning`."""
+"""A source of reasoning-gym's task families for general or for target data (``data/general=reasoning``)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,15 +11,15 @@ from drpt.data.reasoning_scores import shared_scores
 
 
 class ReasoningFamilies(ReasoningSource):
-    """Examples of families in turn, each with an equal share; as target, questions of the same families, drawn otherwise.
+    """Examples of several families in equal shares.
 
     Args:
         families: Names of the families.
-        options: Options of families, by their names, e.g. ``{products: {max_digits: 1}}``.
-        system: A system turn put before every question; None leaves it to the chat template.
+        options: Options by family, e.g. ``{products: {max_digits: 1}}``.
+        system: System turn before every question; None = that of the chat template, if any.
 
     Raises:
-        ValueError: A family does not exist, or an option is not the family's.
+        ValueError: A family does not exist, stores no answers, or does not have an option.
     """
 
     is_endless = True
@@ -38,7 +38,7 @@ class ReasoningFamilies(ReasoningSource):
         for name in families:
             check_choice("families", name, known)
             if name in STORES_NO_ANSWERS:
-                raise ValueError(f"families: {name!r}: {REFUSED[name]}. Take it out of the list.")
+                raise ValueError(f"families: {name!r}: {REFUSED[name]}. Remove it from the list.")
         for name in options or {}:
             check_choice("options", name, list(families))
         self._families = list(dict.fromkeys(families))
@@ -46,7 +46,7 @@ class ReasoningFamilies(ReasoningSource):
         self._scores = shared_scores()
         self._options = {name: dict(given) for name, given in (options or {}).items()}
         for name in self._families:
-            self._family(name, 0)  # an unknown option is refused now
+            self._family(name, 0)  # refuses unknown options
 
     def target(self, seed: int) -> Iterator[Example]:
         """See `Source.target`."""
@@ -57,10 +57,10 @@ class ReasoningFamilies(ReasoningSource):
         return self._verified(f"evaluation-{seed}")
 
     def _verified(self, name: str) -> Iterator[Example]:
-        """Families in turn, whose scorers may be given a model's answers."""
+        """Alternate between the families; refuses those that cannot score a model's answers."""
         for family in self._families:
             if family in REFUSED:
-                raise ValueError(f"families: {family!r}: {REFUSED[family]}. Take another family as the target.")
+                raise ValueError(f"families: {family!r}: {REFUSED[family]}. Choose another family as the target.")
         return self._in_turn(name)
 
     def _option_of(self, family: str) -> str:

@@ -1,18 +1,18 @@
-"""Families of reasoning-gym that are judged by rules of ours, and what an answer must look like before a scorer is asked."""
+"""drpt's own rules for scoring some families of reasoning-gym, and the required form of answers for the other scorers."""
 
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
-# Families whose scorers add to a comparison of texts what a rule of ours does better, or what wrong answers get, too.
+# Families for which texts are compared instead, since their scorers accept wrong answers or add nothing useful.
 COMPARES_TEXTS = frozenset({"circuit_logic", "emoji_mystery", "gsm_symbolic", "tsumego"})
 _FRACTION = r"\\d?frac\s*\{\s*\d+\s*\}\s*\{\s*\d+\s*\}|\d+\s*/\s*\d+"
 _MOVE = r"(?:\d+[.)] |[-*] )?Move disk \d+ from Peg \d+ to Peg \d+\.?"
 _ROLE = r"[a-z]+ is an? [a-z]+"
 _REAL = r"-?\d+(?:\.\d*)?"
 _TIME = r"\d{1,4}:\d{2}(?::\d{2}(?:\.\d+)?)?"
-# Of the others, what an answer is as a whole; the scorers look for it in any text, or read its beginning alone.
+# Required form of the whole answer; the families' scorers search any text for it, or read only the beginning.
 FORMS: Mapping[str, re.Pattern[str]] = {
     "fraction_simplification": re.compile(rf"\${{0,2}}\s*(?:{_FRACTION})\s*\${{0,2}}"),
     "kakurasu": re.compile(r"[01](?:[\s,]*[01])*"),
@@ -28,11 +28,11 @@ FORMS: Mapping[str, re.Pattern[str]] = {
 _PROBABILITY = re.compile(r"\d{0,25}(?:\.\d{0,60})?(?:[eE]-?\d{1,3})?|\d{1,25}\s*/\s*\d{1,25}")
 _DECIMAL = re.compile(r"[-+]?(?:\d{1,30}|\d{1,3}(?:,\d{3}){1,9})(?:\.\d{0,30})?(?:[eE][-+]?\d{1,2})?")
 _TOLERANCE = Fraction(1, 10_000)
-_LAST_DECIMAL = Fraction(51, 10_000)  # half a unit of the second decimal, to which elements are rounded
+_LAST_DECIMAL = Fraction(51, 10_000)  # tolerance for elements rounded to two decimals
 
 
 def _probability(text: str, stored: str) -> bool:
-    """Within 1e-4 and a hundredth of the probability: the family gives credit for a prefix of digits, and 0 for a small one."""
+    """Accept an error of at most 1e-4 and 1 %; the family accepts a prefix of the digits, and 0 for a small probability."""
     if not _PROBABILITY.fullmatch(text):
         return False
     try:
@@ -43,7 +43,7 @@ def _probability(text: str, stored: str) -> bool:
 
 
 def _grid(text: str, stored: str) -> bool:
-    """The family looks at the stored grid's cells alone, and lets rows and columns be added."""
+    """Require the same grid; the family ignores additional rows and columns."""
     try:
         return bool(json.loads(text) == json.loads(stored))
     except ValueError:
@@ -51,7 +51,7 @@ def _grid(text: str, stored: str) -> bool:
 
 
 def _sorted_numbers(text: str, stored: str) -> bool:
-    """The family lets every number be 1 away."""
+    """Require the same numbers; the family accepts errors of up to 1."""
     found, right = (_listed(one) for one in (text, stored))
     return found is not None and found == right
 
@@ -65,7 +65,7 @@ def _listed(text: str) -> list[Fraction] | None:
 
 
 def _decimal(text: str, stored: str) -> bool:
-    """The family lets the last decimal be 1 away; digits after it may differ, to which the stored answer was rounded."""
+    """Require the same number up to the rounding of the stored answer; the family accepts an error of 1 in the last decimal."""
     found, right = _numbers([text]), _numbers([stored])
     if found is None or right is None:
         return False
@@ -74,13 +74,13 @@ def _decimal(text: str, stored: str) -> bool:
 
 
 def _number(text: str, stored: str) -> bool:
-    """The family lets a number be 0.01 away, and candidates are nearer to each other."""
+    """Require the same number up to 1e-6; the family accepts errors of 0.01, more than the distance between candidates."""
     found, right = _numbers([text]), _numbers([stored])
     return found is not None and right is not None and abs(found[0] - right[0]) <= Fraction(1, 1_000_000)
 
 
 def _matrix(text: str, stored: str) -> bool:
-    """The family lets elements be 1 % away, so that 100 is 101; rounded to two decimals they are to be right."""
+    """Require elements that are correct to two decimals; the family accepts errors of 1 %, such as 101 for 100."""
     rows, right = ([_numbers(line.split()) for line in one.strip().splitlines()] for one in (text, stored))
     return len(rows) == len(right) and all(
         ours is not None and theirs is not None and len(ours) == len(theirs) and _are_near(ours, theirs)
@@ -99,16 +99,16 @@ def _numbers(texts: Sequence[str]) -> list[Fraction] | None:
 
 
 def _word(text: str, stored: str) -> bool:
-    """The family gives a tenth for each letter in its place, to ten of them full marks."""
+    """Require the same word; the family gives a tenth for each correct letter, and so full marks for ten of them."""
     return text.replace(" ", "").casefold() == stored.strip().casefold()
 
 
 def _folded(text: str, stored: str) -> bool:
-    """The families also give full marks, or nearly, to what begins with the answer."""
+    """Require the same text up to case; the families give (nearly) full marks to any text that begins with the answer."""
     return text.casefold() == stored.strip().casefold()
 
 
-# Whether an answer, which is not the stored text, is right.
+# Rules that decide whether an answer that differs from the stored text is correct.
 OWN_RULES: Mapping[str, Callable[[str, str], bool]] = {
     "coin_flip": _probability,
     "decimal_arithmetic": _decimal,

@@ -1,22 +1,20 @@
-"""What reasoning-gym's scorers are not trusted with: families that are refused, and rules around the others' scores.
+"""Rules that make reasoning-gym's scorers safe as rewards: families that are refused, and restrictions on scores.
 
-Found by an audit of every family (`tests/data/test_reasoning_audit.py` goes on auditing) with garbage, numbers, nothing, the
-question as it is and a little changed, and parts of the right answer. Scorers give full marks to every text
-(`game_of_life_halting`), to ``nan`` (`complex_arithmetic`), to numbers up to 1 away (`number_sorting`), to any text whose
-letters A, B, C make a solution (`quantum_lock`), or never return (`coin_flip` from ``1e3000000``); and many give a little to
-guesses: to ``None`` since it holds "on", to a number or time near the right one, to copies of the question's grid. Rules, in
-this order:
+An audit of all families (repeated by `tests/data/test_reasoning_audit.py`) tried nonsense, numbers, empty texts, exact and
+altered copies of the question, and parts of the correct answer. Some scorers give full marks to every text
+(`game_of_life_halting`), to ``nan`` (`complex_arithmetic`), to numbers with an error of up to 1 (`number_sorting`), or to any
+text whose letters A, B, C form a solution (`quantum_lock`); some never return (`coin_flip` for ``1e3000000``). Many give
+partial credit to guesses: to ``None`` because it contains "on", to a nearby number or time, or to a copy of the question's
+grid. The rules, in this order:
 
-1. Nothing, more than 10,000 characters (and twice the stored answer's), a text that repeats the question, a number with an
-   exponent of four digits or more, and ``nan`` or ``inf`` where the stored answer has none are worth 0, and the scorer is not
-   asked.
-2. Full marks are for the stored answer, in the forms that models write (`drpt.data.reasoning_text.forms_of`), or where a
-   rule of ours or the family's scorer says so of one of these forms; where the scorer says so of nonsense, for the stored
-   answer alone, word for word.
-3. Less than full marks are given for three things, since a guess or a copy of the question gets the rest, too: a solution that
-   works and is longer than need be, as the scorer says (`LONGER`); more than half of the words or letters in their places, and
-   more than the question's order has (`SHARES`); and the stored answer as a whole within another text, by the share that it
-   has of it.
+1. A score of 0 without calling the scorer: empty texts; texts of more than 10,000 characters that are also twice as long as the
+   stored answer; texts that repeat the question; numbers with an exponent of at least four digits; ``nan`` or ``inf``, unless
+   the stored answer contains it.
+2. Full marks: the stored answer in any form that models write (`drpt.data.reasoning_text.forms_of`), or a form that drpt's own
+   rule or the family's scorer accepts. If the scorer also accepts nonsense, only the literal stored answer counts.
+3. Partial credit in three cases only, since guesses and copies of the question get it otherwise: a working solution that is
+   longer than necessary, by the scorer's score (`LONGER`); more than half of the words or letters in place, and more than in
+   the question's own order (`SHARES`); and the complete stored answer within a longer text, by its share of the length.
 """
 
 import math
@@ -27,9 +25,9 @@ from typing import Any
 from drpt.data.reasoning_own import COMPARES_TEXTS, FORMS, OWN_RULES
 from drpt.data.reasoning_text import forms_of, is_same, repeats_question, share_of_answer
 
-_RUNS_CODE = "reasoning-gym's scorer of this family runs answers as Python code, and a model's answers are not to be run"
-_HAS_NO_ANSWER = "its items store no answers, so that there is nothing to imitate or to compare with"
-# Families whose scorers run what they are given as Python code, and so can be made to do anything, or never to end.
+_RUNS_CODE = "reasoning-gym's scorer of this family runs answers as Python code, which is unsafe for a model's answers"
+_HAS_NO_ANSWER = "its items store no answers, so there is nothing to imitate or to compare with"
+# Families whose scorers execute answers as Python code.
 RUNS_ANSWERS = frozenset(
     {
         "binary_matrix",
@@ -44,7 +42,7 @@ RUNS_ANSWERS = frozenset(
     }
 )
 STORES_NO_ANSWERS = frozenset({"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"})
-# Why a family cannot be a target.
+# Families that cannot be targets, with the reason.
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(sorted(RUNS_ANSWERS), _RUNS_CODE),
     **dict.fromkeys(sorted(STORES_NO_ANSWERS), _HAS_NO_ANSWER),
@@ -53,29 +51,29 @@ REFUSED: Mapping[str, str] = {
 NONSENSE = ("?", "nan", "qwz", "")
 LONGER = frozenset({"knight_swap", "quantum_lock", "shortest_path", "tower_of_hanoi"})
 SHARES = frozenset({"letter_jumble", "sentence_reordering", "spell_backward", "word_sorting"})
-_CRUMB = 0.1  # what families give for the right form
+_CRUMB = 0.1  # score that families give for the correct form alone
 _MAX_CHARACTERS = 10_000
 _HUGE = re.compile(r"\d[eE][-+]?0*[1-9]\d{3,}")
 _ANYTHING = re.compile(r".*", re.DOTALL)
 _NO_NUMBER = re.compile(r"(?<![a-z])(?:nan|inf(?:inity)?)j?(?![a-z])", re.IGNORECASE)
 
-Scorer = Callable[..., Any]  # Any: what a scorer gives
+Scorer = Callable[..., Any]  # Any: scorers return different types
 
 
 def score_answer(family: str, scorer: Scorer, item: Mapping[str, Any], text: str) -> float:
-    """Score an answer by the rules above; what the scorer raises is passed on.
+    """Score an answer by the rules above; errors of the scorer are passed on.
 
     Args:
         family: Name of a task family.
         scorer: reasoning-gym's scorer of the family.
-        item: The item, as the family's data set made it.
-        text: The answer.
+        item: Item of the family's data set, with question and stored answer.
+        text: Text of the answer.
 
     Returns:
-        The score in [0, 1].
+        Score in [0, 1].
 
     Raises:
-        ValueError: The scorer gives what is no number in [0, 1].
+        ValueError: The scorer's result is not a number in [0, 1].
     """
     stored, question = str(item["answer"]), str(item.get("question", ""))
     if _is_worth_nothing(text, question=question, stored=stored):
@@ -88,7 +86,7 @@ def score_answer(family: str, scorer: Scorer, item: Mapping[str, Any], text: str
         try:
             if judge(form):
                 return 1.0
-        except Exception as raised:  # scorers parse what they are given, and raise whatever comes of that
+        except Exception as raised:  # scorers raise errors of any type when they parse answers
             error = raised
     score = _partial(family, scorer, item, forms[-1])
     if error is not None and not score:
@@ -105,7 +103,7 @@ def _is_worth_nothing(text: str, *, question: str, stored: str) -> bool:
 
 
 def _judge(family: str, scorer: Scorer, item: Mapping[str, Any]) -> Callable[[str], bool]:
-    """What says whether a form of an answer is right, though it is not the stored one."""
+    """The rule that decides whether an answer other than the stored one is correct."""
     stored = str(item["answer"])
     if family in OWN_RULES:
         return lambda form: OWN_RULES[family](form, stored)
@@ -118,7 +116,7 @@ def _judge(family: str, scorer: Scorer, item: Mapping[str, Any]) -> Callable[[st
 
 
 def _has_one_answer(family: str, scorer: Scorer) -> bool:
-    """Whether the family's scorer only compares texts; then it adds nothing but credit for what holds the stored one."""
+    """Whether the family's scorer only compares texts, so that it need not be called."""
     from reasoning_gym.dataset import ProceduralDataset
 
     return family in COMPARES_TEXTS or getattr(scorer, "__func__", None) is ProceduralDataset.score_answer
@@ -137,10 +135,10 @@ def _partial(family: str, scorer: Scorer, item: Mapping[str, Any], form: str) ->
 
 
 def _score(scorer: Scorer, item: Mapping[str, Any], text: str) -> float:
-    """The scorer's score; 0 where it gives up, as most do of a text that they cannot parse."""
+    """The scorer's score; 0 if it fails, as most do for texts that they cannot parse."""
     try:
         return _number(scorer(answer=text, entry=dict(item)))
-    except Exception:  # whatever comes of parsing
+    except Exception:  # scorers raise errors of any type when they parse answers
         return 0.0
 
 

@@ -1,4 +1,4 @@
-"""reasoning-gym's scorers, asked in a process of its own: some never return (``1e3000000`` as a probability).
+"""Runs reasoning-gym's scorers in a separate process with a time limit, since some never return (``1e3000000``).
 
 Source: reasoning-gym (Stojanovski et al. 2025, arXiv 2505.24760). Run as a module, this file is that process; see
 `drpt.timed_worker`.
@@ -15,20 +15,20 @@ from drpt.data.reasoning_rules import score_answer
 from drpt.timed_worker import CRASHED, TIMED_OUT, TimedWorker, serve
 
 UNPARSABLE = "unparsable"
-TIMEOUT_SECONDS = 3.0  # for each answer; most take less than a millisecond
-_LOADING_SECONDS = 60.0  # for a family's data, which some read from large files; no answer is to pay for it
+TIMEOUT_SECONDS = 3.0  # time limit for each answer; most take less than a millisecond
+_LOADING_SECONDS = 60.0  # time limit for loading a family's data, which is not counted for any answer
 
 
 class ReasoningScores:
-    """Asks the families' scorers, under the rules of `drpt.data.reasoning_rules`. One thread at a time may ask.
+    """Scores answers with the families' scorers, under the rules of `drpt.data.reasoning_rules`. Not thread-safe.
 
     Args:
-        timeout_seconds: Seconds for each answer.
+        timeout_seconds: Time limit for each answer, in seconds.
     """
 
     def __init__(self, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self.worker = TimedWorker(__name__, timeout_seconds)
-        self._loaded: set[tuple[int | None, str, str]] = set()  # number of the process, family, options
+        self._loaded: set[tuple[int | None, str, str]] = set()  # process id, family, options
 
     def score(
         self, family: str, payload: Mapping[str, Any], text: str, options: Mapping[str, Any] | None = None
@@ -37,15 +37,15 @@ class ReasoningScores:
 
         Args:
             family: Name of a task family.
-            payload: The item, as the family's data set made it.
-            text: The answer.
-            options: Options of the family, which some scorers look at (how many decimals count); its defaults if left out.
+            payload: Item of the family's data set.
+            text: Text of the answer.
+            options: Options of the family, which some scorers use (number of decimals); None = the family's defaults.
 
         Returns:
-            The score in [0, 1]; or a word: ``unparsable`` (the scorer gave up, or gave what is no number in that range),
-            ``timed_out`` or ``crashed``.
+            Score in [0, 1], or a word: ``unparsable`` (the scorer failed or returned no number in this range), ``timed_out`` or
+            ``crashed``.
         """
-        # Items hold more than JSON knows; the process is ours, and what it says comes back as JSON.
+        # Items contain objects that JSON cannot represent; pickle is safe here, since the process is drpt's own.
         item = base64.b64encode(pickle.dumps(dict(payload))).decode()
         scorer = {"family": family, "options": json.dumps(dict(options or {}), sort_keys=True)}
         self.worker.start()
@@ -59,7 +59,7 @@ class ReasoningScores:
 
 @lru_cache(maxsize=1)
 def shared_scores() -> ReasoningScores:
-    """The one such process of this program: importing reasoning-gym takes seconds, and sources and rewards need it in turn."""
+    """The scorers shared by sources and rewards, since importing reasoning-gym takes seconds."""
     return ReasoningScores()
 
 
@@ -77,7 +77,7 @@ def _handle(question: Mapping[str, Any]) -> float | str | None:
         if "text" not in question:
             return None
         return score_answer(question["family"], scorer, pickle.loads(base64.b64decode(question["item"])), question["text"])
-    except Exception:  # scorers parse what they are given, and raise whatever comes of that
+    except Exception:  # scorers raise errors of any type when they parse answers
         return UNPARSABLE
 
 

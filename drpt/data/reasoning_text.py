@@ -1,4 +1,4 @@
-r"""Answers to generated questions as texts: the forms a model gives them, and whether the right one stands in a longer text."""
+r"""Compares texts of answers to generated questions: removes decorations, and finds the stored answer in longer texts."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _DECORATIONS = (
 )
 _MAX_DECORATIONS = 6
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d{1,30})(?:\.\d{0,30})?")
-# Words of which one is the answer, so that beside another one it is a guess; the same word in capitals is the same answer.
+# Words that are answers to choices: two of them in one text are a guess, and case does not matter.
 _CHOICE_WORDS = (
     "yes no true false on off undetermined valid invalid possible impossible alive dead odd even infeasible knight knave "
     "monday tuesday wednesday thursday friday saturday sunday up down left right"
@@ -23,20 +23,20 @@ _CHOICE_WORDS = (
 _CHOICES = frozenset(_CHOICE_WORDS.split())
 _DOUBTS = re.compile(r"\b(?:not|no|nor|never|or|either|neither|maybe|perhaps|possibly|wrong|\w+n't|if|unless)\b", re.I)
 _WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
-_MAX_AROUND = 100  # characters; the stored answer somewhere in a long text says little
-_MIN_QUOTED = 5  # words
-_LEAST_REPEATED = 0.5  # of a question's sequences of three words
-_MORE_THAN_STORED = 0.25
+_MAX_AROUND = 100  # largest number of characters around the stored answer for partial credit
+_MIN_QUOTED = 5  # smallest number of words that can be a quotation of the question
+_LEAST_REPEATED = 0.5  # share of the question's three-word sequences from which on a text repeats the question
+_MORE_THAN_STORED = 0.25  # by how much this share must exceed that of the stored answer
 
 
 def forms_of(text: str) -> Iterator[str]:
-    r"""An answer as it stands, and without what models write around one, such as ``**5**`` and ``The answer is 5``.
+    r"""An answer with and without the decorations that models write, such as ``**5**`` or ``The answer is 5``.
 
     Args:
-        text: The answer.
+        text: Text of the answer.
 
     Yields:
-        The text without white space at its ends, and with one decoration after the other taken away.
+        The text without surrounding white space, and then with one decoration after another removed.
     """
     text = text.strip()
     yield text
@@ -49,14 +49,14 @@ def forms_of(text: str) -> Iterator[str]:
 
 
 def is_same(text: str, stored: str) -> bool:
-    """Whether an answer is the stored one: the same characters, the same number, or the same word of a choice.
+    """Whether an answer equals the stored one: as text, as a number, or as the word of a choice.
 
     Args:
-        text: One of `forms_of` an answer.
-        stored: The stored answer.
+        text: Form of an answer, from `forms_of`.
+        stored: Stored answer.
 
     Returns:
-        True where it is.
+        True if they are equal.
     """
     stored = stored.strip()
     if text == stored:
@@ -67,19 +67,19 @@ def is_same(text: str, stored: str) -> bool:
 
 
 def share_of_answer(text: str, stored: str, question: str) -> float:
-    """What share of a text the stored answer has that stands in it as a whole, beside nothing of its own kind.
+    """Share of a longer text that is the stored answer, as partial credit.
 
-    Not as a whole: ``North`` holds no ``No``, ``-1`` no ``1``, ``1/2`` no ``2``. Beside other numbers a number is a guess,
-    as is a word of a choice beside another one, and any answer in a list, beside a denial, in a long text, or among words of
-    the question.
+    The stored answer must be a separate word or number: ``North`` does not contain ``No``, nor ``-1`` ``1``, nor ``1/2`` ``2``.
+    There is no credit for guesses: a number among other numbers, a word of a choice beside another one, or any answer in a
+    list, beside a negation, in a long text, or within a quotation of the question.
 
     Args:
-        text: The answer.
-        stored: The stored answer.
-        question: The question.
+        text: Text of the answer.
+        stored: Stored answer.
+        question: Text of the question.
 
     Returns:
-        The length of the stored answer by that of the text, in [0, 1); 0 where it does not stand there so.
+        Length of the stored answer divided by that of the text, in [0, 1); 0 if there is no credit.
     """
     text, stored = text.strip(), stored.strip()
     place = text.find(stored) if stored else -1
@@ -92,7 +92,7 @@ def share_of_answer(text: str, stored: str, question: str) -> float:
 
 
 def _goes_on(before: str, after: str, stored: str) -> bool:
-    """Whether the text around it makes another word or number of it."""
+    """Whether the surrounding text makes the stored answer part of a longer word or number."""
     if re.search(r"[-\w\\^\[{]\Z", before) or re.match(r"[-\w\]}]", after):
         return True
     if not re.search(r"\d", stored):
@@ -115,21 +115,23 @@ def _is_a_guess(before: str, after: str, stored: str) -> bool:
 
 
 def _is_quoted(before: str, after: str, question: str) -> bool:
-    """Whether most of the words around it, of five or more, are the question's."""
+    """Whether there are at least five words around the stored answer, most of them from the question."""
     around, asked = _WORD.findall(f"{before} {after}".casefold()), set(_WORD.findall(question.casefold()))
     return len(around) >= _MIN_QUOTED and 2 * sum(word in asked for word in around) > len(around)
 
 
 def repeats_question(text: str, question: str, stored: str) -> bool:
-    """Whether a text holds half of the question's sequences of three words or more, and many more than the right answer.
+    """Whether an answer is a (slightly changed) copy of the question.
+
+    It is if it contains at least half of the question's three-word sequences, and many more of them than the stored answer.
 
     Args:
-        text: The answer.
-        question: The question.
-        stored: The stored answer, which may itself be a large part of the question (a sentence to be put in order).
+        text: Text of the answer.
+        question: Text of the question.
+        stored: Stored answer, which may repeat much of the question (a sentence to be reordered).
 
     Returns:
-        True where the question, perhaps a little changed, is given as the answer.
+        True if the answer repeats the question.
     """
     asked = _threes(question)
     if not asked:

@@ -1,4 +1,4 @@
-"""Fields of one row of a file or data set: texts that are texts, and what is said of those that are none."""
+"""Reads text fields of a row with clear errors; used by all readers of rows."""
 
 import re
 import sys
@@ -9,22 +9,22 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class RecordError(ValueError):
-    """A row is no example; the message names the field, what is wrong with it and the fix."""
+    """A row is not a valid example; the message names the field, what is wrong with it and the fix."""
 
 
 def read_text(record: Mapping[str, object], key: str, name: str | None = None) -> str:
-    """A field that must be a text.
+    """Read a field that must be text.
 
     Args:
-        record: Holds it.
-        key: Its name in the record.
-        name: Its name for messages, where that is longer.
+        record: Row or turn with the field.
+        key: Name of the field in the record.
+        name: Full name of the field for messages; None = ``key``.
 
     Returns:
         The text.
 
     Raises:
-        RecordError: It is missing, no text, or a text that cannot be written down.
+        RecordError: The field is missing, is not text, or is not valid Unicode.
     """
     if key not in record:
         raise RecordError(f"field '{name or key}' is missing.")
@@ -32,51 +32,51 @@ def read_text(record: Mapping[str, object], key: str, name: str | None = None) -
 
 
 def checked_text(value: object, name: str) -> str:
-    """A value that must be a text.
+    """Require that a value is text.
 
     Args:
-        value: A field's value in one row, as read.
-        name: The field, for messages.
+        value: Value of a field in one row.
+        name: Name of the field, for messages.
 
     Returns:
         The text.
 
     Raises:
-        RecordError: It is no text, or holds half of a surrogate pair, which no tokenizer can read.
+        RecordError: The value is not text, or contains half of a surrogate pair, which no tokenizer can read.
     """
     if not isinstance(value, str):
         raise RecordError(f"field '{name}' must be a string, not {kind_words(value)}.")
     if not value.isascii() and (found := _SURROGATE.search(value)):
         raise RecordError(
-            f"field '{name}' holds \\u{ord(found[0]):04x} at character {found.start() + 1}, half of a surrogate pair and no "
-            "character: write the pair, or the character itself, or take it out."
+            f"field '{name}' contains \\u{ord(found[0]):04x} at character {found.start() + 1}, which is half of a surrogate "
+            "pair: write the pair or the character itself, or remove it."
         )
     return value
 
 
 def kind_words(value: object) -> str:
-    """What a value of a row is, in words: ``a list``, ``the number 4``; never a whole long value."""
+    """Describe a value of a row for messages, such as ``a list`` or ``the number 4``."""
     if isinstance(value, Mapping):
         return "an object"
-    names = {type(None): "null", list: "a list", str: "a string", bool: "a truth value"}
+    names = {type(None): "null", list: "a list", str: "a string", bool: "a Boolean"}
     if value == [] and isinstance(value, list):
         return "an empty list"
     if isinstance(value, LongInteger):
-        return f"the number of {len(value.digits.lstrip('-'))} digits"
+        return f"a number with {len(value.digits.lstrip('-'))} digits"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"the number {str(value)[:40]}"
-    return names.get(type(value), f"a value of the kind {type(value).__name__}")
+    return names.get(type(value), f"a value of type {type(value).__name__}")
 
 
 @dataclass(frozen=True, slots=True)
 class LongInteger:
-    """A number of more digits than Python converts, such as an id that is one long number.
+    """A whole number with more digits than Python converts, such as a long id.
 
-    It is no number of Python's, so that what does not know it fails and does not write another number.
+    It is not a Python number, so that code which does not support it fails instead of changing it.
     """
 
-    digits: str  # as they are written, with the sign
+    digits: str  # digits as written, with the sign
 
     def __float__(self) -> float:
-        """The number in comparisons: the largest there is, on its side of zero."""
+        """The largest finite float with the sign of the number, for comparisons."""
         return -sys.float_info.max if self.digits.startswith("-") else sys.float_info.max

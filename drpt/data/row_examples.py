@@ -1,4 +1,4 @@
-"""The examples of one file or table: a small one is read and checked as a whole, of a large one the rows that are drawn."""
+"""The examples of one file or table: small ones are read and checked as a whole, large ones row by row when drawn."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -21,11 +21,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How rows become examples."""
+    """How rows are read as examples."""
 
     rules: RowRules
-    columns: Mapping[str, str] | None = None  # which columns make an example; None: their names are those of a known format
-    conditions: RowFilter | None = None  # which rows to keep; None: all
+    columns: Mapping[str, str] | None = None  # columns by field; None = the columns have the names of a known format
+    conditions: RowFilter | None = None  # conditions on the rows to keep; None = keep all
 
 
 def file_examples(
@@ -36,14 +36,14 @@ def file_examples(
     columns: Mapping[str, str | None] | None = None,
     conditions: Mapping[str, Any] | None = None,
 ) -> "RowExamples":
-    """The examples of a local file.
+    """Open the examples of a local file.
 
     Args:
         option: Full name of the option that names the file, for messages.
-        name: The file; see `drpt.data.rows` for the formats.
-        rules: What is asked of its rows.
-        columns: Which columns make an example, where their names are not those of a known format: see `checked_columns`.
-        conditions: Which rows to keep, see `RowFilter`; None keeps all.
+        name: Path of the file; see `drpt.data.rows` for the formats.
+        rules: Requirements on the rows.
+        columns: Columns by field, see `checked_columns`; None = the columns have the names of a known format.
+        conditions: Conditions on the rows to keep, see `RowFilter`; None = keep all.
 
     Returns:
         At least one example.
@@ -65,15 +65,15 @@ def file_examples(
 
 
 class RowExamples:
-    """Examples in an order drawn by a seed.
+    """The examples of a file or table, in an order that depends on a seed.
 
     Args:
         label: Option and name of the file or table, for messages.
-        rows: Its rows.
-        reading: How they become examples.
+        rows: Rows of the file or table.
+        reading: How rows are read as examples.
 
     Raises:
-        ValueError: Rows are malformed, or none is left; the message lists place, field and fix.
+        ValueError: Rows are malformed, or the filter keeps none; the message lists place, field and fix.
     """
 
     def __init__(self, label: str, rows: Rows, reading: Reading) -> None:
@@ -85,16 +85,16 @@ class RowExamples:
         self._examples = [] if rows.is_large else self._read_all(rows)
 
     def stream(self, seed: int) -> Iterator[Example]:
-        """Every example once; the same seed gives the same order on every machine.
+        """Iterate over every example once; the same seed gives the same order on every machine.
 
         Args:
-            seed: Seed that draws the order.
+            seed: Seed of the order.
 
         Returns:
-            Examples.
+            Iterator of examples.
 
         Raises:
-            ValueError: Of a large file: a row that is drawn is malformed.
+            ValueError: A row of a large file is malformed, which is found only when it is drawn.
         """
         return shuffled(self._examples, seed) if self._rows is None else self._drawn(self._rows, seed)
 
@@ -105,11 +105,11 @@ class RowExamples:
             except RecordError as error:
                 raise ValueError(f"{self._label}: a malformed {rows.unit}:\n  {rows.place(number)}: {error}") from error
             if example is not None:
-                _say_unread(self._label, tuple(self._unread))
+                _log_unread(self._label, tuple(self._unread))
                 yield example
 
     def _example(self, rows: Rows, number: int) -> Example | None:
-        """A row's example; None where the filter does not admit it."""
+        """The example of a row; None if the filter rejects the row."""
         record, reading = rows.record(number), self._reading
         if isinstance(record, Mapping):
             if reading.conditions is not None and not reading.conditions.admits(record):
@@ -122,7 +122,7 @@ class RowExamples:
         return example
 
     def _note_unread(self, record: Mapping[str, object]) -> None:
-        if (names := tuple(record)) not in self._known_columns:  # a file of one format has few sets of them
+        if (names := tuple(record)) not in self._known_columns:  # rows of one file have few distinct sets of columns
             self._known_columns.add(names)
             self._unread |= dict.fromkeys(unread_columns(record, self._reading.rules))
 
@@ -142,18 +142,18 @@ class RowExamples:
             where = _where_keys(self._label, shown)
             raise ValueError(f"{self._label}: {len(faults)} malformed {kind}:{shown}{more}{where}")
         if not examples:
-            raise ValueError(f"{self._label}: no row is left: the filter admits none of its {len(rows)} {rows.unit}s.")
+            raise ValueError(f"{self._label}: the filter rejects all {len(rows)} {rows.unit}s.")
         if self._reading.rules.needs_response and not any(example.messages[-1].has_text for example in examples):
             raise ValueError(
-                f"{self._label}: all {len(examples)} responses are empty, beginning with {examples[0].source}, so that there "
-                "is nothing to learn. See that the field of the responses is the right one, or fill it."
+                f"{self._label}: all {len(examples)} responses are empty, beginning with {examples[0].source}, so there is "
+                "nothing to learn. Check that the right field is mapped to the response."
             )
-        _say_unread(self._label, tuple(self._unread))
+        _log_unread(self._label, tuple(self._unread))
         return examples
 
 
 def _where_keys(label: str, shown: str) -> str:
-    """Where the keys that the faults recommend are found, for a file of a source that has no such keys."""
+    """Explain where the recommended keys ``columns`` and ``filter`` exist, if the source does not have them."""
     option, is_file, name = label.partition("=")
     if not (is_file and option.startswith("data.source.") and ("columns={" in shown or "filter={" in shown)):
         return ""
@@ -165,9 +165,9 @@ def _where_keys(label: str, shown: str) -> str:
 
 
 @lru_cache(maxsize=64)  # a command opens its files more than once
-def _say_unread(label: str, names: tuple[str, ...]) -> None:
+def _log_unread(label: str, names: tuple[str, ...]) -> None:
     if names:
         shown = ", ".join(map(repr, names[:_SHOWN_NAMES])) + (
             f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
         )
-        _log.info("%s: examples are not made of its columns %s; columns={…} chooses others.", label, shown)
+        _log.info("%s: the columns %s are not read; columns={…} maps other columns.", label, shown)

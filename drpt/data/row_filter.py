@@ -1,4 +1,4 @@
-"""Which rows of a data set to keep: by equal values, or by ranges of numbers."""
+"""Filters the rows of a data set by equal values or by ranges of numbers; the option ``filter`` of sources."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _BOUNDS = ("min", "max")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Range:
-    """[low, high): ``{min: 0.5}`` and ``{max: 0.5}`` share no number and leave none out."""
+    """The half-open range [low, high), so that ``{min: 0.5}`` and ``{max: 0.5}`` neither overlap nor leave a gap."""
 
     low: float
     high: float
@@ -25,8 +25,8 @@ class _Range:
         if isinstance(value, LongInteger):
             value = float(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise RecordError(f"column {column!r} holds {value!r}, and its filter is a range of numbers.")
-        return self.low <= value < self.high  # not a number is in no range
+            raise RecordError(f"column {column!r} contains {value!r}, but its filter is a range of numbers.")
+        return self.low <= value < self.high  # NaN is in no range
 
 
 class RowFilter:
@@ -34,11 +34,11 @@ class RowFilter:
 
     Args:
         option: Full name of the option, for messages.
-        conditions: By column or path into a struct: the value that the cell must equal, or ``{min: …, max: …}`` with one
-            or both: from ``min``, included, up to ``max``, excluded. No range has an empty cell. None keeps all rows.
+        conditions: Conditions by column or path into a struct: a value that the cell must equal, or ``{min: …, max: …}`` with
+            one or both bounds, ``min`` included and ``max`` excluded. An empty cell is in no range. None keeps all rows.
 
     Raises:
-        ValueError: A range has other keys, no number, or no room between its bounds.
+        ValueError: A range has other keys, a bound is not a number, or the range is empty.
     """
 
     def __init__(self, option: str, conditions: Mapping[str, Any] | None) -> None:
@@ -51,20 +51,20 @@ class RowFilter:
 
     @property
     def columns(self) -> list[str]:
-        """Paths of the columns that conditions name."""
+        """Paths of the columns in the conditions."""
         return list(self._conditions)
 
     def admits(self, row: Mapping[str, Any]) -> bool:
         """Whether a row meets every condition.
 
         Args:
-            row: By column.
+            row: Row by column.
 
         Returns:
-            The answer.
+            True if it does.
 
         Raises:
-            RecordError: A cell that should lie in a range is no number.
+            RecordError: A cell compared with a range is not a number.
         """
         for column, wanted in self._conditions.items():
             value = cell(row, column)
@@ -84,7 +84,7 @@ def _read_range(where: str, bounds: Mapping[str, Any]) -> _Range:
     low, high = given.get("min", -math.inf), given.get("max", math.inf)
     if not given or not low < high:
         raise ValueError(
-            f"{where}: {dict(bounds)} holds no number; a range goes from min, included, up to max, excluded: give one of the "
-            "two, or min below max."
+            f"{where}: {dict(bounds)} is an empty range, since min is included and max excluded: give one of the two, or min "
+            "below max."
         )
     return _Range(low=low, high=high)

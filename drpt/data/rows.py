@@ -1,7 +1,7 @@
-"""Rows of a local file, whatever its format: lines or an array of JSON, compressed or not, parquet, CSV. One reader for all.
+"""Reads the rows of local files: lines or an array of JSON, parquet, or CSV, with or without gzip compression.
 
-Files of lines are indexed, not loaded: of a file of a million lines the index takes 16 MB, and a row is read when it is asked
-for. Parquet is held as Arrow has it; arrays of JSON and CSV are read as a whole.
+Files with one row per line are indexed, not loaded: the index of a million lines takes 16 MB, and rows are read on demand.
+Parquet files are memory-mapped by Arrow; JSON arrays and CSV are read as a whole.
 """
 
 import csv
@@ -25,10 +25,10 @@ from drpt.data.json_rows import parse_array, parse_line
 from drpt.data.record import RecordError
 
 KINDS = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".csv", ".tsv")
-LARGE_BYTES = 64 * 2**20  # from this size on, rows are looked at when they are drawn, not all at once
+LARGE_BYTES = 64 * 2**20  # size of a file above which rows are checked only when they are drawn
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-# Files that have one of our names and are something else, by their first bytes.
+# Other file types by their first bytes, with what to do.
 _OTHERS = {
     b"PAR1": "parquet: name it .parquet",
     b"PK\x03\x04": "a zip archive (or a spreadsheet): unpack it, or save it as .csv",
@@ -44,43 +44,45 @@ _OTHERS = {
 class Rows(ABC):
     """The rows of one file."""
 
-    is_large = False  # rows are not all looked at beforehand
+    is_large = False  # whether rows are checked only when they are drawn
     digest: str | None = None  # SHA-256 of a large file
-    unit = "row"  # what a row is called
+    unit = "row"  # word for a row in messages
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of rows."""
 
     @abstractmethod
     def place(self, number: int) -> str:
-        """Where a row is: file and line."""
+        """File and line of a row, for messages."""
 
     @abstractmethod
     def record(self, number: int) -> object:
-        """A row's values by column; raises `RecordError` where it is malformed."""
+        """Values of a row by column; raises `RecordError` if the row is malformed."""
 
 
 def open_rows(option: str, name: str) -> Rows:
     """Open a file.
 
     Args:
-        option: Full name of the option that names it, for messages.
-        name: Its path; ~ is the user's home.
+        option: Full name of the option that names the file, for messages.
+        name: Path of the file; ``~`` is the user's home.
 
     Returns:
-        Its rows; at least one.
+        Rows of the file, at least one.
 
     Raises:
-        ValueError: It is not there, a folder, empty, or of another kind than its name says.
+        ValueError: The file does not exist, is a folder, is empty, or is not of the type that its name says.
     """
     path = Path(name).expanduser()
     if path.is_dir():
         inside = sorted(one.name for one in path.iterdir() if one.name.endswith(KINDS))
         there = f", such as {path / inside[0]}" if inside else f" ({', '.join(KINDS)})"
-        raise ValueError(f"{option}={name}: a folder. Give a file in it{there}.")
+        raise ValueError(f"{option}={name}: this is a folder. Give a file in it{there}.")
     if not path.is_file():
-        raise ValueError(f"{option}={name}: no such file. Give a file with one JSON object a line, or {', '.join(KINDS[1:])}.")
+        raise ValueError(
+            f"{option}={name}: no such file. Give a file with one JSON object per line, or {', '.join(KINDS[1:])}."
+        )
     try:
         found = _open(path, name)
     except OSError as error:
@@ -88,7 +90,7 @@ def open_rows(option: str, name: str) -> Rows:
     except RecordError as error:
         raise ValueError(f"{option}={name}: {error}") from error
     if not len(found):
-        raise ValueError(f"{option}={name}: the file holds no example.")
+        raise ValueError(f"{option}={name}: the file contains no example.")
     return found
 
 
@@ -98,7 +100,7 @@ def _open(path: Path, name: str) -> Rows:
         head = file.read(32)
     if lower.endswith(".parquet"):
         if head and not head.startswith(b"PAR1"):
-            raise RecordError(f"it is no parquet file, whatever its name{_meant(head)}.")
+            raise RecordError(f"it is not a parquet file, despite its name{_meant(head)}.")
         return _ParquetRows(path, name)
     is_zipped = head.startswith(_GZIP)
     if lower.endswith(".gz") != is_zipped and head:
@@ -116,7 +118,7 @@ def _open(path: Path, name: str) -> Rows:
     first = start.partition(b"\n")[0].strip()
     if first == b"[":
         raise RecordError(f"it is one JSON array over several lines: name it {path.name.replace('.jsonl', '.json')}.")
-    if inner.endswith(".json") and first == b"{":  # an object over several lines: which rows it holds is said
+    if inner.endswith(".json") and first == b"{":  # an object over several lines: raises an error with a hint
         parse_array(_content(path, is_zipped))
     if is_zipped:
         return _LineRows(_unzipped(path), name, is_shared=False)
@@ -140,7 +142,7 @@ def _content(path: Path, is_zipped: bool) -> bytes:
 
 
 class _unzipping:  # noqa: N801  # a context manager
-    """Opens a compressed file; what is wrong with it is a `RecordError`."""
+    """Opens a compressed file; damage is reported as `RecordError`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -152,7 +154,7 @@ class _unzipping:  # noqa: N801  # a context manager
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._file.close()
         if isinstance(error, EOFError | gzip.BadGzipFile | zlib.error):
-            raise RecordError(f"the compressed file is cut or damaged ({error}): copy it again.") from error
+            raise RecordError(f"the compressed file is truncated or damaged ({error}): copy it again.") from error
 
 
 class _Place:
@@ -166,12 +168,12 @@ class _Place:
             weakref.finalize(self, path.unlink, missing_ok=True)
 
     def open(self) -> BinaryIO:
-        """Open it, if it is still what it was."""
+        """Open the file if it has not changed."""
         file = self.path.open("rb")
         status = os.fstat(file.fileno())
         if (status.st_size, status.st_mtime_ns) != self.version:
             file.close()
-            raise RecordError("the file was changed while it was read: give the command again.")
+            raise RecordError("the file changed while it was read: run the command again.")
         return file
 
 
@@ -183,7 +185,7 @@ def _unzipped(path: Path) -> _Place:
 
 
 class _LineRows(Rows):
-    """One JSON object a line; blank lines are passed over."""
+    """Rows of a file with one JSON object per line; blank lines are skipped."""
 
     unit = "line"
 
@@ -207,7 +209,7 @@ class _LineRows(Rows):
 
 
 def _index(path: str, version: tuple[int, int]) -> tuple["array[int]", "array[int]", str]:
-    """Where the lines begin that are not blank, their numbers, and a checksum of the file."""
+    """Offsets and numbers of the non-blank lines, and a checksum of the file."""
     offsets, numbers, digest, offset = array("q"), array("q"), hashlib.sha256(), 0
     with open(path, "rb", buffering=2**20) as file:
         for number, line in enumerate(file, start=1):
@@ -224,9 +226,9 @@ _shared_index = lru_cache(maxsize=8)(_index)  # a command opens its files more t
 
 
 class _LoadedRows(Rows):
-    """Rows that are in memory."""
+    """Rows in memory."""
 
-    def __init__(self, records: list[Any], places: Callable[[int], str]) -> None:  # Any: by column
+    def __init__(self, records: list[Any], places: Callable[[int], str]) -> None:  # Any: JSON values
         self._records, self._places = records, places
 
     def __len__(self) -> int:
@@ -240,14 +242,14 @@ class _LoadedRows(Rows):
 
 
 class _ArrayRows(_LoadedRows):
-    """One array of JSON objects."""
+    """Rows of one JSON array."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(parse_array(content), lambda number: f"{name}[{number}]")
 
 
 class _CsvRows(_LoadedRows):
-    """Lines of values with the names of the columns in the first; every value is a text."""
+    """Rows of a CSV or TSV file with a header; all values are texts."""
 
     def __init__(self, content: bytes, name: str, *, delimiter: str) -> None:
         try:
@@ -273,8 +275,8 @@ class _CsvRows(_LoadedRows):
                         _check_quotes(raw[start - 1 : reader.line_num], start, len(header))
                     if len(values) != len(header):
                         raise RecordError(
-                            f"line {start}: {len(values)} values, and line 1 names {len(header)} columns: put values with a "
-                            f"{'tab' if delimiter == chr(9) else 'comma'} or a line break in quotes."
+                            f"line {start}: {len(values)} values, but line 1 names {len(header)} columns: quote values that "
+                            f"contain a {'tab' if delimiter == chr(9) else 'comma'} or a line break."
                         )
                     records.append(dict(zip(header, values, strict=True)))
                     lines.append(start)
@@ -285,16 +287,17 @@ class _CsvRows(_LoadedRows):
 
 
 def _check_quotes(lines: list[str], start: int, num_columns: int) -> None:
-    """Refuse a row of several lines each of which is a row by itself, where quotes are marks of the text."""
+    """Refuse a row over several lines if each line would be a row by itself, with quotes as part of the text."""
     if len(lines) > 1 and all(line.count("\t") == num_columns - 1 for line in lines):
         raise RecordError(
-            f"lines {start} to {start + len(lines) - 1} are one row with a value in quotes over several lines, or {len(lines)} "
-            "rows with quotes of their text: double quotes of the text within a value in quotes, or save the file as .jsonl."
+            f"lines {start} to {start + len(lines) - 1} are either one row with a quoted value over several lines, or "
+            f"{len(lines)} rows with quotation marks in their text: quote these values and double the marks within, or save "
+            "the file as .jsonl."
         )
 
 
 class _ParquetRows(Rows):
-    """A table of Arrow's."""
+    """Rows of a parquet file."""
 
     def __init__(self, path: Path, name: str) -> None:
         import pyarrow

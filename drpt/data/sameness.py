@@ -1,10 +1,10 @@
-"""When two examples are the same one: the keys by which rows are counted once and pools are kept apart; no torch.
+"""Decides when two examples ask the same question; pools use these keys to drop repetitions and stay disjoint; no torch.
 
-White space, case, Unicode form (NFKC) and system turns make no difference. Two examples ask the same if their whole prompts
-are the same, the small talk before the question left out; a conversation also asks what its earlier assistant turns answer, so
-that a longer version of a held-out conversation is found. A turn that asks nothing, such as "Hi", is the same only where it is
-all that is said. A plain text has no prompt: it is itself what is compared. Sums are compared by their numbers and signs,
-whatever words are around them, see `drpt.data.expressions`.
+White space, case, Unicode form (NFKC) and system turns are ignored. Two examples ask the same if their prompts are equal after
+initial small talk. A conversation also asks the questions of its earlier turns, so that a longer version of a held-out
+conversation is found. A turn that asks nothing, such as "Hi", counts only if it is the whole prompt. A plain text has no prompt
+and is itself compared. Arithmetic problems are compared by their numbers and operators, whatever the wording; see
+`drpt.data.expressions`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,61 +15,61 @@ from drpt.data.small_talk import is_small_talk
 from drpt.data.wording import folded
 
 Key = tuple[str, ...]
-SYSTEM_ROLES = ("system", "developer")  # roles whose turns make no difference
+SYSTEM_ROLES = ("system", "developer")  # roles whose turns are ignored
 
 
 def normalised(text: str) -> str:
-    """A text without what makes no difference.
+    """Normalise a text for comparison.
 
     Args:
-        text: Any.
+        text: Any text.
 
     Returns:
-        Its NFKC form, case folded, runs of white space as one space, none at the ends.
+        NFKC form with folded case and single spaces, without surrounding white space.
     """
     return " ".join(folded(text).split())
 
 
 def prompt_key(example: Example) -> Key:
-    """What an example asks, the same for the same question.
-
-    Args:
-        example: Of a conversation, the turns before the last one count; of a plain text, the text.
-
-    Returns:
-        A role and a text a turn, system turns left out.
-    """
-    return _key(example.prompt) or ("text", normalised(example.response))
-
-
-def row_key(example: Example) -> Key:
-    """What makes a row another one: its prompt and its responses with their thoughts, the rejected one among them.
+    """Key of an example's prompt, equal for equal prompts.
 
     Args:
         example: Conversation, plain text or preference.
 
     Returns:
-        Longer than `prompt_key`; rows with the same one are one row written twice.
+        Role and text of each turn before the last, without system turns; for a plain text, the text.
+    """
+    return _key(example.prompt) or ("text", normalised(example.response))
+
+
+def row_key(example: Example) -> Key:
+    """Key of a row, equal for repeated rows: its prompt and its responses, including reasoning and a rejected response.
+
+    Args:
+        example: Conversation, plain text or preference.
+
+    Returns:
+        `prompt_key` extended by the responses.
     """
     rejected = example.payload.get("rejected")
     last = example.messages[-1]
-    response = normalised(f"{last.reasoning_content or ''} {spoken(last)}")  # several thoughts may lead to one answer
+    response = normalised(f"{last.reasoning_content or ''} {spoken(last)}")  # different reasoning makes different rows
     return (*prompt_key(example), "response", response, "" if rejected is None else normalised(str(rejected)))
 
 
 def spoken(turn: Message) -> str:
-    """What a turn says: its content, and the calls of tools in it."""
+    """Text of a turn: its content and its tool calls."""
     return " ".join([turn.content, *(f"{call.name} {call.arguments}" for call in turn.tool_calls)])
 
 
 def telling_turns(turns: Sequence[Message]) -> list[Message]:
-    """Turns without the system's, and without the small talk at the beginning.
+    """Remove system turns and initial small talk.
 
     Args:
-        turns: Of a conversation, up to an assistant's turn.
+        turns: Turns of a conversation before an assistant turn.
 
     Returns:
-        All but the system's where nothing else than small talk is said.
+        The remaining turns; if there is only small talk, it is kept.
     """
     own = [turn for turn in turns if turn.role not in SYSTEM_ROLES]
     first = next((i for i, turn in enumerate(own) if turn.role != "assistant" and not is_small_talk(turn.content)), None)
@@ -79,7 +79,7 @@ def telling_turns(turns: Sequence[Message]) -> list[Message]:
 
 
 class Asks:
-    """What an example asks, as keys.
+    """The questions that an example asks, as keys.
 
     Args:
         example: Conversation, plain text or preference.
@@ -92,8 +92,8 @@ class Asks:
         for end, message in enumerate(turns):
             if message.role == "assistant" and not _is_small_talk(turns[:end]) and (part := _key(telling_turns(turns[:end]))):
                 self.parts.add(part)
-        self.sums: set[Key] = set()  # all that are asked anywhere
-        self.own_sum: set[Key] = set()  # the one that is the question
+        self.sums: set[Key] = set()  # arithmetic problems in any turn
+        self.own_sum: set[Key] = set()  # the arithmetic problem that is the whole last question
         if (stored := _stored_sum(example)) is not None:
             self.sums = self.own_sum = {("sum", stored)}
             return
@@ -106,9 +106,9 @@ class Asks:
 
 
 class Asked:
-    """What the examples of a pool ask, and whether another example asks the same.
+    """The questions of a pool's examples.
 
-    One of the two asks the whole of what the other asks in one of its turns.
+    Another example asks the same if its whole question is asked in any turn of an example in the pool, or the other way round.
     """
 
     def __init__(self) -> None:
@@ -116,47 +116,29 @@ class Asked:
         self._parts: set[Key] = set()
 
     def add(self, example: Example) -> None:
-        """Take in an example.
-
-        Args:
-            example: An example of the pool.
-        """
+        """Add an example of the pool."""
         asks = Asks(example)
         self._whole |= {asks.whole} | asks.own_sum
         self._parts |= asks.parts | asks.sums
 
     def has(self, example: Example) -> bool:
-        """Whether one of the examples asks what this one asks.
-
-        Args:
-            example: Perhaps of another pool.
-
-        Returns:
-            The answer.
-        """
+        """Whether an example of the pool asks the same as another example."""
         return self.meets(Asks(example))
 
     def meets(self, asks: Asks) -> bool:
-        """Whether one of the examples asks what another one asks, read once for several pools.
-
-        Args:
-            asks: What the other one asks.
-
-        Returns:
-            The answer.
-        """
+        """Whether an example of the pool asks the same, given the questions of another example."""
         of_this = {asks.whole} | asks.own_sum
         return not of_this.isdisjoint(self._parts) or not (asks.parts | asks.sums).isdisjoint(self._whole)
 
 
 def groups_of_same(examples: Sequence[Example]) -> list[list[int]]:
-    """Examples that ask the same, together: responses to one prompt, versions of one conversation, one sum in several words.
+    """Group examples that ask the same, such as responses to one prompt or versions of one conversation.
 
     Args:
         examples: Rows of a source.
 
     Returns:
-        Places of the examples of each group, groups and places in the order of the rows.
+        Indices of the examples in each group, in the order of the rows.
     """
     parents = list(range(len(examples)))
 
@@ -167,7 +149,7 @@ def groups_of_same(examples: Sequence[Example]) -> list[list[int]]:
         return place
 
     asks = [Asks(example) for example in examples]
-    firsts: dict[Key, int] = {}  # the first example whose whole question a key is
+    firsts: dict[Key, int] = {}  # index of the first example with a whole question, by key
     for place, ask in enumerate(asks):
         for key in {ask.whole} | ask.own_sum:
             parents[root(place)] = root(firsts.setdefault(key, place))
@@ -191,7 +173,7 @@ def _is_small_talk(turns: Sequence[Message]) -> bool:
 
 
 def _stored_sum(example: Example) -> str | None:
-    """Of reasoning-gym's arithmetic: ``3 + 4`` is one problem, whether calculated or stated, and within ``-(3 + 4)``."""
+    """Arithmetic problem stored with an item of reasoning-gym, in canonical form; None if there is none."""
     metadata = example.payload.get("metadata")
     expression = metadata.get("expression") if isinstance(metadata, Mapping) else None
     if not isinstance(expression, str) or not any(char.isdigit() for char in expression):

@@ -1,28 +1,28 @@
-"""Sharing out prompts that have several responses, so that a small pool gets what it asked for; no torch."""
+"""Assigns whole prompts with several responses to pools, so that small pools get their sizes; no torch."""
 
 from collections.abc import Sequence
 
 
 def shared_out(sizes: Sequence[int], *, wanted: int, most: int) -> list[int]:
-    """Choose groups of rows for a pool; no group is split.
+    """Choose whole groups of rows for a pool (subset sum by dynamic programming).
 
-    The sum of their sizes is the least that reaches ``wanted``, so that few rows are left over; where no such sum is within
-    ``most``, it is the largest that is. Among the ways to reach it, groups that come early are preferred.
+    The total size is the smallest that reaches ``wanted``, so that few rows are wasted; if that exceeds ``most``, it is the
+    largest total up to ``most``. Early groups are preferred.
 
     Args:
-        sizes: Rows of each group.
-        wanted: Rows that the pool asked for.
-        most: Rows that may be taken away from the other pools.
+        sizes: Number of rows in each group.
+        wanted: Number of rows wanted for the pool.
+        most: Largest number of rows that the pool may take.
 
     Returns:
-        Places of the chosen groups, ascending; none where even the smallest is too large.
+        Indices of the chosen groups, ascending; none if even the smallest group is too large.
     """
     limit = min(most, wanted - 1 + max(sizes, default=0))
     if limit < 1:
         return []
     mask = (1 << (limit + 1)) - 1
-    reached = 1  # bit s: a sum of s can be reached by the groups so far
-    last = [-1] * (limit + 1)  # by sum: the group that reached it first; the rest of the sum is of groups before it
+    reached = 1  # bit s is set if the groups so far can have the total size s
+    last = [-1] * (limit + 1)  # group that first reached each total; the rest of the total comes from earlier groups
     for place, size in enumerate(sizes):
         new = (reached << size) & mask & ~reached
         reached |= new

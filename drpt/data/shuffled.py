@@ -1,4 +1,4 @@
-"""A finite list in an order drawn by a seed."""
+"""Iterates over a finite list in an order that depends on a seed."""
 
 import random
 from collections.abc import Iterator, Sequence

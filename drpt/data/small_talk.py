@@ -1,11 +1,11 @@
-"""Turns that ask nothing by themselves, such as "Hi" or "How are you?"; no torch."""
+"""Recognises small talk, which asks nothing by itself, such as "Hi" or "How are you?"; no torch."""
 
 import re
 
 from drpt.data.wording import folded
 
 _CHARACTERS = re.compile(r"[぀-ヿ㐀-鿿가-힯]")
-_FEWEST_CHARACTERS = 4  # of a question in them
+_FEWEST_CHARACTERS = 4  # smallest number of these characters in a question
 _WORD = re.compile(r"[^\W_぀-ヿ㐀-鿿가-힯]+")
 _SMALL_WORDS = (
     "another continue else go more next on tell then "
@@ -21,13 +21,13 @@ _GREETINGS = frozenset(_GREETING_WORDS.split())
 
 
 def is_small_talk(text: str) -> bool:
-    """Whether a turn says so little that nothing is asked: one word, or greetings, thanks and offers of help alone.
+    """Whether a turn is one word, or consists only of greetings, thanks and offers of help.
 
     Args:
-        text: What a turn says, of any form and case.
+        text: Content of a turn.
 
     Returns:
-        The answer; False where there is a number, as in "Question 7", and True of a text without words.
+        True for small talk and for texts without words; False if there is a number, as in "Question 7".
     """
     if len(text) > 120:
         return False

@@ -7,8 +7,8 @@ from typing import Any
 from drpt.checks import check_interval
 from drpt.kinds import shown_value
 
-MOST_GENERAL = 10_000  # size of the general pool under num_general=null, where a finite source has more
-NEAR_DUPLICATES = 0.7  # see `drpt.data.near_duplicates`
+MOST_GENERAL = 10_000  # largest general pool with num_general=null
+NEAR_DUPLICATES = 0.7  # default threshold of `drpt.data.near_duplicates`
 
 
 COMBINED = "drpt.data.combined.CombinedSource"
@@ -16,10 +16,10 @@ COMBINED = "drpt.data.combined.CombinedSource"
 
 @dataclass(kw_only=True)
 class DataPart:
-    """General or target data that were chosen by themselves: the groups `data/general` and `data/target`."""
+    """Data of the groups `data/general` and `data/target`, which choose general and target data separately."""
 
-    name: str  # the source's name in tables and dashboards
-    source: Any  # a node with _target_, as of DataSpec
+    name: str  # name of the source in tables and dashboards
+    source: Any  # the source of this data: _target_ (path of a class) and the class's own keys
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -36,21 +36,23 @@ class DataPart:
 
 @dataclass(kw_only=True)
 class DataSpec:
-    """Where examples come from, and how many of each kind make a step."""
+    """The source of examples, the sizes of the pools, and the number of examples per step."""
 
-    name: str  # the source's name in tables and dashboards
-    source: Any  # a node with _target_, built into a drpt.data.source.Source; Any: each source has keys of its own
-    num_target: int  # target examples that training may see: the scarce ones
-    num_general: int | None  # size of the general pool; null = all there are, up to MOST_GENERAL
-    num_eval: int  # held-out target examples for loss and accuracy
-    general_rows: int  # n, general examples a step
-    target_rows: int  # m, target examples a step
-    max_length: int  # tokens; longer conversations are cut at the end
-    packing: bool  # several examples a row, up to max_length tokens, each seen alone
-    split_seed: int  # draws the general pool and the evaluation set; the run's seed draws the target examples
-    near_duplicates: float | None = NEAR_DUPLICATES  # Jaccard's index from which on two prompts are too alike; null = any
-    general: DataPart | None = None  # general data of a source of their own; null = those of `source`
-    target: DataPart | None = None  # likewise target data
+    name: str  # name of the source in tables and dashboards
+    source: Any  # the source of examples: _target_ (path of a class) and the class's own keys
+    num_target: int  # number of target examples available for training, at least 1
+    num_general: int | None  # size of the general pool, at least 1; null = all examples, up to 10,000
+    num_eval: int  # number of held-out target examples for loss and accuracy, at least 1
+    general_rows: int  # n, number of general examples per step, at least 1
+    target_rows: int  # m, number of target examples per step, at least 1 and at most num_target
+    max_length: int  # largest number of tokens in a conversation, at least 8; longer ones are truncated at the end
+    packing: bool  # true = several examples per row of up to max_length tokens, which do not attend to each other
+    split_seed: int  # seed of the general pool and the evaluation set, at least 0; the run's seed draws the target examples
+    near_duplicates: float | None = (
+        NEAR_DUPLICATES  # Jaccard index from which on prompts are duplicates, 0.1 to 1; null = never
+    )
+    general: DataPart | None = None  # separate source of general data; null = `source`
+    target: DataPart | None = None  # separate source of target data; null = `source`
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -59,10 +61,10 @@ class DataSpec:
             ValueError: A value breaks its rule.
         """
         counts = {
-            "num_target": "the target examples that training may see",
-            "num_eval": "the held-out target examples",
-            "general_rows": "general examples a step",
-            "target_rows": "target examples a step",
+            "num_target": "the number of target examples for training",
+            "num_eval": "the number of held-out target examples",
+            "general_rows": "the number of general examples per step",
+            "target_rows": "the number of target examples per step",
             "num_general": "the size of the general pool",
         }
         for key, meaning in counts.items():
@@ -71,7 +73,7 @@ class DataSpec:
                 check_interval(f"data.{key}", value, low=1, meaning=meaning)
         check_interval("data.max_length", self.max_length, low=8, meaning="tokens of a conversation")
         if self.near_duplicates is not None:
-            check_interval("data.near_duplicates", self.near_duplicates, low=0.1, high=1.0, meaning="Jaccard's index")
+            check_interval("data.near_duplicates", self.near_duplicates, low=0.1, high=1.0, meaning="a Jaccard index")
         check_interval("data.split_seed", self.split_seed, low=0, meaning="a seed")
         if not isinstance(self.source, Mapping):
             raise ValueError(
@@ -81,12 +83,12 @@ class DataSpec:
         if self.target_rows > self.num_target:
             raise ValueError(
                 f"data.target_rows={self.target_rows} must be at most data.num_target={self.num_target}: "
-                "a step takes each target example once."
+                "a step uses each target example at most once."
             )
 
     @property
     def node(self) -> Mapping[str, Any]:
-        """What `drpt.data.build_source.build_source` builds: ``source``, or general and target data of their own sources."""
+        """Node for `drpt.data.build_source.build_source`: ``source``, or a combination of general and target sources."""
         if self.general is None and self.target is None:
             return dict(self.source)
         parts = {"general": self.general, "target": self.target}
@@ -95,7 +97,7 @@ class DataSpec:
 
     @property
     def label(self) -> str:
-        """Where the examples come from, in a word or two: ``reasoning``, or ``reasoning for jsonl``."""
+        """Short name of the data, such as ``reasoning``, or ``reasoning for jsonl`` with separate sources."""
         if self.general is None and self.target is None:
             return self.name
         general = self.name if self.general is None else self.general.name

@@ -1,4 +1,4 @@
-"""Which examples of a step go into which micro-batch of which process."""
+"""Assigns the examples of a step to micro-batches and processes."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -6,26 +6,26 @@ from itertools import pairwise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSplit:
-    """A step's examples in ``micro_batches`` batches a process.
+    """Division of a step's examples into micro-batches.
 
-    Where the choice is made over the whole step, target examples go into the first batches: what is compared with them can
-    then be measured as it comes. Where each batch or process chooses for itself, each has its share of both kinds.
+    If the update is computed over the whole step, target examples come first, so that later examples can be compared with
+    them as they arrive. If each micro-batch or process computes its own update, each gets general and target examples.
     """
 
-    micro_batches: int
-    is_mixed: bool  # each batch has general and target examples alike
-    process: int = 0
+    micro_batches: int  # number of micro-batches per process
+    is_mixed: bool  # whether each micro-batch gets general and target examples
+    process: int = 0  # index of this process
     num_processes: int = 1
 
     def parts(self, *, num_general: int, num_target: int) -> list[list[int]]:
-        """The examples of this process's batches, as ascending places in the step; no batch is empty.
+        """Divide the examples of a step into the micro-batches of this process.
 
         Args:
-            num_general: n; places 0 to n − 1.
-            num_target: m; places n to n + m − 1.
+            num_general: Number of general examples, ``n``, with indices 0 to n − 1.
+            num_target: Number of target examples, ``m``, with indices n to n + m − 1.
 
         Returns:
-            One list a batch.
+            Ascending indices of the examples in each micro-batch, none of which is empty.
         """
         count = self.micro_batches * self.num_processes
         general, target = list(range(num_general)), list(range(num_general, num_general + num_target))
@@ -33,11 +33,11 @@ class StepSplit:
             cuts = [g + t for g, t in zip(_cut(general, count), _cut(target, count), strict=True)]
         else:
             cuts = [sorted(part) for part in _cut(target + general, count)]
-        # Round by round, so that the first batch of every process is among the first of the step.
+        # Distributed in turn, so that each process starts with one of the first micro-batches of the step.
         return [part for part in cuts[self.process :: self.num_processes] if part]
 
 
 def _cut(places: list[int], count: int) -> list[list[int]]:
-    """Into ``count`` parts of nearly equal size, in order."""
+    """Cut a list into ``count`` parts of nearly equal size, in order."""
     bounds = [round(i * len(places) / count) for i in range(count + 1)]
     return [places[start:stop] for start, stop in pairwise(bounds)]

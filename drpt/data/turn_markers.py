@@ -1,4 +1,4 @@
-"""The assistant's text as a chat template marks it, by ``{% generation %}``."""
+"""Locates the assistant's text by the ``{% generation %}`` markers of a chat template."""
 
 from itertools import pairwise
 
@@ -9,19 +9,19 @@ from drpt.models.chat_renderer import ChatTemplateError
 
 
 def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> bool:
-    """Take what the template marks as what is learned; the marks are the word of whoever wrote the template.
+    """Use the marked text as the learned text.
 
     Args:
         talk: The conversation.
-        found: Its text and generation prompt; what is learned, its end and notes are added.
-        end: The special token that ends an answer; empty where there is none.
+        found: Text and generation prompt of the conversation; the learned ranges, the end token and notes are added.
+        end: Special token that ends an answer; empty if there is none.
 
     Returns:
-        Whether there are marks: a template may have them for some conversations alone.
+        Whether there is marked text, since a template may have markers only for some conversations.
 
     Raises:
-        ChatTemplateError: The marks are not around the last turn's text, its tool calls are not written, or turns that are
-            not to be learned cannot be told from the others.
+        ChatTemplateError: The markers do not enclose the last turn's text, its tool calls are not written, or turns that are
+            not learned cannot be distinguished.
     """
     text, marked = talk.marked()
     marked = [(start, stop) for start, stop in marked if start < stop]
@@ -38,19 +38,19 @@ def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> bool:
     )
     if text != found.text or any(one[1] > other[0] for one, other in pairwise(marked)) or not is_inside:
         raise ChatTemplateError(
-            "the {% generation %} markers of the chat template do not enclose the assistant's text (they must stand around "
-            "what is printed, not inside a {% set %} or a macro). Mend the template, or take the markers out of it.",
+            "the {% generation %} markers of the chat template do not enclose the assistant's text (they must enclose printed "
+            "text, and not be inside a {% set %} or a macro). Correct the template, or remove the markers.",
             reason="ambiguous",
         )
     if talk.marks_others(written):
         raise ChatTemplateError(
-            "the {% generation %} markers of the chat template enclose what others than the assistant say, which would be "
-            "learned. Mend the template, or take the markers out of it.",
+            "the {% generation %} markers of the chat template enclose text of other roles than the assistant, which would be "
+            "learned. Correct the template, or remove the markers.",
             reason="ambiguous",
         )
     found.learned = _without_unlearned(talk, found, marked)
     found.end = end
-    # The last turn's marks: a template may mark a turn and what ends it apart.
+    # Marked ranges of the last turn: a template may mark a turn and its end separately.
     of_last = [(start, stop) for start, stop in marked if stop > len(found.prompt)] or marked[-1:]
     if not end or all(end not in text[start:stop] for start, stop in of_last):
         # Another token may end a turn that calls tools.
@@ -78,17 +78,17 @@ def _without_unlearned(talk: Conversation, found: AssistantTurns, marked: list[t
 
 
 def _turns_of(talk: Conversation, found: AssistantTurns, marked: list[tuple[int, int]], turns: list[int]) -> list[int]:
-    """The turn that each marked text belongs to."""
+    """Index of the turn to which each marked range belongs."""
     if len(marked) == len(turns):
         return turns
     prompts = [talk.text(turn, is_prompt=True) if turn else "" for turn in turns]
     if all(found.text.startswith(prompt) for prompt in prompts):
-        # The last turn whose answer begins before the text ends: what belongs to the next prompt is marked with no answer.
+        # A range belongs to the last turn whose answer begins before the end of the range.
         found_turns = [[turn for turn, p in zip(turns, prompts, strict=True) if stop > len(p) or not p] for _, stop in marked]
         if all(found_turns):
             return [max(places) for places in found_turns]
     raise ChatTemplateError(
-        f"the chat template marks {len(marked)} texts of {len(turns)} assistant turns, so that the turns that are not learned "
-        '("weight": 0) cannot be told apart. Take a template with one {% generation %} block a turn.',
+        f"the chat template marks {len(marked)} texts for {len(turns)} assistant turns, so the turns that are not learned "
+        '("weight": 0) cannot be identified. Use a template with one {% generation %} block per turn.',
         reason="ambiguous",
     )

@@ -1,4 +1,4 @@
-"""Turns of a conversation as files have them: OpenAI's (``messages``) and ShareGPT's (``conversations``)."""
+"""Reads the turns of conversations in OpenAI's format (``messages``) and in ShareGPT's (``conversations``)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from drpt.data.example import ROLES, Message, ToolCall
 from drpt.data.json_rows import as_json
 from drpt.data.record import RecordError, checked_text, kind_words, read_text
 
-_CALL = "call"  # a speaker of ShareGPT who is no role
-# ShareGPT's names of speakers.
+_CALL = "call"  # marks ShareGPT's speakers whose turns are tool calls
+# Roles of ShareGPT's speakers.
 _SPEAKERS = {
     **{role: role for role in ROLES},
     "human": "user",
@@ -24,25 +24,24 @@ _SPEAKERS = {
     "tool_response": "tool",
     "observation": "tool",
 }
-_ROUND = ("user", "assistant")  # of LLaMA-Factory's history
-_SWITCHES = ("train", "loss")  # axolotl's and ms-swift's words for a weight of 1 or 0
+_ROUND = ("user", "assistant")  # roles of a pair in LLaMA-Factory's history
+_SWITCHES = ("train", "loss")  # axolotl's and ms-swift's names for a weight of 1 or 0
 _PARTIAL = ("train_detail", "train_offsets")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
 def read_turns(value: object, name: str) -> list[Message]:
-    """A list of turns, each ``{"role": …, "content": …}``.
+    """Read a list of turns, each ``{"role": …, "content": …}``.
 
     Args:
-        value: A field's value in one row, as read. A content may be a list of text parts, whose texts are joined; it may be
-            null beside tool calls.
-        name: The field, for messages.
+        value: Value of a field in one row. A content may be a list of text parts, which are joined, or null beside tool calls.
+        name: Name of the field, for messages.
 
     Returns:
         At least one turn.
 
     Raises:
-        RecordError: It is none, or a turn is malformed.
+        RecordError: The value is not a list of turns, or a turn is malformed.
     """
     return [_read_turn(turn, f"{name}[{i}]") for i, turn in enumerate(_listed(value, name))]
 
@@ -54,17 +53,17 @@ def _listed(value: object, name: str) -> Sequence[object]:
 
 
 def read_sharegpt(value: object, name: str) -> list[Message]:
-    """A list of turns, each ``{"from": "human", "value": …}``, or as of `read_turns`.
+    """Read a list of turns, each ``{"from": "human", "value": …}`` or as in `read_turns`.
 
     Args:
-        value: A field's value in one row, as read.
-        name: The field, for messages.
+        value: Value of a field in one row.
+        name: Name of the field, for messages.
 
     Returns:
         At least one turn.
 
     Raises:
-        RecordError: It is none, or a turn is malformed.
+        RecordError: The value is not a list of turns, or a turn is malformed.
     """
     turns = []
     for i, turn in enumerate(_listed(value, name)):
@@ -81,17 +80,17 @@ def read_sharegpt(value: object, name: str) -> list[Message]:
 
 
 def read_tools(value: object, name: str) -> tuple[Mapping[str, Any], ...]:  # Any: JSON values
-    """Schemas of the functions that an assistant may call.
+    """Read the schemas of the functions that the assistant may call.
 
     Args:
-        value: A list of objects, the same as a JSON text, or null.
-        name: The field, for messages.
+        value: A list of objects, such a list as JSON text, or null.
+        name: Name of the field, for messages.
 
     Returns:
-        An empty tuple where there are none.
+        JSON schemas of the functions; empty if there are none.
 
     Raises:
-        RecordError: It is something else.
+        RecordError: The value is something else.
     """
     if isinstance(value, str):
         value = _parsed(value, name) if value.strip() else None
@@ -99,22 +98,22 @@ def read_tools(value: object, name: str) -> tuple[Mapping[str, Any], ...]:  # An
         return ()
     if not isinstance(value, list | tuple) or not all(isinstance(tool, Mapping) for tool in value):
         raise RecordError(f"field '{name}' must be a list of objects, each the JSON schema of a function.")
-    # What templates write of them is text, too, which must be one that tokenizers and JSON can read.
+    # Templates write schemas as text, so they must be valid JSON and Unicode.
     return tuple(_parsed(checked_text(_as_json(value, name), name), name))
 
 
 def read_history(value: object, name: str) -> list[Message]:
-    """Turns before a question: LLaMA-Factory's pairs of a question and an answer, or a list of turns.
+    """Read the turns before a question: LLaMA-Factory's pairs of question and answer, or a list of turns.
 
     Args:
-        value: A list, or the same as a JSON text.
-        name: The field, for messages.
+        value: A list, or a list as JSON text.
+        name: Name of the field, for messages.
 
     Returns:
-        The turns; the answers are learned.
+        The turns, of which the answers are learned.
 
     Raises:
-        RecordError: It is something else.
+        RecordError: The value is something else.
     """
     rounds = _parsed(value, name) if isinstance(value, str) else value
     if isinstance(rounds, list | tuple) and rounds and all(isinstance(one, Mapping) for one in rounds):
@@ -140,9 +139,9 @@ def _read_turn(turn: object, where: str) -> Message:
 
 
 def _message(turn: Mapping[str, object], role: str, key: str, where: str) -> Message:
-    """A turn of a role; of ShareGPT's turns that are calls, the content is the calls."""
+    """Read a turn with a known role; for ShareGPT's turns of tool calls, the content is the calls."""
     given = turn.get("tool_calls")
-    if given is None and turn.get("function_call") is not None:  # as before tools had ids
+    if given is None and turn.get("function_call") is not None:  # older format with a single call
         given = [turn["function_call"]]
     if role == _CALL:
         role, content = "assistant", ""
@@ -151,12 +150,12 @@ def _message(turn: Mapping[str, object], role: str, key: str, where: str) -> Mes
         content = _read_content(turn, key, f"{where}.{key}", may_be_null=bool(given))
     calls = _read_calls(given, f"{where}.tool_calls") if given is not None else ()
     if calls and role != "assistant":
-        raise RecordError(f"field '{where}.tool_calls': the assistant calls tools, and this turn is the {role}'s.")
+        raise RecordError(f"field '{where}.tool_calls': only the assistant calls tools, but this turn is the {role}'s.")
     thoughts = [name for name in _THOUGHTS if turn.get(name) is not None]
     if len(thoughts) > 1:
-        raise RecordError(f"fields '{where}.{thoughts[0]}' and '{where}.{thoughts[1]}' are both there: keep one.")
+        raise RecordError(f"fields '{where}.{thoughts[0]}' and '{where}.{thoughts[1]}' are both filled: keep one.")
     if thoughts and role != "assistant":
-        raise RecordError(f"field '{where}.{thoughts[0]}': the assistant has thoughts, and this turn is the {role}'s.")
+        raise RecordError(f"field '{where}.{thoughts[0]}': only the assistant has reasoning, but this turn is the {role}'s.")
     return Message(
         role=role,
         content=content,
@@ -182,7 +181,7 @@ def _read_content(turn: Mapping[str, object], key: str, name: str, *, may_be_nul
             texts.append(read_text(part, "text", f"{name}[{i}].text"))
         else:
             kind = part.get("type") if isinstance(part, Mapping) else kind_words(part)
-            raise RecordError(f"field '{name}[{i}]' is {_shown(kind)}: only parts that are texts can be trained on.")
+            raise RecordError(f"field '{name}[{i}]' is {_shown(kind)}: only text parts can be trained on.")
     return "".join(texts)
 
 
@@ -212,11 +211,11 @@ def _is_learned(turn: Mapping[str, object], role: str, where: str) -> bool:
     weight = turn.get("weight")
     if weight is not None and (role != "assistant" or isinstance(weight, bool) or weight not in {0, 1}):
         raise RecordError(
-            f"field '{where}.weight' is {_shown(weight)} in the {role}'s turn; it must be 1 (learned) or 0 (not learned), in "
-            "an assistant's turn."
+            f"field '{where}.weight' is {_shown(weight)} in the {role}'s turn; it must be 1 (learned) or 0 (not learned), and "
+            "only in turns of the assistant."
         )
     answers = [] if weight is None else [bool(weight)]
-    for key in _SWITCHES:  # which some files have on every turn
+    for key in _SWITCHES:  # some files have these on every turn
         switch = turn.get(key)
         if switch is None:
             continue
@@ -228,9 +227,9 @@ def _is_learned(turn: Mapping[str, object], role: str, where: str) -> bool:
         answers.append(switch)
     for key in _PARTIAL:
         if turn.get(key):
-            raise RecordError(f"field '{where}.{key}': a turn is learned as a whole or not at all: write \"weight\": 1 or 0.")
+            raise RecordError(f"field '{where}.{key}': turns are learned as a whole or not at all: write \"weight\": 1 or 0.")
     if len(set(answers)) > 1:
-        raise RecordError(f"turn '{where}' is both learned and not learned by 'weight', {' and '.join(map(repr, _SWITCHES))}.")
+        raise RecordError(f"turn '{where}': 'weight', {' and '.join(map(repr, _SWITCHES))} contradict each other: keep one.")
     return all(answers)
 
 
@@ -242,14 +241,14 @@ def _as_json(value: object, name: str) -> str:
     try:
         return as_json(value)
     except RecordError as error:
-        raise RecordError(f"field '{name}' holds {error}.") from error
+        raise RecordError(f"field '{name}' contains {error}.") from error
 
 
 def _parsed(text: str, name: str) -> Any:  # Any: JSON values
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"field '{name}' must hold JSON ({str(error)[:60]}).") from error
+        raise RecordError(f"field '{name}' must contain JSON ({str(error)[:60]}).") from error
 
 
 def _shown(value: object) -> str:

@@ -1,7 +1,8 @@
-"""Words of a text as near-duplicates compare them: numbers and operators are words, marks between them are borders; no torch.
+"""Splits texts into words, figures and borders for the comparison of near-duplicates; no torch.
 
-Number words are numbers ("three" is 3, "twenty-five" is 25, "second" is 2): English alone. Numbers that a sign or a comma joins
-are one figure: ``3 + 4`` and ``3 + 4 + 5`` are two figures, not two that share 3 and 4.
+Numbers and operators are words; punctuation is a border between words. English number words are numbers ("three" is 3,
+"twenty-five" is 25, "second" is 2). Numbers joined by a sign or a comma are one figure: ``3 + 4`` and ``3 + 4 + 5`` are
+different figures, not two texts that share 3 and 4.
 """
 
 import re
@@ -12,14 +13,14 @@ from dataclasses import dataclass
 WORDS_IN_A_ROW = 3
 Shingle = tuple[str, ...]
 
-_CJK = "぀-ヿ㐀-鿿가-힯"  # scripts that are written without spaces: each character is a word
+_CJK = "぀-ヿ㐀-鿿가-힯"  # scripts without spaces, in which each character is a word
 _SIGN = r"[-+*/^<>=%×÷−]"
 _OPERATOR = r"(?:[+*/^<>=&|~@]+|->)"
 _PART = re.compile(
     rf"""
     (?P<word>[^\W\d{_CJK}]+|[{_CJK}])
   | (?P<number>\d+(?:[.,]\d+)*)
-  | (?=[-+*/^<>=&|~@%\#×÷−])(?:                       # most characters end here: what follows takes its time
+  | (?=[-+*/^<>=&|~@%\#×÷−])(?:                       # excludes most characters early, since the rest is slow
         (?<=[^\W\d])(?P<suffix>\+\+|\#)(?!\w)          # C++, C#
       | (?P<operator>(?<=[\w)\]]){_OPERATOR}(?=[\w(\[])|(?<=[\w)\]]\ ){_OPERATOR}(?=\ [\w(\[]))  # a && b, f->g, no **bold**
       | (?P<sign>(?:(?<=\d)|(?<=\d\ ))[+*/^<>=%×÷−]|(?<!\n)(?!\A){_SIGN}\s*(?=\d)|{_SIGN}(?=\d))
@@ -40,7 +41,7 @@ NUMBER_WORDS |= {word: str(value) for value, word in enumerate(_ORDINALS.split()
 NUMBER_WORDS |= _TENS | {"hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000", "dozen": "12"}
 NUMBER_WORDS |= {"twice": "2", "double": "2", "thrice": "3", "triple": "3", "half": "0.5"}
 
-# What stands before a question in a sheet, or after it, and is no part of it.
+# Labels before and after a question in an exercise sheet, which are not part of it.
 _POINTS = r"[(\[]?\d+\s*(?:points?|pts?|marks?)\b\.?\s*[)\]:.]?"
 _LABEL = re.compile(
     rf"""\s*(?:
@@ -57,27 +58,27 @@ _TAIL_LENGTH = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """The words of a text, and what they are made into."""
+    """The words of a text, with their borders and figures."""
 
     words: tuple[str, ...]
-    borders: frozenset[int]  # places of words that a mark or the beginning stands before; the number of words is one, too
+    borders: frozenset[int]  # indices of words after a punctuation mark or at the beginning, and the number of words
     figures: tuple[str, ...]  # numbers with the signs and commas that join them
-    places: tuple[int, ...]  # where each figure begins, as places of words
+    places: tuple[int, ...]  # index of the first word of each figure
 
     def shingle(self, place: int) -> Shingle:
-        """The words in a row from a place on.
+        """The consecutive words from an index on.
 
         Args:
-            place: A place of a word.
+            place: Index of the first word.
 
         Returns:
-            Fewer words than usual at the end.
+            ``WORDS_IN_A_ROW`` words; fewer at the end of the text.
         """
         return self.words[place : place + WORDS_IN_A_ROW]
 
     @property
     def shingles(self) -> frozenset[Shingle]:
-        """All runs of three words; of a shorter text, all of its words in one run; none of a text without words."""
+        """All sequences of three words; for a shorter text, the sequence of all its words, if any."""
         last = max(1, len(self.words) - WORDS_IN_A_ROW + 1)
         if len(self.words) < WORDS_IN_A_ROW:
             return frozenset([self.words] if self.words else [])
@@ -85,26 +86,26 @@ class Words:
 
 
 def folded(text: str) -> str:
-    """A text in one Unicode form (NFKC) and without capitals.
+    """Normalise the Unicode form (NFKC) and the case of a text.
 
     Args:
-        text: Any.
+        text: Any text.
 
     Returns:
-        Line breaks and spaces as they are.
+        The normalised text; line breaks and spaces are unchanged.
     """
-    # Folding can undo the form, and the form brings capitals forth: the second pass settles both.
+    # Case folding can undo the normal form, and normalising can produce capitals, so both are needed twice.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def without_labels(text: str) -> str:
-    """A question without its number in a sheet and its points: ``Problem 7. (2 points)``, ``Q:``, ``3)``, a final ``Answer:``.
+    """Remove exercise labels from a question: ``Problem 7. (2 points)``, ``Q:``, ``3)``, a final ``Answer:``.
 
     Args:
-        text: See `folded`.
+        text: Text returned by `folded`.
 
     Returns:
-        The text; as it was where nothing would be left.
+        The text without labels, or unchanged if nothing else would remain.
     """
     start = 0
     while (found := _LABEL.match(text, start)) and found.end() > start:
@@ -116,10 +117,10 @@ def without_labels(text: str) -> str:
 
 
 def words_of(text: str) -> Words:
-    """The words of a text.
+    """Split a text into words.
 
     Args:
-        text: See `folded`.
+        text: Text returned by `folded`.
 
     Returns:
         Words, borders and figures.
@@ -135,7 +136,7 @@ def words_of(text: str) -> Words:
         word = part[0]
         if gap not in _PLAIN_GAPS and not _NO_BORDER.fullmatch(gap):
             borders.add(len(words))
-        if kind == "word" and word not in NUMBER_WORDS:  # nearly all are
+        if kind == "word" and word not in NUMBER_WORDS:  # by far the most frequent case
             words.append(word)
             last_kind, end = kind, part.end()
             continue
@@ -168,18 +169,18 @@ def words_of(text: str) -> Words:
         last_kind = "number" if is_number else kind
         end = part.end()
     borders.add(len(words))
-    told = tuple("".join(figure).rstrip("=") for figure in figures)
-    return Words(words=tuple(words), borders=frozenset(borders), figures=told, places=tuple(places))
+    joined = tuple("".join(figure).rstrip("=") for figure in figures)
+    return Words(words=tuple(words), borders=frozenset(borders), figures=joined, places=tuple(places))
 
 
 def stand_in_a_row(part: Sequence[str], whole: Sequence[str]) -> bool:
-    """Whether the items of one sequence stand in another one, in their order and next to each other.
+    """Whether one sequence is a contiguous part of another.
 
     Args:
-        part: Such as the figures of a question; of none, the answer is yes.
-        whole: Such as the figures of a text.
+        part: Sequence to find, such as the figures of a question; an empty one is always found.
+        whole: Sequence to search, such as the figures of a text.
 
     Returns:
-        The answer.
+        True if it is.
     """
     return any(whole[i : i + len(part)] == part for i in range(len(whole) - len(part) + 1))

@@ -1,1 +1,1 @@
-"""Held-out loss and task metrics."""
+"""Evaluation on held-out examples: loss, perplexity, accuracy, and the cost of training steps."""

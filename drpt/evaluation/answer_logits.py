@@ -1,4 +1,7 @@
-"""Logits at answer tokens alone, in chunks of a bounded number of tokens."""
+"""Logits at answer tokens only, computed in chunks of a bounded number of tokens.
+
+`drpt.app.outcome` compares the predictions of several models with them; the logits of a whole set need not fit in memory.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,29 +18,31 @@ from drpt.models.predictions import predict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Some answer tokens of one example: all of them, unless they are more than a chunk may hold."""
+    """Answer tokens of one example: all of them, unless they exceed the size of a chunk."""
 
-    example: int  # its place among the examples
-    positions: tuple[int, ...]  # of the tokens in the conversation
+    example: int  # index of the example
+    positions: tuple[int, ...]  # positions of the tokens in the conversation
 
     def __len__(self) -> int:
-        """How many tokens."""
+        """Number of tokens."""
         return len(self.positions)
 
 
 def cut_into_chunks(examples: Sequence[EncodedExample], max_tokens: int) -> list[list[Piece]]:
-    """Answer tokens in chunks; a chunk ends where the next example's tokens do not fit, and begins with the longest left.
+    """Divide the answer tokens into chunks, longest conversations first.
+
+    A chunk ends when the next example's tokens do not fit into it.
 
     Args:
-        examples: What is measured.
-        max_tokens: Most answer tokens of a chunk, at least 1; an example that has more is cut.
+        examples: Encoded examples to evaluate.
+        max_tokens: Largest number of answer tokens in a chunk, at least 1; an example with more is split.
 
     Returns:
-        Every token that counts in the loss, once.
+        Chunks that contain every token that counts in the loss exactly once.
     """
     chunks: list[list[Piece]] = [[]]
     room = max_tokens
-    # The longest first: what one batch freed has room for the next.
+    # Longest first: memory freed by one batch is large enough for the next.
     for i in sorted(range(len(examples)), key=lambda i: -len(examples[i].token_ids)):
         positions = [t for t, counts in enumerate(examples[i].loss_mask) if counts and t > 0]
         for start in range(0, len(positions), max_tokens):
@@ -51,7 +56,7 @@ def cut_into_chunks(examples: Sequence[EncodedExample], max_tokens: int) -> list
 
 
 def answers_of(examples: Sequence[EncodedExample], chunk: Sequence[Piece]) -> Int[Tensor, " token"]:
-    """The right token at every position of a chunk."""
+    """Reference token at every position of a chunk [token]."""
     return torch.tensor([examples[piece.example].token_ids[t] for piece in chunk for t in piece.positions])
 
 
@@ -64,18 +69,18 @@ def answer_logits(
     batch_rows: int,
     device: torch.device,
 ) -> Iterator[Float[Tensor, "token V"]]:
-    """Logits that predict a chunk's tokens, in its order.
+    """Compute the logits that predict a chunk's tokens, in the order of the chunk.
 
     Args:
         model: Causal language model, in evaluation mode and without gradients (see `drpt.evaluation.held_out.evaluating`).
-        examples: What is measured.
-        chunk: Which tokens of which examples.
-        pad_token_id: For padding; masked.
-        batch_rows: Examples a forward pass, in which the chunk's logits alone are computed.
-        device: Where the model is.
+        examples: Encoded examples from which the chunk was cut.
+        chunk: Tokens to predict.
+        pad_token_id: Token used for padding; masked.
+        batch_rows: Number of examples in a forward pass.
+        device: Device of the model.
 
     Yields:
-        The next tokens' logits in the model's dtype, a block a forward pass.
+        Logits [token, V] of one forward pass, in the model's dtype.
     """
     for start in range(0, len(chunk), batch_rows):
         pieces = chunk[start : start + batch_rows]

@@ -1,4 +1,4 @@
-"""What training costs: seconds a step and peak memory."""
+"""Cost of training: seconds per step and peak memory."""
 
 import time
 from collections.abc import Iterator
@@ -9,23 +9,26 @@ import torch
 
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
-_RESET_PEAK = "5"  # proc_pid_clear_refs(5): the peak resident size becomes the present one
+_RESET_PEAK = "5"  # proc_pid_clear_refs(5): resets the peak resident size to the current one
 
 
 class CostMeter:
-    """Times steps and follows the peak of the memory that the process (CPU) or the device (CUDA) held during them.
+    """Measures the time of each step and the peak memory of the process (CPU) or the device (CUDA) during it.
 
-    On a CPU the peak is the process's resident size, libraries included. It is read from Linux's ``VmHWM``, which can be
-    set back before a step; elsewhere no memory is reported rather than a figure that means something else.
+    On a CPU the peak is the resident size of the process, libraries included. It is read from Linux's ``VmHWM``, which can be
+    reset before a step. On other systems no memory is reported.
+
+    Args:
+        device: Device on which the steps run.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self.metrics: dict[str, float] = {}  # of the latest step
+        self.metrics: dict[str, float] = {}  # metrics of the latest step
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Measure one training step: ``step_seconds`` and, where it can be known, ``peak_memory_bytes``."""
+        """Measure one training step: ``step_seconds`` and, where the system reports it, ``peak_memory_bytes``."""
         can_measure_memory = _reset_peak(self._device)
         self._synchronize()
         start = time.perf_counter()
@@ -46,7 +49,7 @@ def _reset_peak(device: torch.device) -> bool:
         return True
     try:
         _CLEAR_REFS.write_text(_RESET_PEAK)
-    except OSError:  # no Linux, or a container that forbids it
+    except OSError:  # not Linux, or a container that forbids it
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Loss, perplexity and accuracy on examples that training never sees."""
+"""Loss, perplexity and accuracy on held-out examples, which training never sees."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the model's mode is put back afterwards."""
+    """Switch the model to evaluation mode without gradients, and restore its mode afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -42,18 +42,18 @@ def measure_loss(
 
     Args:
         model: Causal language model.
-        examples: At least one.
-        pad_token_id: For padding; masked.
-        batch_rows: Examples a forward pass; the result does not depend on it but for rounding.
-        device: Where the model is.
+        examples: Encoded examples, at least one.
+        pad_token_id: Token used for padding; masked.
+        batch_rows: Number of examples in a forward pass; affects the result by rounding only.
+        device: Device of the model.
 
     Returns:
-        ``loss/mean``: nats a token, over all tokens of all examples; ``loss/stderr``: its standard error over examples
+        ``loss/mean``: nats per token, over all tokens of all examples; ``loss/stderr``: its standard error over examples
         (a ratio of sums, by linearisation; NaN for one example); ``perplexity/mean``: ``exp`` of the loss.
     """
     nats, counts = [], []
     with evaluating(model):
-        # The longest first: what one batch freed has room for the next.
+        # Longest first: memory freed by one batch is large enough for the next.
         for rows in _batches(sorted(examples, key=lambda row: -len(row.token_ids)), batch_rows):
             tokens = pad_rows(rows, pad_token_id=pad_token_id).to(device)
             logits = predict(model, tokens.model_inputs(), predicting_places(tokens.loss_mask)).logits
@@ -80,18 +80,18 @@ def answer_greedily(
     max_new_tokens: int,
     device: torch.device,
 ) -> list[str]:
-    """The model's most likely answers, without special tokens.
+    """Answer prompts by greedy generation.
 
     Args:
         model: Causal language model.
-        tokenizer: Its tokenizer.
-        examples: What to answer; the prompts alone are used.
-        batch_rows: Examples answered together.
-        max_new_tokens: Longest answer.
-        device: Where the model is.
+        tokenizer: Tokenizer of the model.
+        examples: Encoded examples, of which only the prompts are used.
+        batch_rows: Number of examples in a batch.
+        max_new_tokens: Largest number of tokens in an answer.
+        device: Device of the model.
 
     Returns:
-        One text an example, in their order.
+        One answer per example, in the order of the examples, without special tokens.
     """
     pad, ends = tokenizer.pad_token_id, end_tokens(model, tokenizer, examples)
     answers: dict[int, str] = {}
@@ -109,7 +109,7 @@ def answer_greedily(
                 pad_token_id=pad,
                 eos_token_id=ends,
                 use_cache=True,
-                # A model's own generation settings may penalise repetition or sample: neither is greedy.
+                # Override the model's own generation settings, which may sample or penalise repetition.
                 do_sample=False,
                 num_beams=1,
                 repetition_penalty=1.0,
@@ -121,12 +121,12 @@ def answer_greedily(
 
 
 def end_tokens(model: Any, tokenizer: Any, examples: Sequence[EncodedExample]) -> list[int]:
-    """Whatever ends an answer: the tokenizer's end of text, the model's own, and the template's end of a turn.
+    """Tokens that end an answer: the end of text of the tokenizer and of the model, and the template's end of a turn.
 
     Args:
         model: Causal language model of transformers.
-        tokenizer: Its tokenizer.
-        examples: Encoded conversations, which know what ends a turn under their template.
+        tokenizer: Tokenizer of the model.
+        examples: Encoded conversations, each with the token that ends a turn under its template.
 
     Returns:
         Token ids, ascending.
@@ -143,9 +143,9 @@ def measure_accuracy(
     """Share of answers that solve their example, with its binomial standard error.
 
     Args:
-        examples: What was asked.
-        answers: One an example.
-        is_correct: The source's verifier.
+        examples: Encoded examples that were answered.
+        answers: One answer per example.
+        is_correct: Verifier of the data source.
 
     Returns:
         ``accuracy/mean`` and ``accuracy/stderr``, shares in [0, 1].

@@ -1,4 +1,4 @@
-"""A LoRA adapter that training begins with: continued as it is, or merged into the model, ``W + (α/r) B A``."""
+"""Loads a LoRA adapter to start training from: it is trained further, or merged into the model, ``W + (α/r) B A``."""
 
 import logging
 from typing import Any
@@ -17,21 +17,22 @@ _NUM_LISTED = 6  # names of each kind in a message
 
 
 def continue_adapter(model: Any, adapter: Adapter, *, dropout: float, seed: int) -> nn.Module:  # Any: no types in transformers
-    """Put an adapter into its model, to be trained further.
+    """Load an adapter into its model, to be trained further.
 
     Args:
-        model: The causal language model that it was trained on; changed in place. On the meta device no values are read.
-        adapter: What its folder says.
-        dropout: Share of the adapter's inputs that are dropped: of this training, not of the adapter.
-        seed: Of what peft draws before the adapter's values are put in; the caller's random state is left as it was.
+        model: Causal language model on which the adapter was trained; changed in place. On the meta device no values are read.
+        adapter: Description of the adapter's folder.
+        dropout: Dropout rate of the adapter's inputs in this training.
+        seed: Seed of the initial values that peft draws before the adapter's are loaded; the caller's random state is
+            unchanged.
 
     Returns:
-        peft's wrapper; the adapter's parameters are trainable, all others are not.
+        peft's wrapper, in which only the adapter's parameters are trainable.
 
     Raises:
-        AdapterFolderError: The adapter is another model's.
+        AdapterFolderError: The adapter belongs to another model.
     """
-    _say_other_base(model, adapter)
+    _warn_of_other_base(model, adapter)
     from peft import LoraConfig, TaskType, get_peft_model
 
     config = LoraConfig(task_type=TaskType.CAUSAL_LM, lora_dropout=dropout, **adapter.settings)
@@ -46,17 +47,17 @@ def continue_adapter(model: Any, adapter: Adapter, *, dropout: float, seed: int)
 
 
 def merge_adapter(model: Any, adapter: Adapter) -> nn.Module:  # Any: see above
-    """Make an adapter part of its model.
+    """Merge an adapter into its model.
 
     Args:
-        model: As for `continue_adapter`.
-        adapter: What its folder says.
+        model: Causal language model on which the adapter was trained; changed in place.
+        adapter: Description of the adapter's folder.
 
     Returns:
-        The same model with other weights, without adapters.
+        The same model with merged weights and without adapters.
 
     Raises:
-        AdapterFolderError: The adapter is another model's, or no model without adapters equals the two together.
+        AdapterFolderError: The adapter belongs to another model, or it cannot be merged into plain weights.
     """
     own = model.state_dict(keep_vars=True)  # the tensors themselves, by their plain names
     wrapped: Any = continue_adapter(model, adapter, dropout=0.0, seed=0)
@@ -72,17 +73,17 @@ def merge_adapter(model: Any, adapter: Adapter) -> nn.Module:  # Any: see above
 
 
 def _put_in(wrapped: Any, adapter: Adapter) -> None:
-    """Give the wrapper the file's values: all of them, and no others."""
+    """Load the file's weights into the wrapper; refuse missing and superfluous ones."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     try:
         found = load_file(adapter.folder / ADAPTER_WEIGHTS_FILE)
     except SafetensorError as error:
         raise AdapterFolderError(
-            f"{_label(adapter)}: {ADAPTER_WEIGHTS_FILE} is torn ({error}). Copy or download it again."
+            f"{_label(adapter)}: {ADAPTER_WEIGHTS_FILE} is truncated or damaged ({error}). Copy or download it again."
         ) from error
     own = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
-    # The model's own embeddings, which peft saves beside an adapter on them.
+    # Ignore the model's own embeddings, which peft saves along with an adapter on them.
     beside = wrapped.state_dict()
     found = {name: values for name, values in found.items() if name in own or not _is_same(values, beside.get(name))}
     faults = {
@@ -95,24 +96,24 @@ def _put_in(wrapped: Any, adapter: Adapter) -> None:
         ],
         "has numbers that are not finite in": sorted(name for name, values in found.items() if not values.isfinite().all()),
     }
-    told = [f"{what} {len(names)} ({', '.join(names[:_NUM_LISTED])})" for what, names in faults.items() if names]
-    if told:
+    described = [f"{what} {len(names)} ({', '.join(names[:_NUM_LISTED])})" for what, names in faults.items() if names]
+    if described:
         trained_on = f" It was trained on {adapter.base}." if adapter.base else ""
         raise AdapterFolderError(
-            f"{_label(adapter)}: its weights are not those of this model's adapter: it {'; it '.join(told)}.{trained_on} Name "
-            "that model, as it was then, as model.name."
+            f"{_label(adapter)}: its weights do not fit this model: it {'; it '.join(described)}.{trained_on} Set model.name "
+            "to the model on which it was trained, in the same version."
         )
     if not next(wrapped.parameters()).is_meta:
         set_peft_model_state_dict(wrapped, found)
 
 
 def _is_same(values: Tensor, there: Tensor | None) -> bool:
-    """Whether the model has these very values already; on the meta device shapes have to do."""
+    """Whether the model already has these values; on the meta device only shapes are compared."""
     return there is not None and values.shape == there.shape and (there.is_meta or torch.equal(values.to(there.dtype), there))
 
 
-def _say_other_base(model: Any, adapter: Adapter) -> None:
-    """Folders move and models are called by several names: a difference is said, and shapes are what refuses."""
+def _warn_of_other_base(model: Any, adapter: Adapter) -> None:
+    """Warn if the model's name differs from the adapter's base; it may be the same model in another folder."""
 
     def last(name: str) -> str:
         return name.rstrip("/").rpartition("/")[2].lower()
@@ -120,7 +121,7 @@ def _say_other_base(model: Any, adapter: Adapter) -> None:
     names = {last(str(getattr(model.config, "_name_or_path", ""))), last(str(getattr(model, "name_or_path", "")))} - {""}
     if adapter.base and last(adapter.base) not in names:
         _log.warning(
-            "%s: it was trained on %s, and the model here is %s. If that is another one, what comes out is neither.",
+            "%s: it was trained on %s, and the model here is %s. If these are different models, the adapter is useless.",
             _label(adapter),
             adapter.base,
             " or ".join(sorted(names)) or type(model).__name__,

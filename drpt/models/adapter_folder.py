@@ -1,4 +1,4 @@
-"""A LoRA adapter's folder as peft saves it, as far as it can be read without torch: what it is and whether it can be used."""
+"""Reads and checks the folder of a LoRA adapter, as peft saves it, without torch; `drpt.models.adapter` loads the weights."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from drpt.models.spec import FinetuneSpec
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 
-# What a plain adapter is made of; these go to peft as they are.
+# Settings of a plain adapter, passed to peft unchanged.
 _OWN = (
     "r",
     "lora_alpha",
@@ -24,7 +24,7 @@ _OWN = (
     "rank_pattern",
     "alpha_pattern",
 )
-# Keys that change nothing about an adapter whose weights are there: origin, dropout of training, settings of other options.
+# Keys without effect once the weights exist: origin, training dropout, settings of unused options.
 _OF_NO_EFFECT = (
     "peft_type",
     "task_type",
@@ -40,35 +40,35 @@ _OF_NO_EFFECT = (
     "megatron_core",
     "qalora_group_size",
 )
-# Ways to begin that leave the model's own weights as they are; others (PiSSA, OLoRA, …) change them.
+# Initialisations that leave the base model's weights unchanged; others (PiSSA, OLoRA, …) change them.
 _PLAIN_BEGINNINGS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 
 class AdapterFolderError(ValueError):
-    """A folder holds no adapter that can be continued or merged here; the message says why and what to do."""
+    """A folder has no adapter that can be continued or merged; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
-    """What a folder says of its adapter."""
+    """Description of an adapter, read from its folder."""
 
     folder: Path
-    base: str  # name or folder of the model that it was trained on; empty if it does not say
-    settings: dict[str, Any]  # keys of peft's LoraConfig; Any: of several kinds
+    base: str  # name or folder of the model on which it was trained; empty if not stated
+    settings: dict[str, Any]  # keys of peft's LoraConfig; Any: values of several types
 
 
 def read_adapter(spec: FinetuneSpec) -> Adapter | None:
-    """Look at the folder that ``finetune.adapter`` names; the weights are there, but have not been read.
+    """Read the description of the adapter that ``finetune.adapter`` names; its weights are not read.
 
     Args:
         spec: The `finetune` config group.
 
     Returns:
-        None where no adapter is named.
+        Description of the adapter; None if no adapter is named.
 
     Raises:
-        AdapterFolderError: A file is missing or malformed, the adapter is no plain LoRA for a causal language model, or it
-            is to be continued with other settings than its own.
+        AdapterFolderError: A file is missing or malformed, the adapter is not plain LoRA for a causal language model, or
+            ``finetune`` asks to continue it with settings other than its own.
     """
     if spec.adapter is None:
         return None
@@ -77,16 +77,16 @@ def read_adapter(spec: FinetuneSpec) -> Adapter | None:
     for name in (ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE):
         if not (folder / name).is_file():
             others = [path.name for path in folder.glob("adapter_model.*")] if folder.is_dir() else []
-            holds = f" (it holds {others[0]}; safetensors alone are read)" if others else ""
+            holds = f" (it contains {others[0]}, but only safetensors are read)" if others else ""
             raise AdapterFolderError(
-                f"{label}: no {name} there{holds}. Give a local folder that peft's save_pretrained wrote; of an adapter on the "
-                "hub, download the folder first."
+                f"{label}: there is no {name}{holds}. Give a local folder written by peft's save_pretrained; download an "
+                "adapter on the hub first."
             )
     try:
         found = json.loads((folder / ADAPTER_CONFIG_FILE).read_text())
         kind, rank, alpha = str(found["peft_type"]), found.get("r"), found.get("lora_alpha")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AdapterFolderError(f"{label}: its {ADAPTER_CONFIG_FILE} is none of peft's ({error!r}).") from error
+        raise AdapterFolderError(f"{label}: its {ADAPTER_CONFIG_FILE} was not written by peft ({error!r}).") from error
     _check_kind(label, kind, found)
     if not isinstance(rank, int) or not isinstance(alpha, int | float):
         raise AdapterFolderError(f"{label}: its {ADAPTER_CONFIG_FILE} lacks r or lora_alpha.")
@@ -103,28 +103,28 @@ def read_adapter(spec: FinetuneSpec) -> Adapter | None:
 def _check_kind(label: str, kind: str, found: dict[str, Any]) -> None:
     if kind != "LORA":
         raise AdapterFolderError(
-            f"{label}: an adapter of kind {kind}; only LoRA can be continued or merged. Merge it into its model with peft, and "
-            "give the merged model as model.name."
+            f"{label}: this adapter is of type {kind}; only LoRA can be continued or merged. Merge it into its model with "
+            "peft, and set model.name to the merged model."
         )
     task = found.get("task_type")
     if task not in {None, "CAUSAL_LM"}:
-        raise AdapterFolderError(f"{label}: an adapter for {task}; here a causal language model is trained (CAUSAL_LM).")
+        raise AdapterFolderError(f"{label}: this adapter is for {task}; only adapters for CAUSAL_LM can be trained.")
     beginning = found.get("init_lora_weights")
     if beginning not in _PLAIN_BEGINNINGS:
         raise AdapterFolderError(
-            f"{label}: init_lora_weights={beginning} changed the model's own weights before training, so that the adapter does "
-            "not fit the model as it is. Merge it with peft, and give the merged model as model.name."
+            f"{label}: init_lora_weights={beginning} changed the model's own weights before training, so the adapter does not "
+            "fit the original model. Merge it with peft, and set model.name to the merged model."
         )
     for key, value in sorted(found.items()):
         if value and value != "none" and key not in (*_OWN, *_OF_NO_EFFECT):
             raise AdapterFolderError(
-                f"{label}: {key}={value} makes it more than plain LoRA, which alone can be continued or merged here. Merge it "
-                "with peft, and give the merged model as model.name."
+                f"{label}: with {key}={value} it is not plain LoRA, and only plain LoRA can be continued or merged. Merge it "
+                "with peft, and set model.name to the merged model."
             )
 
 
 def _check_agreement(spec: FinetuneSpec, adapter: Adapter) -> None:
-    """A continued adapter has its rank, scale and layers already."""
+    """Refuse settings that differ from those of the adapter to be continued."""
     own = adapter.settings
     modules = own.get("target_modules")
     is_same_modules = isinstance(modules, list) and set(modules) == set(spec.target_modules or ())
@@ -138,6 +138,6 @@ def _check_agreement(spec: FinetuneSpec, adapter: Adapter) -> None:
             pattern = own.get(f"{key}_pattern")
             raise AdapterFolderError(
                 f"finetune.{key}={given}: the adapter in {adapter.folder} has {there}{f' and {pattern}' if pattern else ''}, "
-                f"and continuing keeps it. Leave finetune.{key} null, or take finetune.adapter_use=merge, which merges that "
-                "adapter into the model and trains a new one."
+                f"which continuing it cannot change. Leave finetune.{key} null, or set finetune.adapter_use=merge, which "
+                "merges that adapter into the model and trains a new one."
             )

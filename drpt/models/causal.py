@@ -1,24 +1,24 @@
-"""Whether a model is a causal one: a token's logits depend on the text up to it alone."""
+"""Checks that a model is causal, so that a token's logits depend only on the text up to it; called when a model is loaded."""
 
 from typing import Any
 
 import torch
 
-# Rounding in float32 stays far below; a model that sees later tokens changes by a share of its logits (0.0025 in a random
-# BERT of two layers).
+# Relative change of the logits. Rounding in float32 stays far below; a model that sees later tokens exceeds it (0.0025 in a
+# randomly initialised BERT of two layers).
 _TOLERANCE = 1e-4
 _LENGTH = 6
 
 
 def check_causal(model: Any, *, label: str) -> None:  # Any: transformers has no types
-    """Compare the logits of two texts that differ in their last token alone, at the tokens before it.
+    """Refuse a model whose logits at earlier tokens change when the last token of a text changes.
 
-    Encoders load as language models without a word, all weights in place (BERT's with its masked-language-modeling head), and
-    see the very token that they are asked to predict.
+    Encoders load as language models without an error (BERT with its masked-language-modeling head), although they see the
+    token that they should predict.
 
     Args:
-        model: Causal language model in float32; its mode is put back afterwards.
-        label: The option that named it and its value.
+        model: Model in float32; its mode is restored afterwards.
+        label: Option that names the model, with its value, for messages.
 
     Raises:
         ValueError: The logits differ.
@@ -36,9 +36,9 @@ def check_causal(model: Any, *, label: str) -> None:  # Any: transformers has no
     finally:
         model.train(was_training)
     difference = float((logits[0] - logits[1]).abs().max() / logits.abs().max().clamp_min(1e-30))
-    if not difference <= _TOLERANCE:  # in these words NaN is refused too
+    if not difference <= _TOLERANCE:  # written this way, NaN is refused too
         raise ValueError(
-            f"{label}: {type(model).__name__} is no causal language model: what it says of a text's first tokens changes by "
-            f"{difference:.2g} of the largest logit with the last one ({_TOLERANCE:g} is allowed). An encoder sees the tokens "
-            "that it would have to predict. Take a model that was trained to go on with texts."
+            f"{label}: {type(model).__name__} is not a causal language model: its logits at earlier tokens change by "
+            f"{difference:.2g} of the largest logit when the last token changes ({_TOLERANCE:g} is allowed). An encoder sees "
+            "the tokens that it should predict. Use a model trained to continue texts."
         )

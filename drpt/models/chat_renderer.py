@@ -1,4 +1,4 @@
-"""Conversations as the text that a tokenizer's chat template makes of them: the one place that calls templates."""
+"""Renders conversations to text by the tokenizer's chat template; the only module that calls chat templates."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,15 +7,15 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-# Turns and schemas of tools, as templates take them. Any: JSON values.
+# A turn or the schema of a tool, in the form that templates take. Any: JSON values.
 Turn = Mapping[str, Any]
 
 _MARKER = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
-# Stands for a text whose place is looked for: letters and digits, which no template changes.
+# Placeholder whose position in a rendering is looked up: letters and digits, which no template changes.
 PROBE = "Qz7answer7zQ"
-# For measuring lengths of conversations that do not depend on the day: a date that is long in words and numbers.
+# Fixed date, so that the lengths of conversations do not depend on the day; long in words and in digits.
 SOME_DAY = datetime(2027, 9, 29, 22, 48)  # a Wednesday in September
-# By which names templates read the assistant's thoughts, the usual one first.
+# Names under which templates read the assistant's reasoning, the usual one first.
 _THOUGHTS = ("reasoning_content", "thinking", "reasoning")
 
 
@@ -23,43 +23,43 @@ class ChatTemplateError(ValueError):
     """The template cannot be used for an example; the message says why and what to do.
 
     Args:
-        words: The message.
-        reason: Why, in one word: one of `drpt.data.chat.LEFT_OUT`.
+        message: Message of the error.
+        reason: Kind of the problem, a key of `drpt.data.chat.LEFT_OUT`.
     """
 
-    def __init__(self, words: str, reason: str = "refused") -> None:
-        super().__init__(words)
+    def __init__(self, message: str, reason: str = "refused") -> None:
+        super().__init__(message)
         self.reason = reason
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatStyle:
-    """What a template is told besides the conversation, the same for a whole run."""
+    """Inputs of a template besides the conversation, the same for a whole run."""
 
-    date: datetime | None = None  # what templates that ask for today's date are given; None: the clock's
+    date: datetime | None = None  # date given to templates that ask for today's; None = the current date
     options: Mapping[str, Any] = field(default_factory=dict)  # model.chat_template_kwargs; Any: each template has its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndOfTurn:
-    """What ends an answer, in characters after its own text."""
+    """Text that ends an answer."""
 
-    length: int
-    first_length: int  # up to the end of the first special token alone
-    token: str  # the first special token, at which generation stops; empty where there is none
+    length: int  # characters after the answer's own text that belong to its end
+    first_length: int  # characters up to the end of the first special token
+    token: str  # first special token, at which generation stops; empty if there is none
 
 
 class ChatRenderer:
-    """A tokenizer's template under one style.
+    """A tokenizer's chat template with the date and options of a run.
 
     Args:
         tokenizer: Tokenizer of transformers that has a chat template.
-        style: The date and options of the run.
+        style: Date and options of the run.
     """
 
     def __init__(self, tokenizer: Any, style: ChatStyle) -> None:  # Any: transformers has no types
         self.tokenizer = tokenizer
-        # By whether there are tools: a tokenizer may have a template of its own for them.
+        # Keyed by whether there are tools, for which a tokenizer may have a template of its own.
         self._templates: dict[bool, str] = {}
         self._wants_parts: dict[bool, bool] = {}
         self._given: dict[str, Any] = dict(style.options)
@@ -73,14 +73,15 @@ class ChatRenderer:
         return re.compile("|".join(map(re.escape, known)) or r"(?!)")
 
     def end_of_turn(self, tail: str) -> EndOfTurn:
-        """How much of the text after an answer belongs to it.
+        """Determine how much of the text after an answer belongs to the answer.
 
         Args:
-            tail: What the template writes after the assistant's own text.
+            tail: Text that the template writes after the assistant's own text.
 
         Returns:
-            Up to the end of the first special token and of those that follow at once, if nothing else follows (which would
-            be another turn that one of them begins); without one, all but the white space at the end.
+            The end of the turn: the text up to the first special token. Special tokens that follow directly are included if
+            nothing comes after them; otherwise one of them begins another turn. Without any special token, the whole text
+            except trailing white space.
         """
         first = self._ends.search(tail)
         if first is None:
@@ -93,30 +94,30 @@ class ChatRenderer:
         return EndOfTurn(length=stop, first_length=first.end(), token=first.group())
 
     def last_special(self, text: str) -> str:
-        """The special token that a text ends with; empty where it ends otherwise."""
+        """The special token with which a text ends; empty if it does not end with one."""
         found = [match for match in self._ends.finditer(text) if match.end() == len(text)]
         return found[0].group() if found else ""
 
     def last_start(self, text: str) -> int:
-        """Where the last special token of a text begins; -1 where it has none."""
+        """Start of the last special token of a text; -1 if it has none."""
         return max((match.start() for match in self._ends.finditer(text)), default=-1)
 
     def template(self, tools: Sequence[Turn]) -> str:
-        """The Jinja text that is used for conversations with these tools."""
+        """The Jinja template for conversations with these tools."""
         if bool(tools) not in self._templates:
             self._templates[bool(tools)] = self.tokenizer.get_chat_template(None, _plain(tools))
         return self._templates[bool(tools)]
 
     def has_markers(self, tools: Sequence[Turn]) -> bool:
-        """Whether the template itself says which text is the assistant's, by ``{% generation %}``."""
+        """Whether the template marks the assistant's text with ``{% generation %}``."""
         return _MARKER.search(self.template(tools)) is not None
 
     def names_role(self, role: str, tools: Sequence[Turn]) -> bool:
-        """Whether the template speaks of a role by its name."""
+        """Whether the template mentions a role by its name."""
         return role in self.template(tools)
 
     def thoughts_key(self, tools: Sequence[Turn]) -> str:
-        """The field of a turn from which the template reads the assistant's thoughts."""
+        """The field of a turn from which the template reads the assistant's reasoning."""
         text = self.template(tools)
         for key in _THOUGHTS:
             if re.search(rf"(\.|\[\s*['\"]|get\(\s*['\"]|['\"]){key}\b", text):
@@ -124,7 +125,7 @@ class ChatRenderer:
         return _THOUGHTS[0]
 
     def wants_parts(self, tools: Sequence[Turn]) -> bool:
-        """Whether the template writes a content as a list of parts alone (``[{"type": "text", …}]``), not as a text."""
+        """Whether the template accepts contents only as lists of parts (``[{"type": "text", …}]``), not as texts."""
         if bool(tools) not in self._wants_parts:
             parts = [{"type": "text", "text": PROBE}]
             is_written = [self._writes({"role": "user", "content": content}, tools) for content in (PROBE, parts)]
@@ -134,19 +135,19 @@ class ChatRenderer:
     def _writes(self, turn: Turn, tools: Sequence[Turn]) -> bool:
         try:
             return PROBE in self.render([turn], tools, is_prompt=True)
-        except Exception:  # of whatever the template does not take
+        except Exception:  # templates raise errors of any type
             return False
 
     def render(self, turns: Sequence[Turn], tools: Sequence[Turn], *, is_prompt: bool) -> str:
-        """The text of a conversation.
+        """Render a conversation to text; errors of the template are not caught.
 
         Args:
-            turns: As `drpt.data.example.Message.as_template_turn` gives them.
-            tools: JSON schemas.
-            is_prompt: Whether the assistant is to answer (``add_generation_prompt``).
+            turns: Turns as returned by `drpt.data.example.Message.as_template_turn`.
+            tools: JSON schemas of the tools.
+            is_prompt: Whether to end with a generation prompt (``add_generation_prompt``).
 
         Returns:
-            The template's text. Whatever a template raises comes through.
+            The rendered text.
         """
         return str(
             self.tokenizer.apply_chat_template(
@@ -159,14 +160,14 @@ class ChatRenderer:
         )
 
     def render_marked(self, turns: Sequence[Turn], tools: Sequence[Turn]) -> tuple[str, list[tuple[int, int]]]:
-        """The text of a conversation, and what of it the template marks as the assistant's.
+        """Render a conversation, and locate the text that the template marks as the assistant's.
 
         Args:
-            turns: See `render`.
-            tools: JSON schemas.
+            turns: Turns as in `render`.
+            tools: JSON schemas of the tools.
 
         Returns:
-            The text, and places of characters [start, stop) in order.
+            The rendered text, and the marked character ranges [start, stop) in order.
         """
         from transformers.utils.chat_template_utils import render_jinja_template
 

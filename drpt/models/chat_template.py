@@ -1,4 +1,4 @@
-"""How turns become the text that a model reads: its tokenizer's template, plain markers, or the texts alone."""
+"""Chooses the chat template: the tokenizer's own, plain role markers, or the texts without markers."""
 
 import logging
 import re
@@ -8,18 +8,18 @@ from typing import Any
 _log = logging.getLogger(__name__)
 
 CHAT_TEMPLATES = {
-    "own": "the tokenizer's template; plain where it has none",
+    "own": "the tokenizer's template, or plain if it has none",
     "plain": "markers <|user|> and <|assistant|>, the paper's format for fine-tuning",
-    "text": "no markers: the response goes on where the prompt ends, as a base model is prompted",
+    "text": "no markers: the response continues the prompt, as in prompting a base model",
 }
 
-# For models that were never taught a chat: plain markers, and the end-of-text token to stop at.
+# For models without chat training: plain markers, and the end-of-text token to stop at.
 _PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] }}"
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
 )
-# Lines between turns, but none before a response: what stands between a prompt and its continuation is for the two to say.
+# Line breaks separate turns, but none precedes a response: the data decide what separates a prompt from its continuation.
 _TEXT_TEMPLATE = (
     "{% for message in messages %}{{ message['content'] }}{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
     "{% if not loop.last and (message['role'] == 'assistant' or messages[loop.index]['role'] != 'assistant') %}{{ '\\n' }}"
@@ -28,35 +28,35 @@ _TEXT_TEMPLATE = (
 
 
 def template_text(choice: str) -> str:
-    """The template of a choice, as far as it is ours.
+    """The template that drpt supplies for a choice.
 
     Args:
         choice: A key of `CHAT_TEMPLATES`.
 
     Returns:
-        Jinja; of ``own``, which is the tokenizer's business, what stands in for it where there is none.
+        Jinja template; for ``own``, the fallback for tokenizers without a template.
     """
     return _TEXT_TEMPLATE if choice == "text" else _PLAIN_TEMPLATE
 
 
 def set_chat_template(tokenizer: Any, choice: str, *, label: str | None) -> None:  # Any: transformers has no types
-    """Give a tokenizer the template that was chosen.
+    """Set the chosen chat template of a tokenizer.
 
-    Where the template is not the tokenizer's own, conversations begin as the tokenizer begins texts: some with a token of
-    their own.
+    With a template other than the tokenizer's own, conversations begin with its beginning-of-text token, if the tokenizer
+    begins texts with it.
 
     Args:
-        tokenizer: Of transformers; changed.
+        tokenizer: Tokenizer of transformers; changed in place.
         choice: A key of `CHAT_TEMPLATES`.
-        label: The model, for the log; None: nothing is said.
+        label: Name of the model for log messages; None = no messages.
 
     Raises:
-        ValueError: The tokenizer is one of mistral-common, which makes conversations by code of its own.
+        ValueError: The tokenizer is one of mistral-common, which has no chat template.
     """
     if "mistral_common" in type(tokenizer).__module__:
         raise ValueError(
-            f"{label}: its tokenizer is mistral-common's, which has no chat template. Take a folder with tokenizer.json and a "
-            "chat template, such as a copy of the model that transformers saved."
+            f"{label}: its tokenizer is one of mistral-common, which has no chat template. Use a folder with tokenizer.json "
+            "and a chat template, such as a copy of the model saved by transformers."
         )
     if choice == "own" and tokenizer.chat_template is not None:
         return
@@ -72,16 +72,16 @@ def check_options(tokenizer: Any, options: Mapping[str, Any]) -> None:  # Any: t
 
     Args:
         tokenizer: Tokenizer of transformers that has a chat template.
-        options: ``model.chat_template_kwargs``.
+        options: Value of ``model.chat_template_kwargs``.
 
     Raises:
-        ValueError: The template does not name one.
+        ValueError: The template does not use one of the options.
     """
     texts = tokenizer.chat_template
     text = "\n".join(texts.values()) if isinstance(texts, Mapping) else str(texts)
     for key in options:
         if not re.search(rf"\b{re.escape(key)}\b", text):
             raise ValueError(
-                f"model.chat_template_kwargs.{key}: the chat template does not ask for it, so that it would change nothing. "
-                "Leave it out, or read the tokenizer's chat template for the names of its options."
+                f"model.chat_template_kwargs.{key}: the chat template does not use this option. Leave it out, or look up the "
+                "names of the options in the tokenizer's chat template."
             )

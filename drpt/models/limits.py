@@ -1,37 +1,37 @@
-"""What a model can read, from its configuration: which tokens, and how many of them. Compared before weights are loaded."""
+"""Limits of a model's inputs, read from its configuration and checked before weights are loaded: tokens and positions."""
 
 import logging
 from typing import Any
 
 _log = logging.getLogger(__name__)
 
-_POSITIONS = ("max_position_embeddings", "max_seq_len")  # the second one is MPT's
-# Rotary scaling whose `max_position_embeddings` is that before scaling, in the convention of transformers and vLLM.
+_POSITIONS = ("max_position_embeddings", "max_seq_len")  # the second is the name in MPT
+# Types of rotary scaling for which `max_position_embeddings` is the length before scaling (transformers and vLLM).
 _STRETCHING = {"linear", "dynamic", "yarn"}
-# Positions of these begin after the one that stands for padding.
+# Model types whose position ids start after the padding id.
 _SHIFTED = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "data2vec-text", "xmod"}
 
 
 class LimitError(ValueError):
-    """Something that a model would be given lies beyond its tables; the message names both numbers."""
+    """A token id or a length exceeds what the model supports; the message names both numbers."""
 
 
 def num_tokens(config: Any) -> int:  # Any, as all through this file: transformers has no types
-    """Rows of the input embeddings: tokens have the numbers below."""
+    """Number of rows of the input embeddings; valid token ids are smaller."""
     return int(_text(config).vocab_size)
 
 
 def num_positions(config: Any) -> int | None:
-    """Tokens of a text that the model was made for.
+    """Largest number of tokens for which the model was built.
 
-    Learned tables have no more rows. Rotary embeddings can be computed beyond, but the model has never seen them there, and
-    vLLM refuses them: they count alike, unless the configuration scales them.
+    Learned position tables have no more rows. Rotary embeddings can be computed for longer texts, but the model was not
+    trained on them and vLLM refuses them, so the same limit applies unless the configuration scales them.
 
     Args:
-        config: Of a model of transformers.
+        config: Configuration of a transformers model.
 
     Returns:
-        None where the configuration names no limit, as for recurrent models.
+        The number of tokens; None if the configuration names no limit, as for recurrent models.
     """
     text = _text(config)
     for name in _POSITIONS:
@@ -43,48 +43,48 @@ def num_positions(config: Any) -> int | None:
 
 
 def check_positions(config: Any, *, label: str, wanted: int, option: str) -> None:
-    """Refuse texts that are longer than the model's positions.
+    """Refuse texts that are longer than the model's number of positions.
 
     Args:
-        config: Of a model of transformers.
-        label: The option that names the model and its value.
-        wanted: Tokens of the longest text.
-        option: What makes it so long, with its value.
+        config: Configuration of a transformers model.
+        label: Option that names the model, with its value, for messages.
+        wanted: Number of tokens in the longest text.
+        option: Option that sets this length, with its value, for messages.
 
     Raises:
-        LimitError: There are fewer positions.
+        LimitError: The model has fewer positions.
     """
     positions = num_positions(config)
     if positions is not None and wanted > positions:
         raise LimitError(
-            f"{option}: {label} has {positions} positions (max_position_embeddings of its config.json), fewer than the "
-            f"{wanted} tokens that a text may have. Give at most {positions} tokens, or take a model for longer texts (rotary "
+            f"{option}: {label} has {positions} positions (max_position_embeddings in its config.json), fewer than the "
+            f"{wanted} tokens that a text may have. Allow at most {positions} tokens, or use a model for longer texts (rotary "
             "positions can be scaled in its config.json)."
         )
 
 
 def check_tokens(config: Any, tokenizer: Any, *, label: str) -> None:
-    """Refuse a tokenizer that makes tokens which the model has no embeddings for.
+    """Refuse a tokenizer with tokens for which the model has no embeddings.
 
-    Special tokens out there that nobody uses, such as Gemma's for images in its text models, are allowed and reported; a text
-    that holds one is refused once it is encoded (`drpt.data.vocabulary`).
+    Unused special tokens without embeddings, such as Gemma's image tokens in its text models, are allowed and reported. A
+    text that contains one is refused when it is encoded (`drpt.data.vocabulary`).
 
     Args:
-        config: Of a model of transformers.
+        config: Configuration of a transformers model.
         tokenizer: Tokenizer of transformers.
-        label: The option that names the model and its value.
+        label: Option that names the model, with its value, for messages.
 
     Raises:
-        LimitError: The padding token, one that begins or ends texts, or an ordinary one lies beyond the embeddings.
+        LimitError: An ordinary token, or the padding, beginning or end token has no embedding.
     """
     limit = num_tokens(config)
     beyond = {number: token for token, number in tokenizer.get_vocab().items() if number >= limit}
     if not beyond:
         return
-    known = f"{label}: its tokenizer's tokens go up to number {max(beyond)}, and the model has {limit} embeddings"
+    known = f"{label}: the tokenizer's ids go up to {max(beyond)}, but the model has only {limit} embeddings"
     remedy = (
-        f"Resize the model (model.resize_token_embeddings({max(beyond) + 1}), then save_pretrained) or take the tokenizer that "
-        "belongs to it."
+        f"Resize the model (model.resize_token_embeddings({max(beyond) + 1}), then save_pretrained) or use the model's own "
+        "tokenizer."
     )
     added = tokenizer.added_tokens_decoder
     used = {"pad": tokenizer.pad_token_id, "eos": tokenizer.eos_token_id, "bos": tokenizer.bos_token_id}
@@ -92,15 +92,17 @@ def check_tokens(config: Any, tokenizer: Any, *, label: str) -> None:
     ordinary = [number for number in beyond if not (number in added and added[number].special)]
     if ordinary:
         raise LimitError(
-            f"{known}: {len(ordinary)} ordinary tokens have none, such as {beyond[min(ordinary)]!r} ({min(ordinary)}). {remedy}"
+            f"{known}. {len(ordinary)} ordinary tokens have none, such as {beyond[min(ordinary)]!r} ({min(ordinary)}). {remedy}"
         )
     if roles:
         raise LimitError(
-            f"{known}: none for its {', '.join(roles)}. Padding, too, is looked up before it is masked. {remedy} A pad_token "
-            "that is null in tokenizer_config.json makes drpt pad with the end token, masked everywhere."
+            f"{known}. It has none for {', '.join(roles)}. Even masked padding is looked up. {remedy} With pad_token null in "
+            "tokenizer_config.json, drpt pads with the end token."
         )
     names = ", ".join(list(beyond.values())[:4])
-    _log.warning("%s: none for %d special tokens (%s). A text that holds one is refused.", known, len(beyond), names)
+    _log.warning(
+        "%s. Special tokens without an embedding: %d (%s). Texts that contain one are refused.", known, len(beyond), names
+    )
 
 
 def _text(config: Any) -> Any:
@@ -109,7 +111,7 @@ def _text(config: Any) -> Any:
 
 def _stretched(config: Any, positions: int) -> int:
     rope = getattr(config, "rope_parameters", None) or {}
-    kinds = [kind for kind in rope.values() if isinstance(kind, dict)] or [rope]  # of each kind of attention, or of all
+    kinds = [kind for kind in rope.values() if isinstance(kind, dict)] or [rope]  # one per type of attention, or one for all
     return max(
         (
             int(kind["factor"] * (kind.get("original_max_position_embeddings") or positions))

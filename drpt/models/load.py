@@ -1,4 +1,4 @@
-"""From the `model` and `finetune` config groups to a model and its tokenizer."""
+"""Builds the model and the tokenizer of a run from the `model` and `finetune` config groups."""
 
 import logging
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from drpt.models.adapter_folder import read_adapter
 from drpt.models.causal import check_causal
 from drpt.models.chat_template import check_options, set_chat_template
 from drpt.models.embedded import EMBEDDED_NAME, embedded_model_folder
-from drpt.models.limits import LimitError, check_positions, check_tokens
+from drpt.models.limits import check_positions, check_tokens
 from drpt.models.model_folder import pretrained_place
-from drpt.models.pretrained import LoadingError, load_pretrained, refuse_adapter
+from drpt.models.pretrained import explained_loading, load_pretrained
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.models.tiny import byte_tokenizer, tiny_model
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A causal language model in float32 and the tokenizer whose chat template it is trained with; or a reward model."""
+    """A causal language model in float32 with its tokenizer and chat template; or a reward model."""
 
     model: nn.Module
     tokenizer: Any  # Any: transformers has no types
@@ -34,16 +34,16 @@ def load_model(spec: ModelSpec, *, seed: int = 0, max_length: int | None = None)
 
     Args:
         spec: The `model` config group.
-        seed: Of whatever is drawn while a model is built; the caller's random state is left as it was.
-        max_length: Tokens of the longest text that it will be given (``data.max_length``); None = not known yet.
+        seed: Seed of random numbers drawn while the model is built; the caller's random state is unchanged.
+        max_length: Largest number of tokens in a text (``data.max_length``); None = not known yet.
 
     Returns:
-        Model and tokenizer; the tokenizer has a chat template, a pad and an end token, unless it is a reward model's.
+        Model and tokenizer. The tokenizer has a chat template, a padding token and an end token, except for a reward model.
 
     Raises:
-        ValueError: The hub or the folder has no such model, no safetensors, other weights than the model's, or needs code of
-            its own; the tokenizer or ``max_length`` goes beyond the model's embeddings or positions; later tokens change
-            what it says of earlier ones; or an embedded model's package is not installed.
+        ValueError: The hub or the folder has no such model or no safetensors, its weights do not fit, or it needs code of its
+            own; the tokenizer or ``max_length`` exceeds the model's embeddings or positions; the model is not causal; or an
+            embedded model's package is not installed.
     """
     if spec.source == "sentence_encoder":
         from drpt.models.reward_model import RewardModel
@@ -58,11 +58,11 @@ def load_model(spec: ModelSpec, *, seed: int = 0, max_length: int | None = None)
         name = str(embedded_model_folder()) if spec.source == "embedded" else str(spec.name)
         model, tokenizer = _load_pretrained(name, spec.revision, seed=seed, max_length=max_length)
         if spec.source == "embedded":
-            model.config._name_or_path = EMBEDDED_NAME  # which adapters of it know, not the folder that it was converted to
+            model.config._name_or_path = EMBEDDED_NAME  # adapters refer to this name, not to the folder of the conversion
     set_chat_template(tokenizer, spec.chat_template, label=spec.label)
     check_options(tokenizer, spec.chat_template_kwargs)
     if tokenizer.eos_token is None:
-        raise ValueError(f"model.name={spec.name}: its tokenizer has no end-of-text token, so no answer could end.")
+        raise ValueError(f"model.name={spec.name}: its tokenizer has no end-of-text token, so answers could not end.")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # padded positions are masked everywhere
     if spec.gradient_checkpointing:
@@ -77,23 +77,13 @@ def _load_pretrained(name: str, revision: str | None, *, seed: int, max_length: 
     label = f"model.name={name}"
     place = pretrained_place(name)
     known = {"revision": revision or "main", "trust_remote_code": False}
-    try:
-        # Configuration and tokenizer first: what they cannot do together is known before gigabytes are read.
+    with explained_loading(place, revision, label=label, kind="a causal language model"):
+        # Load the configuration and the tokenizer first, to find mismatches before gigabytes are read.
         config = AutoConfig.from_pretrained(place, **known)
         tokenizer = AutoTokenizer.from_pretrained(place, **known)
         _check_length(config, label, max_length)
         check_tokens(config, tokenizer, label=label)
         model = load_pretrained(AutoModelForCausalLM, place, label=label, seed=seed, revision=revision)
-    except (LimitError, LoadingError):
-        raise
-    except (OSError, ValueError) as error:
-        refuse_adapter(place, revision, label=label)  # which has no config.json on the hub
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"{label}: cannot be loaded ({reason}). It must be a causal language model of transformers with weights in "
-            "safetensors that needs no code of its own: a hub name, or a folder with config.json, model.safetensors and "
-            "tokenizer files."
-        ) from error
     check_causal(model, label=label)
     return model, tokenizer
 
@@ -104,21 +94,21 @@ def _check_length(config: Any, label: str, max_length: int | None) -> None:
 
 
 def apply_finetune(model: nn.Module, spec: FinetuneSpec, *, seed: int) -> nn.Module:
-    """Choose what is trained: all parameters, low-rank adapters, or the head of a reward model.
+    """Mark the trained parameters: all, those of low-rank adapters, or the head of a reward model.
 
     Args:
-        model: Causal language model of transformers.
+        model: Causal language model of transformers, or a reward model.
         spec: The `finetune` config group.
-        seed: Of the adapters' initial values; the caller's random state is left as it was.
+        seed: Seed of the adapters' initial values; the caller's random state is unchanged.
 
     Returns:
         The model itself, or peft's wrapper around it.
 
     Raises:
-        ValueError: No layer bears one of ``finetune.target_modules``; or ``finetune.adapter`` is no adapter that can be
-            continued or merged, or is another model's.
+        ValueError: No layer has a name in ``finetune.target_modules``; or ``finetune.adapter`` cannot be continued or merged,
+            or belongs to another model.
     """
-    model.train()  # pretrained models come in evaluation mode, in which dropout would stay off
+    model.train()  # pretrained models are loaded in evaluation mode, which disables dropout
     adapter = read_adapter(spec)
     if adapter is not None and spec.merges_adapter:
         model = merge_adapter(model, adapter)
@@ -152,6 +142,6 @@ def apply_finetune(model: nn.Module, spec: FinetuneSpec, *, seed: int) -> nn.Mod
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """Number of trained parameters, and of all."""
+    """Number of trained parameters, and number of all parameters."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)

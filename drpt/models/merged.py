@@ -1,4 +1,4 @@
-"""A policy's weights as an engine takes them: by the names of the Hugging Face model, adapters merged."""
+"""Exports a policy's weights to rollout engines and model folders: under Hugging Face names, with adapters merged."""
 
 import json
 import os
@@ -11,27 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_SHARD_BYTES = 2 * 2**30  # what merging may hold beside the model while a folder is written
+_SHARD_BYTES = 2 * 2**30  # size of a weight file, and bound on the extra memory while a folder is written
 
 
 @torch.no_grad()
 def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter and saved buffer, one after another; LoRA is merged out of place, ``W + (α/r) B A``, a layer at a time.
+    """Iterate over all parameters and saved buffers, merging LoRA layer by layer, ``W + (α/r) B A``.
 
     Args:
-        model: A causal language model of transformers, or peft's wrapper with LoRA around one; left as it is. A sharded one is
-            gathered tensor by tensor: then every process has to ask.
+        model: Causal language model of transformers, or peft's LoRA wrapper around one; not changed. The tensors of a sharded
+            model are gathered one by one, so every process must call this.
 
     Yields:
-        Name and values; tied ones once, by the first of their names. Values may be the model's own.
+        Name and values of each tensor, which may share memory with the model; tied tensors once, under their first name.
 
     Raises:
-        ValueError: The model has adapters other than plain LoRA (DoRA, prompts, a bias of its own), or adapters on one of two
-            tied weights, which one model without adapters cannot be.
+        ValueError: The model has adapters other than plain LoRA (DoRA, prompts, a bias of its own), or an adapter on one of
+            two tied weights, which cannot be merged into a plain model.
     """
     base = _base_model(model)
     layers = _adapted_layers(model, base)
-    names: dict[int, list[tuple[str, str | None]]] = {}  # of each tensor: its plain name, and the adapted layer it belongs to
+    names: dict[int, list[tuple[str, str | None]]] = {}  # by tensor: plain name, and path of its adapted layer, if any
     tensors: dict[int, Tensor] = {}
     for name, tensor in base.state_dict(keep_vars=True).items():
         place = _plain_name(name, layers)
@@ -46,13 +46,13 @@ def merged_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def parameter_shapes(config: Any) -> dict[str, torch.Size]:  # Any: transformers has no types
-    """What `merged_weights` gives for a model, from its configuration alone.
+    """Shapes of the tensors of `merged_weights`, from a model's configuration only.
 
     Args:
-        config: Of a causal language model of transformers.
+        config: Configuration of a causal language model of transformers.
 
     Returns:
-        Shapes by name; tied ones once.
+        Shapes by name; tied tensors once.
     """
     from transformers import AutoModelForCausalLM
 
@@ -62,18 +62,18 @@ def parameter_shapes(config: Any) -> dict[str, torch.Size]:  # Any: transformers
 
 
 def save_for_engine(model: nn.Module, tokenizer: Any, folder: Path) -> None:
-    """Write a folder that an engine is built from: configuration, tokenizer, merged weights in safetensors.
+    """Write a model folder for an engine: configuration, tokenizer, and merged weights in safetensors.
 
     Args:
-        model: See `merged_weights`.
+        model: Causal language model or LoRA wrapper, as in `merged_weights`.
         tokenizer: Tokenizer of transformers.
-        folder: Empty or not there yet; complete when it is there.
+        folder: Folder to create, which must be empty if it exists; it appears only once it is complete.
 
     Raises:
-        ValueError: The folder holds something, or the adapters cannot be merged.
+        ValueError: The folder contains files, or the adapters cannot be merged.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds files already: a model folder is written into an empty one.")
+        raise ValueError(f"{folder} already contains files. Give a new or empty folder for the model.")
     base = _base_model(model)
     folder.parent.mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -89,7 +89,7 @@ def save_for_engine(model: nn.Module, tokenizer: Any, folder: Path) -> None:
 def _save_shards(weights: Iterator[tuple[str, Tensor]], folder: Path) -> None:
     from safetensors.torch import save_file
 
-    files: dict[str, str] = {}  # name of a tensor -> file
+    files: dict[str, str] = {}  # file by name of the tensor
     shard: dict[str, Tensor] = {}
     num_bytes = total = 0
 
@@ -103,7 +103,7 @@ def _save_shards(weights: Iterator[tuple[str, Tensor]], folder: Path) -> None:
         if shard and num_bytes + values.nbytes > _SHARD_BYTES:
             save()
             num_bytes = 0
-        # safetensors refuses views of one memory.
+        # safetensors refuses tensors that share memory.
         is_own = values.is_contiguous() and values.untyped_storage().nbytes() == values.nbytes
         shard[name] = values if is_own else values.clone(memory_format=torch.contiguous_format)
         num_bytes, total = num_bytes + values.nbytes, total + values.nbytes
@@ -117,7 +117,7 @@ def _base_model(model: Any) -> Any:  # Any: transformers and peft have no types
 
 
 def _adapted_layers(model: Any, base: nn.Module) -> dict[str, Any]:
-    """Layers that peft wrapped, by path; all of them can be merged."""
+    """Layers wrapped by peft, by path; refuses those that cannot be merged."""
     if not hasattr(model, "peft_config"):
         return {}
     from peft.tuners.lora import Embedding, Linear
@@ -134,21 +134,21 @@ def _adapted_layers(model: Any, base: nn.Module) -> dict[str, Any]:
         is_lora = isinstance(module, Linear | Embedding) and not module.lora_variant and not any(module.lora_bias.values())
         if not is_lora and not isinstance(module, ModulesToSaveWrapper):
             raise ValueError(
-                f"{path}: only plain LoRA can be merged for an engine, not what {type(module).__name__} is set to here "
-                "(another kind of adapter, DoRA, a bias of LoRA's, single tokens, quantized weights)."
+                f"{path}: only plain LoRA can be merged for an engine; this {type(module).__name__} is something else (another "
+                "kind of adapter, DoRA, LoRA with a bias, single trained tokens, or quantized weights)."
             )
         layers[path] = module
     return layers
 
 
 def _plain_name(name: str, layers: dict[str, Any]) -> tuple[str, str | None] | None:
-    """A tensor's name without peft's wrapping, and its adapted layer if it is the weight there; None for peft's own."""
+    """Name of a tensor in the unwrapped model, with its adapted layer if it is that layer's weight; None for peft's tensors."""
     parts = name.split(".")
     path = next((path for i in range(len(parts)) if (path := ".".join(parts[:i])) in layers), None)
     if path is None:
         return name, None
     layer, rest = layers[path], name[len(path) + 1 :]
-    if hasattr(layer, "modules_to_save"):  # a copy that is trained in the original's place
+    if hasattr(layer, "modules_to_save"):  # a copy trained in place of the original
         is_used = layer.active_adapters and not layer.disable_adapters
         active = f"modules_to_save.{layer.active_adapters[0]}." if is_used else "original_module."
         return (f"{path}.{rest.removeprefix(active)}", None) if rest.startswith(active) else None
@@ -165,8 +165,8 @@ def _check_tied(base: Any, names: dict[int, list[tuple[str, str | None]]]) -> No
     alone = [places for places in names.values() if path is not None and [place[0] for place in places] == [f"{path}.weight"]]
     for places in tied + alone:
         raise ValueError(
-            f"{' and '.join(name for name, _ in places)}: input and output embeddings share their weights in this model, and "
-            "the adapters change one of them, so that no plain model equals it. Leave them out of finetune.target_modules."
+            f"{' and '.join(name for name, _ in places)}: input and output embeddings share their weights in this model, but "
+            "an adapter changes only one of them, so it cannot be merged. Leave them out of finetune.target_modules."
         )
 
 

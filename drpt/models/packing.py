@@ -1,28 +1,28 @@
-"""Whether a model sees each of several texts in one row as if it were alone there."""
+"""Checks that a model treats the texts of a packed row independently; called before training with ``data.packing=true``."""
 
 from typing import Any
 
 import torch
 
-# Two rows of two texts: some attention kernels read packed positions in a single row alone.
+# Two rows of two texts, since some attention kernels support packed positions only in a batch of one row.
 _LENGTHS = ((6, 7), (9, 4))
-# Rounding in float32 stays far below; random states of recurrent and convolution layers, or text that attention should not
-# see, come in at a share of the logits themselves.
+# Relative change of the logits. Rounding in float32 stays far below; states of recurrent or convolutional layers, or attention
+# to the other text, change the logits far more.
 _TOLERANCE = 1e-3
 
 
 def check_packing(model: Any, *, label: str) -> None:  # Any: transformers has no types
-    """Compare the logits of short texts, two in a row, with those of each alone.
+    """Refuse a model whose logits differ between texts packed into one row and the same texts by themselves.
 
-    Rows are marked as packed by their positions, which restart at 0 (see `drpt.data.batch.TokenBatch.model_inputs`). Not
-    checked: what only sets in with longer rows, as attention in chunks of thousands of tokens does.
+    Position ids that restart at 0 mark packed rows (see `drpt.data.batch.TokenBatch.model_inputs`). The texts are short, so
+    effects of long rows, such as attention in chunks of thousands of tokens, are not checked.
 
     Args:
-        model: Causal language model in float32; its mode is put back afterwards.
-        label: Its name, for the message.
+        model: Causal language model in float32; its mode is restored afterwards.
+        label: Name of the model, for the message.
 
     Raises:
-        ValueError: They differ, or the model refuses such rows.
+        ValueError: The logits differ, or the model refuses packed rows.
     """
     embedding = model.get_input_embeddings().weight
     generator = torch.Generator().manual_seed(0)
@@ -36,18 +36,18 @@ def check_packing(model: Any, *, label: str) -> None:  # Any: transformers has n
             texts = [text for row, lengths in zip(token_ids, _LENGTHS, strict=True) for text in row.split(lengths)]
             alone = torch.cat([model(input_ids=text[None], use_cache=False).logits[0] for text in texts])
             packed = model(input_ids=token_ids, position_ids=position_ids, use_cache=False).logits.flatten(0, 1)
-    except Exception as error:  # a model may refuse an argument in whatever way it likes
+    except Exception as error:  # models refuse arguments with errors of any type
         raise ValueError(_message(label, str(error))) from error
     finally:
         model.train(was_training)
     difference = float((packed - alone).abs().max() / alone.abs().max())
-    if not difference <= _TOLERANCE:  # in these words NaN is refused too
+    if not difference <= _TOLERANCE:  # written this way, NaN is refused too
         raise ValueError(_message(label, f"logits change by {difference:.2g} of the largest one, {_TOLERANCE:g} is allowed"))
 
 
 def _message(label: str, reason: str) -> str:
     return (
-        f"data.packing=true: {label} does not see each example of a packed row as if it were alone there ({reason}). Layers "
-        "that carry a state or a convolution along the row mix examples, and so does attention that does not read "
-        "position_ids. Set data.packing=false, or take a model such as Llama, Qwen, Gemma, GPT-2 or GPT-NeoX."
+        f"data.packing=true: {label} mixes the examples of a packed row ({reason}). Recurrent and convolutional layers mix "
+        "them, and so does attention that ignores position_ids. Set data.packing=false, or use a model such as Llama, Qwen, "
+        "Gemma, GPT-2 or GPT-NeoX."
     )

@@ -1,20 +1,20 @@
-"""A language model as a policy: no dropout, so that the policy that is trained is the one that answers."""
+"""Turns off dropout for reinforcement learning, so that the policy being trained is the one that samples responses."""
 
 from torch import nn
 
 
 def without_dropout(model: nn.Module) -> nn.Module:
-    """Put a model into evaluation mode, and keep gradient checkpointing, which works in training mode alone.
+    """Switch a model to evaluation mode, but keep gradient checkpointing, which needs training mode.
 
     Args:
-        model: A causal language model of transformers; changed in place.
+        model: Causal language model of transformers; changed in place.
 
     Returns:
         The same object.
     """
     model.eval()
     for module in model.modules():
-        # transformers asks the layer itself, and its children stay as they are.
+        # transformers checks the mode of the checkpointed layer itself; its children stay in evaluation mode.
         if getattr(module, "gradient_checkpointing", False):
             module.training = True
     return model

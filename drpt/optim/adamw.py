@@ -1,4 +1,4 @@
-"""AdamW with a warm-up and a schedule."""
+"""AdamW with a warm-up and a learning-rate schedule, for all tasks."""
 
 import logging
 import math
@@ -18,15 +18,15 @@ _log = logging.getLogger(__name__)
 def build_adamw(
     parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], spec: OptimizerSpec, *, num_steps: int
 ) -> tuple[AdamW, LambdaLR]:
-    """The optimizer and its schedule, to be stepped once an optimizer step.
+    """Build AdamW and its learning-rate schedule; the caller steps both once per optimizer step.
 
     Args:
-        parameters: The trained ones, or groups of them with what differs from ``spec``.
+        parameters: Trained parameters, or parameter groups with the settings in which they differ from ``spec``.
         spec: The `optimizer` config group.
         num_steps: Optimizer steps of the whole run.
 
     Returns:
-        AdamW, and the schedule whose factor multiplies ``spec.lr`` or a group's own.
+        AdamW, and the schedule, whose factor multiplies each group's learning rate.
     """
     beta1, beta2 = spec.betas
     optimizer = AdamW(parameters, lr=spec.lr, betas=(beta1, beta2), eps=spec.eps, weight_decay=spec.weight_decay)
@@ -37,16 +37,16 @@ def build_adamw(
 
 
 def lr_factor(step: int, num_warmup: int, num_steps: int, schedule: str) -> float:
-    """Share of the highest learning rate at a step.
+    """Learning rate at a step, as a share of the highest one.
 
-    It climbs as ``(step + 1) / (num_warmup + 1)`` (so that no step has rate 0), then falls linearly or as half a cosine,
-    reaching 0 only after the last step, or stays.
+    During the warm-up the rate rises as ``(step + 1) / (num_warmup + 1)``, so that no step has rate 0. Afterwards it stays
+    constant, or falls linearly or as half a cosine; it reaches 0 only after the last step.
 
     Args:
-        step: From 0.
-        num_warmup: Steps of the climb.
-        num_steps: All steps.
-        schedule: A name of `drpt.optim.spec.SCHEDULES`.
+        step: Index of the optimizer step, from 0.
+        num_warmup: Number of warm-up steps.
+        num_steps: Optimizer steps of the whole run.
+        schedule: One of `drpt.optim.spec.SCHEDULES`.
 
     Returns:
         A number in (0, 1] for every step of the run.
@@ -60,13 +60,13 @@ def lr_factor(step: int, num_warmup: int, num_steps: int, schedule: str) -> floa
 
 
 def _warn_of_lost_decay(group: dict[str, Any]) -> None:
-    """A step multiplies weights by ``1 − lr · weight_decay``, which rounding may make 1."""
+    """Warn if rounding turns the factor ``1 − lr · weight_decay``, by which a step multiplies the weights, into 1."""
     decay = group["lr"] * group["weight_decay"]
     coarsest = max((torch.finfo(parameter.dtype).eps for parameter in group["params"]), default=0.0)
     if 0 < decay < coarsest / 4:
         _log.warning(
-            "optimizer.weight_decay=%g has no effect: at a learning rate of %g a step takes away %.2g of a weight, and the "
-            "weights' precision rounds that away. Raise it, or set it to 0.",
+            "optimizer.weight_decay=%g has no effect: at a learning rate of %g a step removes a share of %.2g of a weight, "
+            "which is lost to rounding in the weights' precision. Raise it, or set it to 0.",
             group["weight_decay"],
             group["lr"],
             decay,

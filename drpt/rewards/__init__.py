@@ -1,1 +1,1 @@
-"""What a response is worth: verifiers, format, and weighted sums of them."""
+"""Rewards of responses: verifiers, reward models, classifiers, rules on their form, and weighted sums of these."""

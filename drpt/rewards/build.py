@@ -1,4 +1,4 @@
-"""From the `reward` config group to the terms and judges it names; no torch."""
+"""Builds the terms and judges of a run from the `reward` config group, without torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from drpt.rewards.weighted import WeightedReward, WeightedTerm
 
 @dataclass(frozen=True, kw_only=True)
 class Rewards:
-    """What answers are worth, and what is said of them besides."""
+    """The reward of a run, and the judges that only report metrics."""
 
     terms: WeightedReward
     judges: Judges
 
 
 def prepare_rewards(spec: RewardSpec) -> Rewards:
-    """Build terms and judges, and load what they need.
+    """Build terms and judges, and load their models.
 
     Args:
         spec: The `reward` config group.
 
     Returns:
-        Both, ready for answers.
+        Terms and judges that are ready for answers.
 
     Raises:
-        ValueError: See `build_reward`; or a model that they name cannot be loaded or has no such label.
+        ValueError: The configuration is invalid (see `build_reward`), a model cannot be loaded, or it lacks the label.
     """
     rewards = Rewards(terms=build_reward(spec), judges=build_judges(spec))
     rewards.terms.prepare()
@@ -39,16 +39,16 @@ def prepare_rewards(spec: RewardSpec) -> Rewards:
 
 
 def build_reward(spec: RewardSpec) -> WeightedReward:
-    """Build every term.
+    """Build the reward from all its terms.
 
     Args:
         spec: The `reward` config group.
 
     Returns:
-        Their weighted sum.
+        Weighted sum of the terms.
 
     Raises:
-        ValueError: A path leads to no term of a reward, a key is not one of its, or a value breaks its rules.
+        ValueError: A ``_target_`` is not a reward term, a key is unknown, or a value breaks its rule.
     """
     terms = {}
     for name, node in spec.terms.items():
@@ -58,31 +58,31 @@ def build_reward(spec: RewardSpec) -> WeightedReward:
 
 
 def build_judges(spec: RewardSpec) -> Judges:
-    """Build every judge.
+    """Build all judges.
 
     Args:
         spec: The `reward` config group.
 
     Returns:
-        All of them; none is fine.
+        Judges, of which there may be none.
 
     Raises:
-        ValueError: A path leads to no term of a reward, a key is not one of its, or a value breaks its rules.
+        ValueError: A ``_target_`` is not a reward term, a key is unknown, or a value breaks its rule.
     """
     return Judges({name: _build_term(f"reward.judges.{name}", node) for name, node in spec.judges.items()})
 
 
 def build_terms(spec: RewardSpec) -> dict[str, RewardTerm]:
-    """Build every term and judge.
+    """Build all terms and judges, without weights.
 
     Args:
         spec: The `reward` config group.
 
     Returns:
-        All of them, by their names in the configuration: ``reward.terms.correct``.
+        Terms and judges by their names in the configuration, such as ``reward.terms.correct``.
 
     Raises:
-        ValueError: See `build_reward`.
+        ValueError: The configuration is invalid; see `build_reward`.
     """
     nodes = {f"reward.terms.{name}": node for name, node in spec.terms.items()}
     nodes |= {f"reward.judges.{name}": node for name, node in spec.judges.items()}
@@ -92,16 +92,16 @@ def build_terms(spec: RewardSpec) -> dict[str, RewardTerm]:
 
 
 def build_reference_checks(spec: RewardSpec) -> dict[str, ChecksReferences]:
-    """Build the terms and judges that compare answers with references, to judge the references themselves.
+    """Build the terms and judges that can check whether a reference response is readable.
 
     Args:
         spec: The `reward` config group.
 
     Returns:
-        Such terms by their names in the configuration; none is fine.
+        Terms and judges by their names in the configuration; there may be none.
 
     Raises:
-        ValueError: See `build_reward`.
+        ValueError: The configuration is invalid; see `build_reward`.
     """
     return {name: term for name, term in build_terms(spec).items() if isinstance(term, ChecksReferences)}
 

@@ -1,7 +1,7 @@
-"""What a sequence classifier from the Hugging Face hub, or from a folder, says of an answer.
+"""A reward or judge by a sequence classifier from the Hugging Face hub or a folder.
 
-Only what needs no model is here, so that a mistake is found before torch is imported; `drpt.rewards.sequence_classifier`
-loads the model when the first answers come.
+This module does not import torch, so that mistakes in the configuration are found early; `drpt.rewards.sequence_classifier`
+loads the model for the first answers.
 """
 
 import math
@@ -18,38 +18,39 @@ if TYPE_CHECKING:
     from drpt.rewards.sequence_classifier import SequenceClassifier
 
 MEASURES = {
-    "probability": "of the label, in [0, 1]: softmax over the labels, or a sigmoid each where they do not exclude each other",
-    "logit": "the model's own output for the label, unbounded",
+    "probability": "probability of the label, in [0, 1]: a softmax over exclusive labels, a sigmoid for independent ones",
+    "logit": "logit of the label, unbounded",
 }
 TEXTS = {
-    "response": "the answer alone",
-    "conversation": "the last user turn and the answer, as the tokenizer's pair of texts",
+    "response": "the answer only",
+    "conversation": "the last user turn and the answer, as a pair of texts",
 }
-DEVICES = {"auto": "cuda where there is one, else cpu", "cpu": "always there", "cuda": "beside the policy"}
+DEVICES = {"auto": "cuda if available, else cpu", "cpu": "the CPU", "cuda": "the GPU, which the policy uses too"}
 
 
 class ClassifierReward:
     """``sign`` times the probability or logit of one label.
 
-    The outcome is the most likely label, as a word; where labels do not exclude each other (one label alone, or a model for
-    several at once) ``none`` when each has at most 0.5, and ``scored`` of a model that gives numbers without probabilities.
+    The outcome is the name of the most likely label. For independent labels (a single label, or a multi-label model) it is
+    ``none`` if no probability exceeds 0.5; for regression models, which have no probabilities, it is ``scored``.
 
-    Not covered: models that want a chat template around the conversation, and code of their own.
+    Models that need a chat template around the conversation, or code of their own, are not supported.
 
     Args:
         model: Hub name or folder, with weights in safetensors.
-        revision: Branch, tag or commit of the hub; None = main.
-        label: Name or index of the label that counts.
-        measure: A key of `MEASURES`.
-        sign: 1 where the label is good, -1 where it is bad.
-        text: A key of `TEXTS`.
-        batch_size: Texts in one forward pass.
-        device: A key of `DEVICES`.
-        max_length: In tokens, special ones included; longer texts are cut at their end, of a pair the longer one first.
-        is_toxicity: Whether the label tells of toxicity: its probability where it is bad, 1 minus it where it is good.
+        revision: Branch, tag or commit on the hub; None = main.
+        label: Name or index of the label to measure.
+        measure: Quantity to measure, a key of `MEASURES`.
+        sign: 1 if the label is good, -1 if it is bad.
+        text: Text to classify, a key of `TEXTS`.
+        batch_size: Number of texts in a forward pass.
+        device: Device of the model, a key of `DEVICES`.
+        max_length: Largest number of tokens, special ones included; longer texts are truncated at the end, and the longer text
+            of a pair first.
+        is_toxicity: Whether the label indicates toxicity, which is its probability if it is bad, else 1 minus it.
 
     Raises:
-        ValueError: A value breaks its rule. That the model exists and has the label is not checked before the first answers.
+        ValueError: A value breaks its rule. Whether the model exists and has the label is checked with the first answers.
     """
 
     def __init__(
@@ -73,27 +74,27 @@ class ClassifierReward:
         if isinstance(sign, bool) or sign not in {1, -1}:
             raise ValueError(f"sign={sign!r} must be 1 (the label is good) or -1 (it is bad).")
         check_choice("text", text, TEXTS)
-        _check_count("batch_size", batch_size, low=1, meaning="texts in one forward pass")
+        _check_count("batch_size", batch_size, low=1, meaning="number of texts in a forward pass")
         check_choice("device", device, DEVICES)
         _check_count("max_length", max_length, low=8, meaning="tokens of a text, special ones included")
         if not isinstance(is_toxicity, bool):
-            raise ValueError(f"is_toxicity={is_toxicity!r} must be true or false: whether the label tells of toxicity.")
+            raise ValueError(f"is_toxicity={is_toxicity!r} must be true or false: whether the label indicates toxicity.")
         self._model, self._revision, self._label = model, revision, label
         self._measure, self._sign, self._text = measure, sign, text
         self._batch_size, self._device, self._max_length = batch_size, device, max_length
         self._is_toxicity = is_toxicity
 
     def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
-        """See `drpt.rewards.reward.RewardTerm`; the first call loads the model.
+        """Judge answers; the first call loads the model.
 
         Args:
-            answers: In any number and order; what an answer is worth does not depend on the others (but for rounding).
+            answers: Answers in any number and order; other answers affect a verdict by rounding only.
 
         Returns:
-            One verdict an answer.
+            One verdict per answer.
 
         Raises:
-            ValueError: The model cannot be loaded, has no such label, or says something that is no number.
+            ValueError: The model cannot be loaded, lacks the label, or has an output that is not finite.
         """
         if not answers:
             return []
@@ -101,12 +102,12 @@ class ClassifierReward:
         return [self._verdict(row, answer) for row, answer in zip(rows, answers, strict=True)]
 
     def prepare(self) -> None:
-        """Load the model and find the label, before there are answers.
+        """Load the model and look up the label, before there are answers.
 
         Raises:
-            ValueError: The model cannot be loaded, or has no such label.
+            ValueError: The model cannot be loaded, or lacks the label.
         """
-        self._place  # noqa: B018  # looks at the model
+        self._place  # noqa: B018  # loads the model
 
     def _texts(self, answer: Answer) -> tuple[str, ...]:
         if self._text == "response":
@@ -127,8 +128,8 @@ class ClassifierReward:
         )
         if classifier.kind == "numbers" and (self._measure == "probability" or self._is_toxicity):
             raise ValueError(
-                f"measure={self._measure}, is_toxicity={self._is_toxicity}: {self._model} gives numbers (its problem_type is "
-                "regression), of which there are no probabilities. Set measure=logit and is_toxicity=false."
+                f"measure={self._measure}, is_toxicity={self._is_toxicity}: {self._model} has no probabilities, since its "
+                "problem_type is regression. Set measure=logit and is_toxicity=false."
             )
         return classifier
 
@@ -147,7 +148,7 @@ class ClassifierReward:
 
     def _verdict(self, logits: Sequence[float], answer: Answer) -> Verdict:
         if not all(math.isfinite(logit) for logit in logits):
-            raise ValueError(f"model={self._model}: its logits {list(logits)} of {answer.text[:80]!r} are not all finite.")
+            raise ValueError(f"model={self._model}: its logits {list(logits)} for {answer.text[:80]!r} are not all finite.")
         kind, place = self._classifier.kind, self._place
         if kind == "numbers":
             return Verdict(value=self._sign * logits[place], outcome="scored")
@@ -162,26 +163,26 @@ class ClassifierReward:
 
 
 def softmax(logits: Sequence[float]) -> list[float]:
-    """Probabilities of labels of which one holds; any size of logit is fine."""
+    """Probabilities of mutually exclusive labels, computed without overflow."""
     largest = max(logits)
     weights = [math.exp(logit - largest) for logit in logits]
     return [weight / sum(weights) for weight in weights]
 
 
 def sigmoid(logit: float) -> float:
-    """Probability of a label for itself; any size of logit is fine."""
+    """Probability of an independent label, computed without overflow."""
     return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))
 
 
 def _word(label: str, place: int) -> str:
-    """A label's name as part of metrics' names: ``not offensive`` is ``not_offensive``."""
+    """A label's name in metric names: ``not offensive`` becomes ``not_offensive``."""
     return re.sub(r"\W+", "_", label).strip("_").lower() or f"label_{place}"
 
 
 def _check_model(model: str) -> None:
     if not isinstance(model, str) or not model:
         raise ValueError(f"model={model!r} must be a hub name, or a folder with config.json.")
-    # A name that begins like a path is a folder, and a missing folder must not become a question to the hub.
+    # A name that looks like a path is a folder; a missing folder must not be looked up on the hub.
     if model.startswith((".", "/", "~")) and not (Path(model).expanduser() / "config.json").is_file():
         raise ValueError(f"model={model}: no such folder, or no config.json in it.")
 

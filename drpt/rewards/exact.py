@@ -1,4 +1,4 @@
-"""Whether an answer is its example's reference response, word for word."""
+"""A reward for answers that equal the reference response word for word."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from drpt.rewards.reward import Answer, Verdict
 
 
 class ExactReward:
-    """1 where the texts agree up to white space at the ends, else 0.
+    """1 if the answer equals the reference up to white space at both ends, else 0.
 
     Args:
-        ignore_case: Whether large and small letters count as the same.
+        ignore_case: Whether upper and lower case are treated as equal.
     """
 
     needs_reference = True

@@ -1,4 +1,4 @@
-"""Verdicts must be numbers: a NaN would make a NaN of every advantage that it is compared with."""
+"""Checks that verdicts are finite: a NaN reward would turn the advantages of its whole group into NaN."""
 
 import math
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ def require_finite_verdicts(option: str, answers: Sequence[Answer], verdicts: Se
     """Refuse verdicts whose value or toxicity is NaN or infinite.
 
     Args:
-        option: Name of the term or judge, as in the configuration.
-        answers: What was judged.
-        verdicts: One an answer.
+        option: Name of the term or judge in the configuration.
+        answers: Judged answers.
+        verdicts: One verdict per answer.
 
     Raises:
-        NonFiniteRewardError: Some are; the message shows the first of the answers.
+        NonFiniteRewardError: Some verdicts are not finite; the message shows the first answers.
     """
     bad = [place for place, verdict in enumerate(verdicts) if not _is_finite(verdict)]
     if bad:
         shown = "; ".join(_shown(answers[place], verdicts[place]) for place in bad[:_SHOWN_ANSWERS])
         raise NonFiniteRewardError(
-            f"{option} gives a value that is NaN or infinite for {len(bad)} of {len(answers)} answers: {shown}. A term of a "
-            "reward answers with a number for every text, the empty one included."
+            f"{option} returns a value that is NaN or infinite for {len(bad)} of {len(answers)} answers: {shown}. A reward "
+            "term must return a finite number for every text, including the empty one."
         )
 
 

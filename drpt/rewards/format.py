@@ -1,4 +1,4 @@
-"""Whether an answer has a form that can be written down as a pattern, or came to an end."""
+"""Rewards for the form of an answer: a regular expression, and an end before the length limit."""
 
 import re
 from collections.abc import Sequence
@@ -7,22 +7,22 @@ from drpt.rewards.reward import Answer, Verdict
 
 
 class FormatReward:
-    """1 where a regular expression matches the whole text, else 0.
+    """1 if a regular expression matches the whole answer, else 0.
 
-    How long a pattern takes is not bounded: one that backtracks without end (``(a+)+b``) can hold up a run.
+    The time for matching is not bounded: a pattern with exponential backtracking, such as ``(a+)+b``, can stall a run.
 
     Args:
-        pattern: Of Python's `re`; a dot matches line breaks, too.
+        pattern: Regular expression of Python's `re`; a dot also matches line breaks.
 
     Raises:
-        ValueError: It is no regular expression.
+        ValueError: The pattern is not a regular expression.
     """
 
     def __init__(self, *, pattern: str) -> None:
         try:
             self._pattern = re.compile(pattern, re.DOTALL)
         except re.error as error:
-            raise ValueError(f"pattern={pattern!r} is no regular expression: {error}.") from error
+            raise ValueError(f"pattern={pattern!r} is not a regular expression: {error}.") from error
 
     def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
         """See `drpt.rewards.reward.RewardTerm`."""
@@ -31,7 +31,7 @@ class FormatReward:
 
 
 class FinishedReward:
-    """1 where the answer ended by itself, 0 where its length ended it."""
+    """1 if the answer ended by itself, 0 if the length limit cut it off."""
 
     def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
         """See `drpt.rewards.reward.RewardTerm`."""

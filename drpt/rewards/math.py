@@ -1,7 +1,7 @@
-r"""Mathematical answers, compared as mathematics: ``\boxed{1/2}`` is 0.5.
+r"""A reward for mathematically correct answers: ``\boxed{1/2}`` equals 0.5.
 
-What is read, and what counts as equal, `drpt.rewards.mathematics` says: numbers exactly by rules of this package, other
-expressions by math-verify (Kydlíček et al. 2025, Hugging Face) and sympy.
+`drpt.rewards.mathematics` reads answers and decides equality: numbers exactly and by its own rules, other expressions with
+math-verify (Kydlíček et al. 2025, Hugging Face) and sympy.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from drpt.rewards.reward import Answer, Verdict
 
 
 class MathReward:
-    r"""1 where the answer equals the example's reference, else 0; what cannot be judged in time is counted apart from wrong.
+    r"""1 if the answer equals the example's reference, else 0; the outcome distinguishes time-outs from wrong answers.
 
-    Reference and answer go through one reader. Of a text, the last ``\boxed{…}`` or ``\fbox{…}`` counts; without one, what
-    follows GSM8K's ``####``; a text that is an expression as a whole; what follows "the answer is"; else the last formula or
-    number, of an equation its last side. "The answer is 8!" is 8, and ``\boxed{8!}`` a factorial.
+    Reference and answer are read by the same rules. The last ``\boxed{…}`` or ``\fbox{…}`` counts; without a box, the text
+    after GSM8K's ``####``; then the whole text if it is an expression; then the text after "the answer is"; then the last
+    formula or number, or the last side of an equation. "The answer is 8!" means 8, and ``\boxed{8!}`` a factorial.
 
-    A known unit may be missing, words of size count (``5 million``), and other letters beside a number are algebra: ``3R^2``.
-
-    Judging runs in a process of its own, which is ended when an answer takes too long.
+    A known unit may be missing, number words are read (``5 million``), and other letters beside a number are variables
+    (``3R^2``). Answers are compared in a separate process, which is killed if a comparison takes too long.
 
     Args:
-        requires_box: Whether an answer without ``\boxed{…}`` counts as none.
-        timeout_seconds: Seconds for each answer.
-        unreadable: A key of `drpt.rewards.references.UNREADABLE`: what becomes of examples whose reference is no mathematics.
+        requires_box: Whether only answers in ``\boxed{…}`` count.
+        timeout_seconds: Time limit for each answer, in seconds.
+        unreadable: What to do with examples whose reference is not mathematics, a key of
+            `drpt.rewards.references.UNREADABLE`.
 
     Raises:
         ValueError: A value breaks its rule, or math-verify is not installed.
@@ -44,28 +44,11 @@ class MathReward:
         self._faults: dict[str, str | None] = {}  # by reference
 
     def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
-        """See `drpt.rewards.reward.RewardTerm`.
-
-        Args:
-            answers: Answers in any number and order.
-
-        Returns:
-            One verdict an answer.
-
-        Raises:
-            ValueError: An example's reference is no mathematics.
-        """
+        """Judge answers; raises ValueError for an example whose reference is not mathematics."""
         return [self._verdict(answer) for answer in answers]
 
     def faults(self, examples: Sequence[Example]) -> list[str | None]:
-        """See `drpt.rewards.references.ChecksReferences`.
-
-        Args:
-            examples: Examples with reference responses.
-
-        Returns:
-            What is wrong with each reference, as a sentence; None where nothing is.
-        """
+        """See `drpt.rewards.references.ChecksReferences.faults`."""
         return [self._fault(example) for example in examples]
 
     def _verdict(self, answer: Answer) -> Verdict:

@@ -1,4 +1,4 @@
-r"""Mathematical answers judged in a process of its own: what sympy does with some of them nothing else can interrupt.
+r"""Compares mathematical answers in a separate process with a time limit, since sympy can run for an unbounded time.
 
 Run as a module, this file is that process; see `drpt.timed_worker`.
 """
@@ -12,10 +12,10 @@ from drpt.timed_worker import CRASHED, TIMED_OUT, TimedWorker, serve
 
 
 class Judge:
-    """Compares answers with references, each within a time. One thread at a time may ask.
+    """Compares answers with references under a time limit. Not thread-safe.
 
     Args:
-        timeout_seconds: Seconds for each comparison.
+        timeout_seconds: Time limit for each comparison, in seconds.
 
     Raises:
         ValueError: math-verify is not installed.
@@ -23,32 +23,32 @@ class Judge:
 
     def __init__(self, timeout_seconds: float) -> None:
         if find_spec("math_verify") is None:
-            raise ValueError("math-verify is not installed, which reads mathematical answers: run `make install`.")
+            raise ValueError("math-verify, which reads mathematical answers, is not installed: run `make install`.")
         self.worker = TimedWorker(__name__, timeout_seconds)
 
     def compare(self, reference: str, answer: str, *, requires_box: bool = False) -> str:
-        r"""Judge an answer.
+        r"""Compare an answer with a reference.
 
         Args:
-            reference: The reference response.
-            answer: Any text.
+            reference: Reference response.
+            answer: Text of the answer.
             requires_box: Whether only an answer in ``\boxed{…}`` counts.
 
         Returns:
-            ``correct``, ``wrong``, ``unboxed``, ``unparsable`` (no mathematics found in it), ``timed_out``, or ``crashed``: the
-            process died of it twice, as when it runs out of memory.
+            ``correct``, ``wrong``, ``unboxed``, ``unparsable`` (the answer has no mathematics), ``timed_out``, or ``crashed``
+            (the process died twice, for example because it ran out of memory).
         """
         return str(self.worker.ask({"reference": reference, "answer": answer, "requires_box": requires_box}))
 
     def fault_of(self, reference: str, *, requires_box: bool) -> str | None:
-        r"""Judge a reference response against itself, in every form that an answer takes.
+        r"""Check that a reference response equals itself in every form that an answer can take.
 
         Args:
-            reference: The reference response.
+            reference: Reference response.
             requires_box: Whether only an answer in ``\boxed{…}`` counts.
 
         Returns:
-            What is wrong with it, as the end of a sentence about it; None if nothing is.
+            Predicate of a sentence that says what is wrong with the reference; None if nothing is.
         """
         found = self.worker.ask({"reference": reference, "requires_box": requires_box})
         if found in {TIMED_OUT, CRASHED}:
@@ -58,13 +58,13 @@ class Judge:
 
 @lru_cache(maxsize=4)
 def shared_judge(timeout_seconds: float) -> Judge:
-    """The one such process of this program: importing sympy takes seconds, and the check of references needs it, too.
+    """The judge shared by rewards and the check of references, since importing sympy takes seconds.
 
     Args:
-        timeout_seconds: See `Judge`.
+        timeout_seconds: Time limit for each comparison, in seconds.
 
     Returns:
-        The same object for the same time.
+        The same object for the same time limit.
 
     Raises:
         ValueError: math-verify is not installed.
@@ -79,7 +79,7 @@ def _handle(question: Mapping[str, Any]) -> str | None:
 
     requires_box = question["requires_box"]
     try:
-        # A reference is the last box where there is one, whatever answers need.
+        # In a reference the last box counts, but none is required, whatever is required of answers.
         reference = find_answer(question["reference"], requires_box=False)
         if "answer" not in question:
             return "cannot be read as mathematics" if reference is None else _fault(question["reference"], requires_box)
@@ -89,7 +89,7 @@ def _handle(question: Mapping[str, Any]) -> str | None:
         if answer is None:
             return "unparsable"
         return "correct" if reference is not None and equal(reference[0], answer[0]) else "wrong"
-    except FAILURES:  # sympy gives up in many ways
+    except FAILURES:  # sympy fails with many types of errors
         return "unparsable" if "answer" in question else "cannot be compared with itself"
 
 
@@ -113,14 +113,14 @@ def _fault(reference: str, requires_box: bool) -> str | None:
 
 
 def forms_of(reference: str, *, requires_box: bool) -> Iterator[str]:
-    r"""A reference in the forms that an answer takes: bare, in a box, in a formula, in a sentence, after ``####``.
+    r"""A reference in the forms that an answer can take: bare, in a box, in a formula, in a sentence, after ``####``.
 
     Args:
-        reference: A reference response that can be read.
+        reference: Reference response that can be read.
         requires_box: Whether only an answer in ``\boxed{…}`` counts.
 
     Yields:
-        Texts of answers.
+        Answers that equal the reference.
     """
     from drpt.rewards.mathematics.answer import find_answer
     from drpt.rewards.mathematics.signs import CURRENCY
@@ -130,7 +130,7 @@ def forms_of(reference: str, *, requires_box: bool) -> Iterator[str]:
     assert found is not None
     value, core = found[0], " ".join(found[1].split())
     formula = value.source.replace(CURRENCY, "\\$")
-    if isinstance(value, Words) and "\\text" not in core:  # outside of a box a bare word is prose
+    if isinstance(value, Words) and "\\text" not in core:  # outside a box, a bare word is prose
         core = formula = value.source if "\\text" in value.source else f"\\text{{{value.source}}}"
     yield f"\\boxed{{{core}}}"
     yield f"Therefore it is $\\boxed{{{formula}}}$."
@@ -147,8 +147,8 @@ def forms_of(reference: str, *, requires_box: bool) -> Iterator[str]:
 def _prepare() -> None:
     import logging
 
-    logging.disable(logging.CRITICAL)  # math-verify warns of time limits that are kept elsewhere
-    # A formula, so that the grammar of LaTeX is loaded.
+    logging.disable(logging.CRITICAL)  # math-verify warns that its own time limits are off
+    # Read one formula, to load the LaTeX grammar.
     _handle({"reference": "\\boxed{\\sqrt{x}}", "answer": "$\\sqrt{x}$", "requires_box": False})
 
 

@@ -1,8 +1,8 @@
-"""Whether an answer is offensive, by a small classifier that needs no network: alt-profanity-check's.
+"""A reward or judge for offensive language by the small classifier of alt-profanity-check; it needs no network.
 
-A linear support vector machine on words, calibrated, trained on 200,000 English texts that people labelled (Zhou 2019). It
-knows words, not what is meant by them. Its two files are joblib's, which can run code when they are loaded: they come from
-the package alone and are trusted by its name and version, which pyproject.toml fixes.
+The classifier is a calibrated linear support vector machine on words, trained on 200,000 human-labelled English texts (Zhou
+2019). It recognises words, not their meaning in context. Its two joblib files can run code when loaded; they are trusted
+because they come from the package, whose name and version pyproject.toml fixes.
 """
 
 import math
@@ -14,42 +14,42 @@ from drpt.rewards.categories import limits_of
 from drpt.rewards.reward import Answer, Verdict
 
 MEASURES = {
-    "probability": "that the answer is inoffensive, in [0, 1]",
-    "logit": "of that probability, in [-10, 10]",
+    "probability": "probability that the answer is inoffensive, in [0, 1]",
+    "logit": "logit of the probability that the answer is inoffensive, in [-10, 10]",
 }
-_MAX_LOGIT = 10.0  # a probability of 1 is rounded, not certain
+_MAX_LOGIT = 10.0  # bound for probabilities that were rounded to 0 or 1
 
 
 class OffensiveReward:
-    """High where the answer is inoffensive; toxicity is the probability that it is offensive.
+    """High for inoffensive answers; the toxicity is the probability that the answer is offensive.
 
-    Of the answer alone, English. A text without a word that the classifier knows, such as the empty one, is rather
-    inoffensive (0.96).
+    Only the answer is classified, not the prompt, and only English is supported. A text without known words, such as an empty
+    one, has a probability of 0.96 of being inoffensive.
 
     Args:
-        measure: A key of `MEASURES`.
+        measure: Quantity used as the value, a key of `MEASURES`.
 
     Raises:
-        ValueError: ``measure`` is not known, or alt-profanity-check is not installed.
+        ValueError: ``measure`` is unknown, or alt-profanity-check is not installed.
     """
 
     def __init__(self, *, measure: str) -> None:
         check_choice("measure", measure, MEASURES)
         if find_spec("profanity_check") is None:
-            raise ValueError("alt-profanity-check is not installed, which finds offensive language: run `make install`.")
+            raise ValueError("alt-profanity-check, which finds offensive language, is not installed: run `make install`.")
         self._measure = measure
 
     def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
         """See `drpt.rewards.reward.RewardTerm`."""
-        if not answers:  # scikit-learn refuses none
+        if not answers:  # scikit-learn refuses an empty list
             return []
-        # Here and not above: with it comes scikit-learn, a matter of seconds.
+        # Imported here because it imports scikit-learn, which takes seconds.
         from profanity_check import predict_prob
 
         return [self._verdict(float(probability)) for probability in predict_prob([answer.text for answer in answers])]
 
     def limits(self) -> list[str]:
-        """What it does not see, as measured; see `drpt.rewards.categories`."""
+        """Measured blind spots; see `drpt.rewards.categories`."""
         return limits_of("offensive")
 
     def _verdict(self, offensive: float) -> Verdict:

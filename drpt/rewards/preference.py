@@ -1,4 +1,4 @@
-"""A reward that was learned from preferences, by `drpt train task=reward`."""
+"""A reward learned from preferences by `drpt train task=reward`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class PreferenceReward:
-    """The score of a trained reward model; 0 is the middle between chosen and rejected responses of its training.
+    """Score of a trained reward model; 0 is the midpoint between its chosen and rejected training responses.
 
-    The model reads the last turn of the prompt and the response. It is loaded with the first answers, and runs on the CPU.
+    The model reads the last turn of the prompt and the response. It is loaded for the first answers, and runs on the CPU.
 
     Args:
-        path: The folder ``reward_model`` of a finished run of ``task=reward``.
+        path: Folder ``reward_model`` of a finished run of ``task=reward``.
 
     Raises:
-        RewardFolderError: The folder holds no reward model, or one of another format.
+        RewardFolderError: The folder has no reward model, or one in another format.
     """
 
     def __init__(self, *, path: str) -> None:

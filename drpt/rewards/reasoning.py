@@ -1,4 +1,4 @@
-"""reasoning-gym's own scorers, for examples of its task families.
+"""A reward by reasoning-gym's own scorers, for examples of its task families.
 
 Source: reasoning-gym (Stojanovski et al. 2025, arXiv 2505.24760).
 """
@@ -15,29 +15,28 @@ from drpt.rewards.reward import Answer, Verdict
 
 EXTRACTIONS = {
     "whole": "the whole text",
-    "last_line": "its last line that is not empty",
-    "answer_tag": "what stands between the last <answer> and </answer>; without them nothing",
+    "last_line": "the last line that is not empty",
+    "answer_tag": "the text between the last <answer> and </answer>; no answer without these tags",
 }
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 class ReasoningReward:
-    """The family's score in [0, 1], or full marks alone.
+    """Score of the family's scorer in [0, 1], with or without partial credit.
 
-    The scorers run in a process of their own, within three seconds an answer, and under the rules of
-    `drpt.data.reasoning_rules`.
+    The scorers run in a separate process, with three seconds per answer, under the rules of `drpt.data.reasoning_rules`.
 
     Args:
-        partial: Whether partial credit counts; else a score below 1 is 0. Most of it is the share that the right answer has
-            of a short text around it.
-        extract: A key of `EXTRACTIONS`: what of the text is the answer.
+        partial: Whether partial credit counts, mostly for a correct answer within a short text; otherwise scores below 1 are
+            set to 0.
+        extract: Part of the text that is taken as the answer, a key of `EXTRACTIONS`.
 
     Raises:
-        ValueError: ``extract`` is not known.
+        ValueError: ``extract`` is unknown.
     """
 
     needs_reference = True
-    unreadable = "error"  # see `drpt.rewards.references`; the source leaves out items without an answer
+    unreadable = "error"  # see `drpt.rewards.references`; the source already leaves out items without an answer
 
     def __init__(self, *, partial: bool, extract: str) -> None:
         check_choice("extract", extract, EXTRACTIONS)
@@ -46,28 +45,11 @@ class ReasoningReward:
         self._scores = shared_scores()
 
     def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
-        """See `drpt.rewards.reward.RewardTerm`.
-
-        Args:
-            answers: In any number and order.
-
-        Returns:
-            One verdict an answer.
-
-        Raises:
-            ValueError: An example is not of reasoning-gym, or of a family whose scorer runs answers as code.
-        """
+        """Judge answers; raises ValueError for examples that are not of reasoning-gym or whose family cannot be scored."""
         return [self._judge(answer) for answer in answers]
 
     def faults(self, examples: Sequence[Example]) -> list[str | None]:
-        """See `drpt.rewards.references.ChecksReferences`.
-
-        Args:
-            examples: Examples with reference responses.
-
-        Returns:
-            What is wrong with each reference, as a sentence; None where nothing is.
-        """
+        """See `drpt.rewards.references.ChecksReferences.faults`."""
         return [self._fault(example) for example in examples]
 
     def _fault(self, example: Example) -> str | None:
@@ -107,6 +89,6 @@ def _require_scorer(family: str, *, is_generated: bool) -> None:
         raise ValueError(f"{family}: {REFUSED[family]}. Take it out of data.source.general.")
     if not is_generated or family not in families():
         raise ValueError(
-            f"{family}: not a task family of reasoning-gym, whose scorers this reward asks. Take reward=math or reward=exact, "
-            "or data=reasoning."
+            f"{family}: not a task family of reasoning-gym, whose scorers this reward uses. Choose reward=math or "
+            "reward=exact, or data=reasoning."
         )

@@ -1,4 +1,4 @@
-"""References judged against themselves before anything is asked: a reference that no answer can equal teaches nothing."""
+"""Checks reference responses before training: a reference that no answer can equal would make its example useless."""
 
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -7,26 +7,26 @@ from drpt.data.example import Example
 from drpt.data.source import Source, advance
 
 UNREADABLE = {
-    "error": "the run ends before a model is loaded, and says where the example stands",
-    "drop": "examples whose reference the reward cannot read are left out and counted",
+    "error": "the run ends before a model is loaded, with the place of the example in the data",
+    "drop": "examples with an unreadable reference are left out and counted",
 }
 _SHOWN = 3
 
 
 @runtime_checkable
 class ChecksReferences(Protocol):
-    """A term of a reward that says of references whether an answer can equal them."""
+    """A reward term that can check whether any answer could equal a reference."""
 
     unreadable: str  # a key of `UNREADABLE`
 
     def faults(self, examples: Sequence[Example]) -> list[str | None]:
-        """Judge references against themselves.
+        """Check reference responses.
 
         Args:
             examples: Examples with reference responses.
 
         Returns:
-            What is wrong with each reference, as a sentence; None where nothing is.
+            A sentence on what is wrong with each reference; None if nothing is.
         """
 
 
@@ -38,43 +38,43 @@ def require_readable(option: str, term: ChecksReferences, examples: Sequence[Exa
     """Refuse examples whose reference no answer can equal.
 
     Args:
-        option: Name of the term, as in the configuration.
-        term: A term of a reward.
+        option: Name of the term in the configuration.
+        term: Reward term that checks references.
         examples: Examples with reference responses.
 
     Raises:
-        UnreadableReferenceError: There are some; the message shows the first ones with file and line.
+        UnreadableReferenceError: There are such examples; the message shows the first ones with file and line.
     """
     found = [(example, fault) for example, fault in zip(examples, term.faults(examples), strict=True) if fault is not None]
     if found:
         shown = " ".join(f"{example.source}: {fault}" for example, fault in found[:_SHOWN])
         more = f" And {len(found) - _SHOWN} more." if len(found) > _SHOWN else ""
         raise UnreadableReferenceError(
-            f"{option} cannot judge answers to {len(found)} of {len(examples)} examples. {shown}{more} Mend the references "
-            f"(a word as an answer is written \\text{{…}} or \\boxed{{…}}), leave the examples out with {option}."
-            "unreadable=drop, or take reward=exact."
+            f"{option} cannot judge answers to {len(found)} of {len(examples)} examples. {shown}{more} Correct the references "
+            f"(write a word as an answer as \\text{{…}} or \\boxed{{…}}), leave the examples out with {option}."
+            "unreadable=drop, or choose reward=exact."
         )
 
 
 class ReadableSource:
-    """A source without the examples whose reference some terms cannot read.
+    """A source without the examples whose references the reward cannot read.
 
     Args:
-        source: Where the examples come from; all but its streams is passed on.
-        terms: Terms of a reward.
+        source: Source of the examples; everything except its streams is passed on.
+        terms: Reward terms that check references.
     """
 
     def __init__(self, source: Source, terms: Sequence[ChecksReferences]) -> None:
         self._source = source
         self._terms = list(terms)
-        self._left_out: dict[str, set[tuple[Any, ...]]] = {}  # by pool: source and turns
+        self._left_out: dict[str, set[tuple[Any, ...]]] = {}  # place and turns of the examples, by pool
 
     @property
     def counts(self) -> dict[str, int]:
-        """Examples left out, by pool; one that a pool meets again counts once."""
+        """Number of examples left out, by pool; repeated examples count once."""
         return {f"{pool}_unreadable": len(examples) for pool, examples in self._left_out.items()}
 
-    def __getattr__(self, name: str) -> Any:  # Any: whatever the source has
+    def __getattr__(self, name: str) -> Any:  # Any: attributes of the source
         return getattr(self._source, name)
 
     def general(self, seed: int) -> Iterator[Example]:

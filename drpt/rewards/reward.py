@@ -1,4 +1,4 @@
-"""What a reward is asked and what it answers."""
+"""The interface of reward terms: answers in, verdicts out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,37 +11,35 @@ from drpt.data.example import Example
 class Answer:
     """One response to one prompt, as text."""
 
-    example: Example  # prompt, reference response, and what a verifier needs
-    text: str  # the response without special tokens
-    is_finished: bool  # it ended by itself, not by its length
-    num_tokens: int  # of the response
+    example: Example  # prompt, reference response, and data for the verifier
+    text: str  # response without special tokens
+    is_finished: bool  # whether the response ended by itself, not by the length limit
+    num_tokens: int  # number of tokens in the response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one term of the reward says of one answer."""
+    """Judgement of one answer by one reward term."""
 
     value: float
     outcome: str  # one word for the table of outcomes: correct, wrong, unparsable, timed_out, …
-    is_correct: bool | None = None  # of verifiers: whether the answer solves its example; None of terms that do not judge it
-    toxicity: float | None = (
-        None  # of judges of toxicity: probability in [0, 1] that the answer is offensive; None of the others
-    )
+    is_correct: bool | None = None  # whether the answer solves its example; None for terms that are not verifiers
+    toxicity: float | None = None  # probability in [0, 1] that the answer is offensive; None if the term does not measure it
 
 
 class RewardTerm(Protocol):
-    """One term; built once a run from the configuration's ``_target_``.
+    """One term of a reward, built once per run from ``_target_`` in the configuration.
 
-    A class that compares answers with reference responses says so with ``needs_reference = True``: it is then refused for
-    prompts that have none.
+    A class that compares answers with reference responses declares ``needs_reference = True``. drpt then refuses data without
+    responses. A method ``prepare()``, if there is one, is called before the first answers.
     """
 
     def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
         """Judge answers.
 
         Args:
-            answers: In any number and order.
+            answers: Answers in any number and order.
 
         Returns:
-            One verdict an answer.
+            One verdict per answer.
         """

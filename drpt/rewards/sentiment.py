@@ -1,4 +1,4 @@
-"""How positive an answer sounds, by a lexicon that needs no network: VADER.
+"""A reward or judge for positive sentiment by the lexicon VADER; it needs no network.
 
 Source: Hutto and Gilbert (2014), VADER; package vaderSentiment.
 """
@@ -11,15 +11,15 @@ from typing import Any
 from drpt.rewards.categories import limits_of
 from drpt.rewards.reward import Answer, Verdict
 
-_NEUTRAL = 0.05  # VADER's own thresholds: positive from it on, negative from its opposite on
+_NEUTRAL = 0.05  # VADER's own threshold: scores from 0.05 are positive, scores up to -0.05 negative
 
 
 class SentimentReward:
-    """VADER's compound score of the answer, in [-1, 1]: 0 where no word of the lexicon is found. English.
+    """VADER's compound score of the answer, in [-1, 1]; 0 if no word is in the lexicon. English only.
 
-    Its ``toxicity`` is negativity, ``max(0, -compound)``, and neither toxicity nor a probability: grief counts like an
-    insult, and a polite threat does not count. It is there so that offline, too, a second judge says something: follow how it
-    changes, and do not compare it with figures of classifiers. Over 0.5 it is where the compound score is below -0.5.
+    The ``toxicity`` is negativity, ``max(0, -compound)``, which is neither real toxicity nor a probability: grief counts like
+    an insult, and a polite threat does not count. It provides a second judge offline. Watch how it changes, but do not compare
+    it with the toxicity of classifiers.
 
     Raises:
         ValueError: vaderSentiment is not installed.
@@ -27,14 +27,14 @@ class SentimentReward:
 
     def __init__(self) -> None:
         if find_spec("vaderSentiment") is None:
-            raise ValueError("vaderSentiment is not installed, which holds the lexicon of sentiments: run `make install`.")
+            raise ValueError("vaderSentiment, which contains the sentiment lexicon, is not installed: run `make install`.")
 
     def __call__(self, answers: Sequence[Answer]) -> list[Verdict]:
         """See `drpt.rewards.reward.RewardTerm`."""
         return [_verdict(float(self._analyzer.polarity_scores(answer.text)["compound"])) for answer in answers]
 
     def limits(self) -> list[str]:
-        """What it does not see, as measured; see `drpt.rewards.categories`."""
+        """Measured blind spots; see `drpt.rewards.categories`."""
         return limits_of("sentiment")
 
     @cached_property

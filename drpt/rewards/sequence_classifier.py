@@ -1,4 +1,4 @@
-"""A sequence classifier of transformers: loading it, and its logits of texts. Maths on them: `drpt.rewards.classifier`."""
+"""Loads a sequence classifier of transformers and computes its logits; `drpt.rewards.classifier` turns them into verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,36 +7,36 @@ from typing import Any, Literal
 
 import torch
 
-from drpt.models.limits import LimitError, check_tokens, num_positions, num_tokens
-from drpt.models.pretrained import POOLER, LoadingError, load_pretrained, refuse_adapter
+from drpt.models.limits import check_tokens, num_positions, num_tokens
+from drpt.models.pretrained import POOLER, explained_loading, load_pretrained
 
-# exclusive: one label holds; independent: each for itself; numbers: no probabilities.
+# exclusive = exactly one label applies; independent = any number of labels applies; numbers = regression, no probabilities.
 Kind = Literal["exclusive", "independent", "numbers"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceClassifier:
-    """A model in float32 that is never trained, and its tokenizer."""
+    """A frozen classifier in float32, and its tokenizer."""
 
     model: Any  # Any, twice: transformers has no types
     tokenizer: Any
-    labels: tuple[str, ...]  # by index
+    labels: tuple[str, ...]  # names of the labels, by index
     kind: Kind
     batch_size: int
     max_length: int
 
     @torch.inference_mode()
     def logits(self, texts: Sequence[tuple[str, ...]]) -> list[list[float]]:
-        """What the model says of each text, whatever the others are (but for rounding).
+        """Compute the logits of texts; other texts affect them by rounding only.
 
         Args:
-            texts: Each one text or a pair.
+            texts: Texts or pairs of texts.
 
         Returns:
-            One row a text, in the order given; one number a label.
+            Logits [text, label], in the order given.
         """
         encoded = [self._encode(text) for text in texts]
-        # Texts of like length share a batch, so that little is padded.
+        # Texts of similar length share a batch, to save padding.
         order = sorted(range(len(texts)), key=lambda place: len(encoded[place]["input_ids"]))
         rows: list[list[float]] = [[] for _ in texts]
         for start in range(0, len(order), self.batch_size):
@@ -48,34 +48,34 @@ class SequenceClassifier:
 
     def _encode(self, text: tuple[str, ...]) -> dict[str, list[int]]:
         encoded = dict(self.tokenizer(*text, truncation=True, max_length=self.max_length))
-        if not encoded["input_ids"]:  # an empty text where the tokenizer adds nothing
+        if not encoded["input_ids"]:  # an empty text, to which the tokenizer adds no special tokens
             padding = {"input_ids": self.tokenizer.pad_token_id, "attention_mask": 1}
             encoded = {key: [padding.get(key, 0)] for key in encoded}
         largest, limit = max(encoded["input_ids"]), num_tokens(self.model.config)
         if largest >= limit:
             raise ValueError(
-                f"a text holds token {largest} ({self.tokenizer.convert_ids_to_tokens(largest)!r}), and the classifier "
-                f"{self.model.config._name_or_path} has {limit} embeddings: take a model whose tokenizer is its own."
+                f"a text contains token {largest} ({self.tokenizer.convert_ids_to_tokens(largest)!r}), but the classifier "
+                f"{self.model.config._name_or_path} has {limit} embeddings. Use a model with its own tokenizer."
             )
         return encoded
 
 
 def load_classifier(model: str, *, revision: str | None, device: str, batch_size: int, max_length: int) -> SequenceClassifier:
-    """Load a classifier; random states are left as they were.
+    """Load a classifier; random states are unchanged.
 
     Args:
         model: Hub name or folder.
-        revision: Of the hub; None = main.
+        revision: Branch, tag or commit on the hub; None = main.
         device: ``auto``, ``cpu`` or ``cuda``.
-        batch_size: Texts in one forward pass.
-        max_length: In tokens.
+        batch_size: Number of texts in a forward pass.
+        max_length: Largest number of tokens in a text.
 
     Returns:
-        The model in float32 and evaluation mode.
+        The classifier in float32 and evaluation mode.
 
     Raises:
-        ValueError: The hub or the folder has no such model, no safetensors, other weights than a classifier's, or needs code
-            of its own; its texts are shorter, or its tokenizer is larger; or there is no such device.
+        ValueError: The hub or the folder has no such model or no safetensors, its weights do not fit, or it needs code of its
+            own; ``max_length`` or the tokenizer exceeds the model's limits; or the device does not exist.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda: torch finds no GPU here. Set device=auto or cpu.")
@@ -83,12 +83,12 @@ def load_classifier(model: str, *, revision: str | None, device: str, batch_size
     classifier, tokenizer = _load_pretrained(model, revision or "main")
     limit = min(tokenizer.model_max_length, num_positions(classifier.config) or max_length)
     if max_length > limit:
-        raise ValueError(f"max_length={max_length} must be at most {limit}: {model} reads no longer texts.")
+        raise ValueError(f"max_length={max_length} must be at most {limit}, the longest text that {model} reads.")
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise ValueError(f"model={model}: its tokenizer has no token to pad with, nor one that ends a text.")
+            raise ValueError(f"model={model}: its tokenizer has neither a padding token nor an end-of-text token.")
         tokenizer.pad_token = tokenizer.eos_token
-    if classifier.config.pad_token_id is None:  # decoders look with it for a text's last token
+    if classifier.config.pad_token_id is None:  # decoders find the last token of a text with it
         classifier.config.pad_token_id = tokenizer.pad_token_id
     tokenizer.padding_side = tokenizer.truncation_side = "right"  # a token's position does not depend on the batch
     config = classifier.config
@@ -106,8 +106,8 @@ def _load_pretrained(model: str, revision: str) -> tuple[Any, Any]:  # Any: tran
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     place = str(Path(model).expanduser()) if model.startswith("~") else model
-    label = f"model={model}"
-    try:
+    label = f"model={model}" if revision == "main" else f"model={model}, revision={revision}"
+    with explained_loading(place, revision, label=label, kind="a sequence classifier"):
         config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
         check_tokens(config, tokenizer, label=label)
@@ -115,20 +115,10 @@ def _load_pretrained(model: str, revision: str) -> tuple[Any, Any]:  # Any: tran
             AutoModelForSequenceClassification,
             place,
             label=label,
-            seed=0,  # nothing is drawn: a head that is missing is an error
+            seed=0,  # without effect, since a missing head is an error
             revision=revision,
-            superfluous=[POOLER],  # RoBERTa's classifiers have a head of their own instead
+            superfluous=[POOLER],  # RoBERTa's classifiers have their own head instead
         )
-    except (LimitError, LoadingError):
-        raise
-    except (OSError, ValueError) as error:
-        refuse_adapter(place, revision, label=label)  # which has no config.json on the hub
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"model={model}, revision={revision}: cannot be loaded ({reason}). It must be a sequence classifier of "
-            "transformers with weights in safetensors that needs no code of its own: a hub name, or a folder with config.json, "
-            "model.safetensors and tokenizer files."
-        ) from error
     return classifier, tokenizer
 
 

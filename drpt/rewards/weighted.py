@@ -1,4 +1,4 @@
-"""A reward: a weighted sum of terms, and what there is to tell of it."""
+"""The reward as a weighted sum of terms, and its metrics."""
 
 import math
 from collections import Counter
@@ -14,7 +14,7 @@ from drpt.rewards.reward import Answer, RewardTerm, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightedTerm:
-    """A term and what its value is multiplied by."""
+    """A term and its weight in the reward."""
 
     term: RewardTerm
     weight: float
@@ -22,23 +22,23 @@ class WeightedTerm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What one answer is worth."""
+    """The reward of one answer."""
 
     value: float  # Σ weight · value over the terms
-    verdicts: Mapping[str, Verdict]  # by term
+    verdicts: Mapping[str, Verdict]  # verdicts by term
 
     @property
     def is_correct(self) -> bool | None:
-        """Whether all terms that judge the answer say so; None when none does."""
-        said = [verdict.is_correct for verdict in self.verdicts.values() if verdict.is_correct is not None]
-        return all(said) if said else None
+        """Whether all verifiers among the terms find the answer correct; None if there is no verifier."""
+        opinions = [verdict.is_correct for verdict in self.verdicts.values() if verdict.is_correct is not None]
+        return all(opinions) if opinions else None
 
 
 class WeightedReward:
-    """Judges answers by every term.
+    """Computes the reward of answers as the weighted sum of its terms.
 
     Args:
-        terms: By name; at least one.
+        terms: Terms with weights by name, at least one.
     """
 
     def __init__(self, terms: Mapping[str, WeightedTerm]) -> None:
@@ -50,20 +50,20 @@ class WeightedReward:
         return [name for name, weighted in self._terms.items() if getattr(weighted.term, "needs_reference", False)]
 
     def prepare(self) -> None:
-        """Load the models of terms that have one, so that what is wrong with them shows before anything is asked."""
+        """Load the models of the terms, so that errors appear before training starts."""
         prepare([weighted.term for weighted in self._terms.values()])
 
     def __call__(self, answers: Sequence[Answer]) -> list[Judged]:
-        """Judge answers.
+        """Judge answers by every term.
 
         Args:
-            answers: In any number and order.
+            answers: Answers in any number and order.
 
         Returns:
-            One judgement an answer.
+            One judgement per answer.
 
         Raises:
-            NonFiniteRewardError: A term's value is NaN or infinite, or the weighted sum is.
+            NonFiniteRewardError: The value of a term, or the weighted sum, is NaN or infinite.
         """
         columns = {name: weighted.term(answers) for name, weighted in self._terms.items()}
         for name, verdicts in columns.items():
@@ -77,20 +77,20 @@ class WeightedReward:
         ]
         if any(not math.isfinite(one.value) for one in judged):
             raise NonFiniteRewardError(
-                "the weighted sum of the reward's terms is too large for a number: lower the weights in reward.terms, or let "
-                "the terms answer with smaller values."
+                "the weighted sum of the reward's terms overflows: lower the weights in reward.terms, or return smaller values "
+                "from the terms."
             )
         return judged
 
     def metrics(self, judged: Sequence[Judged]) -> dict[str, float]:
-        """Figures of some answers, by metric without its stage.
+        """Compute metrics of the rewards of some answers; metric names lack the stage.
 
         Args:
-            judged: At least one.
+            judged: Judgements of the answers, at least one.
 
         Returns:
-            ``reward/mean``, ``reward/std`` (over the answers), of several terms ``reward_TERM/mean`` each, and the shares of
-            their outcomes, ``TERM_OUTCOME/share``; where answers are judged, ``correct/share``.
+            ``reward/mean`` and ``reward/std`` over the answers; ``reward_TERM/mean`` if there are several terms; the share of
+            each outcome, ``TERM_OUTCOME/share``; and ``correct/share`` if a term is a verifier.
         """
         values = [one.value for one in judged]
         figures = {"reward/mean": fmean(values), "reward/std": pstdev(values)}
@@ -102,13 +102,13 @@ class WeightedReward:
         return figures
 
     def outcomes(self, judged: Sequence[Judged]) -> list[dict[str, Any]]:
-        """How often each term said what.
+        """Count the outcomes of each term.
 
         Args:
-            judged: Any number.
+            judged: Judgements of the answers.
 
         Returns:
-            Rows of ``term``, ``outcome``, ``count`` and ``share``, the most frequent outcome of a term first.
+            Rows of ``term``, ``outcome``, ``count`` and ``share``, with the most frequent outcome of each term first.
         """
         rows = []
         for name in self._terms:
@@ -124,7 +124,7 @@ def prepare(terms: Sequence[RewardTerm]) -> None:
     """Call ``prepare`` of the terms that have such a method.
 
     Args:
-        terms: Of a reward, or judges.
+        terms: Reward terms or judges.
     """
     for term in terms:
         if hasattr(term, "prepare"):

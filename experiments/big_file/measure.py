@@ -57,18 +57,18 @@ def measure(path: Path, target: Path) -> dict[str, float]:
     data = check_config(compose_run(words)).data
     model = ModelSpec(source="embedded", name=None, revision=None, chat_template="own", gradient_checkpointing=False)
     num_tokenized = 0
-    unfit = Fitting(load_tokenizer(model), max_length=data.max_length)
+    exclusion_reason = Fitting(load_tokenizer(model), max_length=data.max_length)
 
     def counted(example):  # type: ignore[no-untyped-def]
         nonlocal num_tokenized
         num_tokenized += 1
-        return unfit(example)
+        return exclusion_reason(example)
 
     found = {"lines": float(sum(1 for _ in path.open("rb"))), "bytes": float(path.stat().st_size), "peak_mb_before": _peak_mb()}
     start = time.perf_counter()
     source = build_source(data.node)
     found["index_seconds"] = time.perf_counter() - start
-    pools = draw_pools(source, data, seed=0, stopping_share=0.0, unfit=counted)
+    pools = draw_pools(source, data, seed=0, stopping_share=0.0, exclusion_reason=counted)
     found["draw_seconds"] = time.perf_counter() - start - found["index_seconds"]
     source_fingerprint(source)
     found["seconds"] = time.perf_counter() - start

@@ -25,8 +25,8 @@ def build(words):
 
 def test_supervised_runs_need_responses(words):
     message = (
-        r"^data=jsonl_prompts: its examples are prompts without reference responses, and task=sft imitates responses\. "
-        r"Take data that have them \(.*data\.source\.needs_response=true\)"
+        r"^data=jsonl_prompts: its examples are prompts without reference responses, but task=sft imitates responses\. "
+        r"Use data with responses \(.*data\.source\.needs_response=true\)"
     )
     with pytest.raises(ValueError, match=message):
         build(words)

@@ -50,7 +50,7 @@ def test_a_reward_is_explained_with_what_it_cannot_see(drpt):
     assert "judge sentiment training does not follow it: VADER's compound score" in text
     for line in (*limits_of("offensive"), *limits_of("sentiment")):
         assert " ".join(line.split()) in text
-    assert "of all categories it sees threat least" in text
+    assert "it recognises category threat least" in text
 
 
 def test_mistakes_are_explained(drpt):

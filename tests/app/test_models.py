@@ -125,7 +125,7 @@ def test_a_policy_with_an_adapter_answers_with_it(drpt, places, use, engine):
 
 
 REFUSED = {
-    "an adapter as a model": (("model.name=adapter", "finetune=lora"), r"model.name=adapter: the folder holds an adapter"),
+    "an adapter as a model": (("model.name=adapter", "finetune=lora"), r"model.name=adapter: the folder contains an adapter"),
     "another rank than the adapter's": (
         ("finetune=lora", "finetune.adapter=adapter", "finetune.rank=8"),
         "finetune.rank=8: the adapter in adapter has 3",
@@ -168,13 +168,13 @@ TOO_LATE = {
         lambda: llama(vocab_size=250),
         {},
         (),
-        "tokens go up to number 258, and the model has 250 embeddings",
+        "ids go up to 258, but the model has only 250 embeddings",
     ),
     "a pad token alone beyond": (
         llama,
         {"tokenizer": larger_tokenizer()},
         (),
-        "number 259, and the model has 259 embeddings: none for its pad_token",
+        "go up to 259, but the model has only 259 embeddings. It has none for pad_token",
     ),
     "weights with a wrapper's prefix": (
         llama,

@@ -163,15 +163,15 @@ def odd(value, good_calls, size=1.0, weight="weight: 1.0, "):
     [
         (
             f"+reward.terms.odd={odd('nan', 2)}",
-            "step 1, phase 0: reward.terms.odd gives a value that is NaN or infinite for 1 of 12",
+            "step 1, phase 0: reward.terms.odd returns a value that is NaN or infinite for 1 of 12",
         ),
         (
             f"+reward.terms.odd={odd('inf', 0)}",
-            "evaluation after step 0: reward.terms.odd gives a value that is NaN or infinite",
+            "evaluation after step 0: reward.terms.odd returns a value that is NaN or infinite",
         ),
         (
             f"+reward.judges.odd={odd('nan', 2, weight='')}",
-            "step 1, phase 0: reward.judges.odd gives a value that is NaN or infinite",
+            "step 1, phase 0: reward.judges.odd returns a value that is NaN or infinite",
         ),
     ],
 )

@@ -34,8 +34,8 @@ def test_forty_and_forty_examples_run_and_say_what_was_chosen(drpt, monkeypatch)
     status, text = drpt("train", *words, *STEPS, "sweep=own")
     assert status == 0, text
     sizes = {"general": 40, "target": 16, "stopping": 0, "evaluation": 4}
-    assert "data=jsonl: 40 general and 16 target examples to train on, 4 to measure with" in text
-    assert "data.num_eval=128: 4 examples to measure with are all that there are besides the 16 for training" in text
+    assert "data=jsonl: 40 general and 16 target examples for training, 4 for evaluation" in text
+    assert "data.num_eval=128: only 4 evaluation examples remain besides the 16 for training" in text
     assert "data.max_length=256: " in text
     assert "raise data.max_length to keep them" in text
     assert "Trained on 16 target and 40 general examples, measured on 4 held-out ones." in text
@@ -55,7 +55,7 @@ def test_a_generated_pool_with_a_target_of_ones_own_trains(drpt):
     words = ("data/general=reasoning", "data/target=jsonl", "data.target.source.path=mine.jsonl", "data.num_general=24")
     status, text = drpt("train", *words, *STEPS, "sweep=apart")
     assert status == 0, text
-    assert "data=reasoning for jsonl: 24 general and 16 target examples to train on, 24 to measure with" in text
+    assert "data=reasoning for jsonl: 24 general and 16 target examples for training, 24 for evaluation" in text
     assert "Trained on 16 target and 24 general examples, measured on 24 held-out ones." in text
 
 

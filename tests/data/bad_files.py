@@ -17,43 +17,43 @@ BAD = (
         label="half of a surrogate pair",
         name="a.jsonl",
         content=ROW + b'{"prompt": "Hi \\ud83d", "response": "a"}\n',
-        error=r"a\.jsonl:2: field 'prompt' holds \\ud83d at character 4, half of a surrogate pair.*take it out",
+        error=r"a\.jsonl:2: field 'prompt' contains \\ud83d at character 4, which is half of a surrogate pair.*remove it",
     ),
     Written(
         label="half of a surrogate pair in a turn",
         name="a.jsonl",
         content=b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "\\udc00"}]}\n',
-        error=r"a\.jsonl:1: field 'messages\[1\]\.content' holds \\udc00 at character 1",
+        error=r"a\.jsonl:1: field 'messages\[1\]\.content' contains \\udc00 at character 1",
     ),
     Written(
         label="a response of 5,000 digits",
         name="a.jsonl",
         content=b'{"prompt": "a", "response": ' + b"9" * 5000 + b"}\n",
-        error=r"a\.jsonl:1: field 'response' must be a string, not the number of 5000 digits",
+        error=r"a\.jsonl:1: field 'response' must be a string, not a number with 5000 digits",
     ),
     Written(
         label="100,000 nested brackets",
         name="a.jsonl",
         content=ROW + b'{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
-        error=r"a\.jsonl:2: brackets are nested too deeply to be read",
+        error=r"a\.jsonl:2: brackets are nested too deeply",
     ),
     Written(
         label="nested brackets in an array",
         name="a.json",
         content=b"[" * 100_000,
-        error=r"a\.json: brackets are nested too deeply to be read",
+        error=r"a\.json: brackets are nested too deeply",
     ),
     Written(
         label="a key twice",
         name="a.jsonl",
         content=b'{"prompt": "a", "response": "b", "prompt": "c"}\n',
-        error=r"a\.jsonl:1: field 'prompt' is there twice in one object",
+        error=r"a\.jsonl:1: field 'prompt' appears twice in one object",
     ),
     Written(
         label="a key of a turn twice",
         name="a.jsonl",
         content=b'{"messages": [{"role": "user", "role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n',
-        error=r"a\.jsonl:1: field 'role' is there twice",
+        error=r"a\.jsonl:1: field 'role' appears twice",
     ),
     Written(
         label="gzip under the name .jsonl",
@@ -68,37 +68,37 @@ BAD = (
         label="gzip that was cut",
         name="a.jsonl.gz",
         content=gzip.compress(ROW * 1000)[:-20],
-        error=r"the compressed file is cut or damaged.*copy it again",
+        error=r"the compressed file is truncated or damaged.*copy it again",
     ),
     Written(
         label="gzip that is damaged at its beginning",
         name="a.jsonl.gz",
         content=damaged(12, b"\xff\xff\xff"),
-        error=r"the compressed file is cut or damaged \(.*\): copy it again",
+        error=r"the compressed file is truncated or damaged \(.*\): copy it again",
     ),
     Written(
         label="gzip that is damaged in its middle",
         name="a.json.gz",
         content=damaged(40, b"\x00" * 8),
-        error=r"the compressed file is cut or damaged \(.*\): copy it again",
+        error=r"the compressed file is truncated or damaged \(.*\): copy it again",
     ),
     Written(
         label="gzip whose header is damaged",
         name="a.csv.gz",
         content=damaged(2, b"\x07"),
-        error=r"the compressed file is cut or damaged \(.*\): copy it again",
+        error=r"the compressed file is truncated or damaged \(.*\): copy it again",
     ),
     Written(
         label="gzip whose checksum is another",
         name="a.jsonl.gz",
         content=gzip.compress(ROW)[:-8] + b"\x00" * 8,
-        error=r"the compressed file is cut or damaged \(.*\): copy it again",
+        error=r"the compressed file is truncated or damaged \(.*\): copy it again",
     ),
     Written(
         label="TSV with quotes of its text",
         name="a.tsv",
         content=b'prompt\tresponse\na\t"start\nb\tc\nd\tend"\ne\tf\n',
-        error=r"a\.tsv: lines 2 to 4 are one row with a value in quotes over several lines, or 3 rows with quotes",
+        error=r"a\.tsv: lines 2 to 4 are either one row with a quoted value over several lines, or 3 rows with quotation marks",
     ),
     Written(
         label="half of a surrogate pair in a tool",
@@ -106,18 +106,18 @@ BAD = (
         content=b'{"tools": [{"function": {"name": "f\\ud83d"}}], "messages": '
         + json.dumps([USER, ASSISTANT]).encode()
         + b"}\n",
-        error=r"a\.jsonl:1: field 'tools' holds \\ud83d",
+        error=r"a\.jsonl:1: field 'tools' contains \\ud83d",
     ),
     Written(
         label="a number of 5,000 digits in a tool",
         name="a.jsonl",
         content=b'{"tools": [{"max": ' + b"9" * 5000 + b'}], "messages": ' + json.dumps([USER, ASSISTANT]).encode() + b"}\n",
-        error=r"a\.jsonl:1: field 'tools' must hold JSON \(Exceeds the limit",
+        error=r"a\.jsonl:1: field 'tools' must contain JSON \(Exceeds the limit",
     ),
     Written(
         label="parquet under the name .jsonl", name="a.jsonl", content=b"PAR1....", error=r"it is parquet: name it \.parquet"
     ),
-    Written(label="no parquet under its name", name="a.parquet", content=ROW, error=r"no parquet file, whatever its name"),
+    Written(label="no parquet under its name", name="a.parquet", content=ROW, error=r"not a parquet file, despite its name"),
     Written(label="UTF-16", name="a.jsonl", content="\ufeff{}".encode("utf-16-le"), error=r"it is UTF-16: convert it to UTF-8"),
     Written(label="Latin-1", name="a.jsonl", content=b'{"prompt": "caf\xe9"}\n', error=r"a\.jsonl:1: byte 16: not UTF-8"),
     Written(
@@ -136,19 +136,19 @@ BAD = (
         label="rows in a field",
         name="a.json",
         content=json.dumps({"version": 1, "data": [json.loads(ROW)]}, indent=1).encode(),
-        error=r"one array of objects was expected.*The rows seem to be in its field 'data'",
+        error=r"expected one array of objects.*The rows seem to be in the field 'data'",
     ),
     Written(
         label="all answers empty",
         name="a.jsonl",
         content=line({"prompt": "a", "response": ""}) + line({"prompt": "b", "response": " "}),
-        error=r"all 2 responses are empty, beginning with .*a\.jsonl:1.*field of the responses",
+        error=r"all 2 responses are empty, beginning with .*a\.jsonl:1.*right field",
     ),
     Written(
         label="CSV with a comma too many",
         name="a.csv",
         content=b"prompt,response\na,b\nc,d,e\n",
-        error=r"a\.csv: line 3: 3 values, and line 1 names 2 columns: put values with a comma",
+        error=r"a\.csv: line 3: 3 values, but line 1 names 2 columns: quote values that contain a comma",
     ),
     Written(
         label="CSV with a column twice", name="a.csv", content=b"a,a\n1,2\n", error=r"two columns are named 'a': rename one"
@@ -157,7 +157,7 @@ BAD = (
         label="an image among the parts",
         name="a.jsonl",
         content=line({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, ASSISTANT]}),
-        error=r"field 'messages\[0\]\.content\[0\]' is 'image_url': only parts that are texts",
+        error=r"field 'messages\[0\]\.content\[0\]' is 'image_url': only text parts",
     ),
     Written(
         label="a weight of one half",
@@ -183,7 +183,7 @@ BAD = (
         content=line(
             {"messages": [USER, ASSISTANT | {"train_detail": [{"begin_offset": 0, "end_offset": 3, "train": False}]}]}
         ),
-        error=r"field 'messages\[1\]\.train_detail': a turn is learned as a whole or not at all",
+        error=r"field 'messages\[1\]\.train_detail': turns are learned as a whole or not at all",
     ),
     Written(
         label="an unwanted completion",
@@ -201,7 +201,7 @@ BAD = (
         label="a preference",
         name="a.jsonl",
         content=line({"chosen": [USER, ASSISTANT], "rejected": [USER, ASSISTANT]}),
-        error=r"none of the formats .*Preferences are for task=reward",
+        error=r"no known format .*Preferences are for task=reward",
     ),
-    Written(label="an empty file", name="a.jsonl", content=b"\n", error=r"the file holds no example"),
+    Written(label="an empty file", name="a.jsonl", content=b"\n", error=r"the file contains no example"),
 )

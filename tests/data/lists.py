@@ -43,7 +43,7 @@ class Lists:
         return response == example.response
 
 
-def drawn(source, *, unfit=None, seed=0, stopping_share=0.0, **changes):
+def drawn(source, *, exclusion_reason=None, seed=0, stopping_share=0.0, **changes):
     defaults = {
         "name": "lists",
         "source": {"_target_": "none"},
@@ -56,7 +56,9 @@ def drawn(source, *, unfit=None, seed=0, stopping_share=0.0, **changes):
         "packing": False,
         "split_seed": 0,
     }
-    return draw_pools(source, DataSpec(**(defaults | changes)), seed=seed, stopping_share=stopping_share, unfit=unfit)
+    return draw_pools(
+        source, DataSpec(**(defaults | changes)), seed=seed, stopping_share=stopping_share, exclusion_reason=exclusion_reason
+    )
 
 
 _SYLLABLES = ["ba", "ce", "di", "fo", "gu", "ha", "ki", "lo", "mu", "ne", "pi", "ra", "so", "tu", "ve", "wi", "ya", "zo"]

@@ -221,7 +221,7 @@ class TestPrompts:
         other._tokenizer = backend
         row = encode(other, CHATML, USER, Message(role="assistant", content="\nHello"))
         assert learned(other, row) == ["\n\nHello<|im_end|>"]
-        assert row.notes["prompt_differs"] == "tokens that reach from the prompt into the answer"
+        assert row.notes["prompt_differs"] == "a token spans the end of the prompt"
 
     def test_a_conversation_may_begin_with_the_assistant(self, tokenizer):
         row = encode(tokenizer, CHATML, HELLO, USER, GOODBYE)

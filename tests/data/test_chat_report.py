@@ -37,7 +37,7 @@ def said(caplog, template, *talks):
         (
             UNENDED,
             [(USER, HELLO)],
-            ["ends none of the answers of 1 of 1", "{{ eos_token }}", "model.chat_template=plain"],
+            ["does not end the answers of 1 of 1", "{{ eos_token }}", "model.chat_template=plain"],
         ),
         (
             QWEN3,
@@ -47,14 +47,14 @@ def said(caplog, template, *talks):
         (
             QWEN3,
             [(USER, THOUGHTFUL), (USER, THOUGHTFUL, USER, THOUGHTFUL)],
-            ["earlier assistant turns of 1 of 2 examples are not learned", "The last turns are learned"],
+            ["earlier assistant turns of 1 of 2 examples are not learned", "only the last turns"],
         ),
-        (CHATML, [(USER, THOUGHTFUL), (USER, HELLO)], ["thoughts in 1 of 2 examples", "are lost"]),
+        (CHATML, [(USER, THOUGHTFUL), (USER, HELLO)], ["the reasoning in 1 of 2 examples", "is lost"]),
         (DEEPSEEK, [(USER, HELLO)], [r"'<think>\n' in generation, '' in training"]),
         (CHATML, [(USER, CALL, USER, HELLO)], ["tool calls in earlier turns of 1 of 1 examples"]),
-        (CHATML, [(USER, CALL), (USER, HELLO)], ["general pool: 1 of 2 examples are left out", "tool calls", "a.jsonl:1"]),
-        (CHATML, [(USER, UNLEARNED), (USER, HELLO)], ["1 of 2 examples are left out", '"weight": 0', "a.jsonl:1"]),
-        (GEMMA, [(USER, HELLO), (USER, USER, HELLO)], ["1 of 2 examples are left out", "roles must alternate", "a.jsonl:2"]),
+        (CHATML, [(USER, CALL), (USER, HELLO)], ["general pool: left out 1 of 2 examples", "tool calls", "a.jsonl:1"]),
+        (CHATML, [(USER, UNLEARNED), (USER, HELLO)], ["left out 1 of 2 examples", '"weight": 0', "a.jsonl:1"]),
+        (GEMMA, [(USER, HELLO), (USER, USER, HELLO)], ["left out 1 of 2 examples", "roles must alternate", "a.jsonl:2"]),
     ],
 )
 def test_it_is_said_with_its_number_and_remedy(caplog, template, talks, words):

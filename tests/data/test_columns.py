@@ -32,9 +32,9 @@ def test_templates_take_texts_at_paths():
 @pytest.mark.parametrize(
     ("value", "advice"),
     [
-        (b"a", "take a column of texts"),
-        (timedelta(1), "take a column of texts"),
-        (float("nan"), "take a column of texts"),
+        (b"a", "choose a column of texts"),
+        (timedelta(1), "choose a column of texts"),
+        (float("nan"), "choose a column of texts"),
         ([b"a"], r"name an item, \{c\[0\]\}"),
         ([date(2024, 1, 2)], r"name an item, \{c\[0\]\}"),
         ({"d": date(2024, 1, 2)}, r"name a field, \{c\.d\}"),
@@ -44,13 +44,13 @@ def test_templates_take_texts_at_paths():
     ],
 )
 def test_what_is_no_text_is_refused_with_ways_that_work(value, advice):
-    with pytest.raises(RecordError, match=rf"column 'c' holds .*, which is no text: {advice}\.$"):
+    with pytest.raises(RecordError, match=rf"column 'c' contains .*, which is not text: {advice}\.$"):
         fill("{c}", {"c": value})
 
 
 @pytest.mark.parametrize("value", [b"a", timedelta(1)])
 @pytest.mark.parametrize("template", ["c", "{c}", "{c!r}"])
 def test_json_is_not_advised_where_it_cannot_write(value, template):
-    with pytest.raises(RecordError, match=r"take a column of texts\.$") as error:
+    with pytest.raises(RecordError, match=r"choose a column of texts\.$") as error:
         fill_field("response", template, {"c": value})
     assert "json" not in str(error.value)

@@ -60,9 +60,9 @@ def test_a_system_prompt_that_is_mapped_is_read(tmp_path):
 def test_two_system_prompts_must_agree(tmp_path):
     own = {"messages": [{"role": "system", "content": "Be brief. "}, USER, ASSISTANT]}
     assert len(read(tmp_path, own | {"system": "Be brief."}).messages) == 3
-    with pytest.raises(ValueError, match=r"field 'system' says another thing than the turn of the system.*messages: messages"):
+    with pytest.raises(ValueError, match=r"field 'system' differs from the system turn.*messages: messages"):
         read(tmp_path, own | {"system": "Be long."})
-    with pytest.raises(ValueError, match=r"'system' and 'system_prompt' are both there"):
+    with pytest.raises(ValueError, match=r"'system' and 'system_prompt' are both filled"):
         read(tmp_path, FLAT | {"system": "a", "system_prompt": "b"})
 
 
@@ -79,7 +79,7 @@ def test_functions_are_tools(tmp_path, functions):
     (tool,) = read(tmp_path, row | {"functions": functions}).tools
     assert (tool["type"], tool["function"]["name"]) == ("function", "find")
     assert read(tmp_path, row | {"functions": [FUNCTION], "tools": [TOOL]}).tools == (TOOL,)
-    with pytest.raises(ValueError, match="'tools' and 'functions' are both there and say different things"):
+    with pytest.raises(ValueError, match="'tools' and 'functions' are both filled and differ"):
         read(tmp_path, row | {"functions": [FUNCTION], "tools": [{"type": "function", "function": {"name": "other"}}]})
 
 
@@ -115,12 +115,12 @@ def test_what_a_question_is_about_is_in_its_prompt(tmp_path, row, asked):
             FLAT | {"context": "c"},
             r'field \'context\' would be lost: .*columns=\{prompt: "\{context\} \{prompt\}", response: "\{re',
         ),
-        (FLAT | {"input": "c"}, r'map the others: columns=\{prompt: "\{prompt\}", response: "\{response\}"\}\.$'),
+        (FLAT | {"input": "c"}, r'map only the others: columns=\{prompt: "\{prompt\}", response: "\{response\}"\}\.$'),
         (ROWS["question"] | {"choices": ["a", "b"]}, r"field 'choices' would be lost: .*\"\{choices\} \{question\}\""),
         (ROWS["question"] | {"context": {"text": "c"}}, r"field 'context' must be a string, not an object"),
         (
             ROWS["instruction"] | {"input": "a", "context": "b"},
-            r"fields 'input' and 'context' are both there: say where they go",
+            r"fields 'input' and 'context' are both filled: map where they go",
         ),
         (
             ROWS["messages"] | {"documents": [{"text": "d"}]},
@@ -191,12 +191,12 @@ def _good(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"text": "t", "system": "s"}, r"has no place for system: take system out"),
-        ({"text": "t", "tools": "s"}, r"has no place for tools"),
-        ({"messages": "m", "prompt": "p"}, r"columns: messages, prompt: .* has no place for prompt"),
-        ({"prompt": "p", "response": "r", "text": "t"}, r"has no place for text"),
-        ({"prompt": "p"}, r"columns: beside prompt map response, too"),
-        ({"system": "s"}, r"columns: system: none of the formats"),
+        ({"text": "t", "system": "s"}, r"has no field system: remove system"),
+        ({"text": "t", "tools": "s"}, r"has no field tools"),
+        ({"messages": "m", "prompt": "p"}, r"columns: messages, prompt: .* has no field prompt"),
+        ({"prompt": "p", "response": "r", "text": "t"}, r"has no field text"),
+        ({"prompt": "p"}, r"columns: in addition to prompt, map response"),
+        ({"system": "s"}, r"columns: system: the row has no known format"),
         ({"prompt": "p", "chosen": "c", "rejected": "r"}, r"Preferences are for task=reward"),
         (
             {"prompt": "{q", "response": "a"},
@@ -215,7 +215,7 @@ def test_a_mapping_that_cannot_hold_is_refused_before_rows_are_read(tmp_path, co
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"prompt": ASK, "chosen": SAY, "rejected": "No."}, r"none of the formats .*Preferences are for task=reward"),
+        ({"prompt": ASK, "chosen": SAY, "rejected": "No."}, r"no known format .*Preferences are for task=reward"),
         (
             {"question": ASK, "answers": {"text": [SAY]}},
             r"field 'answer' is missing\. Did you mean 'answers'\?.*\"\{question\}\"",
@@ -242,8 +242,8 @@ def test_columns_that_are_not_used_are_said_once(tmp_path, caplog):
         for _ in range(2):
             FileSource(path=str(path))
         FileSource(path=str(path), columns={"prompt": "prompt", "response": "response"})
-    assert [record.getMessage().partition("examples")[2] for record in caplog.records] == [
-        " are not made of its columns 'id', 'source', 'topic'; columns={…} chooses others."
+    assert [record.getMessage().partition(":")[2] for record in caplog.records] == [
+        " the columns 'id', 'source', 'topic' are not read; columns={…} maps other columns."
     ]
 
 

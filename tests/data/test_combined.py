@@ -44,7 +44,7 @@ def test_a_file_as_pool_with_a_generated_target(mine):
     pools = draw_pools(build_source(data.node), data, seed=0, stopping_share=0.0)
     assert pools.sizes == {"general": 40, "target": 16, "stopping": 0, "evaluation": 20}
     assert {example.source for example in pools.evaluation} == {"gcd", "lcm"}
-    assert any("40 general examples are all" in text for text in pools.chosen)
+    assert any("only 40 general examples" in text for text in pools.chosen)
 
 
 def test_one_kind_alone_is_chosen_apart(mine):
@@ -85,12 +85,12 @@ def test_bad_choices_are_explained(words, message):
     [
         (["data.target.source.path=nowhere"], r"data\.target\.source\.path=nowhere: no such file"),
         (["data.target.source.format=x"], r"data\.target\.source\.format='x' is not known"),
-        (["data.target.source.columns={prompt: q}"], r"data\.target\.source\.columns: beside prompt map response, too"),
+        (["data.target.source.columns={prompt: q}"], r"data\.target\.source\.columns: in addition to prompt, map response"),
         (["data.target.source.columns={prompt: q, response: a}"], r"data\.target\.source\.path=[\s\S]*there is no column 'q'"),
         (["data.general.source.families=[gdc]"], r"data\.general\.source\.families='gdc' is not known.*'gcd'"),
         (["data.general.source.families=[]"], r"data\.general\.source\.families=\[\]: name at least one"),
         (["+data.general.source.options.gdc={a: 1}"], r"data\.general\.source\.options='gdc' is not known"),
-        (["+data.general.source.options.gcd={a: 1}"], r"data\.general\.source\.options\.gcd=.*does not take these"),
+        (["+data.general.source.options.gcd={a: 1}"], r"data\.general\.source\.options\.gcd=.*does not accept these"),
     ],
 )
 def test_bad_sources_are_explained_with_their_full_names(mine, words, message):
@@ -132,7 +132,7 @@ def test_a_plain_text_is_no_target(tmp_path, mine):
     assert next(build_source(data.node).general(0)).is_plain_text
     data = spec_of("data/target=jsonl", f"data.target.source.path={text}")
     with pytest.raises(
-        ValueError, match=r"data\.target\.source.*text\.jsonl:1: field 'text': plain texts are for the general pool"
+        ValueError, match=r"data\.target\.source.*text\.jsonl:1: field 'text': plain texts are only for the general pool"
     ):
         build_source(data.node)
 
@@ -169,17 +169,17 @@ def test_a_mixture_ends_with_its_smallest_part_and_says_so(mine):
     )
     pools = draw_pools(build_source(data.node), data, seed=0, stopping_share=0.0)
     assert len(pools.general) in {80, 81}
-    assert any("parts.mine has no more than 40, and the mixture ends with it" in text for text in pools.chosen)
+    assert any("parts.mine has only 40 examples, and the mixture ends with it" in text for text in pools.chosen)
 
 
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({}, r"parts: a mixture has at least two parts, and 0 are given"),
-        ({"a": {"weight": 1, "path": "x"}}, r"at least two parts, and 1 is given"),
-        ({"a": {"path": "x"}, "b": {"weight": 1, "path": "y"}}, r"parts\.a\.weight is needed"),
+        ({}, r"parts: a mixture needs at least two parts, but 0 are given"),
+        ({"a": {"weight": 1, "path": "x"}}, r"at least two parts, but 1 is given"),
+        ({"a": {"path": "x"}, "b": {"weight": 1, "path": "y"}}, r"parts\.a\.weight is required"),
         ({"a": {"weight": 0, "path": "x"}, "b": {"weight": 1, "path": "y"}}, r"parts\.a\.weight=0 must"),
-        ({"a": {"weight": 1}, "b": {"weight": 1, "path": "y"}}, r"parts\.a: give one of path, families, table"),
+        ({"a": {"weight": 1}, "b": {"weight": 1, "path": "y"}}, r"parts\.a: give exactly one of path, families, table"),
         ({"a": {"weight": 1, "path": "nowhere"}, "b": {"weight": 1, "path": "y"}}, r"parts\.a\.path=nowhere: no such file"),
         ({"a": 3, "b": {"weight": 1, "path": "y"}}, r"parts\.a=3 must be a mapping"),
         ({"a": {"weight": 1, "families": ["gcd"], "x": 1}, "b": {}}, r"parts\.a\.x is not known"),

@@ -41,7 +41,7 @@ def test_columns_and_templates_are_mapped(alpaca):
     [
         ({"colums": {}}, r"data\.source\.general\.colums is not known\. Did you mean 'columns'"),
         ({"columns": {"prompt": "instruction"}}, r"must map either messages, or both prompt and response"),
-        ({"path": None}, r"data\.source\.general\.path is needed"),
+        ({"path": None}, r"data\.source\.general\.path is required"),
     ],
 )
 def test_bad_tables_are_refused_before_loading(alpaca, change, message):
@@ -141,8 +141,8 @@ def test_responses_that_are_there_are_kept_and_others_left_empty(alpaca, tmp_pat
             r"target\.filter: prompt\.toxicity: 'mim' is not known\. Did you mean 'min'",
         ),
         ({"filter": {"prompt.toxicity": {"min": "much"}}}, r"target\.filter: prompt\.toxicity: min='much' must be a number"),
-        ({"filter": {"prompt.toxicity": {"min": 1, "max": 1}}}, r"target\.filter: prompt\.toxicity: .*holds no number"),
-        ({"filter": {"prompt.toxicity": {}}}, r"target\.filter: prompt\.toxicity: .*holds no number"),
+        ({"filter": {"prompt.toxicity": {"min": 1, "max": 1}}}, r"target\.filter: prompt\.toxicity: .*is an empty range"),
+        ({"filter": {"prompt.toxicity": {}}}, r"target\.filter: prompt\.toxicity: .*is an empty range"),
         ({"filter": "toxic"}, r"target\.filter='toxic' must map columns to values"),
         ({"columns": {"response": "prompt.text"}}, r"target\.columns maps \['response'\]; it must map"),
     ],
@@ -161,8 +161,8 @@ def test_bad_filters_and_columns_are_refused_before_loading(scored, change, mess
         ),
         ({"columns": {"prompt": "Go on: {}"}}, r"general\.columns\.prompt='Go on: \{\}' names no column in braces"),
         ({"filter": {"prompt.toxic": {"min": 0}}}, r"general\.filter: json has no column 'prompt\.toxic'.*'prompt\.toxicity'"),
-        ({"filter": {"prompt.text": {"min": 0}}}, r"row 0: column 'prompt\.text' holds 'Text 0', and its filter is a range"),
-        ({"filter": {"prompt.toxicity": {"min": 2}}}, r"no row is left"),
+        ({"filter": {"prompt.text": {"min": 0}}}, r"row 0: column 'prompt\.text' contains 'Text 0', but its filter is a range"),
+        ({"filter": {"prompt.toxicity": {"min": 2}}}, r"the filter rejects all"),
         ({}, r"row 6: field 'prompt' must be a string, not null"),
     ],
 )
@@ -299,5 +299,5 @@ def test_lists_and_structs_of_a_table_are_reached(tmp_path):
     source = HubSource(general=table, target=table, evaluation=None, needs_response=True)
     assert next(source.target(0)).response == "Austen"
     whole = table | {"columns": {"prompt": "question", "response": "{answers.text}"}}
-    with pytest.raises(ValueError, match=r"row 0: column 'answers\.text' holds a list, which is no text"):
+    with pytest.raises(ValueError, match=r"row 0: column 'answers\.text' contains a list, which is not text"):
         next(HubSource(general=whole, target=table, evaluation=None, needs_response=True).general(0))

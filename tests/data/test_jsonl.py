@@ -45,7 +45,7 @@ def test_both_formats_are_read(good):
         ({"prompt": None, "response": "b"}, r"bad\.jsonl:2: field 'prompt' must be a string, not null"),
         (
             {"text": "a"},
-            r"bad\.jsonl:2: none of the formats .* \(fields: 'text'\)\. Plain texts are for the general pool.*messages",
+            r"bad\.jsonl:2: the row has no known format \(fields: 'text'\)\. Plain texts are only for.*messages",
         ),
         ([1], r"bad\.jsonl:2: a JSON object was expected, not a list"),
         ({"messages": []}, r"bad\.jsonl:2: field 'messages' must be a list of at least one turn, not an empty list"),
@@ -84,7 +84,7 @@ def test_text_that_is_not_utf8_is_named(tmp_path, good):
 def test_missing_and_empty_files_are_named(tmp_path, good):
     with pytest.raises(ValueError, match=r"data\.source\.general=.*nowhere\.jsonl: no such file"):
         JsonlSource(general=str(tmp_path / "nowhere.jsonl"), target=good, evaluation=None, needs_response=True)
-    with pytest.raises(ValueError, match=r"data\.source\.evaluation=.*: the file holds no example"):
+    with pytest.raises(ValueError, match=r"data\.source\.evaluation=.*: the file contains no example"):
         JsonlSource(general=good, target=good, evaluation=write(tmp_path / "empty.jsonl", ""), needs_response=True)
 
 

@@ -53,7 +53,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(path, monkeypatch):
     stream = FileSource(path=str(path)).general(0)
     next(stream)
     path.write_text("x" * 10_000)
-    with pytest.raises(ValueError, match="the file was changed while it was read"):
+    with pytest.raises(ValueError, match="the file changed while it was read"):
         next(stream)
 
 

@@ -51,7 +51,7 @@ def test_what_is_said_beside_a_call_and_lost_is_counted_and_said(tokenizer, temp
     assert pool.examples[0].notes["content_lost"] == "'Let me look.'"
     with caplog.at_level(logging.WARNING, logger="drpt"):
         report_encoding({"general": pool})
-    assert "what the assistant says beside tool calls in 1 of 3 examples is not written" in caplog.text
+    assert "does not write the assistant's content beside tool calls in 1 of 3 examples" in caplog.text
     assert "The first: 'Let me look.'" in caplog.text
 
 
@@ -114,7 +114,7 @@ def test_markers_around_what_others_say_are_refused(tokenizer, template, is_lear
     row = encode(tokenizer, template, SYSTEM, USER, first, USER, ANSWER)
     assert isinstance(row, LeftOut)
     assert row.reason == "ambiguous"
-    assert "enclose what others than the assistant say" in row.words
+    assert "enclose text of other roles than the assistant" in row.words
 
 
 def test_what_the_assistant_repeats_is_no_fault_of_the_markers(tokenizer):
@@ -137,7 +137,7 @@ def test_a_conversation_whose_turns_are_changed_is_not_said_to_have_no_weight(to
     last = Message(role="assistant", content="It is.", is_learned=False)
     row = encode(tokenizer, QWEN3, USER, thoughtful, USER, last)
     assert isinstance(row, LeftOut)
-    assert "written otherwise by the template" in row.words
+    assert "the template changes the turns" in row.words
 
 
 @pytest.mark.parametrize("arguments", ["[" * 100_000, '{"a": ' + "9" * 5000 + "}", "{bad"])

@@ -123,9 +123,9 @@ def test_a_number_of_thousands_of_digits_is_written_in_all_of_them(tmp_path, tem
     path.write_text(f'{{"q": "{ASK}", "id": {LONG}, "all": [-{LONG}, {{"é": {LONG}, "x": null}}], "nothing": null}}\n')
     source = FileSource(path=str(path), columns={"prompt": "q", "response": f"{template} "})
     assert next(source.general(0)).response == f"{text} "
-    with pytest.raises(ValueError, match=r"column 'id': the number of 5000 digits has no format ',d'"):
+    with pytest.raises(ValueError, match=r"column 'id': a number with 5000 digits has no format ',d'"):
         FileSource(path=str(path), columns={"prompt": "q", "response": "{id:,d}"})
-    with pytest.raises(ValueError, match=r"column 'id': !r writes what Python prints; write it as JSON, \{id:json\}"):
+    with pytest.raises(ValueError, match=r"column 'id': !r writes Python's notation; write it as JSON, \{id:json\}"):
         FileSource(path=str(path), columns={"prompt": "q", "response": "{id!r}"})
 
 
@@ -137,7 +137,7 @@ def test_a_number_of_thousands_of_digits_is_in_the_ranges_that_hold_it(tmp_path)
             found = FileSource(path=str(path), filter={"id": bounds}).general(0)
             assert [example.source for example in found] == [f"{path}:{number}" for number in lines]
         else:
-            with pytest.raises(ValueError, match="no row is left"):
+            with pytest.raises(ValueError, match="the filter rejects all"):
                 FileSource(path=str(path), filter={"id": bounds})
 
 
@@ -179,7 +179,9 @@ def test_a_plain_text_is_for_the_general_pool_alone(tmp_path):
     talk.write_bytes(ROW)
     (example,) = JsonlSource(general=str(text), target=str(talk), evaluation=None, needs_response=True).general(0)
     assert example.is_plain_text
-    with pytest.raises(ValueError, match=r"^data\.source\.target=[\s\S]*text\.jsonl:1: none of the formats.*general pool"):
+    with pytest.raises(
+        ValueError, match=r"^data\.source\.target=[\s\S]*text\.jsonl:1: the row has no known format.*general pool"
+    ):
         JsonlSource(general=str(talk), target=str(text), evaluation=None, needs_response=True)
 
 
@@ -230,16 +232,16 @@ def test_a_value_that_is_no_text_is_written_by_a_rule(tmp_path, template, text):
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{answers.text}", r"column 'answers\.text' holds a list.*\{answers\.text\[0\]\}.*\{answers\.text:json\}"),
-        ("It is {answers}", r"column 'answers' holds an object, which is no text"),
-        ("day", r"field 'response' must be a string, not a value of the kind date: in braces, '\{day\}'"),
-        ("count", r"field 'response' must be a string, not the number 3: in braces"),
-        ("{day!r}", r"column 'day': !r writes what Python prints"),
-        ("{answers.text[5]}", r"column 'answers\.text' has 2 items, and \[5\] asks for another"),
-        ("{answers[0]}", r"column 'answers' holds an object, no list"),
+        ("{answers.text}", r"column 'answers\.text' contains a list.*\{answers\.text\[0\]\}.*\{answers\.text:json\}"),
+        ("It is {answers}", r"column 'answers' contains an object, which is not text"),
+        ("day", r"field 'response' must be a string, not a value of type date\. Write the column in braces, '\{day\}'"),
+        ("count", r"field 'response' must be a string, not the number 3\. Write the column in braces"),
+        ("{day!r}", r"column 'day': !r writes Python's notation"),
+        ("{answers.text[5]}", r"column 'answers\.text' has 2 items, so \[5\] does not exist"),
+        ("{answers[0]}", r"column 'answers' contains an object, not a list"),
         (
             "{answers.text.x}",
-            r"column 'answers\.text' holds a list, which has no field 'x'\. Name an item: answers\.text\[0\]\.x",
+            r"column 'answers\.text' contains a list, which has no field 'x'\. Name an item: answers\.text\[0\]\.x",
         ),
         ("{answrs.text}", r"there is no column 'answrs\.text'.*Columns: question, answers"),
     ],
@@ -256,7 +258,7 @@ def test_a_value_that_no_rule_writes_is_refused(tmp_path, template, message):
     [
         ({"format": "chatml"}, r"^format='chatml' is not known\..*Choices: auto, messages, sharegpt"),
         ({"columns": {"prmpt": "a"}}, r"^columns\.prmpt is not known\. Did you mean 'prompt'"),
-        ({"columns": {"prompt": None}}, r"^columns maps nothing"),
+        ({"columns": {"prompt": None}}, r"^columns maps no field"),
         ({"filter": {"a": {"mim": 1}}}, r"^filter: a: 'mim' is not known"),
         ({"path": "nowhere.jsonl"}, r"^path=nowhere\.jsonl: no such file"),
     ],
@@ -301,7 +303,7 @@ def test_preferences_are_read_in_each_form(tmp_path, row):
             r"field 'rejected' differs from the prompt before its last turn",
         ),
         ({"prompt": ASK, "chosen": [USER], "rejected": [REJECTED]}, r"field 'chosen' ends with the role 'user'"),
-        ({"messages": [USER, ASSISTANT]}, r"none of the formats that are known .*Known: pair"),
+        ({"messages": [USER, ASSISTANT]}, r"the row has no known format .*Known formats: pair"),
     ],
 )
 def test_what_is_no_preference_is_named(tmp_path, row, message):

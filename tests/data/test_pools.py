@@ -113,8 +113,8 @@ def test_versions_of_one_conversation_are_kept_apart():
         ({"general": ["gdc"]}, r"data\.source\.general='gdc'.*'gcd'"),
         ({"general": []}, r"data\.source\.general=\[\]: name at least one family"),
         ({"general": ["chain_sum"]}, r"data\.source\.target='chain_sum' is also in data\.source\.general"),
-        ({"target_options": {"min_term": 2}}, r"data\.source\.target_options=.*does not take these.*min_term"),
-        ({"target_options": {"min_terms": 5, "max_terms": 2}}, r"data\.source\.target_options=.*does not take these"),
+        ({"target_options": {"min_term": 2}}, r"data\.source\.target_options=.*does not accept these.*min_term"),
+        ({"target_options": {"min_terms": 5, "max_terms": 2}}, r"data\.source\.target_options=.*does not accept these"),
     ],
 )
 def test_bad_sources_are_explained(change, message):
@@ -166,20 +166,22 @@ def test_what_training_would_not_see_goes_before_drawing():
     """Eleven of sixteen would have vanished later."""
     target = [talk(sentence(i), "long" if i % 3 else "short") for i in range(60)]
     source = Lists([talk(sentence(100 + i), "short") for i in range(10)], target)
-    pools = drawn(source, num_target=16, num_eval=4, unfit=lambda row: "too_long" if row.response == "long" else None)
+    pools = drawn(
+        source, num_target=16, num_eval=4, exclusion_reason=lambda row: "too_long" if row.response == "long" else None
+    )
     assert pools.sizes == {"general": 10, "target": 16, "stopping": 0, "evaluation": 4}
     assert {row.response for row in [*pools.target, *pools.evaluation]} == {"short"}
     assert pools.counts["target_too_long"] > 16
-    assert any("of the" in line and "raise data.max_length to keep them" in line for line in pools.warnings)
+    assert any("left out" in line and "raise data.max_length to keep them" in line for line in pools.warnings)
     with pytest.raises(ValueError, match=r"data\.num_target=21: .*40 have no room for their answer within data\.max_length=64"):
-        drawn(source, num_target=21, num_eval=4, unfit=lambda row: "too_long" if row.response == "long" else None)
+        drawn(source, num_target=21, num_eval=4, exclusion_reason=lambda row: "too_long" if row.response == "long" else None)
 
 
 @pytest.mark.parametrize(("lost", "is_warned"), [(1, False), (3, True)])
 def test_a_tenth_lost_is_a_warning(lost, is_warned):
     general = [talk(sentence(i), "long" if i < lost else "short") for i in range(20)]
     source = Lists(general, [talk(sentence(100 + i), "short") for i in range(8)])
-    pools = drawn(source, unfit=lambda row: "too_long" if row.response == "long" else None)
+    pools = drawn(source, exclusion_reason=lambda row: "too_long" if row.response == "long" else None)
     assert bool(pools.warnings) == is_warned
 
 
@@ -188,14 +190,13 @@ def test_default_sizes_fit_small_files_and_say_what_they_chose():
     pools = drawn(source, num_target=16, num_eval=128, general_rows=8)
     assert pools.sizes == {"general": 40, "target": 16, "stopping": 0, "evaluation": 24}
     assert pools.chosen == (
-        "data.num_eval=128: 24 examples to measure with are all that there are besides the 16 for training "
-        "(data.num_target=16).",
+        "data.num_eval=128: only 24 evaluation examples remain besides the 16 for training (data.num_target=16).",
     )
     assert drawn(source, num_target=16, num_eval=128, seed=1).evaluation == pools.evaluation
     pools = drawn(source, num_general=500)
-    assert pools.chosen == ("data.num_general=500: 40 general examples are all that there are.",)
+    assert pools.chosen == ("data.num_general=500: the source has only 40 general examples.",)
     with pytest.raises(
-        ValueError, match=r"data\.num_target=40: the source has only 40 .* at least one is held out .*at most 39\."
+        ValueError, match=r"data\.num_target=40: the source has only 40 .* at least one must be held out .*at most 39\."
     ):
         drawn(source, num_target=40, num_eval=128)
 
@@ -204,7 +205,7 @@ def test_a_file_of_its_own_to_measure_with_is_not_made_smaller():
     rows = [talk(sentence(i), "a") for i in range(12)]
     source = Lists([talk(sentence(100), "a")], rows, rows[:5])
     source.has_own_evaluation = True
-    with pytest.raises(ValueError, match=r"data\.num_target=8: besides the 5 held-out ones .* has only 7"):
+    with pytest.raises(ValueError, match=r"data\.num_target=8: besides 5 held-out examples .* has only 7"):
         drawn(source, num_target=8, num_eval=13)
     assert drawn(source, num_target=7, num_eval=13).sizes["evaluation"] == 5
 
@@ -214,7 +215,7 @@ def test_all_of_a_large_source_is_a_number(monkeypatch):
     source = Lists([talk(sentence(100 + i), "a") for i in range(40)], [talk(sentence(i), "a") for i in range(40)])
     pools = drawn(source)
     assert len(pools.general) == 12
-    assert any(line.startswith("data.num_general=null: the first 12 general examples") for line in pools.chosen)
+    assert any(line.startswith("data.num_general=null: the source has more than 12 general examples") for line in pools.chosen)
 
 
 def test_held_out_sums_are_not_in_the_general_pool():

@@ -58,8 +58,8 @@ def warnings_under(template, caplog):
 
 def test_a_template_that_ends_no_turn_is_said_with_its_remedy(caplog):
     (warning,) = warnings_under(UNENDED, caplog)
-    assert "ends the answers to 19 of 19 prompts with no special token" in warning
-    assert "(<|im_end|>) by itself, responses end at rollout.max_tokens" in warning
+    assert "does not end the answers to 19 of 19 prompts with a special token" in warning
+    assert "(<|im_end|>), responses end only at rollout.max_tokens" in warning
     assert "{{ eos_token }}" in warning
     assert "model.chat_template=plain" in warning
 
@@ -142,8 +142,8 @@ def test_too_few_prompts_with_room_are_an_error(pool, needed):
     long = [example(i, letters=5) for i in range(4)]
     kept = [example(i) for i in range(needed - 1)]
     message = (
-        f"data.max_length={PROMPT_TOKENS + 8}: of the {pool} pool only {needed - 1} prompts leave room for a response of 8 "
-        f"tokens (4 are too long), and {needed} are needed. Raise data.max_length"
+        f"data.max_length={PROMPT_TOKENS + 8}: only {needed - 1} prompts of the {pool} pool leave room for a response of 8 "
+        f"tokens (4 are too long), but {needed} are needed. Raise data.max_length"
     )
     with pytest.raises(NoUsablePromptError, match=re.escape(message)):
         prompts(pools(**{pool: kept + long}))

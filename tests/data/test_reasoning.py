@@ -47,8 +47,11 @@ def test_the_target_has_options_of_its_own():
             {"product": SMALL},
             r"data\.source\.general_options='product' is not known.*Did you mean",
         ),
-        ({"products": {"min_term": 2}}, r"data\.source\.general_options\.products=.*'products' does not take these.*min_term"),
-        ({"gcd": {"min_numbers": 5, "max_numbers": 2}}, r"data\.source\.general_options\.gcd=.*'gcd' does not take these"),
+        (
+            {"products": {"min_term": 2}},
+            r"data\.source\.general_options\.products=.*'products' does not accept these.*min_term",
+        ),
+        ({"gcd": {"min_numbers": 5, "max_numbers": 2}}, r"data\.source\.general_options\.gcd=.*'gcd' does not accept these"),
     ],
 )
 def test_options_that_no_family_takes_are_explained(options, message):
@@ -81,7 +84,7 @@ def test_a_target_whose_scorer_runs_answers_is_refused(family):
 def test_a_family_that_stores_no_answers_is_refused_by_name(family):
     with pytest.raises(ValueError, match=rf"data\.source\.target='{family}': its items store no answers.*another family"):
         source(target=family)
-    with pytest.raises(ValueError, match=rf"data\.source\.general: '{family}': its items store no answers.*out of the list"):
+    with pytest.raises(ValueError, match=rf"data\.source\.general: '{family}': its items store no answers.*from the list"):
         source(general=[family, "gcd"])
 
 

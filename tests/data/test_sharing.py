@@ -59,12 +59,12 @@ def test_pools_get_what_they_asked_for_and_split_no_prompt(shape, num_target, nu
 def test_what_is_said_of_fewer_is_true():
     (line,) = drawn(Lists(GENERAL, rows(8, 3)), num_target=16, num_eval=16).chosen
     assert line == (
-        "data.num_eval=16: 6 examples to measure with are what 24 distinct examples of 8 prompts give besides the 16 for "
-        "training (data.num_target=16): what one pool asks is asked in no other, and 2 are in neither (other responses to "
-        "prompts of one of the two, or nearly the same as one to measure with)."
+        "data.num_eval=16: 24 distinct examples of 8 prompts give 6 evaluation examples besides the 16 for training "
+        "(data.num_target=16). Pools must not share questions, so 2 examples are in neither pool (other responses to prompts "
+        "of one of the two pools, or nearly the same as an evaluation example)."
     )
     (line,) = drawn(Lists(GENERAL, rows(8, 3)), num_target=21, num_eval=16).chosen
-    assert "3 examples to measure with are all that there are besides the 21 for training" in line
+    assert "only 3 evaluation examples remain besides the 21 for training" in line
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_what_is_said_of_fewer_is_true():
         (
             (8, 3),
             22,
-            r"only 24 distinct target examples of 8 prompts .* at least the 3 of one prompt are held out .*at most 21\.$",
+            r"only 24 usable, distinct target examples of 8 prompts, .* the 3 of one prompt must be held out .*at most 21\.$",
         ),
-        ((1, 30), 16, r"only 30 distinct target examples of 1 prompt that .* Add examples of other prompts\.$"),
+        ((1, 30), 16, r"only 30 usable, distinct target examples of 1 prompt, .* Add examples of other prompts\.$"),
     ],
 )
 def test_too_few_prompts_are_explained(shape, num_target, message):

@@ -94,7 +94,7 @@ def test_nothing_is_correct(packages):
         ({"general": []}, r"data\.source\.general=\[\]: list at least one of flirtation, "),
         ({"target": "insult"}, r"data\.source\.target='insult': list at least one"),
         ({"general": ["insult"]}, r"data\.source\.target: 'insult' is also in data\.source\.general"),
-        ({"instruction": "Go on."}, r"data\.source\.instruction='Go on\.' must hold \{prompt\}"),
+        ({"instruction": "Go on."}, r"data\.source\.instruction='Go on\.' must contain \{prompt\}"),
     ],
 )
 def test_bad_keys_are_explained(packages, changes, message):

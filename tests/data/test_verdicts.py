@@ -137,7 +137,7 @@ def test_an_example_to_stop_by_does_not_stand_within_those_that_are_trained_on()
         found = near.nearest("target", talk(question, "a"))
         assert found is not None
         assert found.is_contained
-        assert "holds" in str(found)
+        assert "contains" in str(found)
     assert near.nearest("target", talk(PEARS.replace("5", "6"), "a")) is None
 
 

@@ -26,7 +26,7 @@ def test_a_token_beyond_the_embeddings_is_found_in_its_example():
     rows = encoded("plain", "an <image>")
     check_token_ids(rows, num_tokens=260)
     check_token_ids(rows[:1], num_tokens=259)
-    with pytest.raises(UnknownTokenError, match=r"^file:1: holds token 259, and the model has 259 embeddings"):
+    with pytest.raises(UnknownTokenError, match=r"^file:1: contains token 259, but the model has 259 embeddings"):
         check_token_ids(rows, num_tokens=259)
 
 

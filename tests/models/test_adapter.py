@@ -156,7 +156,7 @@ def test_as_a_model_an_adapter_is_refused_by_any_name(places, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     name = name.format(tmp_path)
     with pytest.raises(
-        ValueError, match=rf"^model\.name={name}: the folder holds an adapter .*finetune\.adapter={name}: finetune"
+        ValueError, match=rf"^model\.name={name}: the folder contains an adapter .*finetune\.adapter={name}: finetune"
     ):
         load_model(spec(name))
 
@@ -164,12 +164,12 @@ def test_as_a_model_an_adapter_is_refused_by_any_name(places, tmp_path, monkeypa
 def test_an_adapter_beside_a_model_is_refused(places):
     model, folder, _ = places
     (model / "adapter_config.json").write_text((folder / "adapter_config.json").read_text())
-    with pytest.raises(ValueError, match=r"holds an adapter \(adapter_config\.json\) beside a model"):
+    with pytest.raises(ValueError, match=r"contains an adapter \(adapter_config\.json\) beside a model"):
         load_model(spec(model))
 
 
 def test_an_adapter_is_no_classifier_either(places):
-    with pytest.raises(LoadingError, match=r"^model=mine: there is an adapter .* merge it first"):
+    with pytest.raises(LoadingError, match=r"^model=mine: this is an adapter .* merge it first"):
         load_pretrained(AutoModelForCausalLM, places[1], label="model=mine", seed=0)
 
 
@@ -191,7 +191,7 @@ def weights(folder, edit):
 def test_an_adapter_of_another_model_is_refused(places, tmp_path):
     model, folder, _ = places
     with pytest.raises(
-        AdapterFolderError, match=r"^finetune\.adapter=.*lacks 4 \(.*layers\.2.* trained on .*model\. Name that model"
+        AdapterFolderError, match=r"^finetune\.adapter=.*lacks 4 \(.*layers\.2.* trained on .*model\. Set model\.name"
     ):
         apply_finetune(llama(num_hidden_layers=3), finetune(folder), seed=0)
     with pytest.raises(AdapterFolderError, match=r"has no place in this model for 4 \(base_model\.model\.model\.layers\.1"):
@@ -219,7 +219,7 @@ def test_spoiled_weights_are_refused(places):
         apply_finetune(load_model(spec(model)).model, finetune(folder, FULL), seed=0)
     path = folder / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(AdapterFolderError, match=r"adapter_model\.safetensors is torn"):
+    with pytest.raises(AdapterFolderError, match=r"adapter_model\.safetensors is truncated or damaged"):
         apply_finetune(load_model(spec(model)).model, finetune(folder), seed=0)
 
 
@@ -233,8 +233,11 @@ def test_what_no_plain_model_equals_is_not_merged(tmp_path):
 @pytest.mark.parametrize(
     ("config", "match"),
     [
-        (IA3Config(target_modules=["k_proj"], feedforward_modules=[]), "an adapter of kind IA3; only LoRA can be"),
-        (PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=2), "an adapter of kind PROMPT_TUNING; only LoRA"),
+        (IA3Config(target_modules=["k_proj"], feedforward_modules=[]), "this adapter is of type IA3; only LoRA can be"),
+        (
+            PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=2),
+            "this adapter is of type PROMPT_TUNING; only LoRA",
+        ),
     ],
 )
 def test_other_kinds_of_adapters_are_refused_by_name(tmp_path, config, match):
@@ -246,12 +249,12 @@ def test_other_kinds_of_adapters_are_refused_by_name(tmp_path, config, match):
 @pytest.mark.parametrize(
     ("keys", "match"),
     [
-        ({"use_dora": True}, r"use_dora=True makes it more than plain LoRA"),
-        ({"bias": "all"}, r"bias=all makes it more than plain LoRA"),
-        ({"trainable_token_indices": [3]}, r"trainable_token_indices=\[3\] makes it more"),
-        ({"something_of_tomorrow": True}, r"something_of_tomorrow=True makes it more"),
+        ({"use_dora": True}, r"with use_dora=True it is not plain LoRA"),
+        ({"bias": "all"}, r"with bias=all it is not plain LoRA"),
+        ({"trainable_token_indices": [3]}, r"with trainable_token_indices=\[3\] it is not plain LoRA"),
+        ({"something_of_tomorrow": True}, r"with something_of_tomorrow=True it is not plain LoRA"),
         ({"init_lora_weights": "pissa"}, r"init_lora_weights=pissa changed the model's own weights"),
-        ({"task_type": "SEQ_CLS"}, r"an adapter for SEQ_CLS; here a causal language model is trained"),
+        ({"task_type": "SEQ_CLS"}, r"this adapter is for SEQ_CLS; only adapters for CAUSAL_LM"),
         ({"r": None}, r"lacks r or lora_alpha"),
     ],
 )
@@ -265,23 +268,26 @@ def test_more_than_plain_lora_is_refused_before_a_model_is_loaded(places, keys, 
 def test_a_folder_without_an_adapter_is_refused(places, tmp_path):
     model, folder, _ = places
     for place in (tmp_path / "nowhere", model):
-        with pytest.raises(AdapterFolderError, match=r"no adapter_config\.json there\. Give a local folder"):
+        with pytest.raises(AdapterFolderError, match=r"there is no adapter_config\.json\. Give a local folder"):
             read_adapter(finetune(place))
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(
-        AdapterFolderError, match=r"no adapter_model\.safetensors there \(it holds adapter_model\.bin; safetensors alone"
+        AdapterFolderError, match=r"no adapter_model\.safetensors \(it contains adapter_model\.bin, but only safetensors"
     ):
         read_adapter(finetune(folder))
     (folder / "adapter_model.bin").rename(folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_text("[]")
-    with pytest.raises(AdapterFolderError, match=r"its adapter_config\.json is none of peft's"):
+    with pytest.raises(AdapterFolderError, match=r"its adapter_config\.json was not written by peft"):
         read_adapter(finetune(folder))
 
 
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"rank": 8}, r"^finetune\.rank=8: the adapter in .* has 4, and continuing keeps it\. Leave finetune\.rank null, or"),
+        (
+            {"rank": 8},
+            r"^finetune\.rank=8: the adapter in .* has 4, which continuing it cannot change\. Leave finetune\.rank null, or",
+        ),
         ({"alpha": 16.0}, r"^finetune\.alpha=16\.0: the adapter in .* has 12"),
         ({"target_modules": ["q_proj"]}, r"^finetune\.target_modules=\['q_proj'\]: the adapter in .* has \[.*v_proj"),
     ],
@@ -311,7 +317,7 @@ def test_a_rank_by_layer_agrees_with_no_single_number(places):
             LORA | {"adapter": "a", "adapter_use": "fuse"},
             r"finetune\.adapter_use='fuse' is not known.* Choices: continue, merge",
         ),
-        (FULL | {"adapter": "a", "adapter_use": "continue"}, r"adapter_use=continue goes with finetune=lora"),
+        (FULL | {"adapter": "a", "adapter_use": "continue"}, r"adapter_use=continue needs finetune=lora"),
         (FULL | {"method": "head", "adapter": "a"}, r"finetune\.adapter=a: finetune=head trains a head"),
     ],
 )

@@ -13,7 +13,7 @@ TINY = {"source": "tiny", "name": None, "revision": None, "chat_template": "own"
 
 @pytest.mark.parametrize("key", ["tools", "messages", "add_generation_prompt", "strftime_now", "tokenize"])
 def test_what_drpt_gives_itself_is_no_option(key):
-    with pytest.raises(ValueError, match=rf"model\.chat_template_kwargs\.{key} is what drpt itself gives"):
+    with pytest.raises(ValueError, match=rf"model\.chat_template_kwargs\.{key} is set by drpt itself"):
         ModelSpec(**TINY, chat_template_kwargs={key: 1})
 
 
@@ -24,7 +24,7 @@ def test_options_are_a_mapping():
 
 def test_an_option_that_the_template_does_not_ask_for_is_refused():
     tokenizer = byte_tokenizer()
-    with pytest.raises(ValueError, match=r"model\.chat_template_kwargs\.enable_thinking: the chat template does not ask"):
+    with pytest.raises(ValueError, match=r"model\.chat_template_kwargs\.enable_thinking: the chat template does not use"):
         check_options(tokenizer, {"enable_thinking": False})
     tokenizer.chat_template = QWEN3
     check_options(tokenizer, {"enable_thinking": False})
@@ -36,7 +36,7 @@ def test_an_option_that_the_template_does_not_ask_for_is_refused():
 
 def test_a_tokenizer_without_templates_is_refused():
     backend = type("MistralCommonBackend", (), {"__module__": "transformers.tokenization_mistral_common"})()
-    with pytest.raises(ValueError, match="model=m: its tokenizer is mistral-common's, which has no chat template"):
+    with pytest.raises(ValueError, match="model=m: its tokenizer is one of mistral-common, which has no chat template"):
         set_chat_template(backend, "own", label="model=m")
 
 

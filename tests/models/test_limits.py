@@ -82,11 +82,11 @@ def larger(*tokens, special=False, **roles):
         (
             200,
             byte_tokenizer(),
-            r"go up to number 258, and the model has 200 embeddings: 56 ordinary tokens have none, such as",
+            r"go up to 258, but the model has only 200 embeddings\. 56 ordinary tokens have none, such as",
         ),
-        (VOCABULARY, larger("<think>", "</think>"), r"number 260, .* has 259 embeddings: 2 ordinary .* '<think>' \(259\)"),
-        (VOCABULARY, larger(pad_token="[PAD]"), r"number 259, .* 259 embeddings: none for its pad_token '\[PAD\]' \(259\)"),
-        (VOCABULARY, larger(eos_token="[END]"), r"259 embeddings: none for its eos_token '\[END\]' \(259\)"),
+        (VOCABULARY, larger("<think>", "</think>"), r"up to 260, .* has only 259 embeddings\. 2 ordinary .* '<think>' \(259\)"),
+        (VOCABULARY, larger(pad_token="[PAD]"), r"up to 259, .* 259 embeddings\. It has none for pad_token '\[PAD\]' \(259\)"),
+        (VOCABULARY, larger(eos_token="[END]"), r"259 embeddings\. It has none for eos_token '\[END\]' \(259\)"),
     ],
 )
 def test_a_tokenizer_larger_than_the_model_is_refused_before_weights_are_read(tmp_path, rows, tokenizer, match):
@@ -110,7 +110,7 @@ def test_the_ways_out_of_a_pad_token_beyond_lead_out(tmp_path):
 
 def test_special_tokens_that_nobody_uses_are_reported(caplog):
     check_tokens(llama().config, larger("<image>", special=True), label="model.name=text")
-    assert "the model has 259 embeddings: none for 1 special tokens (<image>)" in caplog.text
+    assert "only 259 embeddings. Special tokens without an embedding: 1 (<image>)" in caplog.text
 
 
 def test_a_model_larger_than_its_tokenizer_is_as_it_should_be(caplog):
@@ -121,5 +121,5 @@ def test_a_model_larger_than_its_tokenizer_is_as_it_should_be(caplog):
 def test_a_classifier_with_too_large_a_tokenizer_is_refused(tmp_path):
     folder = save_classifier(tmp_path, {0: "good", 1: "bad"})
     byte_tokenizer().save_pretrained(folder)
-    with pytest.raises(LimitError, match=r"^model=.*number 258, and the model has 11 embeddings"):
+    with pytest.raises(LimitError, match=r"^model=.*go up to 258, but the model has only 11 embeddings"):
         load_classifier(str(folder), revision=None, device="cpu", batch_size=2, max_length=16)

@@ -158,5 +158,5 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     folder.mkdir()  # an empty one is taken
     save_for_engine(tiny_model(), byte_tokenizer(), folder)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    with pytest.raises(ValueError, match="holds files already"):
+    with pytest.raises(ValueError, match="already contains files"):
         save_for_engine(tiny_model(), byte_tokenizer(), folder)

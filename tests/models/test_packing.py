@@ -89,7 +89,7 @@ def test_models_of_attention_pass_and_keep_their_mode(name):
 @pytest.mark.parametrize("name", MIXING)
 def test_models_that_mix_examples_are_refused(name):
     model = build(name, MIXING[name]).train()
-    with pytest.raises(ValueError, match=rf"data\.packing=true: {name} does not see .*data\.packing=false"):
+    with pytest.raises(ValueError, match=rf"data\.packing=true: {name} mixes .*data\.packing=false"):
         check_packing(model, label=name)
     assert all(module.training for module in model.modules())
 
@@ -107,5 +107,5 @@ class SingleRows(torch.nn.Module):
 
 
 def test_packing_must_work_in_several_rows():
-    with pytest.raises(ValueError, match=r"data\.packing=true: single does not see"):
+    with pytest.raises(ValueError, match=r"data\.packing=true: single mixes"):
         check_packing(SingleRows(build("Llama", GROUPED)), label="single")

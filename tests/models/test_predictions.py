@@ -126,7 +126,7 @@ def test_a_model_that_calls_its_head_otherwise_is_refused():
             halves = [self.lm.lm_head(half) for half in output.last_hidden_state.chunk(2)]
             return SimpleNamespace(logits=torch.cat(halves))
 
-    with pytest.raises(RuntimeError, match="does not call its output head once"):
+    with pytest.raises(RuntimeError, match="does not call its output head exactly once"):
         asked(InHalves(), batch())
 
 

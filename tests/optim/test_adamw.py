@@ -46,7 +46,7 @@ def test_optimizer_follows_the_schedule():
         ({"clip_norm": 0.0}, r"optimizer\.clip_norm=0\.0 must be more than 0"),
         ({"lr": 1e38}, r"optimizer\.lr=1e\+38 must lie in \[1\.1e-19, 1\.8e\+19\].*infinite in float32"),
         ({"lr": 1e-300}, r"optimizer\.lr=1e-300 must lie in"),
-        ({"lr": 1e-15}, r"optimizer\.lr=1e-15 must be at least 1e-12: .*rounds that away"),
+        ({"lr": 1e-15}, r"optimizer\.lr=1e-15 must be at least 1e-12: .*rounds it away"),
         ({"lr": float("nan")}, r"optimizer\.lr=nan must be finite"),
         ({"betas": [0.9, 1 - 1e-12]}, r"optimizer\.betas=0\.999999999999 must be at most 1 - 6e-08.*never changes"),
         ({"betas": [0.999, 0.9]}, r"optimizer\.betas=\[0\.999, 0\.9\]: .*in the right order"),

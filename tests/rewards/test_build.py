@@ -122,7 +122,7 @@ EXACT = "drpt.rewards.exact.ExactReward"
         ({"_target_": "drpt.rewards.format.FinishedReward", "x": 1}, r"reward\.terms\.own\.x is not known\. It takes none"),
         (
             {"_target_": "drpt.rewards.format.FormatReward", "pattern": "("},
-            r"^reward\.terms\.own\.pattern='\(' is no regular expr",
+            r"^reward\.terms\.own\.pattern='\(' is not a regular expr",
         ),
         (
             {"_target_": "drpt.rewards.reasoning.ReasoningReward", "partial": True, "extract": "tag"},
@@ -154,7 +154,7 @@ def test_a_term_that_cannot_be_built_is_named(term, message):
         ({"own": {"_target_": EXACT, "weight": True}}, "reward.terms.own.weight=True must be a number"),
         (
             {"two words": {"_target_": EXACT, "weight": 1.0}},
-            "reward.terms: the name 'two words' becomes part of metrics' names",
+            "reward.terms: the name 'two words' is used in metric names",
         ),
     ],
 )
@@ -167,18 +167,18 @@ def test_terms_have_rules(terms, message):
     ("judges", "message"),
     [
         ({"other": {"ignore_case": True}}, "reward.judges.other._target_ is needed"),
-        ({"two words": {"_target_": EXACT}}, "reward.judges: the name 'two words' becomes part of metrics' names"),
+        ({"two words": {"_target_": EXACT}}, "reward.judges: the name 'two words' is used in metric names"),
         (
             {"other": {"_target_": EXACT, "ignore_case": True, "weight": 1.0}},
-            "reward.judges.other.weight=1.0: a judge has none, since it is no part of the reward. Leave it out",
+            "reward.judges.other.weight=1.0: a judge has no weight, since it is not part of the reward. Leave it out",
         ),
         (
             {"own": {"_target_": EXACT, "ignore_case": True}},
-            "reward.judges.own: one of reward.terms has this name, and both become part of metrics' names. Take another.",
+            "reward.judges.own: one of reward.terms has the same name, and both are used in metric names. Choose another name.",
         ),
         (
             {"other": {"ignore_case": False, "_target_": EXACT}},
-            "reward.judges.other is reward.terms.own again: a second judge must be another one than the reward",
+            "reward.judges.other is the same as reward.terms.own: a judge must differ from the reward",
         ),
     ],
 )

@@ -21,12 +21,12 @@ def test_every_category_is_measured(name):
 def test_threats_are_what_the_classifier_sees_least():
     least, shares = limits_of("offensive")
     row = FIGURES["offensive"]["threat"]
-    assert least.startswith(f"toxicity of texts of category threat {row['mean']:.3f} ± ")
+    assert least.startswith(f"it recognises category threat least: mean toxicity {row['mean']:.3f} ± ")
     assert f"threat {1 - row['over_half']:.0%}" in shares
 
 
 def test_the_lexicon_does_not_tell_some_categories_from_neutral_texts():
-    assert limits_of("sentiment")[-1].startswith("not told from neutral texts")
+    assert limits_of("sentiment")[-1].startswith("not distinguished from neutral texts")
 
 
 def test_the_judges_say_what_they_know():

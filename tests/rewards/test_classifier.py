@@ -121,7 +121,9 @@ def test_a_model_that_gives_numbers_has_logits_alone(tmp_path):
     (one,) = reward(tmp_path, label=0, measure="logit")([answer("so kind")])
     assert (one.value, one.outcome) == (pytest.approx(float(slow(tmp_path, "so kind")[0]), abs=1e-6), "scored")
     for changed in ({}, {"measure": "logit", "is_toxicity": True}):
-        with pytest.raises(ValueError, match=r"^measure=.* gives numbers .*regression.* Set measure=logit and is_toxicity=fal"):
+        with pytest.raises(
+            ValueError, match=r"^measure=.* has no probabilities.*regression.* Set measure=logit and is_toxicity=fal"
+        ):
             reward(tmp_path, label=0, **changed)([answer("x")])
 
 
@@ -136,7 +138,7 @@ def test_what_is_no_number_is_refused(tmp_path):
     model, _ = load(tmp_path)
     torch.nn.init.constant_(model.classifier.weight, 3e38)  # finite, and no sum of such products is
     model.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"^model=.*: its logits \[.*\] of 'you' are not all finite"):
+    with pytest.raises(ValueError, match=r"^model=.*: its logits \[.*\] for 'you' are not all finite"):
         reward(tmp_path)([answer("you")])
 
 
@@ -151,7 +153,7 @@ def test_what_is_no_number_is_refused(tmp_path):
         ({"sign": 0}, r"^sign=0 must be 1 \(the label is good\) or -1"),
         ({"sign": "+"}, r"^sign='\+' must be 1"),
         ({"text": "prompt"}, r"^text='prompt' is not known\. .*Choices: response, conversation"),
-        ({"batch_size": 0}, r"^batch_size=0 must be at least 1: texts in one forward pass"),
+        ({"batch_size": 0}, r"^batch_size=0 must be at least 1: number of texts in a forward pass"),
         ({"batch_size": 1.5}, r"^batch_size=1\.5 must be a whole number"),
         ({"device": "gpu"}, r"^device='gpu' is not known\. .*Choices: auto, cpu, cuda"),
         ({"max_length": 7}, r"^max_length=7 must be at least 8"),

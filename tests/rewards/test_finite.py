@@ -26,16 +26,16 @@ class Says:
 def test_a_term_that_gives_no_number_is_named_with_the_answer(value):
     reward = WeightedReward({"odd": WeightedTerm(term=Says(1.0, value, 2.0), weight=0.0)})
     said = (
-        rf"^reward\.terms\.odd gives a value that is NaN or infinite for 1 of 3 answers: {value} for '(bad){{20}}…' to '\?'\."
+        rf"^reward\.terms\.odd returns a value that is NaN or infinite for 1 of 3 answers: {value} for '(bad){{20}}…' to '\?'\."
     )
     with pytest.raises(NonFiniteRewardError, match=said):
         reward(ANSWERS)
 
 
 def test_a_judge_and_its_toxicity_too():
-    with pytest.raises(NonFiniteRewardError, match=r"^reward\.judges\.odd gives .* for 2 of 3 answers: nan for 'good'"):
+    with pytest.raises(NonFiniteRewardError, match=r"^reward\.judges\.odd returns .* for 2 of 3 answers: nan for 'good'"):
         Judges({"odd": Says(math.nan, 0.0, math.nan)})(ANSWERS)
-    with pytest.raises(NonFiniteRewardError, match=r"^reward\.judges\.odd gives .* for 3 of 3 answers"):
+    with pytest.raises(NonFiniteRewardError, match=r"^reward\.judges\.odd returns .* for 3 of 3 answers"):
         Judges({"odd": Says(0.0, 0.0, 0.0, toxicity=math.nan)})(ANSWERS)
 
 

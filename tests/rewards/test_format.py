@@ -15,7 +15,7 @@ def test_a_pattern_matches_the_whole_text_over_line_breaks():
 
 @pytest.mark.parametrize("pattern", ["(", "*a", r"\1", "[z-a]"])
 def test_a_broken_pattern_is_named_when_it_is_built(pattern):
-    with pytest.raises(ValueError, match=r"^pattern=.* is no regular expression: ") as error:
+    with pytest.raises(ValueError, match=r"^pattern=.* is not a regular expression: ") as error:
         FormatReward(pattern=pattern)
     assert repr(pattern) in str(error.value)
 

@@ -106,5 +106,5 @@ def test_without_judges_there_is_toxicity_of_terms_alone():
 
 def test_toxicity_is_told_of_all_answers_or_of_none():
     group = [(judged(1.0), {"j": verdict(1.0, 0.5)}), (judged(1.0), {"j": verdict(1.0)})]
-    with pytest.raises(ValueError, match=r"^j: the toxicity of 1 of 2 answers is known; a term tells it of all"):
+    with pytest.raises(ValueError, match=r"^j: toxicity is reported for 1 of 2 answers; a term must report it for all"):
         judge_metrics([group])

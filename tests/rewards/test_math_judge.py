@@ -65,5 +65,5 @@ def test_most_published_verdicts_are_ours():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(math_judge, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"math-verify is not installed.*make install"):
+    with pytest.raises(ValueError, match=r"math-verify, which reads mathematical answers, is not installed.*make install"):
         Judge(1.0)

@@ -45,5 +45,7 @@ def test_measures_have_names():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr("drpt.rewards.offensive.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"alt-profanity-check is not installed.*make install"):
+    with pytest.raises(
+        ValueError, match=r"alt-profanity-check, which finds offensive language, is not installed.*make install"
+    ):
         OffensiveReward(measure="logit")

@@ -43,7 +43,7 @@ def test_it_says_what_the_head_says(folder):
 
 def test_a_missing_folder_is_named_with_its_option():
     node = {"_target_": "drpt.rewards.preference.PreferenceReward", "weight": 1.0, "path": "nowhere"}
-    with pytest.raises(ValueError, match=r"reward\.terms\.preference.*nowhere: no config\.json there\. Give the folder"):
+    with pytest.raises(ValueError, match=r"reward\.terms\.preference.*nowhere: there is no config\.json\. Give the folder"):
         build_reward(RewardSpec(name="learned", terms={"preference": node}, judges={}))
     with pytest.raises(RewardFolderError):
         PreferenceReward(path="nowhere")

@@ -37,5 +37,7 @@ def test_thresholds_are_those_of_vader(compound, outcome, monkeypatch):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr("drpt.rewards.sentiment.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"vaderSentiment is not installed.*make install"):
+    with pytest.raises(
+        ValueError, match=r"vaderSentiment, which contains the sentiment lexicon, is not installed.*make install"
+    ):
         SentimentReward()

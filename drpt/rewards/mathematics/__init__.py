@@ -1,1 +1,1 @@
-"""Mathematical answers: found in a text, read as values, and compared exactly."""
+"""Finds mathematical answers in texts, reads them as values, and compares them exactly."""

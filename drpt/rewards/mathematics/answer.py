@@ -1,14 +1,19 @@
-r"""Where in a text the answer stands; references and answers are found by the same rules.
+r"""Finds the final answer in a text; the same rules apply to references and answers.
 
-In this order: the last ``\boxed{…}`` or ``\fbox{…}`` (with the percent sign or "million" behind it; several with nothing but
-commas or "and" between them are a list, and one where all say the same without a comma); what follows ``####`` in the last
-line; a text that is an expression as a whole; what follows the last "answer is" or "answer:", to the end of its sentence or
-else the first expression there; the last formula or number of the text, of an equation its last side. What a model thinks
-(``<think>…</think>``) is passed over where an answer follows.
+The first of these that exists is the answer:
 
-A "!" after a number is a factorial in a box, after ``####``, in a formula, in a text that is an expression as a whole (``5!``)
-and where its sentence goes on or ends by another sign (``5! = 120``, ``5! ways``, ``5!.``). At the end of a sentence in words
-it is an exclamation mark: "The answer is 8!" is 8.
+1. the last ``\boxed{…}`` or ``\fbox{…}``, with a following percent sign or word such as "million". Several boxes separated only
+   by commas or "and" are a list; boxes that repeat one value without a comma are that value;
+2. the text after ``####`` in the last line;
+3. the whole text, if it is one expression;
+4. the text after the last "answer is" or "answer:", up to the end of the sentence, or else the first expression there;
+5. the last formula or number of the text, or the last side of an equation.
+
+A model's reasoning (``<think>…</think>``) is skipped if an answer follows.
+
+A "!" after a number is a factorial in a box, after ``####``, in a formula, in a text that is one expression (``5!``), and where
+its sentence continues or ends with another mark (``5! = 120``, ``5! ways``, ``5!.``). At the end of a sentence in words it is
+an exclamation mark: "The answer is 8!" means 8.
 """
 
 import re
@@ -26,7 +31,7 @@ _ANCHOR = re.compile(
 )
 _SENTENCE = re.compile(r"\.(?:\s|\Z)|\n|\Z")
 _EXCLAMATION = re.compile(r"(?<=[\w)}$*%])!+(?=[\"'*_)\]]*(?:\s*\Z|\s*\n|\s+[A-Z]))")
-_FACTOR = rf"\\?%|percent\b|pct\b|(?i:{MULTIPLE}|{PART})"  # what changes the size of the number before it
+_FACTOR = rf"\\?%|percent\b|pct\b|(?i:{MULTIPLE}|{PART})"  # words and signs that scale the number before them
 _BEHIND_BOX = re.compile(rf"\s*(?:\$|\\\))?\s*((?:{_FACTOR})|\\text\{{\s*(?:{_FACTOR})\s*\}})")
 _BETWEEN_BOXES = re.compile(r"(?:[\s$,;.&]|\\[()\[\],; ]|\\q?quad|and|or|\\text\{\s*,?\s*(?:and|or)?\s*,?\s*\})*")
 _IS = re.compile(r".*(?:\b(?:is|are|equals|be)\b|:)\s*")
@@ -37,18 +42,18 @@ _NUMBER = re.compile(
     rf"(?:\s*(?:[-+*/^×÷·=]{{1,2}}|\\approx)\s*\(?-?\(?(?:\d+(?:\.\d+)?|\.\d+|{_ROOT})\)?!?(?:\s*{_ROOT})*)*"
     rf"(?:\s+(?:squared|cubed)(?![a-zA-Z]))?(?:\s*(?:{_FACTOR}))*"
 )
-# What follows a number that is not meant, or is another one: 5 is wrong, 5 less than, 5 and a half, 5k, 5', 5_2, and 7^{7^7},
-# which is beyond what is computed.
+# Text after a number that is rejected or is part of another number: 5 is wrong, 5 less than, 5 and a half, 5k, 5', 5_2, and
+# 7^{7^7}, which is too large to compute.
 _NOT_THE_NUMBER = re.compile(
     r"\s*(?:\\text\s*\{\s*)?(?:(?:is|are)\s+(?:wrong|incorrect|false|not)\b|times\s+as\b|(?:less|more|fewer|greater)\s+than\b"
     r"|and\s+a\s+(?:half|third|quarter)\b|(?:score|gross|mil|[kK])(?![a-zA-Z]))|_|\)*\s*(?:\^|\*\*)|'(?![a-zA-Z])"
 )
 _THOUGHT = re.compile(r".*</think(?:ing)?>", re.DOTALL)
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox)[a-z]*\s*\{[^{}]*\}|\\[a-zA-Z]+|(?<=\d)'")
-_TOO_LARGE = re.compile(r"(?=.*[!^])[-\d\s.,^*/+(){}!]+")  # powers and factorials of numbers: beyond what is computed
-_MAX_WHOLE = 400  # characters of a text that may be an expression as a whole
+_TOO_LARGE = re.compile(r"(?=.*[!^])[-\d\s.,^*/+(){}!]+")  # powers and factorials of numbers, too large to compute
+_MAX_WHOLE = 400  # largest number of characters of a text that is tried as one expression
 _MAX_SENTENCE = 400
-_MAX_TEXT = 20_000  # characters at the end of a text, where an answer is looked for
+_MAX_TEXT = 20_000  # number of characters at the end of a text that are searched for an answer
 
 
 def find_answer(text: str, *, requires_box: bool) -> tuple[Value, str] | None:
@@ -56,10 +61,10 @@ def find_answer(text: str, *, requires_box: bool) -> tuple[Value, str] | None:
 
     Args:
         text: Any text.
-        requires_box: Whether only a box counts.
+        requires_box: Whether only an answer in a box counts.
 
     Returns:
-        The value and the expression that it was read from; None without one.
+        The value and the expression from which it was read; None if there is no answer.
     """
     text = _after_thought(plain_signs(text[-_MAX_TEXT:]))
     boxes = _boxes(text)
@@ -80,7 +85,7 @@ def find_answer(text: str, *, requires_box: bool) -> tuple[Value, str] | None:
 
 
 def _boxes(text: str) -> list[tuple[int, int, str]]:
-    """Begin, end and content of the last box, and of those before it with nothing between them but commas and "and"."""
+    """Start, end and content of the last box, and of preceding boxes that are separated only by commas or "and"."""
     box = last_box(text)
     if box is None:
         return []
@@ -97,7 +102,7 @@ def _of_boxes(boxes: list[tuple[int, int, str]], text: str) -> tuple[Value, str]
     between = "".join(text[end:start] for (_, end, _), (start, _, _) in pairwise(boxes))
     if last is None or len(boxes) == 1:
         return last if len(boxes) == 1 else None
-    if not re.search(r"[,;]|and|or", between):  # the same answer said twice
+    if not re.search(r"[,;]|and|or", between):  # the same answer repeated
         values = [read(content, is_marked=True) for _, _, content in boxes]
         if all(value is not None and equal(value, last[0]) for value in values):
             return last
@@ -105,7 +110,7 @@ def _of_boxes(boxes: list[tuple[int, int, str]], text: str) -> tuple[Value, str]
 
 
 def has_open_box(text: str) -> bool:
-    """Whether the last box does not end: the answer was cut off in it."""
+    """Whether the last box is not closed, so that the answer was cut off."""
     start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
     return start >= 0 and last_box(text) is None
 
@@ -116,7 +121,7 @@ def _after_thought(text: str) -> str:
 
 
 def _without_exclamations(text: str) -> str:
-    """With full stops for exclamation marks, outside of formulas."""
+    """Replace exclamation marks outside formulas by full stops."""
     spans = formula_spans(text)
     return _EXCLAMATION.sub(lambda mark: mark[0] if any(a <= mark.start() < b for a, b, _ in spans) else ".", text)
 
@@ -149,13 +154,13 @@ def _last(text: str) -> tuple[Value, str] | None:
 
 
 def _is_formula(text: str) -> bool:
-    """Whether a text is one formula between its signs: letters in it are no prose."""
+    """Whether a text is one formula in delimiters, so that letters in it are variables."""
     spans = formula_spans(text)
     return len(spans) == 1 and not (text[: spans[0][0]] + text[spans[0][1] :]).strip(" .")
 
 
 def _is_broken_expression(text: str) -> bool:
-    r"""Whether a text that cannot be read has no words: the last number of ``\langle 1, 2 \rangle`` or ``20000!`` is not it."""
+    r"""Whether an unreadable text has no words (``20000!``, ``\langle 1, 2 \rangle``), so its last number is not the answer."""
     if _TOO_LARGE.fullmatch(text):
         return True
     if "\n" in text or "=" in text or not _COMMAND.search(text):
@@ -164,7 +169,7 @@ def _is_broken_expression(text: str) -> bool:
 
 
 def _expressions(text: str) -> list[tuple[str, bool]]:
-    """Formulas, and numbers outside of them, in order; and which they are."""
+    """Formulas and the numbers outside them, in order, each with whether it is a formula."""
     formulas = formula_spans(text)
     found = [(start, content, True) for start, _, content in formulas]
     place = 0
@@ -181,5 +186,5 @@ def _is_meant(number: re.Match[str], text: str) -> bool:
 
 
 def _last_side(number: str) -> str:
-    """Of an equation with roots, which is no sum to check, the last side."""
+    """The last side of an equation with roots; other equations are checked as a whole."""
     return (number.rpartition("=")[2] if "\\" in number else number).strip()

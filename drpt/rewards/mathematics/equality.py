@@ -1,16 +1,17 @@
-r"""Whether an answer's value is its reference's.
+r"""Decides whether the values of an answer and of a reference are equal.
 
-- Numbers are equal exactly. One exception: a decimal number of at least six digits equals a number that no decimal number
-  writes (1/3, √2, π) where it is that number rounded to its digits: 0.333333 is 1/3, 0.3333 is not.
-- A percent sign divides by 100: 50 % is 0.5. It may also be missing or superfluous where the number beside it is at least 1:
-  50 % is 50, and 0.5 % is not 0.5.
-- A unit may be missing on one side; two that differ are wrong. A unit's symbol also equals the same letters as variables.
-- Of a constant with its rounded value (``1/6 ≈ 0.1667``) either equals.
-- A bare list and a set are equal in any order; brackets may be missing on one side, and then the order counts; brackets of
-  two kinds differ (``(1,2)`` and ``[1,2]``).
-- Of a choice with what it stands for, ``(C) 5``, the letter counts beside a letter, else the rest.
-- A list with several names (``x = 3, y = 4``) equals one without names in the same order alone.
-- A side of an equation equals its value: ``x = 5`` and 5; two names that differ are wrong.
+- Numbers must be exactly equal, with one exception: a decimal number with at least six digits equals a number without a finite
+  decimal form (1/3, √2, π) if it is that number rounded: 0.333333 equals 1/3, but 0.3333 does not.
+- A percent sign divides by 100: 50 % equals 0.5. It may also be missing or superfluous if the plain number is at least 1:
+  50 % equals 50, but 0.5 % does not equal 0.5.
+- A unit may be missing on one side; different units are unequal. The symbol of a unit also equals the same letters as
+  variables.
+- A constant with its rounded value (``1/6 ≈ 0.1667``) equals both.
+- The order in a bare list or a set does not matter. Brackets may be missing on one side, and then the order matters; brackets
+  of different kinds are unequal (``(1,2)`` and ``[1,2]``).
+- For a choice with its content, ``(C) 5``, the letter is compared with a letter, and the content with anything else.
+- A list of named values (``x = 3, y = 4``) equals a list without names only in the same order.
+- An equation equals the value of its side: ``x = 5`` equals 5; equations with different names are unequal.
 """
 
 import re
@@ -26,14 +27,14 @@ _LEAST_DIGITS = 6
 
 
 def equal(first: Value, second: Value) -> bool:
-    """Compare two values; the order of the two does not matter.
+    """Compare two values; their order does not matter.
 
     Args:
-        first: Of `drpt.rewards.mathematics.reading.read`.
-        second: Likewise.
+        first: Value returned by `drpt.rewards.mathematics.reading.read`.
+        second: Another value returned by it.
 
     Returns:
-        True where they are equal by the rules above, False where they are not or nothing proves it.
+        True if they are equal by the rules above; False if they are not, or if equality cannot be proved.
     """
     if isinstance(first, Choice) or isinstance(second, Choice):
         return _choices(first, second)
@@ -113,8 +114,8 @@ def _distinct(items: Sequence[Value]) -> list[Value]:
 
 
 def _can_be_paired(ours: Sequence[Value], theirs: Sequence[Value]) -> bool:
-    """Whether each of the ones has an equal among the others, no two the same (Kuhn's augmenting paths)."""
-    partner: dict[int, int] = {}  # of theirs
+    """Whether the items can be matched one to one with equal items (Kuhn's augmenting paths)."""
+    partner: dict[int, int] = {}  # index in ``ours`` by index in ``theirs``
 
     def finds(one: int, seen: set[int]) -> bool:
         for other in range(len(theirs)):
@@ -148,7 +149,7 @@ def _same_number(written: Number, value: Fraction) -> bool:
 
 
 def _is_decimal(value: Fraction) -> bool:
-    """Whether some decimal number is exactly this one."""
+    """Whether a number has a finite decimal form."""
     rest = value.denominator
     for prime in (2, 5):
         while rest % prime == 0:
@@ -161,11 +162,11 @@ def _in_bases(first: Value, second: Value) -> bool:
         return first.digits == second.digits and first.base == second.base
     ours, other = (first, second) if isinstance(first, InBase) else (second, first)
     assert isinstance(ours, InBase)
-    return isinstance(other, Number) and other.source.upper() == ours.digits  # the base is left out
+    return isinstance(other, Number) and other.source.upper() == ours.digits  # the answer leaves out the base
 
 
 def _bare(value: Value) -> str:
-    r"""Letters of a text, or of a formula that is one: ``(A)``, ``A`` and ``\text{A}`` are the same."""
+    r"""Letters of a text or formula without decoration: ``(A)``, ``A`` and ``\text{A}`` become the same."""
     if isinstance(value, Words):
         return value.text
     return "".join(sign for sign in value.source.casefold() if sign not in " (){}\\.$")
@@ -175,7 +176,7 @@ def _words(first: Value, second: Value) -> bool:
     if _bare(first) == _bare(second):
         return True
     words, other = (first, second) if isinstance(first, Words) else (second, first)
-    # A short word beside a formula can be a product: kab and abk. A name is none: SAS, SSA.
+    # A short word compared with a formula can be a product (kab and abk), but names are not (SAS and SSA).
     is_short = isinstance(words, Words) and len(words.source) <= 3 and not is_name(words.source)
     return is_short and isinstance(other, Formula) and _same_formulas(words.source, other.source)
 

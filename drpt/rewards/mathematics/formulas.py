@@ -1,10 +1,10 @@
-"""Expressions that are more than rational numbers: read by math-verify (latex2sympy), compared exactly by sympy.
+"""Expressions beyond rational numbers: read by math-verify (latex2sympy) and compared exactly by sympy.
 
-Source: math-verify (Kydlíček et al. 2025, Hugging Face). Departure: its comparison rounds, to 15 digits and, beside a decimal
-number, to 6 decimals, so that 1/2^99 is 1/2^98; here two expressions are equal where sympy proves it, and decimal numbers are
-the fractions that they write. Capitals and small letters are different variables.
+Source: math-verify (Kydlíček et al. 2025, Hugging Face). Departure: its comparison rounds to 15 digits, or to 6 decimals beside
+a decimal number, so that 1/2^99 equals 1/2^98. Here two expressions are equal only if sympy proves it, and decimal numbers are
+exact fractions. Upper and lower case are different variables.
 
-Nothing here is bounded in time: whoever calls ends the process.
+The time is not bounded: callers run this in a process that they can kill.
 """
 
 from fractions import Fraction
@@ -19,10 +19,10 @@ def formula_of(text: str) -> Any | None:  # Any: sympy's
     """Read an expression.
 
     Args:
-        text: In the form that `drpt.rewards.mathematics.signs.normal` gives.
+        text: Expression in the form returned by `drpt.rewards.mathematics.signs.normal`.
 
     Returns:
-        An object of sympy without floating-point numbers, its symbols real; None where the text is none.
+        A sympy object without floating-point numbers and with real symbols; None if the text cannot be read.
     """
     from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
     from math_verify.parser import get_last_eq
@@ -31,10 +31,10 @@ def formula_of(text: str) -> Any | None:  # Any: sympy's
         basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="last", equations=False
     )
     latex = normalize_latex(text, config=rules)
-    for one in (latex, get_last_eq(latex)):  # of a chain of equations that it cannot read, the last side
+    for one in (latex, get_last_eq(latex)):  # the second attempt reads only the last side of a chain of equations
         try:
             return _exact(_converted(one))
-        except Exception:  # latex2sympy raises Exception itself, and sympy gives up in many ways
+        except Exception:  # latex2sympy raises Exception itself, and sympy fails with many types of errors
             continue
     return None
 
@@ -44,13 +44,13 @@ def _converted(latex: str) -> Any:
     from math_verify.grader import should_treat_as_complex
 
     is_real = not should_treat_as_complex(latex)
-    # R and r are two variables: in small letters, as math-verify has them, R^2 - r^2 is 0.
+    # R and r are different variables; in lower case, the default of math-verify, R^2 - r^2 would be 0.
     config = ConversionConfig(lowercase_symbols=False)
     return latex2sympy(latex, is_real=is_real, convert_degrees=False, normalization_config=None, conversion_config=config)
 
 
 def _exact(formula: Any) -> Any | None:
-    """Without floating-point numbers; None where it is undefined."""
+    """Replace floating-point numbers by fractions; None if the expression is undefined."""
     import sympy
 
     if isinstance(formula, str):
@@ -86,14 +86,14 @@ def is_zero(formula: Any) -> bool:
 
 
 def are_equal(first: Any, second: Any) -> bool:
-    """Whether two formulas are the same: expressions, equations, inequalities, sets, tuples or matrices.
+    """Whether two expressions, equations, inequalities, sets, tuples or matrices are equal.
 
     Args:
-        first: Of `formula_of`.
-        second: Likewise.
+        first: Formula returned by `formula_of`.
+        second: Another formula returned by it.
 
     Returns:
-        True where it is proved, False otherwise.
+        True if sympy proves equality, else False.
     """
     import sympy
     from sympy.core.relational import Relational
@@ -125,7 +125,7 @@ def _is_relation(formula: Any) -> bool:
 
 
 def _as_set(relation: Any) -> Any:
-    """The set of numbers that fulfil a relation; f(x) counts as one unknown."""
+    """The set of numbers that satisfy a relation; f(x) counts as one unknown."""
     import sympy
     from sympy.core.function import AppliedUndef
 
@@ -134,7 +134,7 @@ def _as_set(relation: Any) -> Any:
 
 
 def _same_relation(first: Any, second: Any) -> bool:
-    """Whether one is the other times a number, with its sides exchanged or not."""
+    """Whether two relations differ only by a constant factor and the order of their sides."""
     import sympy
 
     if first.rel_op in {">", ">="}:
@@ -171,7 +171,7 @@ def _sets(first: Any, second: Any) -> bool:
 
 
 def _expressions(first: Any, second: Any) -> bool:
-    if first.is_infinite or second.is_infinite:  # the difference of two infinities is nothing
+    if first.is_infinite or second.is_infinite:  # the difference of two infinities is undefined
         return bool(first == second)
     return is_zero(first - second)
 
@@ -180,14 +180,14 @@ _COMPARE = {"MatrixBase": _matrices, "Tuple": _tuples, "Set": _sets, "Expr": _ex
 
 
 def rounded(formula: Any, decimals: int) -> Fraction | None:
-    """The value of a constant, rounded to some decimals.
+    """Round the value of a constant.
 
     Args:
-        formula: Of `formula_of`.
-        decimals: How many.
+        formula: Formula returned by `formula_of`.
+        decimals: Number of decimals.
 
     Returns:
-        The nearest fraction of that many decimals; None where the formula is no real constant.
+        The rounded value; None if the formula is not a finite real constant.
     """
     import sympy
 

@@ -1,7 +1,7 @@
-r"""Rational numbers, read and computed exactly; no floating point anywhere.
+r"""Evaluates expressions of rational numbers exactly, without floating point.
 
-Sums, products, quotients, powers, factorials, ``\frac``, ``\binom``, mixed numbers (``3 1/2``, ``3\frac{1}{2}``), scientific
-notation (``1e3``) and repeating decimals (``0.\overline{3}``). Results are bounded in size, so that nothing takes long.
+Supported are sums, products, quotients, powers, factorials, ``\frac``, ``\binom``, mixed numbers (``3 1/2``, ``3\frac{1}{2}``),
+scientific notation (``1e3``) and repeating decimals (``0.\overline{3}``). The size of results is bounded, and so is the time.
 """
 
 import math
@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-_MAX_BITS = 200_000  # of a numerator or denominator: 60,000 digits; 2006! has 19,000 bits
+_MAX_BITS = 200_000  # bits of a numerator or denominator, 60,000 digits; 2006! has 19,000 bits
 _MAX_FACTORIAL = 10_000
-_MAX_DIGITS = 4_000  # of a number as written; Python itself refuses 4,300
-_MAX_DEPTH = 60  # of brackets
+_MAX_DIGITS = 4_000  # digits of a written number; Python itself refuses 4,300
+_MAX_DEPTH = 60  # depth of nested brackets
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d*\.\d*\\overline\s*\{\d+\}|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,9}(?![\d.]))?)"
@@ -22,25 +22,25 @@ _REPEATED = re.compile(r"(\d*)\.(\d*)\\overline\s*\{(\d+)\}")
 
 
 class NotANumberError(ValueError):
-    """An expression is no rational number."""
+    """An expression is not a rational number."""
 
 
 class TooLargeError(ValueError):
-    """A rational number is beyond the bounds: nobody else should compute it either."""
+    """A rational number exceeds the bounds, so that sympy must not compute it either."""
 
 
 def number_of(text: str) -> Fraction:
     """Compute an expression of rational numbers.
 
     Args:
-        text: In the form that `drpt.rewards.mathematics.signs.normal` gives.
+        text: Expression in the form returned by `drpt.rewards.mathematics.signs.normal`.
 
     Returns:
-        Its exact value.
+        Exact value of the expression.
 
     Raises:
         NotANumberError: The text is something else, or divides by zero.
-        TooLargeError: A number is beyond the bounds.
+        TooLargeError: A number exceeds the bounds.
     """
     reader = _Reader(_tokens(text))
     value = reader.sum()
@@ -63,16 +63,16 @@ def _tokens(text: str) -> list[str]:
 
 
 def decimal(text: str) -> Fraction:
-    r"""The value of a number as written: ``1.50``, ``.5``, ``1e-3``, ``0.1\overline{6}``.
+    r"""Value of a written number: ``1.50``, ``.5``, ``1e-3``, ``0.1\overline{6}``.
 
     Args:
-        text: Digits, with a point, a repeated part and an exponent or without.
+        text: Digits, optionally with a decimal point, a repeating part and an exponent.
 
     Returns:
-        Its exact value.
+        Exact value of the number.
 
     Raises:
-        TooLargeError: It has too many digits, or its exponent is too large.
+        TooLargeError: The number has too many digits, or its exponent is too large.
     """
     if len(text) > _MAX_DIGITS:
         raise TooLargeError(f"a number of {len(text)} characters")
@@ -88,7 +88,7 @@ def decimal(text: str) -> Fraction:
 
 
 class _Reader:
-    """Recursive descent over tokens."""
+    """Recursive-descent parser over tokens."""
 
     def __init__(self, tokens: list[str]) -> None:
         self._tokens = tokens
@@ -159,7 +159,7 @@ class _Reader:
         return value + self._proper_fraction() if token.isdigit() else value
 
     def _proper_fraction(self) -> Fraction:
-        """What stands after the whole part of a mixed number; 0 without."""
+        """Fraction after the whole part of a mixed number; 0 if there is none."""
         rest = self._tokens[self._place : self._place + 3]
         if len(rest) == 3 and rest[0].isdigit() and rest[1] == "/" and rest[2].isdigit():
             self._place += 3
@@ -169,7 +169,7 @@ class _Reader:
             self._take()
             first, second = self._argument(), self._argument()
             if first.denominator != 1 or second.denominator != 1 or not 0 <= first < second or self._next == "^":
-                self._place = start  # a product
+                self._place = start  # a product, not a mixed number
                 return Fraction(0)
             over, under = first.numerator, second.numerator
         else:
@@ -179,13 +179,13 @@ class _Reader:
         return Fraction(over, under)
 
     def _argument(self) -> Fraction:
-        r"""Of ``\frac``: a group, or one digit."""
+        r"""Argument of ``\frac``: a group in braces, or one digit."""
         if self._next == "{":
             return self._atom()
         token = self._take()
         if not token.isdigit():
             raise NotANumberError(f"{token!r} is no argument")
-        if len(token) > 1:  # \frac12: the digits go to one argument each
+        if len(token) > 1:  # \frac12: each digit is one argument
             self._tokens.insert(self._place, token[1:])
         return Fraction(int(token[0]))
 

@@ -1,8 +1,8 @@
-r"""A quantity: what is a number's size and unit, and what its body, which remains to be read.
+r"""Splits a quantity into its number, a number word such as "million", and its unit.
 
-- Words of size count: ``5 million`` is 5000000, ``3 dozen`` 36 and ``5 tenths`` 1/2 (the short scale: a billion is 10^9).
-- A unit is one of `drpt.rewards.mathematics.units`; in ``\text{…}``, in a box or after ``####`` also things counted, see
-  `drpt.rewards.mathematics.vocabulary`. All other letters beside a number are algebra: ``3R^2``, ``5 xyz``.
+- Number words scale: ``5 million`` is 5000000, ``3 dozen`` 36 and ``5 tenths`` 1/2 (a billion is 10^9).
+- Units are those of `drpt.rewards.mathematics.units`; in ``\text{…}``, in a box or after ``####`` also things counted, see
+  `drpt.rewards.mathematics.vocabulary`. All other letters beside a number are variables: ``3R^2``, ``5 xyz``.
 """
 
 import math
@@ -27,7 +27,7 @@ _MULTIPLES = {
 }
 _PARTS = {
     "half": Fraction(1, 2),
-    "halve": Fraction(1, 2),  # halves
+    "halve": Fraction(1, 2),  # singular form of "halves" as `_singular` returns it
     "third": Fraction(1, 3),
     "fourth": Fraction(1, 4),
     "fifth": Fraction(1, 5),
@@ -40,9 +40,9 @@ _PARTS = {
     "thousandth": Fraction(1, 10**3),
     "millionth": Fraction(1, 10**6),
     "billionth": Fraction(1, 10**9),
-}  # a quarter is a coin as well, and stays one
-MULTIPLE = rf"(?:(?:{'|'.join(_MULTIPLES)})s?(?![a-zA-Z]))"  # a pattern
-PART = rf"(?:(?:{'|'.join(_PARTS)})s(?![a-zA-Z]))"  # a pattern: one third is singular, but so is 3 third graders
+}  # without "quarter", which may be a coin
+MULTIPLE = rf"(?:(?:{'|'.join(_MULTIPLES)})s?(?![a-zA-Z]))"  # regular expression
+PART = rf"(?:(?:{'|'.join(_PARTS)})s(?![a-zA-Z]))"  # regular expression; plurals only, because of "3 third graders"
 _SIZED = re.compile(
     rf"(.*[\d)}}])\s*-?\s*(?:\\text\s*\{{\s*)?(?:((?:{MULTIPLE}\s*)+)(.*)|({PART})\s*\}}?)", re.IGNORECASE | re.DOTALL
 )
@@ -59,23 +59,23 @@ _RESIDUE = re.compile(r"(.*?)\s*(?:\\pmod|\(\s*\\?mod)(?![a-zA-Z])\s*\{?\s*(\d+)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """What was written beside a number."""
+    """A number with a scale and a unit."""
 
-    body: str
-    size: Fraction = Fraction(1)  # the body's factor
+    body: str  # text without number word, unit and percent sign
+    size: Fraction = Fraction(1)  # factor of the body
     unit: str = ""
     is_percent: bool = False
 
 
 def split(text: str, *, is_marked: bool) -> Quantity:
-    """Part a text into its body, a size and a unit.
+    """Split a text into body, size and unit.
 
     Args:
-        text: In the form that `drpt.rewards.mathematics.signs.normal` gives.
-        is_marked: See `drpt.rewards.mathematics.reading.read`.
+        text: Expression in the form returned by `drpt.rewards.mathematics.signs.normal`.
+        is_marked: Whether the text is marked as an answer; see `drpt.rewards.mathematics.reading.read`.
 
     Returns:
-        The parts; the whole text as its body where neither a size nor a unit is recognized.
+        The parts; the whole text is the body if neither a number word nor a unit is recognised.
     """
     body, currency = _FRACTION_IN_TEXT.sub("/", text), ""
     if CURRENCY in body:
@@ -102,7 +102,7 @@ def split(text: str, *, is_marked: bool) -> Quantity:
 
 
 def _sized(text: str, is_marked: bool) -> Quantity | None:
-    """With words of size, and after a multiple (5 million dollars) at most a unit."""
+    """Split off number words, after which only a unit may follow (5 million dollars); None if there are none."""
     one = _ONE_PART.fullmatch(text)
     if one:
         return Quantity(body="1", size=_PARTS[one[1].casefold()])
@@ -127,7 +127,7 @@ def _singular(word: str) -> str:
 
 
 def _without_unit(text: str, is_marked: bool) -> tuple[str, str]:
-    """The rest and the unit; the whole text and nothing where it has none."""
+    """Split off the unit, which is empty if there is none."""
     in_text = _IN_TEXT.fullmatch(text)
     if in_text and re.search(r"\d|\\pi|\\sqrt", in_text[1]):
         unit = _unit(in_text[2], in_text[3], is_text=True, body=in_text[1])

@@ -1,16 +1,16 @@
-r"""From an expression to a value: a number, a list, a tuple, a set or interval, an equation's side, words, or a formula.
+r"""Reads an expression as a value: a number, list, tuple, set, interval, equation, text, or formula.
 
-Rules where a text can mean two things:
+Ambiguous texts are read by these rules:
 
-- A comma is a thousands mark where groups of exactly three digits follow it without a space (``1,000``, ``100,200,300``);
-  else it separates: ``1,2`` is the list of 1 and 2, and never 1.2. Within brackets a comma is a thousands mark only where
-  others, with a space or semicolons, separate: ``(1,200)`` is a pair, ``(1,200, 3)`` has 1200.
-- A space before a group of three digits is a thousands mark (``1 000``), before a fraction the sign of a mixed number
+- A comma is a thousands separator if groups of exactly three digits follow without a space (``1,000``, ``100,200,300``).
+  Otherwise it separates items: ``1,2`` is a list, never 1.2. In brackets a comma is a thousands separator only if items are
+  separated otherwise, by a comma and a space or by semicolons: ``(1,200)`` is a pair, ``(1,200, 3)`` contains 1200.
+- A space before a group of three digits is a thousands separator (``1 000``); before a fraction it makes a mixed number
   (``3 1/2``).
 - A percent sign divides by 100, and may be missing or superfluous; see `drpt.rewards.mathematics.equality`.
-- Sizes and units are those of `drpt.rewards.mathematics.quantities`; letters are words or variables by the rules of
-  `drpt.rewards.mathematics.vocabulary`.
-- Of ``1/6 \approx 0.1667`` the exact side counts, and the other one as well where it is the first one rounded.
+- Number words and units are those of `drpt.rewards.mathematics.quantities`; `drpt.rewards.mathematics.vocabulary` decides
+  whether letters are words or variables.
+- In ``1/6 \approx 0.1667`` the exact side counts, and also the other side if it is the exact one rounded.
 """
 
 import re
@@ -30,7 +30,7 @@ _MAX_ITEMS = 200
 
 
 class _UnreadableError(ValueError):
-    """A part of several is no value."""
+    """An item of a list or tuple cannot be read."""
 
 
 _BRACKET = re.compile(r"\\?[{}]|[()\[\]]")
@@ -47,7 +47,7 @@ _NAME = (
 )
 _EQUATION = re.compile(rf"({_NAME})\s*=\s*(?:[^=<>]+=\s*)*([^=<>]+)")
 _REVERSED = re.compile(rf"([^=<>]+?)\s*=\s*({_NAME})")
-# The letter of a choice and what stands behind it: (C) 5, \text{(C) } 5.
+# Letter of a choice and its content: (C) 5, \text{(C) } 5.
 _CHOICE = re.compile(r"(?:\\text\s*\{\s*)?\(\s*([A-Ea-e])\s*\)(?:\s*\}\s*(\S.*)|\s+(?=[-+\d\\¤.(])(\S.*?)\}?)")
 _MIXED = re.compile(r"(\d[\d./]*\s*(?:\\text\s*\{\s*([a-zA-Z]+)\s*\}|([a-zA-Z]{2,})))\s+(?=\d)")
 _MEMBER = re.compile(rf"(?:{_NAME})\s*\\in(?![a-zA-Z])\s*(.+)")
@@ -67,11 +67,11 @@ def read(text: str, *, is_marked: bool) -> Value | None:
     r"""Read an expression.
 
     Args:
-        text: The expression alone, with or without signs that open and close a formula.
-        is_marked: Whether it is said to be an answer (by a box or ``####``): then words can be units, or the answer itself.
+        text: Expression, with or without formula delimiters.
+        is_marked: Whether the expression is marked as an answer, by a box or ``####``; then words can be units or the answer.
 
     Returns:
-        Its value; None where it is none, or beyond the bounds in size.
+        Value of the expression; None if it cannot be read, or exceeds the bounds in size.
     """
     if len(text) > _MAX_CHARACTERS:
         return None
@@ -114,7 +114,7 @@ def _read(text: str, is_marked: bool) -> Value | None:
 
 
 def _approximation(exact: str, near: str, is_marked: bool) -> Value | None:
-    """The exact side where it is a constant, with the other one where that is right; else the other one."""
+    """The exact side if it is a constant, combined with the other side if that is correctly rounded; else the other side."""
     value, rest = _read(exact, is_marked), _read(near, is_marked)
     if value is None and exact and not is_marked:  # prose
         return None
@@ -168,7 +168,7 @@ def _several(text: str, is_marked: bool) -> Value | None:
 
 
 def _items(kind: str, parts: list[str], source: str, is_marked: bool) -> Several:
-    """Values of the parts; one that cannot be read makes the whole unreadable, and sympy is not to guess at it."""
+    """Values of the parts; one unreadable part makes the whole unreadable, so that sympy does not guess at it."""
     if len(parts) > _MAX_ITEMS:
         raise _UnreadableError(f"{len(parts)} items")
     items = []
@@ -181,7 +181,7 @@ def _items(kind: str, parts: list[str], source: str, is_marked: bool) -> Several
 
 
 def _closes_at_end(text: str) -> bool:
-    """Whether the bracket at the beginning is closed by the one at the end."""
+    """Whether the last bracket closes the first."""
     depth = 0
     for bracket in _BRACKET.finditer(text):
         depth += 1 if bracket[0][-1] in "([{" else -1
@@ -191,7 +191,7 @@ def _closes_at_end(text: str) -> bool:
 
 
 def _parts(text: str, *, is_within: bool) -> list[str]:
-    """Split at commas and semicolons outside of brackets, thousands marks taken away before."""
+    """Remove thousands separators, and split at commas and semicolons outside brackets."""
     if not is_within or re.search(r",\s|;", text):
         text = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), text)
     parts, start, depth = [], 0, 0
@@ -201,7 +201,7 @@ def _parts(text: str, *, is_within: bool) -> list[str]:
             parts.append(text[start:place])
             start = place + 1
     parts.append(text[start:])
-    # An Oxford comma leaves nothing between itself and its "and".
+    # An Oxford comma leaves an empty part before its "and".
     return [part for part in parts if part.strip()] if len(parts) > 1 else parts
 
 
@@ -268,7 +268,7 @@ def _words(text: str, is_marked: bool) -> Words | None:
 
 
 def _is_spelled(letters: str) -> bool:
-    """Whether a text is words alone, and no sum or product of variables."""
+    """Whether a text consists of words, not of a sum or product of variables."""
     if not (_WORD.fullmatch(letters) or re.fullmatch(r"[a-zA-Z]{2,3}", letters)):
         return False
     return any(is_word(word) for word in re.findall(r"[a-zA-Z]{2,}", _FUNCTIONS.sub(" ", letters)))
@@ -280,7 +280,7 @@ def _plain(text: str) -> str:
 
 def _formula(text: str, is_marked: bool) -> Formula | None:
     text = _LETTER_IN_TEXT.sub(r"\1", text)
-    if _WORD_IN_TEXT.search(_INDEX.sub(" ", text)):  # what it says would be lost
+    if _WORD_IN_TEXT.search(_INDEX.sub(" ", text)):  # the words would be lost
         return None
     bare = _FUNCTIONS.sub(" ", _COMMANDS.sub(" ", _TEXT.sub(" ", text)))
     if any(len(word) > 3 for word in _LETTERS.findall(bare)) or _is_prose(_INDEX.sub("", bare), is_marked):
@@ -291,7 +291,7 @@ def _formula(text: str, is_marked: bool) -> Formula | None:
 
 
 def _is_prose(bare: str, is_marked: bool) -> bool:
-    """Whether what is left without commands has words beside numbers or others."""
+    """Whether an expression without its commands contains words beside numbers or other words."""
     if has_words(bare, is_prose=not is_marked):
         return True
     return not is_marked and len(_LETTERS.findall(bare)) > 1 and _PROSE.search(bare) is not None

@@ -1,13 +1,13 @@
-r"""One way to write a mathematical expression: the many signs of Unicode, LaTeX and plain text become few.
+r"""Normalises mathematical notation of Unicode, LaTeX and plain text, and finds formulas and boxes in texts.
 
-What comes out is LaTeX without layout: ``\dfrac`` is ``\frac``, U+2212 is ``-``, spaces of LaTeX are spaces, thousands marks
-that a comma could be mistaken for are gone, and what stands in ``\text{…}`` and its like is in ``\text{…}``.
+The result is LaTeX without layout: ``\dfrac`` becomes ``\frac``, U+2212 becomes ``-``, LaTeX spaces become spaces, thousands
+separators that could be taken for list commas are removed, and all text commands become ``\text{…}``.
 """
 
 import re
 import unicodedata
 
-CURRENCY = "¤"  # a dollar that is money, apart from the dollar that opens a formula
+CURRENCY = "¤"  # stands for a dollar sign that means money and does not open a formula
 _MONEY = {"$": CURRENCY, "€": "\\text{euro}", "£": "\\text{pound}", "¥": "\\text{yen}", "₹": "\\text{rupee}"}
 
 _CHARACTERS = {
@@ -47,8 +47,8 @@ _CHARACTERS = {
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 
-_FACTOR = r"(?=[-\d(\\]|[a-zA-Z](?![a-zA-Z])(?!\s+[a-zA-Z]{2}))"  # what follows a sign of arithmetic: 5 times x, not a day
-# LaTeX for the same thing, in the order in which it is replaced.
+_FACTOR = r"(?=[-\d(\\]|[a-zA-Z](?![a-zA-Z])(?!\s+[a-zA-Z]{2}))"  # operand after an operator word: 5 times x, not 5 times a day
+# Replacements for equivalent notation, in the order in which they are applied.
 _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"\\(?:left|right|middle|bigl|bigr|Bigl|Bigr|biggl|biggr|big|Big|bigg|Bigg)(?![a-zA-Z])\s*\.?", ""),
     (r"\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|rm|bf|it|hfill|nobreak)(?![a-zA-Z])", " "),
@@ -96,7 +96,7 @@ _FORMULA = re.compile(
 )
 _BOXES = ("\\boxed", "\\fbox", "\\framebox")
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{")
-# Without braces: to the end of its formula, or one number or command.
+# A box without braces extends to the end of its formula, or over one number or command.
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z{])[ \t]*(?=\S)(?!\{)")
 _BARE_CONTENT = re.compile(r"[^$\n]*?(?=\$|\\\)|\\\])|-?\\?\$?[\w,./]*\w(?:\\?%)?|-?\\[a-zA-Z]+(?:\s*\w+|(?:\{[^{}]*\})*)")
 _ROOT = re.compile(r"(?<![a-zA-Z])\\?sqrt\s*\(")
@@ -104,13 +104,13 @@ _SPACES = re.compile(r"\s+")
 
 
 def plain_signs(text: str) -> str:
-    """Replace signs of Unicode by those of ASCII or LaTeX, one by one; nothing else changes.
+    """Replace Unicode characters by ASCII or LaTeX, one by one; nothing else changes.
 
     Args:
         text: Any text.
 
     Returns:
-        The text with minus signs, spaces, fractions, raised digits and the like in one form.
+        Text with minus signs, spaces, fractions, superscripts and the like in one form.
     """
     text = re.sub(f"[{''.join(_RAISED)}]+", lambda found: "^{" + "".join(_RAISED[sign] for sign in found[0]) + "}", text)
     text = re.sub(f"[{''.join(_LOWERED)}]+", lambda found: "_{" + "".join(_LOWERED[sign] for sign in found[0]) + "}", text)
@@ -122,7 +122,7 @@ def _character(sign: str) -> str:
         return _CHARACTERS[sign]
     if sign < "\u0080" or sign == CURRENCY:
         return sign
-    if unicodedata.decomposition(sign).startswith("<fraction>"):  # ½, ¾, …: a space apart, so that 3½ is a mixed number
+    if unicodedata.decomposition(sign).startswith("<fraction>"):  # ½, ¾, …: the space makes 3½ a mixed number
         over, under = unicodedata.normalize("NFKC", sign).split("\u2044")
         return f" {over}/{under}"
     digit = unicodedata.digit(sign, None)
@@ -130,27 +130,27 @@ def _character(sign: str) -> str:
 
 
 def formula_spans(text: str) -> list[tuple[int, int, str]]:
-    r"""Formulas between ``$…$``, ``$$…$$``, ``\(…\)`` and ``\[…\]``.
+    r"""Find formulas in ``$…$``, ``$$…$$``, ``\(…\)`` and ``\[…\]``.
 
-    A dollar before a space (but where both ends have one), or one before a digit at the other end, is money.
+    A dollar sign means money if a space follows it (unless both ends have one), or if a digit follows the closing one.
 
     Args:
         text: Any text.
 
     Returns:
-        Begin, end and content of each, in order.
+        Start, end and content of each formula, in order.
     """
     return [(found.start(), found.end(), next(part for part in found.groups() if part)) for found in _FORMULA.finditer(text)]
 
 
 def last_box(text: str) -> tuple[int, int, str] | None:
-    r"""The last ``\boxed{…}`` or ``\fbox{…}`` whose braces are balanced, or ``\boxed 18`` without any.
+    r"""Find the last ``\boxed{…}`` or ``\fbox{…}``, or ``\boxed 18`` without braces.
 
     Args:
         text: Any text.
 
     Returns:
-        Begin, end and content; None where the last box does not end, or there is none.
+        Start, end and content of the box; None if there is none, or the last one is not closed.
     """
     start = max(text.rfind(box) for box in _BOXES)
     if start < 0:
@@ -165,7 +165,7 @@ def last_box(text: str) -> tuple[int, int, str] | None:
 
 
 def closing(text: str, start: int) -> int | None:
-    """Where the brace that opens at ``start`` closes; None where it does not."""
+    """Position of the brace that closes the one at ``start``; None if it is not closed."""
     depth = 0
     for place in range(start, len(text)):
         if text[place] in "{}" and (place == 0 or text[place - 1] != "\\"):
@@ -176,13 +176,13 @@ def closing(text: str, start: int) -> int | None:
 
 
 def normal(text: str) -> str:
-    """Bring an expression into the one form that is read.
+    """Normalise an expression.
 
     Args:
-        text: An expression, with or without signs that open and close a formula; at most one sentence.
+        text: Expression of at most one sentence, with or without formula delimiters.
 
     Returns:
-        The same in few signs, without what ends a sentence.
+        The expression in normalised notation, without final punctuation.
     """
     text = _BOLD.sub(r"\2", plain_signs(text).strip())
     text = text.replace("\\$", CURRENCY)
@@ -199,7 +199,7 @@ def normal(text: str) -> str:
 
 
 def _with_braces(text: str) -> str:
-    r"""``sqrt(2)`` as ``\sqrt{2}``."""
+    r"""Replace ``sqrt(2)`` by ``\sqrt{2}``."""
     while (root := _ROOT.search(text)) is not None:
         depth, place = 1, root.end()
         while place < len(text) and depth:
@@ -211,7 +211,7 @@ def _with_braces(text: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """Without braces around the whole."""
+    """Remove braces around the whole expression."""
     while text.startswith("{") and closing(text, 0) == len(text) - 1:
         text = text[1:-1].strip()
     return text

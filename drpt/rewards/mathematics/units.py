@@ -1,15 +1,15 @@
-r"""Units of measurement: which words and symbols are units, and which of them are the same.
+r"""Units of measurement: the words and symbols that are recognised as units, and which of them are equal.
 
-Only what stands here is a unit. A symbol that could be a product of variables (``mg``, ``m``, ``in``) is one where a space or
-``\text{…}`` sets it apart from the number: ``5 m`` is five meters and ``5m`` five times m; one capital letter (``N``) needs
-``\text{…}``. Squares and cubes are those of lengths: ``16 m^2`` is an area and ``3 s^2`` a product. Symbols keep their case
-where that tells two units apart (mW, MW).
+Only the units listed here are recognised. A symbol that could be a product of variables (``mg``, ``m``, ``in``) is a unit only
+if a space or ``\text{…}`` separates it from the number: ``5 m`` is five meters, ``5m`` is 5 times m. A single capital letter
+(``N``) needs ``\text{…}``. Only lengths have squares and cubes: ``16 m^2`` is an area, ``3 s^2`` a product. Case matters where
+it distinguishes units (mW, MW).
 """
 
 import re
 from collections import Counter
 
-# Name: symbols; words, without a plural's s.
+# Symbols and singular words by the name of the unit.
 _LENGTHS = {
     "mm": ("mm", "millimeter millimetre"),
     "cm": ("cm", "centimeter centimetre"),
@@ -26,7 +26,7 @@ _OTHERS = {
     "dollar": ("¤", "dollar usd buck"),
     "cent": ("¢", "cent"),
     "euro": ("", "euro eur"),
-    "pound": ("", "pound"),  # of money or of weight
+    "pound": ("", "pound"),  # money or weight
     "lb": ("lb lbs", ""),
     "yen": ("", "yen"),
     "rupee": ("", "rupee"),
@@ -102,9 +102,9 @@ _ALL = _LENGTHS | _OTHERS
 _SYMBOLS = {symbol: name for name, (symbols, _) in _ALL.items() for symbol in symbols.split()}
 _WORDS = {word: name for name, (_, words) in _ALL.items() for word in words.split()}
 _FOLDED = Counter(symbol.casefold() for symbol in _SYMBOLS)
-# Symbols in other capitals (CM, Kg), where that leaves no doubt.
+# Also accept symbols in other case (CM, Kg) if they are unambiguous.
 _SYMBOLS |= {s.casefold(): n for s, n in list(_SYMBOLS.items()) if len(s) > 1 and _FOLDED[s.casefold()] == 1}
-# Units by a symbol that may touch its number: 5cm; other letters that do so are a product.
+# Symbols that are units even directly after the number: 5cm; other letters there are a product.
 _CLEAR = "mm cm km ft yd kg lb lbs oz hr hrs min mins sec secs mph mpg km/h kmh m/s m/s^2 Hz kHz MHz kPa kJ kW kWh MW kcal mol"
 _TOUCHING = frozenset(_CLEAR.split())
 _MODIFIERS = {"square": "^2", "sq": "^2", "squared": "^2", "cubic": "^3", "cu": "^3", "cubed": "^3"}
@@ -116,14 +116,14 @@ _MAX_CHARACTERS = 60
 
 
 def known_unit(words: str, *, is_text: bool) -> str | None:
-    r"""One name for the same unit: ``square centimeters``, ``cm²`` and ``cm^2`` are ``cm^2``.
+    r"""Canonical name of a unit: ``square centimeters``, ``cm²`` and ``cm^2`` all become ``cm^2``.
 
     Args:
-        words: What stands after a number.
-        is_text: Whether they stand in ``\text{…}``, where letters are no variables.
+        words: Text after a number.
+        is_text: Whether the text is in ``\text{…}``, where letters are not variables.
 
     Returns:
-        The unit; None where the words are none.
+        Name of the unit; None if the text is not a unit.
     """
     if len(words) > _MAX_CHARACTERS or (not is_text and _CAPITAL.search(words)):
         return None
@@ -137,18 +137,18 @@ def known_unit(words: str, *, is_text: bool) -> str | None:
 
 
 def may_touch(words: str) -> bool:
-    """Whether a unit's sign stands directly after its number without being a product of variables."""
+    """Whether letters directly after a number can be a unit, not a product of variables."""
     spelled = re.sub(r"\s+", "", words.strip(" ."))
     return spelled in _TOUCHING or spelled.casefold() in _TOUCHING or bool(re.search(r"[a-zA-Z]{4}|[°¤¢Ω]", spelled))
 
 
 def as_product(unit: str) -> str | None:
-    """A unit's symbols as variables: an answer without the space, ``5m``, means the same; None for a word."""
+    """Symbol of a unit read as variables, as in ``5m`` without a space; None if the unit is a word."""
     return unit if _BARE_SYMBOL.fullmatch(unit) else None
 
 
 def _single(words: str, *, is_below: bool) -> str | None:
-    """A unit without a fraction bar; below one, times have powers, too."""
+    """Name of a unit without a fraction bar; below a bar, units of time may have powers as well."""
     power = _POWER.search(words)
     exponent = f"^{power[1]}" if power else ""
     names = re.sub(r"[{}]", "", _POWER.sub("", words)).split()

@@ -1,4 +1,4 @@
-"""The values of mathematical answers; `drpt.rewards.mathematics.reading` finds them in an expression."""
+"""Types of values of mathematical answers, which `drpt.rewards.mathematics.reading` reads from expressions."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -6,22 +6,22 @@ from fractions import Fraction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A rational number, exact."""
+    """An exact rational number."""
 
     value: Fraction
     source: str
     is_percent: bool = False
     unit: str = ""
-    # Decimals and significant digits where it is written as a decimal number: how far it can be a rounded one.
+    # Number of decimals and of significant digits, if written as a decimal number, which may have been rounded.
     decimals: int | None = None
     digits: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Several:
-    """Values between brackets (``()``, ``[]``, ``(]``, ``[)``), in a set (``{}``), a ratio (``:``) or a bare list (empty)."""
+    """Several values in brackets, in a set, in a ratio, or in a bare list."""
 
-    kind: str
+    kind: str  # ``()``, ``[]``, ``(]`` or ``[)``; ``{}`` = set; ``:`` = ratio; empty = bare list
     items: tuple["Value", ...]
     source: str
 
@@ -37,7 +37,7 @@ class Equation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InBase:
-    """Digits of another base: ``204_5``."""
+    """A number in another base: ``204_5``."""
 
     digits: str
     base: int
@@ -46,15 +46,15 @@ class InBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """Text, compared as such."""
+    """A text, compared literally."""
 
-    text: str  # in small letters, without spaces and brackets
+    text: str  # lower case, without spaces and brackets
     source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formula:
-    """Whatever sympy reads besides; `drpt.rewards.mathematics.formulas.formula_of` has it."""
+    """Any other expression, which `drpt.rewards.mathematics.formulas.formula_of` reads with sympy."""
 
     source: str
     unit: str = field(default="")
@@ -62,7 +62,7 @@ class Formula:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounded:
-    """A constant, and beside it the number to which it rounds: ``1/6 ≈ 0.1667``."""
+    """A constant together with its rounded value: ``1/6 ≈ 0.1667``."""
 
     exact: "Value"
     near: Number
@@ -71,9 +71,9 @@ class Rounded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A letter of several choices, and what it stands for: ``(C) 5``."""
+    """The letter of a multiple-choice answer together with its content: ``(C) 5``."""
 
-    letter: str  # small
+    letter: str  # lower case
     value: "Value"
     source: str
 

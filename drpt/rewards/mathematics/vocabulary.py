@@ -1,18 +1,18 @@
-r"""Words and letters told apart: what is a word of English, what a product of variables, what a count of things.
+r"""Decides whether letters in an expression are English words, products of variables, or things counted.
 
-Rules, for letters outside of ``\\text{…}``:
+Rules for letters outside ``\\text{…}``:
 
-- Four letters and more are a word, and so are two or three that stand in the list here or that can be spoken (``Bob``,
-  ``cat``). Others are variables, side by side: ``AB``, ``kx``, ``abc``.
-- Three capitals are a name, whose letters keep their order: ``SAS`` is not ``SSA``.
-- A number's words are things counted where they hold a plural (``72 red marbles``) and nothing that says more than that:
-  ``5 less than``, ``5 is wrong`` and ``5 more`` are no number of things.
+- Four or more letters are a word, as are two or three letters that are listed here or pronounceable (``Bob``, ``cat``). Other
+  letters are a product of variables: ``AB``, ``kx``, ``abc``.
+- Three capital letters are a name, in which the order matters: ``SAS`` differs from ``SSA``.
+- Words after a number are things counted if they contain a plural (``72 red marbles``) and no word with another meaning:
+  ``5 less than``, ``5 is wrong`` and ``5 more`` do not count things.
 """
 
 import re
 
-# Of two and three letters, that are no product; the rest is recognized by its form. Between variables, in a box or a formula,
-# many of two letters are one (a t, b y).
+# Words of two and three letters that are not products; others are recognised by their form. In a box or a formula, many words
+# of two letters are products (a t, b y), so these count in prose only.
 _ALWAYS = (
     "no is of to if or it all and any are art ask ate end etc few for get had has her his how its let new nor not now odd off "
     "old one our out own per run saw say see set six sum ten the too try two use was way who why yes yet you nan inf"
@@ -23,7 +23,7 @@ _PROSE_WORDS = _WORDS | frozenset(_IN_PROSE.split())
 _SPOKEN = re.compile(r"(?:[b-df-hj-np-tv-z][aeiou][a-z]|[A-Z][aeiou][a-z])")
 _BESIDE = re.compile(r"(?:^\s*|(?<=[\w)}])\s+)([a-zA-Z]{2,3})(?![a-zA-Z])(?=\s*$|\s+[\w\\(])")
 _NAME = re.compile(r"[A-Z]{3}")
-# Words with which a phrase says more than what was counted.
+# Words that show that a phrase does not merely name the things counted.
 _SAYS_MORE = (
     "about above across add added adding after again all almost also always and another any approximately are around because "
     "become becomes been before below between both but can cannot check correct cubed did differs divide divided divides does "
@@ -44,11 +44,11 @@ _MAX_WORDS = 5
 
 
 def is_word(letters: str, *, is_prose: bool = False) -> bool:
-    """Whether letters are a word, and no product of variables.
+    """Whether letters are a word, not a product of variables.
 
     Args:
-        letters: At least two.
-        is_prose: Whether they stand outside of a box or a formula.
+        letters: At least two letters.
+        is_prose: Whether the letters are outside a box or formula.
 
     Returns:
         True for a word.
@@ -58,33 +58,33 @@ def is_word(letters: str, *, is_prose: bool = False) -> bool:
 
 
 def has_words(text: str, *, is_prose: bool) -> bool:
-    """Whether short words stand in a text that has no long ones: alone, or beside numbers and letters without a sign between.
+    """Whether an expression without long words contains a short one, alone or next to numbers and letters.
 
     Args:
-        text: An expression without its commands and functions.
-        is_prose: See `is_word`.
+        text: Expression without its commands and functions.
+        is_prose: Whether the expression is outside a box or formula.
 
     Returns:
-        True where there is one.
+        True if there is a word.
     """
     return any(is_word(found[1], is_prose=is_prose) for found in _BESIDE.finditer(text))
 
 
 def is_name(text: str) -> bool:
-    """Whether a text is a name of three capitals, also where nothing marks it: ``SAS``."""
+    """Whether a text is a name of three capital letters, such as ``SAS``."""
     return _NAME.fullmatch(text) is not None and text.casefold() not in _PROSE_WORDS
 
 
 def things_counted(phrase: str, *, is_text: bool, is_one: bool) -> str | None:
-    r"""What was counted, where words after a number say that and nothing else.
+    r"""The things counted, if the words after a number name them and nothing else.
 
     Args:
-        phrase: The words.
-        is_text: Whether they stand in ``\text{…}``, where a word is no product of variables and need not be a plural.
-        is_one: Whether the number is 1: then no plural is to be expected.
+        phrase: Words after the number.
+        is_text: Whether the words are in ``\text{…}``, where they need not contain a plural.
+        is_one: Whether the number is 1, so that no plural is expected.
 
     Returns:
-        The words in small letters, the last one without a plural's s; None where they say something else.
+        The words in lower case, the last one in the singular; None if they mean something else.
     """
     phrase = phrase.casefold().strip(" .")
     words = re.split(r"[ '\-]+", phrase)
