@@ -46,7 +46,7 @@ def test_a_reward_is_explained_with_what_it_cannot_see(drpt):
     status, text = drpt("explain", "full", "task=rlhf", "model=tiny")
     assert status == 0, text
     text = " ".join(text.split())
-    assert "term language 1 times: High where the answer is inoffensive" in text
+    assert "term language 1 times: High for inoffensive answers" in text
     assert "judge sentiment training does not follow it: VADER's compound score" in text
     for line in (*limits_of("offensive"), *limits_of("sentiment")):
         assert " ".join(line.split()) in text

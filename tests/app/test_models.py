@@ -130,7 +130,7 @@ REFUSED = {
         ("finetune=lora", "finetune.adapter=adapter", "finetune.rank=8"),
         "finetune.rank=8: the adapter in adapter has 3",
     ),
-    "no adapter": (("finetune=lora", "finetune.adapter=model"), "finetune.adapter=model: no adapter_config.json there"),
+    "no adapter": (("finetune=lora", "finetune.adapter=model"), "finetune.adapter=model: there is no adapter_config.json"),
 }
 
 
