@@ -1,7 +1,7 @@
-"""Options that were renamed: an old name is refused with the new one, and what earlier versions wrote is read through the map.
+"""Renamed options: the command line refuses an old name and suggests the new one; folders of earlier versions are translated.
 
-``FORMAT`` counts the versions of a run's folder. It stands in the folder's ``environment.json``; folders of before have none
-and are of format 1.
+``FORMAT`` is the version of a run folder's layout. It is stored in the folder's ``environment.json``; folders without it have
+format 1.
 """
 
 from collections.abc import Mapping
@@ -25,29 +25,29 @@ OLD_NAMES: Mapping[str, str] = {new: old for old, new in KEYS.items()}
 
 
 def new_value(key: str, value: object) -> object:
-    """A value as it is called now.
+    """Translate a value of an earlier version.
 
     Args:
-        key: The option's new name.
-        value: What an earlier version called it.
+        key: New name of the option.
+        value: Value as an earlier version wrote it.
 
     Returns:
-        The new value; the same where nothing was renamed.
+        The current name of the value; the value itself if it was not renamed.
     """
     return VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
 
 
 def old_value(key: str, value: object) -> object:
-    """A value as format 1 called it; see `new_value`."""
+    """Translate a current value back to its name in format 1; the inverse of `new_value`."""
     named = {new: old for old, new in VALUES.get(key, {}).items()}
     return named.get(value, value) if isinstance(value, str) else value
 
 
 def read_through(config: Mapping[str, Any]) -> dict[str, Any]:  # Any: a configuration's values
-    """A configuration that any version wrote, with the names of this one.
+    """Translate a configuration of any version to the current names.
 
     Args:
-        config: Plain values.
+        config: Configuration in plain values.
 
     Returns:
         A copy with new names in the places of old ones.
@@ -66,14 +66,14 @@ def read_through(config: Mapping[str, Any]) -> dict[str, Any]:  # Any: a configu
 
 
 def refusal(key: str, value: object = None) -> str | None:
-    """What to say to somebody who uses an old name.
+    """The message for a user of an old name.
 
     Args:
-        key: An option's name.
-        value: What it was to be set to, for the way out.
+        key: Name of an option.
+        value: Value that was given to it, to be shown with the new name.
 
     Returns:
-        A sentence with the new name; None for a name that is not an old one.
+        A sentence with the new name, or None if ``key`` was not renamed.
     """
     if (new := KEYS.get(key)) is None:
         return None

@@ -1,4 +1,4 @@
-"""A sweep's outcomes side by side: one line a regularizer and strength, the lowest expected cross-entropy first."""
+"""The table of `drpt outcome`: one line for each regularizer and strength, the lowest expected cross-entropy first."""
 
 import math
 from collections.abc import Iterable
@@ -11,29 +11,29 @@ from rich.table import Table
 from drpt.analysis.outcome import Outcome, Part
 from drpt.analysis.table import ZERO_SHOT, Row
 
-_WIDE = 112  # characters that both standard errors need beside a usual label
+_WIDE = 112  # width in characters from which both standard errors fit beside a label of usual length
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomePoint:
-    """One regularizer with its dials, and what its replicates came to."""
+    """One regularizer with its dials, and the outcome of its replicates."""
 
     label: str
-    name: str  # the regularizer's, or ZERO_SHOT
-    seeds: tuple[int, ...]  # one a replicate
+    name: str  # name of the regularizer, or ZERO_SHOT
+    seeds: tuple[int, ...]  # seed of each replicate
     outcome: Outcome
 
     @property
     def is_trained(self) -> bool:
-        """Whether it has replicates at all."""
+        """Whether the point has replicates, unlike the model before training."""
         return self.name != ZERO_SHOT
 
 
 def zero_shot_point(row: Row) -> OutcomePoint:
-    """The model before training: no seed changes it, so that all of its cross-entropy is bias.
+    """The point of the model before training, which no seed changes, so that all of its cross-entropy is bias.
 
     Args:
-        row: See `drpt.analysis.table.tabulate`; its run's summary has the figure.
+        row: Row from `drpt.analysis.table.tabulate`, whose run's summary has the figure.
 
     Returns:
         A point without replicates and without errors over them.
@@ -47,7 +47,7 @@ def zero_shot_point(row: Row) -> OutcomePoint:
 
 
 def ranked(points: Iterable[OutcomePoint]) -> list[OutcomePoint]:
-    """The lowest expected cross-entropy first; a point that diverged last."""
+    """Points by expected cross-entropy, lowest first; points that diverged come last."""
 
     def rank(point: OutcomePoint) -> float:
         value = point.outcome.expected.value
@@ -59,15 +59,15 @@ def ranked(points: Iterable[OutcomePoint]) -> list[OutcomePoint]:
 def as_text(points: Iterable[OutcomePoint], width: int) -> Table:
     """The table for a terminal; the lowest expected cross-entropy, bias and variance of the trained points are bold.
 
-    Every figure is followed by its standard error over replicates (``–`` where there are too few) and, where there is room,
-    by the one over held-out examples; the title says so.
+    Every figure has its standard error over replicates (``–`` if there are too few) and, if there is room, the one over
+    held-out examples; the title says which.
 
     Args:
-        points: In any order.
-        width: Of the terminal, in characters.
+        points: Points in any order.
+        width: Width of the terminal, in characters.
 
     Returns:
-        For a console to print.
+        The table, for a console to print.
     """
     is_wide = width >= _WIDE
     errors = "± over replicates ± over held-out examples" if is_wide else "± over replicates"

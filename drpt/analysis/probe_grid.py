@@ -1,4 +1,4 @@
-"""Which update rules the probe measures: every family, over its strengths and the partitions that make a difference."""
+"""The update rules that `drpt probe` measures: every family, over its strengths and relevant partitions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ _RIDGES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 @dataclass(frozen=True)
 class Family:
-    """One curve of the chart."""
+    """A family of rules, shown as one curve."""
 
     set: str
-    strengths: tuple[float, ...] = ()  # from weak to strong; one alone where the relaxation is the dial
+    strengths: tuple[float, ...] = ()  # strengths from weak to strong; a single one if the relaxation is varied
     score: str = "alignment"
-    relaxations: tuple[float, ...] = ()  # ρ from weak to strong
-    is_alike: bool = False  # the same coefficients in every block: partitions make no difference
-    is_standard: bool = True  # measured unless families are named
+    relaxations: tuple[float, ...] = ()  # relaxations ρ from weak to strong regularization
+    is_alike: bool = False  # whether coefficients are the same in every block, so that partitions make no difference
+    is_standard: bool = True  # whether the family is measured by default
 
 
 FAMILIES: dict[str, Family] = {
@@ -49,25 +49,25 @@ FAMILIES: dict[str, Family] = {
     "cagrad": Family("cagrad", (0.1, 0.3, 0.5, 0.7, 0.9), is_standard=False),
 }
 STANDARD = tuple(name for name, family in FAMILIES.items() if family.is_standard)
-# Whose strength is also chosen automatically, as is every relaxation: a point beside the curve. A lone target example has no
-# spread to choose by.
+# Families that also get a point with automatic strength. Automatic dials (this and every relaxation) need a spread among
+# target examples, so at least two of them.
 _AUTOMATIC = ("mix", "hull", "span")
 
 
 def rules(
     partition: str, *, families: Sequence[str], target_rows: int, base_weights: str, has_alike: bool
 ) -> Iterator[RegularizerSpec]:
-    """The rules measured under one partition.
+    """The rules to measure under one partition.
 
     Args:
-        partition: A value of `Partition`.
+        partition: Value of `Partition`.
         families: Names from `FAMILIES`.
-        target_rows: m.
-        base_weights: A value of `BaseWeights`.
-        has_alike: Whether rules that do not depend on the partition are among them: once is enough.
+        target_rows: Number m of target examples in a step.
+        base_weights: Value of `BaseWeights`.
+        has_alike: Whether to include rules that do not depend on the partition, which need to be measured only once.
 
     Yields:
-        One specification a point, families in order, each from weak to strong, an automatic strength last.
+        A specification for each point, family by family, from weak to strong, the automatic strength last.
     """
     for name, family in FAMILIES.items():
         if name not in families:
@@ -91,7 +91,7 @@ def rules(
                 strength=strength,
                 relaxation=relaxation,
                 step_size=None,
-                auto_memory=0.0,  # draws are no sequence of steps
+                auto_memory=0.0,  # draws are not consecutive steps
                 products="auto",
                 base_weights=base_weights,
                 scope="all",

@@ -1,4 +1,4 @@
-"""A sweep's table for terminals, spreadsheets, READMEs and papers."""
+"""Formats a sweep's table for terminals, as CSV, as Markdown and as LaTeX."""
 
 import csv
 import io
@@ -74,15 +74,15 @@ def _within(columns: Sequence[Column], rows: Sequence[Row], width: int) -> list[
 
 
 def show_cell(row: Row, column: Column, plus_minus: str = " ± ") -> str:
-    """A figure as tables show it.
+    """The text of one cell.
 
     Args:
-        row: Whose.
-        column: Which.
-        plus_minus: Between mean and standard error.
+        row: Row of the cell.
+        column: Column of the cell.
+        plus_minus: Separator between mean and standard error.
 
     Returns:
-        In the column's unit and digits.
+        The figure in the column's unit and with its number of digits.
     """
     value = row.values[column.key]
     shown = value if column.has_error else replace(value, stderr=math.nan)
@@ -90,7 +90,7 @@ def show_cell(row: Row, column: Column, plus_minus: str = " ± ") -> str:
 
 
 def best_labels(rows: Sequence[Row]) -> dict[str, str]:
-    """Which trained point of a task is best, by column key, for the columns in which better has one meaning."""
+    """Label of the best trained point by key of the column, for columns in which lower or higher is better."""
     best: dict[str, str] = {}
     for column in columns_of(rows):
         trained = [row for row in rows if row.name != ZERO_SHOT and row.values[column.key].count]
@@ -101,14 +101,14 @@ def best_labels(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def as_csv(rows: Sequence[Row], sweep: str = "") -> str:
-    """Raw figures: mean and standard error of every column, in its own unit (seconds, bytes, shares).
+    """Raw figures: mean and standard error of every column, in its base unit (seconds, bytes, shares).
 
     Args:
-        rows: See `tabulate`.
-        sweep: Name of the sweep, which the last column repeats.
+        rows: Rows from `tabulate`.
+        sweep: Name of the sweep, repeated in the last column.
 
     Returns:
-        Where tasks are mixed, the first column tells the task, and a figure that is none of a row's task is empty.
+        CSV. With several tasks, the first column is the task, and figures of other tasks are empty.
     """
     parts = by_task(rows)
     is_mixed = len(parts) > 1
@@ -136,8 +136,8 @@ def as_markdown(rows: Sequence[Row], below: Sequence[str] = ()) -> str:
     """A table for a README, one for each task.
 
     Args:
-        rows: See `tabulate`.
-        below: Lines of plain text that stand below it.
+        rows: Rows from `tabulate`.
+        below: Lines of plain text to put below the table.
 
     Returns:
         GitHub's Markdown.
@@ -159,8 +159,8 @@ def as_latex(rows: Sequence[Row], below: Sequence[str] = ()) -> str:
     """A ``tabular`` for a paper, with booktabs rules; one for each task.
 
     Args:
-        rows: See `tabulate`.
-        below: Lines of plain text that stand below it as comments.
+        rows: Rows from `tabulate`.
+        below: Lines of plain text to put below the table as comments.
 
     Returns:
         LaTeX.

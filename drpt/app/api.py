@@ -1,4 +1,7 @@
-"""The capture for any training loop of torch, without Lightning, Hydra or a data module: see the README's example."""
+"""Functions for training loops of one's own: a regularizer from a preset, and the examples of a step.
+
+Exported as `drpt.regularizer` and `drpt.rows`; they need neither Lightning nor Hydra.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,19 +21,20 @@ from drpt.geometry.spec import RegularizerSpec
 
 
 def regularizer(preset: str, *, seed: int = 0, **changes: Any) -> Regularizer:  # Any: keys have values of several kinds
-    """A preset of ``conf/regularizer``, with changes.
+    """Build the regularizer of a preset in ``conf/regularizer``, with changes.
 
     Args:
-        preset: Its name, such as ``layerwise_hull``; `drpt train --help` lists them.
-        seed: Of random scores.
-        changes: Keys of the `regularizer` config group: ``strength=0.25``, ``partition="global"``, ``products="sketch"``, …
+        preset: Name of the preset, such as ``layerwise_hull``; `drpt train --help` lists all names.
+        seed: Seed of random scores.
+        changes: New values for keys of the `regularizer` config group, such as ``strength=0.25``, ``partition="global"`` or
+            ``products="sketch"``.
 
     Returns:
-        For `drpt.GradientCapture`.
+        The regularizer, for `drpt.GradientCapture`.
 
     Raises:
-        ValueError: The preset or a key does not exist, a value breaks its rule, or one that belongs to a whole run
-            (``step_size``, usually the learning rate) is not given.
+        ValueError: The preset or a key does not exist, a value breaks its rule, or a value is missing that a run would set
+            (``step_size``, usually the learning rate).
     """
     folder = config_folder() / "regularizer"
     check_choice("preset", preset, sorted(path.stem for path in folder.glob("*.yaml")))
@@ -42,7 +46,9 @@ def regularizer(preset: str, *, seed: int = 0, **changes: Any) -> Regularizer:  
     try:
         values = OmegaConf.to_container(config, resolve=True)
     except InterpolationKeyError as error:
-        raise ValueError(f"{error.full_key} of the preset {preset!r} is the run's own: give {error.full_key}=….") from error
+        raise ValueError(
+            f"{error.full_key} of the preset {preset!r} refers to an option of a whole run: give {error.full_key}=…."
+        ) from error
     assert isinstance(values, dict)
     return build_regularizer(RegularizerSpec(**{str(key): value for key, value in values.items()}), seed=seed)
 
@@ -55,20 +61,21 @@ def rows(
     base_weights: Float[Tensor, " general"] | None = None,
     example_ids: Sequence[int] | None = None,
 ) -> StepRows:
-    """The examples of one step; in a batch, general ones come first.
+    """Describe the examples of one step; in a batch, general examples come first.
 
     Args:
-        num_general: n, over all batches of the step, and over all processes unless the regularizer has ``pool="rank"``.
-        num_target: m, likewise.
-        draw: Number of the step: random scores and refreshed sketches depend on it.
-        base_weights: ω of the general examples, of sum 1; 1/n each if left out.
-        example_ids: Names of the general examples, by which ties break; 0 to n − 1 if left out.
+        num_general: Number n of general examples, over all batches of the step, and over all processes unless the regularizer
+            has ``pool="rank"``.
+        num_target: Number m of target examples, counted like ``num_general``.
+        draw: Index of the step, which random scores and refreshed sketches depend on.
+        base_weights: Weights ω of the general examples [general], of sum 1; default: 1/n each.
+        example_ids: Ids of the general examples, which break ties; default: 0 to n − 1.
 
     Returns:
-        For `GradientCapture.step`.
+        The examples, for `GradientCapture.step`.
 
     Raises:
-        ValueError: Lengths differ, or the weights do not sum to 1.
+        ValueError: ``base_weights`` or ``example_ids`` has another length than n, or the weights do not sum to 1.
     """
     ids = torch.arange(num_general) if example_ids is None else torch.tensor(example_ids, dtype=torch.long)
     weights = torch.full((num_general,), 1.0 / max(num_general, 1)) if base_weights is None else base_weights

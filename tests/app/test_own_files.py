@@ -66,7 +66,7 @@ def test_a_generated_pool_with_a_target_of_ones_own_trains(drpt):
         (["data/target=jsonl", "data.target.source.path=."], "a folder. Give a file in it"),
         (
             ["data/general=reasoning", "data/target=reasoning", "data.source.target=gcd"],
-            "data.source.target=gcd: data/general=… and data/target=… choose both kinds of data apart",
+            "data.source.target=gcd: data/general=… and data/target=… choose both sources",
         ),
     ],
 )
