@@ -1,15 +1,18 @@
 """The table of `drpt outcome`: one line for each regularizer and strength, the lowest expected cross-entropy first."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
 from drpt.analysis.outcome import Outcome, Part
 from drpt.analysis.table import ZERO_SHOT, Row
+from drpt.analysis.text_table import first_that_fits
 
 _WIDE = 112  # width in characters from which both standard errors fit beside a label of usual length
 
@@ -56,7 +59,7 @@ def ranked(points: Iterable[OutcomePoint]) -> list[OutcomePoint]:
     return sorted(points, key=rank)
 
 
-def as_text(points: Iterable[OutcomePoint], width: int) -> Table:
+def as_text(points: Iterable[OutcomePoint], width: int) -> Table | Group:
     """The table for a terminal; the lowest expected cross-entropy, bias and variance of the trained points are bold.
 
     Every figure has its standard error over replicates (``–`` if there are too few) and, if there is room, the one over
@@ -69,7 +72,12 @@ def as_text(points: Iterable[OutcomePoint], width: int) -> Table:
     Returns:
         The table, for a console to print.
     """
-    is_wide = width >= _WIDE
+    rows = ranked(points)
+    layouts = (True, False) if width >= _WIDE else (False,)
+    return first_that_fits([partial(_build, rows, is_wide=is_wide) for is_wide in layouts], [one.label for one in rows], width)
+
+
+def _build(rows: Sequence[OutcomePoint], labels: Sequence[str], *, is_wide: bool) -> Table:
     errors = "± over replicates ± over held-out examples" if is_wide else "± over replicates"
     table = Table(
         title=f"nats per answer token, {errors}\nbias + variance = expected cross-entropy; bias contains the data's entropy",
@@ -79,19 +87,18 @@ def as_text(points: Iterable[OutcomePoint], width: int) -> Table:
         pad_edge=False,
         padding=(0, 1 if is_wide else 0),
     )
-    table.add_column("regularizer", overflow="fold")
-    table.add_column("replicates" if is_wide else "R", justify="right")
+    table.add_column("regularizer", no_wrap=True)
+    table.add_column("replicates" if is_wide else "R", justify="right", no_wrap=True)
     for heading in ("expected CE" if not is_wide else "expected cross-entropy", "bias", "variance"):
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = ranked(points)
     trained = [_parts(point) for point in rows if point.is_trained]
     lowest = [min((part.value for part in parts), default=math.nan) for parts in zip(*trained, strict=True)]
-    for point in rows:
+    for point, label in zip(rows, labels, strict=True):
         cells = [
             f"[bold]{_show(part, is_wide)}[/]" if point.is_trained and part.value == low else _show(part, is_wide)
             for part, low in zip(_parts(point), lowest, strict=True)
         ]
-        table.add_row(escape(point.label), str(len(point.seeds) or "–"), *cells)
+        table.add_row(escape(label), str(len(point.seeds) or "–"), *cells)
     return table
 
 

@@ -3,9 +3,9 @@
     git worktree add ../before COMMIT
     python -m experiments.overhead.against ../before
 
-Each checkout's code runs in a process of its own, which waits while the other one measures: step by step in turns, side by
-side, round by round in a shuffled order. The result goes to ``against.json`` beside this file, and from there into the README;
-``--report`` does the second alone.
+Each checkout runs in a process of its own, and the two take turns: one step of each variant at a time, in an order that is
+shuffled in every round. The result goes to ``against.json`` beside this file, and from there into the README; ``--report``
+does only the latter.
 """
 
 import argparse
@@ -19,15 +19,14 @@ from statistics import median
 from types import TracebackType
 
 from experiments.overhead.settings import FIRST
-from experiments.overhead.sides import HULL_SKETCH, STANDARD, SUBSET_AUTO, SUBSET_SKETCH
 from experiments.overhead.store import Record, commit_of, environment, save
 from experiments.overhead.timing import ratio
+from experiments.overhead.variants import HULL_SKETCH, STANDARD, SUBSET_AUTO, SUBSET_SKETCH
+from experiments.readme import fill_section
 
-SIDES = (STANDARD, SUBSET_SKETCH, SUBSET_AUTO, HULL_SKETCH)
+VARIANTS = (STANDARD, SUBSET_SKETCH, SUBSET_AUTO, HULL_SKETCH)
 CHECKED = (SUBSET_SKETCH, SUBSET_AUTO)
 HERE = Path(__file__).parent
-README = HERE / "README.md"
-_START, _END = "<!-- against: written by experiments.overhead.against -->", "<!-- end of against -->"
 
 
 class Worker:
@@ -49,11 +48,11 @@ class Worker:
             text=True,
         )
 
-    def seconds(self, side: str, *, is_first: bool = False, has_check: bool = True) -> float:
+    def seconds(self, variant: str, *, is_first: bool = False, has_check: bool = True) -> float:
         """Of one step.
 
         Args:
-            side: Its name.
+            variant: Its name.
             is_first: Whether a new capture takes it, which checks the model.
             has_check: False to leave that check out.
 
@@ -65,7 +64,7 @@ class Worker:
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(f"{int(is_first)}{int(has_check)}{side}", file=self._process.stdin, flush=True)
+        print(f"{int(is_first)}{int(has_check)}{variant}", file=self._process.stdin, flush=True)
         for line in self._process.stdout:
             if line.startswith("seconds "):
                 return float(line.split()[1])
@@ -89,11 +88,11 @@ def measure(other: Path, model: str, rounds: int) -> Record:
         rounds: Counted ones; one before them warms up.
 
     Returns:
-        Seconds by side and checkout, and of first steps with and without the check.
+        Seconds by variant and checkout, and of first steps with and without the check.
     """
     own = Path(__file__).parents[2]
-    steps: dict[str, dict[str, list[float]]] = {side.name: {"this": [], "other": []} for side in SIDES}
-    first: dict[str, dict[str, list[float]]] = {side.name: {"checked": [], "unchecked": []} for side in CHECKED}
+    steps: dict[str, dict[str, list[float]]] = {variant.name: {"this": [], "other": []} for variant in VARIANTS}
+    first: dict[str, dict[str, list[float]]] = {variant.name: {"checked": [], "unchecked": []} for variant in CHECKED}
     shuffled = random.Random(0)
     with Worker(own, model) as this, Worker(other, model) as that:
         for number in range(rounds + 1):
@@ -127,12 +126,12 @@ def table(record: Record) -> str:
     Returns:
         Markdown.
     """
-    rounds = len(record["steps"][SIDES[0].name]["this"])
+    rounds = len(record["steps"][VARIANTS[0].name]["this"])
     lines = [
         f"Commit `{record['this']}` over `{record['other']}`, setting {record['setting']}, {rounds} rounds, {record['cpu']}, "
         f"{record['threads']} threads, torch {record['packages']['torch']}:",
         "",
-        "| side | seconds before | seconds now | now / before | first step with the check / without |",
+        "| variant | seconds before | seconds now | now / before | first step with the check / without |",
         "| :-- | --: | --: | --: | --: |",
     ]
     for name, found in record["steps"].items():
@@ -149,12 +148,9 @@ def _spread(seconds: list[float], base: list[float]) -> str:
 
 
 def report() -> None:
-    """Put the table into the README."""
+    """Write the table into the README."""
     record = json.loads((HERE / "against.json").read_text())
-    text = README.read_text()
-    before, _, rest = text.partition(_START)
-    _, _, after = rest.partition(_END)
-    README.write_text(f"{before}{_START}\n\n{table(record)}\n\n{_END}{after}")
+    fill_section(HERE / "README.md", "against", table(record))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Where a step's seconds go: forward, activation backward, products, solve, update, AdamW.
 
 On a CPU every operation is done when its call returns, so that the clocks of one real step, watched through its trace, add up
-to it. Two more sides have the step itself switched off: modules are captured and nothing is recorded, so that forward and
+to it. Two more variants have the step itself switched off: modules are captured and nothing is recorded, so that forward and
 activation backward are all that is left, on n and on n + m rows. A standard step's weight gradient is its backward pass less
 that floor's.
 """
@@ -23,9 +23,9 @@ from drpt.capture.tokens import RecentTokens
 from drpt.capture.trace import Span, StepTrace
 from drpt.objectives.language_modeling import sample_losses
 from experiments.overhead.settings import Setting
-from experiments.overhead.sides import STANDARD, SUBSET_SKETCH, WIDER, parts_of
 from experiments.overhead.steps import Subject, make_step, precision_of
 from experiments.overhead.timing import Timed, as_record, interleave
+from experiments.overhead.variants import STANDARD, SUBSET_SKETCH, WIDER, parts_of
 
 PARTS = ("forward", "backward", "products", "solve", "update", "capture", "adamw")  # backward: of activations, if captured
 FLOORS = {"nothing recorded, n rows": False, "nothing recorded, n + m rows": True}
@@ -74,10 +74,10 @@ def measure_breakdown(
     """
     parts: dict[str, list[dict[str, float]]] = {}
     steps: dict[str, Callable[[], None]] = {}
-    for side in (STANDARD, WIDER, *parts_of(setting)):
+    for variant in (STANDARD, WIDER, *parts_of(setting)):
         watch = Stopwatch()
-        step = make_step(subject, setting, side, watch=watch, trace=_Clocks(watch))
-        steps[side.name] = _watched(step, watch, parts.setdefault(side.name, []))
+        step = make_step(subject, setting, variant, watch=watch, trace=_Clocks(watch))
+        steps[variant.name] = _watched(step, watch, parts.setdefault(variant.name, []))
     for name, is_wide in FLOORS.items():
         watch = Stopwatch()
         step = _make_floor(subject, setting, setting.num_general + (setting.num_target if is_wide else 0), watch)

@@ -20,10 +20,10 @@ from experiments.overhead.settings import (
     STEP_SETTINGS,
     Setting,
 )
-from experiments.overhead.sides import GROWTH_SIDES, MEMORY_SIDES, STANDARD, WIDER, Side, parts_of, sides_of
 from experiments.overhead.steps import ModelName, Subject, make_step, rows_of
 from experiments.overhead.store import Record
 from experiments.overhead.timing import as_record, interleave
+from experiments.overhead.variants import GROWTH_VARIANTS, MEMORY_VARIANTS, STANDARD, WIDER, Variant, parts_of, variants_of
 
 Part = Literal["steps", "breakdown", "memory", "layers", "growth"]
 PARTS: tuple[Part, ...] = ("steps", "breakdown", "memory", "layers", "growth")
@@ -64,7 +64,7 @@ class Job:
     part: Part
     steps: int  # calls of ``after_step``
     estimated_seconds: float
-    sides: frozenset[str]  # names; of layers none: their items follow from the setting
+    variants: frozenset[str]  # names; of layers none: their items follow from the setting
     run: Callable[[Callable[[], None]], Record]
 
 
@@ -110,32 +110,34 @@ def all_jobs(subjects: Subjects, effort: Effort) -> list[Job]:
     return [*step_jobs, *breakdown_jobs, *memory_jobs, *layer_jobs, *growth_jobs]
 
 
-def _seconds(setting: Setting, sides: Sequence[Side]) -> float:
+def _seconds(setting: Setting, variants: Sequence[Variant]) -> float:
     """Of one round."""
     n, m = setting.num_general, setting.num_target
     factor = _FACTORS[setting.finetune, setting.precision] * setting.num_tokens / _TOKENS_A_SECOND
-    rows = [rows_of(setting, side).num_examples for side in sides]
-    exact_gramians = sum(side.need is Need.GRAMIAN and side.sketch is None for side in sides)
+    rows = [rows_of(setting, variant).num_examples for variant in variants]
+    exact_gramians = sum(variant.need is Need.GRAMIAN and variant.sketch is None for variant in variants)
     return factor * (sum(rows) + (n + m) * exact_gramians)
 
 
-def _timed_job(subjects: Subjects, setting: Setting, sides: Sequence[Side], *, part: Part, warm_ups: int, rounds: int) -> Job:
+def _timed_job(
+    subjects: Subjects, setting: Setting, variants: Sequence[Variant], *, part: Part, warm_ups: int, rounds: int
+) -> Job:
     def run(after_step: Callable[[], None]) -> Record:
         subject = subjects.get(setting.finetune)
-        steps = {side.name: make_step(subject, setting, side) for side in sides}
+        steps = {variant.name: make_step(subject, setting, variant) for variant in variants}
         steps[STANDARD.name]()  # AdamW's moments are there from now on
         subject.forget_gradients()
         timed = interleave(steps, warm_ups=warm_ups, rounds=rounds, prepare=subject.forget_gradients, after_step=after_step)
-        counts = {side.name: _plain(count(subject.model, setting, side)) for side in sides}
-        return _record(part, asdict(setting), warm_ups, rounds, {"sides": as_record(timed), "operations": counts})
+        counts = {variant.name: _plain(count(subject.model, setting, variant)) for variant in variants}
+        return _record(part, asdict(setting), warm_ups, rounds, {"variants": as_record(timed), "operations": counts})
 
     total = warm_ups + rounds
     return Job(
         name=f"{part}-{setting.key}",
         part=part,
-        steps=total * len(sides),
-        estimated_seconds=total * _seconds(setting, sides),
-        sides=frozenset(side.name for side in sides),
+        steps=total * len(variants),
+        estimated_seconds=total * _seconds(setting, variants),
+        variants=frozenset(variant.name for variant in variants),
         run=run,
     )
 
@@ -143,57 +145,57 @@ def _timed_job(subjects: Subjects, setting: Setting, sides: Sequence[Side], *, p
 def _step_job(subjects: Subjects, setting: Setting, effort: Effort) -> Job:
     is_aimed_at = setting in {FIRST, FOUR_TARGETS}
     rounds = effort.rounds if is_aimed_at else effort.rounds_elsewhere
-    return _timed_job(subjects, setting, sides_of(setting), part="steps", warm_ups=effort.warm_ups, rounds=rounds)
+    return _timed_job(subjects, setting, variants_of(setting), part="steps", warm_ups=effort.warm_ups, rounds=rounds)
 
 
 def _growth_job(subjects: Subjects, setting: Setting, effort: Effort) -> Job:
     is_long = setting.num_general * setting.num_tokens > _LONG_STEP_TOKENS
     warm_ups, rounds = effort.warm_ups, 1 if is_long else effort.rounds_of_growth
-    return _timed_job(subjects, setting, GROWTH_SIDES, part="growth", warm_ups=warm_ups, rounds=rounds)
+    return _timed_job(subjects, setting, GROWTH_VARIANTS, part="growth", warm_ups=warm_ups, rounds=rounds)
 
 
 def _breakdown_job(subjects: Subjects, setting: Setting, effort: Effort) -> Job:
     warm_ups, rounds = effort.warm_ups, effort.rounds
-    sides = (STANDARD, WIDER, *parts_of(setting))
-    num_sides = len(sides) + len(FLOORS)
+    variants = (STANDARD, WIDER, *parts_of(setting))
+    num_variants = len(variants) + len(FLOORS)
 
-    names = frozenset((*(side.name for side in sides), *FLOORS))
+    names = frozenset((*(variant.name for variant in variants), *FLOORS))
 
     def run(after_step: Callable[[], None]) -> Record:
         subject = subjects.get(setting.finetune)
         make_step(subject, setting, STANDARD)()  # AdamW's moments are there from now on
         subject.forget_gradients()
         found = measure_breakdown(subject, setting, warm_ups=warm_ups, rounds=rounds, after_step=after_step)
-        return _record("breakdown", asdict(setting), warm_ups, rounds, {"sides": found})
+        return _record("breakdown", asdict(setting), warm_ups, rounds, {"variants": found})
 
     total = warm_ups + rounds
-    seconds = total * _seconds(setting, sides) * num_sides / len(sides)
+    seconds = total * _seconds(setting, variants) * num_variants / len(variants)
     return Job(
         name=f"breakdown-{setting.key}",
         part="breakdown",
-        steps=total * num_sides,
+        steps=total * num_variants,
         estimated_seconds=seconds,
-        sides=names,
+        variants=names,
         run=run,
     )
 
 
 def _memory_job(subjects: Subjects, setting: Setting) -> Job:
     def run(after_step: Callable[[], None]) -> Record:
-        sides = {}
-        for side in MEMORY_SIDES:
-            sides[side.name] = measure_memory(subjects.model, setting, side, num_threads=torch.get_num_threads())
+        variants = {}
+        for variant in MEMORY_VARIANTS:
+            variants[variant.name] = measure_memory(subjects.model, setting, variant, num_threads=torch.get_num_threads())
             after_step()
-        return _record("memory", asdict(setting), 0, 1, {"sides": sides})
+        return _record("memory", asdict(setting), 0, 1, {"variants": variants})
 
     # Two steps, and half as much time again for memory that is given back at once.
-    seconds = 3 * _seconds(setting, MEMORY_SIDES) + _SECONDS_A_PROCESS * len(MEMORY_SIDES)
+    seconds = 3 * _seconds(setting, MEMORY_VARIANTS) + _SECONDS_A_PROCESS * len(MEMORY_VARIANTS)
     return Job(
         name=f"memory-{setting.key}",
         part="memory",
-        steps=len(MEMORY_SIDES),
+        steps=len(MEMORY_VARIANTS),
         estimated_seconds=seconds,
-        sides=frozenset(side.name for side in MEMORY_SIDES),
+        variants=frozenset(variant.name for variant in MEMORY_VARIANTS),
         run=run,
     )
 
@@ -217,7 +219,7 @@ def _layer_job(setting: LayerSetting, effort: Effort) -> Job:
         part="layers",
         steps=(warm_ups + rounds) * num_items,
         estimated_seconds=seconds,
-        sides=frozenset(),
+        variants=frozenset(),
         run=run,
     )
 

@@ -89,9 +89,9 @@ def _is_asked_for(job: Job, options: Any) -> bool:  # Any: what argparse returns
 
 
 def _is_there(job: Job, folder: Path) -> bool:
-    """Whole, and of the sides that are asked for now."""
+    """Whole, and of the variants that are asked for now."""
     path = folder / f"{job.name}.json"
-    return path.exists() and job.sides == json.loads(path.read_text()).get("sides", {}).keys()
+    return path.exists() and job.variants == json.loads(path.read_text()).get("variants", {}).keys()
 
 
 def _run(jobs: list[Job], folder: Path, model: str, console: Console) -> None:
@@ -111,7 +111,7 @@ def _run(jobs: list[Job], folder: Path, model: str, console: Console) -> None:
             took = time.perf_counter() - start
             described["load_after"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
             save(folder, job.name, {"model": model, **found, "took_seconds": took, "environment": described})
-            errors = [name for name, side in (found.get("sides") or found["items"]).items() if side["error"]]
+            errors = [name for name, variant in (found.get("variants") or found["items"]).items() if variant["error"]]
             note = f"; could not run: {', '.join(errors)}" if errors else ""
             console.print(f"{job.name}: {took:.0f} s{note}", highlight=False)
 

@@ -1,6 +1,6 @@
 """How many multiplications a step takes: what no implementation can go below, and what the products add.
 
-Matrices alone are counted: attention, norms, the loss and AdamW are left out on both sides. A trained matrix takes three
+Matrices alone are counted: attention, norms, the loss and AdamW are left out on both variants. A trained matrix takes three
 products over the tokens of a standard step; here two over all tokens, and the update over the rows that are kept. A frozen one
 takes two. How many rows are kept is known of sets that choose a number of them; where any coefficient may vanish (filter, hull,
 cone and most relatives) all are counted, and the time may lie below the count.
@@ -16,7 +16,7 @@ from drpt.capture.products.sketch_spec import SketchKind
 from drpt.geometry.catalogue import ProductsMethod
 from drpt.geometry.subset import num_kept
 from experiments.overhead.settings import Setting
-from experiments.overhead.sides import Side, preset
+from experiments.overhead.variants import Variant, preset
 
 _CHOOSE_A_NUMBER = {"subset", "greedy_greats", "greedy_euclidean", "exact_subset", "gradmatch"}
 
@@ -44,13 +44,13 @@ class Operations:
         return Operations(self.standard + other.standard, self.free + other.free, self.products + other.products)
 
 
-def count(model: nn.Module, setting: Setting, side: Side) -> Operations:
+def count(model: nn.Module, setting: Setting, variant: Variant) -> Operations:
     """Of all linear layers and tables of a model, tied ones once.
 
     Args:
         model: Trained parameters are those that require gradients.
         setting: Rows and tokens.
-        side: How the step is made.
+        variant: How the step is made.
 
     Returns:
         The model's sum.
@@ -61,11 +61,11 @@ def count(model: nn.Module, setting: Setting, side: Side) -> Operations:
             uses.setdefault(id(module.weight), []).append(module)
     total = Operations(0, 0, 0)
     for modules in uses.values():
-        total += count_matrix(modules, setting, side)
+        total += count_matrix(modules, setting, variant)
     return total
 
 
-def count_matrix(modules: Sequence[nn.Module], setting: Setting, side: Side) -> Operations:
+def count_matrix(modules: Sequence[nn.Module], setting: Setting, variant: Variant) -> Operations:
     """Of one matrix and the modules that use it."""
     weight = modules[0].get_parameter("weight")
     general, target = setting.num_general * setting.num_tokens, setting.num_target * setting.num_tokens
@@ -78,37 +78,37 @@ def count_matrix(modules: Sequence[nn.Module], setting: Setting, side: Side) -> 
     )
     num_dense = sum(isinstance(module, nn.Linear) for module in modules)
     per_pass = num_dense * weight.numel()  # of one token through all uses
-    regularizer = side.regularizer
-    targets = regularizer.needs_target or side.sees_all
-    seen = general * (side.sees_all or regularizer.needs_general) + target * targets
+    regularizer = variant.regularizer
+    targets = regularizer.needs_target or variant.sees_all
+    seen = general * (variant.sees_all or regularizer.needs_general) + target * targets
     if not weight.requires_grad:
-        passes = 3 if side.is_recomputing else 2
+        passes = 3 if variant.is_recomputing else 2
         return Operations(2 * general * per_pass, passes * seen * per_pass, 0)
-    if side.need is None:
+    if variant.need is None:
         return Operations(3 * general * per_pass, 3 * seen * per_pass, 0)
-    standard, free = shape.step(kept_examples=float(kept_examples(setting, side)))
-    again = seen * per_pass if side.is_recomputing else 0
-    return Operations(standard, free + again, _products(shape, side, side.need))
+    standard, free = shape.step(kept_examples=float(kept_examples(setting, variant)))
+    again = seen * per_pass if variant.is_recomputing else 0
+    return Operations(standard, free + again, _products(shape, variant, variant.need))
 
 
-def kept_examples(setting: Setting, side: Side) -> int:
+def kept_examples(setting: Setting, variant: Variant) -> int:
     """Rows that the update is taken over, at most: the k that are chosen, or all general ones, and v's where it counts."""
-    found = preset(side.preset)
+    found = preset(variant.preset)
     if found["set"] in _CHOOSE_A_NUMBER:
         return num_kept(float(found["strength"]), setting.num_general)
-    return setting.num_general + (setting.num_target if side.regularizer.feasible_set.uses_target else 0)
+    return setting.num_general + (setting.num_target if variant.regularizer.feasible_set.uses_target else 0)
 
 
-def _products(shape: ParameterShape, side: Side, need: Need) -> int:
-    if side.width is not None:
-        left, right = min(side.width, shape.left), min(side.width, shape.right)
+def _products(shape: ParameterShape, variant: Variant, need: Need) -> int:
+    if variant.width is not None:
+        left, right = min(variant.width, shape.left), min(variant.width, shape.right)
         found = shape.sketch(left, right)
-        if side.sketch != SketchKind.ROW_MASK.value:
+        if variant.sketch != SketchKind.ROW_MASK.value:
             return found.multiplications
         # Coordinates are picked, not multiplied: what is left is the comparison of what was picked.
         examples = shape.num_general + shape.num_target
         tokens = sum(use.general_tokens + use.target_tokens for use in shape.uses)
         return (tokens + examples**2) * left * right
-    method = ProductsMethod(side.products)
+    method = ProductsMethod(variant.products)
     method = shape.cheapest(need) if method is ProductsMethod.AUTO else method
     return shape.cost(method, need).multiplications

@@ -45,7 +45,7 @@ STEP_SETTINGS = tuple(
     for precision in ("fp32", "bf16")
     for shape in SHAPES
 )
-# With one side a process, beside what every step's warm-up tells of the memory it holds.
+# With one variant a process, beside what every step's warm-up tells of the memory it holds.
 MEMORY_SETTINGS = (
     FIRST,
     FOUR_TARGETS,

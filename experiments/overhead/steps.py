@@ -1,4 +1,4 @@
-"""From a setting and a side to a step that can be run: model, tokens, capture, AdamW."""
+"""From a setting and a variant to a step that can be run: model, tokens, capture, AdamW."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,14 +16,14 @@ from drpt.models.load import apply_finetune, load_model
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.objectives.language_modeling import sample_losses
 from experiments.overhead.settings import Setting
-from experiments.overhead.sides import Side
+from experiments.overhead.variants import Variant
 
 ModelName = Literal["smollm2_135m", "tiny"]
 Watch = Callable[[str], AbstractContextManager[None]]  # times a part of the step under its name
 
 
 class Subject:
-    """A model, its optimizer and its tokenizer; all sides of a setting share them.
+    """A model, its optimizer and its tokenizer; all variants of a setting share them.
 
     Args:
         name: Which model.
@@ -86,12 +86,12 @@ def step_rows(num_general: int, num_target: int) -> StepRows:
     return StepRows(general=general, num_target=num_target)
 
 
-def rows_of(setting: Setting, side: Side) -> StepRows:
-    """What the side looks at, as in training; the wider standard step takes target rows for general ones."""
+def rows_of(setting: Setting, variant: Variant) -> StepRows:
+    """What the variant looks at, as in training; the wider standard step takes target rows for general ones."""
     n, m = setting.num_general, setting.num_target
-    if side.sees_all:
+    if variant.sees_all:
         return step_rows(n + m, 0)
-    return step_rows(n if side.regularizer.needs_general else 0, m if side.regularizer.needs_target else 0)
+    return step_rows(n if variant.regularizer.needs_general else 0, m if variant.regularizer.needs_target else 0)
 
 
 def precision_of(setting: Setting) -> AbstractContextManager[object]:
@@ -107,7 +107,7 @@ def _unwatched(part: str) -> Iterator[None]:
 def make_step(
     subject: Subject,
     setting: Setting,
-    side: Side,
+    variant: Variant,
     *,
     rows: StepRows | None = None,
     watch: Watch = _unwatched,
@@ -119,8 +119,8 @@ def make_step(
     Args:
         subject: What is trained.
         setting: Rows, tokens, precision.
-        side: How.
-        rows: Other rows than the side's own.
+        variant: How.
+        rows: Other rows than the variant's own.
         watch: Told of the parts ``forward``, ``backward``, ``adamw``.
         trace: Told of the capture's own work.
         check: Whether the first step proves that the model is covered.
@@ -130,9 +130,9 @@ def make_step(
     """
     model = subject.model
     capture = GradientCapture(
-        model, side.build_regularizer(), sketch=side.sketch_spec(), retain_mib=side.retain_mib, check=check
+        model, variant.build_regularizer(), sketch=variant.sketch_spec(), retain_mib=variant.retain_mib, check=check
     )
-    rows = rows_of(setting, side) if rows is None else rows
+    rows = rows_of(setting, variant) if rows is None else rows
     ids = subject.tokens(setting.num_general + setting.num_target, setting.num_tokens)[: rows.num_examples]
     mask = torch.ones_like(ids, dtype=torch.bool)
 

@@ -1,6 +1,6 @@
-"""Seconds of several sides, interleaved: round by round, in an order that is shuffled anew, after rounds to warm up.
+"""Seconds of several variants, interleaved: round by round, in an order that is shuffled anew, after rounds to warm up.
 
-The rounds to warm up, which are not counted, tell how much memory each side holds at once.
+The rounds to warm up, which are not counted, tell how much memory each variant holds at once.
 """
 
 import random
@@ -17,7 +17,7 @@ from experiments.overhead.live_memory import LiveMemory
 
 @dataclass(slots=True, kw_only=True)
 class Timed:
-    """What was measured of one side, nothing left out."""
+    """What was measured of one variant, nothing left out."""
 
     warm_up: list[float] = field(default_factory=list)  # seconds, not counted
     seconds: list[float] = field(default_factory=list)  # one a counted round
@@ -28,7 +28,7 @@ class Timed:
 
 
 def interleave(
-    sides: Mapping[str, Callable[[], object]],
+    variants: Mapping[str, Callable[[], object]],
     *,
     warm_ups: int,
     rounds: int,
@@ -36,29 +36,29 @@ def interleave(
     after_step: Callable[[], None] = lambda: None,
     once_above_seconds: float | None = None,
 ) -> dict[str, Timed]:
-    """Time all sides.
+    """Time all variants.
 
     Args:
-        sides: Each makes one step.
+        variants: Each makes one step.
         warm_ups: Rounds before the counted ones.
         rounds: Counted ones.
         prepare: Called before every step, untimed.
         after_step: Told of every step.
-        once_above_seconds: Sides whose last warm-up took longer are counted in the first round alone.
+        once_above_seconds: Variants whose last warm-up took longer are counted in the first round alone.
 
     Returns:
-        By the sides' names. One that raises is left out from then on, and its error is kept.
+        By the variants' names. One that raises is left out from then on, and its error is kept.
     """
-    timed = {name: Timed() for name in sides}
+    timed = {name: Timed() for name in variants}
     generator = random.Random(0)
     for round_ in range(warm_ups + rounds):
-        names = list(sides)
+        names = list(variants)
         generator.shuffle(names)
         for name in names:
             record = timed[name]
             is_slow = once_above_seconds is not None and bool(record.warm_up) and record.warm_up[-1] > once_above_seconds
             if record.error is None and not (is_slow and record.seconds):
-                _time(sides[name], record, prepare, is_counted=round_ >= warm_ups)
+                _time(variants[name], record, prepare, is_counted=round_ >= warm_ups)
             after_step()
     return timed
 
@@ -71,7 +71,7 @@ def _time(step: Callable[[], object], record: Timed, prepare: Callable[[], None]
     try:
         with watch or nullcontext():
             step()
-    except Exception as error:  # the other sides' figures are worth having
+    except Exception as error:  # the other variants' figures are worth having
         record.error = f"{type(error).__name__}: {error}".splitlines()[0]
         record.seconds.clear()
         record.page_faults.clear()
@@ -104,16 +104,16 @@ class Ratio:
 
 
 def ratio(seconds: Sequence[float], base: Sequence[float]) -> Ratio | None:
-    """Of a side to another, round by round.
+    """Of a variant to another, round by round.
 
     Args:
-        seconds: Of the side.
+        seconds: Of the variant.
         base: Of the other, in the same rounds.
 
     Returns:
         None where one of them has no counted round.
     """
-    ratios = [own / other for own, other in zip(seconds, base, strict=False)]  # a slow side may have fewer rounds
+    ratios = [own / other for own, other in zip(seconds, base, strict=False)]  # a slow variant may have fewer rounds
     if not ratios:
         return None
     if len(ratios) == 1:

@@ -21,7 +21,7 @@ _STEP_SIZE = 1e-5  # of greedy_greats, in place of ${optimizer.lr}; its time doe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class Variant:
     """One way of making a step."""
 
     name: str
@@ -77,8 +77,8 @@ def preset_names() -> list[str]:
 
 
 @cache
-def _regularizer(side: Side) -> Regularizer:
-    return side.build_regularizer()
+def _regularizer(variant: Variant) -> Regularizer:
+    return variant.build_regularizer()
 
 
 def _named(
@@ -89,10 +89,10 @@ def _named(
     width: int | None = None,
     strength: str | None = None,
     is_recomputing: bool = False,
-) -> Side:
+) -> Variant:
     """Called by partition, set and products; by its file's name where nothing is compared."""
     found = preset(name)
-    side = Side(
+    variant = Variant(
         name="",
         preset=name,
         products=products,
@@ -101,21 +101,21 @@ def _named(
         strength=strength,
         is_recomputing=is_recomputing,
     )
-    if side.need is None:
+    if variant.need is None:
         label = name
     else:
         label = f"{found['partition']} {found['set']}, {products if kind is None else f'{kind} {width}'}"
     label += ", strength auto" if strength else ""
     label += ", recompute" if is_recomputing else ""
-    return replace(side, name=label)
+    return replace(variant, name=label)
 
 
-def _sketched(name: str, kind: str = "gaussian", width: int = 64, **more: Any) -> Side:  # Any: other arguments of _named
+def _sketched(name: str, kind: str = "gaussian", width: int = 64, **more: Any) -> Variant:  # Any: other arguments of _named
     return _named(name, products="sketch", kind=kind, width=width, **more)
 
 
-STANDARD = Side(name="full, n rows", preset="full")
-WIDER = Side(name="full, n + m rows", preset="full", sees_all=True)
+STANDARD = Variant(name="full, n rows", preset="full")
+WIDER = Variant(name="full, n + m rows", preset="full", sees_all=True)
 SUBSET_AUTO, SUBSET_SKETCH = _named("layerwise_subset"), _sketched("layerwise_subset")
 HULL_AUTO, HULL_SKETCH = _named("layerwise_hull"), _sketched("layerwise_hull")
 GLOBAL_AUTO, GLOBAL_SKETCH = _named("global_subset"), _sketched("global_subset")
@@ -158,10 +158,10 @@ METHODS = (
 )
 EVERYWHERE = (STANDARD, WIDER, *WITHOUT_PRODUCTS, *LAYERWISE, *GLOBAL, *METHODS)
 CONE_AND_SPAN_AUTO = (_named("layerwise_cone"), _named("layerwise_span"))
-ALL_SIDES = (*EVERYWHERE, *CONE_AND_SPAN_AUTO, AUTO_STRENGTH)
-GROWTH_SIDES = (STANDARD, SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH)
-MEMORY_SIDES = (WIDER, SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH, GLOBAL_AUTO, GLOBAL_AGAIN)
-BREAKDOWN_SIDES = (
+ALL_VARIANTS = (*EVERYWHERE, *CONE_AND_SPAN_AUTO, AUTO_STRENGTH)
+GROWTH_VARIANTS = (STANDARD, SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH)
+MEMORY_VARIANTS = (WIDER, SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH, GLOBAL_AUTO, GLOBAL_AGAIN)
+BREAKDOWN_VARIANTS = (
     SUBSET_AUTO,
     SUBSET_SKETCH,
     HULL_SKETCH,
@@ -172,12 +172,12 @@ BREAKDOWN_SIDES = (
 )
 
 
-def sides_of(setting: Setting) -> Sequence[Side]:
+def variants_of(setting: Setting) -> Sequence[Variant]:
     """Every regularizer and product method; what is measured beyond them depends on the setting."""
     beyond = CONE_AND_SPAN_AUTO if setting == FIRST else ()
     return (*EVERYWHERE, *beyond, *([AUTO_STRENGTH] if setting.num_target > 1 else []))
 
 
-def parts_of(setting: Setting) -> Sequence[Side]:
+def parts_of(setting: Setting) -> Sequence[Variant]:
     """Whose parts are timed, beside standard steps: all for the first setting, those the goals name for the other."""
-    return BREAKDOWN_SIDES if setting == FIRST else (SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH)
+    return BREAKDOWN_VARIANTS if setting == FIRST else (SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH)
