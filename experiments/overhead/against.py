@@ -1,4 +1,4 @@
-"""Steps of this checkout beside those of another, such as an earlier commit; and what the capture's check costs.
+"""Compares steps of this checkout with those of another, such as an earlier commit, and measures the capture's check.
 
     git worktree add ../before COMMIT
     python -m experiments.overhead.against ../before
@@ -30,11 +30,11 @@ HERE = Path(__file__).parent
 
 
 class Worker:
-    """A process that runs one checkout's code, a step whenever it is asked.
+    """A process that runs single steps with one checkout's code.
 
     Args:
-        checkout: Its folder.
-        model: Which model is trained.
+        checkout: Folder of the checkout.
+        model: Name of the model.
     """
 
     def __init__(self, checkout: Path, model: str) -> None:
@@ -49,15 +49,15 @@ class Worker:
         )
 
     def seconds(self, variant: str, *, is_first: bool = False, has_check: bool = True) -> float:
-        """Of one step.
+        """Run and time one step.
 
         Args:
-            variant: Its name.
-            is_first: Whether a new capture takes it, which checks the model.
-            has_check: False to leave that check out.
+            variant: Name of the variant.
+            is_first: Whether to use a new capture, whose first step checks the model.
+            has_check: False to skip that check.
 
         Returns:
-            Wall-clock time.
+            Wall-clock time in seconds.
 
         Raises:
             RuntimeError: The process has ended.
@@ -80,15 +80,15 @@ class Worker:
 
 
 def measure(other: Path, model: str, rounds: int) -> Record:
-    """All rounds.
+    """Measure all rounds.
 
     Args:
-        other: The other checkout.
-        model: Which model is trained.
-        rounds: Counted ones; one before them warms up.
+        other: Folder of the other checkout.
+        model: Name of the model.
+        rounds: Number of counted rounds, after one warm-up round.
 
     Returns:
-        Seconds by variant and checkout, and of first steps with and without the check.
+        Seconds by variant and checkout, and seconds of first steps with and without the check.
     """
     own = Path(__file__).parents[2]
     steps: dict[str, dict[str, list[float]]] = {variant.name: {"this": [], "other": []} for variant in VARIANTS}
@@ -118,13 +118,13 @@ def _ratio(found: dict[str, list[float]]) -> float:
 
 
 def table(record: Record) -> str:
-    """This commit's steps over the other's, and first steps with the check over those without.
+    """Render ratios of this commit's steps to the other's, and of first steps with the check to those without.
 
     Args:
-        record: See `measure`.
+        record: Result of `measure`.
 
     Returns:
-        Markdown.
+        The table in Markdown.
     """
     rounds = len(record["steps"][VARIANTS[0].name]["this"])
     lines = [

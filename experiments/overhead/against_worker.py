@@ -1,4 +1,4 @@
-"""A process of `experiments.overhead.against`: runs the code of the checkout that it is started in, a step a line of input."""
+"""Worker process of `experiments.overhead.against`: runs one step for each line of input, with the code of its checkout."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ variants = {variant.name: variant for variant in ALL_VARIANTS}
 
 @cache
 def step_of(name: str) -> Callable[[], None]:
-    """The same capture whenever it is asked for."""
+    """The step of a variant, with the same capture at every call."""
     return make_step(subject, FIRST, variants[name])
 
 

@@ -1,9 +1,8 @@
-"""Where a step's seconds go: forward, activation backward, products, solve, update, AdamW.
+"""Measures the parts of a step: forward, activation backward, products, solve, update, AdamW.
 
-On a CPU every operation is done when its call returns, so that the clocks of one real step, watched through its trace, add up
-to it. Two more variants have the step itself switched off: modules are captured and nothing is recorded, so that forward and
-activation backward are all that is left, on n and on n + m rows. A standard step's weight gradient is its backward pass less
-that floor's.
+On a CPU every operation is complete when its call returns, so that the parts of a step, timed through its trace, add up to the
+whole. Two more variants are floors: modules are captured but nothing is recorded, so that only forward and activation backward
+remain, on n and on n + m rows. The weight gradient of a standard step is its backward pass minus that of the floor.
 """
 
 import time
@@ -32,7 +31,7 @@ FLOORS = {"nothing recorded, n rows": False, "nothing recorded, n + m rows": Tru
 
 
 class Stopwatch:
-    """Seconds of nested parts, each without those inside it."""
+    """Times nested parts; the time of a part excludes the parts inside it."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -41,7 +40,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Time what runs inside, under this name."""
+        """Time the body under this name."""
         self._change()
         self._running.append(part)
         try:
@@ -63,11 +62,11 @@ def measure_breakdown(
     """Time the parts of standard, captured and floor steps, interleaved.
 
     Args:
-        subject: What is trained.
-        setting: Rows, tokens, precision.
-        warm_ups: Rounds before the counted ones.
-        rounds: Counted ones.
-        after_step: Told of every step.
+        subject: Model and optimizer.
+        setting: Rows, tokens and precision.
+        warm_ups: Number of warm-up rounds.
+        rounds: Number of counted rounds.
+        after_step: Callback after every step.
 
     Returns:
         `Timed` records with the seconds of every part of every counted round.
@@ -87,7 +86,7 @@ def measure_breakdown(
 
 
 class _Clocks(StepTrace):
-    """Times the pieces of a step's own work under their names."""
+    """Times the parts of the capture's own work through the step's trace."""
 
     def __init__(self, watch: Stopwatch) -> None:
         self._watch = watch
@@ -97,7 +96,7 @@ class _Clocks(StepTrace):
 
 
 class _Unrecorded:
-    """Stands in the place of a step's recorder, and keeps nothing."""
+    """A replacement for a step's recorder that keeps nothing."""
 
     def __init__(self, num_rows: int) -> None:
         self.layout = Layout(range(num_rows))
@@ -113,7 +112,7 @@ class _Unrecorded:
 
 
 def _make_floor(subject: Subject, setting: Setting, num_rows: int, watch: Stopwatch) -> Callable[[], None]:
-    """Forward and activation backward of captured modules, and AdamW; no gradient is formed."""
+    """Make a step with forward and activation backward of captured modules, and AdamW, without weight gradients."""
     capture = GradientCapture(subject.model, SUBSET_SKETCH.build_regularizer(), sketch=SUBSET_SKETCH.sketch_spec())
     ids = subject.tokens(setting.num_general + setting.num_target, setting.num_tokens)[:num_rows]
     mask = torch.ones_like(ids, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Three pictures: step time by variant and setting, where a step's seconds go, and how the ratio grows."""
+"""Draws three pictures: step time by variant and setting, the parts of a step, and the growth of the ratio with n, T and m."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from experiments.overhead.timing import ratio
 from experiments.overhead.variants import ALL_VARIANTS, GROWTH_VARIANTS, STANDARD
 
 _STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-# Of Okabe and Ito's palette; what differs in colour differs in shape, or stands in a fixed order, too.
+# Colours of Okabe and Ito's palette; things that differ in colour also differ in shape or have a fixed order.
 _FULL, _LORA = "#0072B2", "#D55E00"
 _PART_COLOURS = dict(zip(PARTS, ("#56B4E9", "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#999999", "#F0E442"), strict=True))
 _PART_NAMES = {"backward": "backward (captured: of activations)", "capture": "bookkeeping", "adamw": "AdamW"}
@@ -28,15 +28,15 @@ _DRAWN = [variant for variant in ALL_VARIANTS if variant.sees_all or variant.reg
 
 
 def draw_steps(results: Mapping[str, Record]) -> bytes | None:
-    """A panel a shape; a row a variant: dots with quartiles, the count and the goal.
+    """Draw a panel for each shape with a row for each variant: dots with quartiles, the count and the goal.
 
-    Steps that see target rows alone are left out: they are far shorter, and the others would not be told apart.
+    Steps on target rows only are left out: they are far shorter, and the others could not be distinguished.
 
     Args:
         results: Records by name.
 
     Returns:
-        A PNG, or None where nothing was measured.
+        The picture as PNG, or None if nothing was measured.
     """
     records = {s: results[f"steps-{s.key}"] for s in STEP_SETTINGS if f"steps-{s.key}" in results}
     shapes = [shape for shape in SHAPES if any(s.shape == shape.shape for s in records)]
@@ -104,13 +104,13 @@ def _legend_of_steps(figure: Figure, axes: Axes) -> None:
 
 
 def draw_breakdown(results: Mapping[str, Record]) -> bytes | None:
-    """Stacked bars of seconds, a panel a setting.
+    """Draw stacked bars of seconds, with a panel for each setting.
 
     Args:
         results: Records by name.
 
     Returns:
-        A PNG, or None where nothing was measured.
+        The picture as PNG, or None if nothing was measured.
     """
     settings = [setting for setting in BREAKDOWN_SETTINGS if f"breakdown-{setting.key}" in results]
     if not settings:
@@ -148,13 +148,13 @@ def _draw_parts(axes: Axes, variants: Mapping[str, Record]) -> None:
 
 
 def draw_growth(results: Mapping[str, Record]) -> bytes | None:
-    """Ratio against n, T and m: measured, and dashed the operation count.
+    """Draw the measured ratio against n, T and m, and the operation count as dashed lines.
 
     Args:
         results: Records by name.
 
     Returns:
-        A PNG, or None where nothing was measured.
+        The picture as PNG, or None if nothing was measured.
     """
     lines = {axis: [s for s in settings if _point(results, s) is not None] for axis, settings in GROWTH.items()}
     if not any(lines.values()):

@@ -1,4 +1,4 @@
-"""What the measured figures were meant to stay below, on two CPU cores: time in full float32 fine-tuning, memory everywhere."""
+"""The goals for the measured figures on two CPU cores: bounds on time in full float32 fine-tuning, and on memory everywhere."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ from experiments.overhead.variants import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """One bound, and what was found."""
+    """A bound, and the measured figure."""
 
     text: str
     bound: float
-    found: Ratio | None  # None: not measured, or it could not be run
-    limit: float | None = None  # of the operation count: of a step, products free; of products and solve, solving free
+    found: Ratio | None  # measured ratio; None if it was not measured or could not be run
+    limit: float | None = None  # ratio of operation counts, without products (for steps) or without solving (for products)
 
     @property
     def verdict(self) -> str:
-        """In a word: by the median."""
+        """The verdict in a word, by the median."""
         if self.found is None:
             return "not measured"
         return "met" if self.found.median <= self.bound else "missed"
@@ -46,18 +46,18 @@ STEP_GOALS: tuple[tuple[Setting, Variant, float], ...] = (
     (FIRST, GLOBAL_SKETCH, 1.10),
     (FIRST, GLOBAL_AUTO, 1.25),
 )
-PRODUCTS_BOUND = 1.05  # of hull, cone and span, over subset's
+PRODUCTS_BOUND = 1.05  # bound on products and solve of hull, cone and span, relative to subset
 MEMORY_BOUND = 1.05
 
 
 def check(results: Mapping[str, Record]) -> list[Goal]:
-    """All goals.
+    """Check all goals.
 
     Args:
         results: Records by name.
 
     Returns:
-        Goals in the order in which they were set.
+        Goals in the order of their definition.
     """
     return [
         *(_step_goal(results, setting, variant, bound) for setting, variant, bound in STEP_GOALS),
@@ -68,7 +68,7 @@ def check(results: Mapping[str, Record]) -> list[Goal]:
 
 
 def step_bound(setting: Setting, variant: str) -> float | None:
-    """What the time of a variant was meant to stay below."""
+    """The bound on a variant's step time; None if there is none."""
     return next((bound for own, other, bound in STEP_GOALS if own == setting and other.name == variant), None)
 
 
@@ -101,12 +101,12 @@ def _product_goals(results: Mapping[str, Record]) -> list[Goal]:
 
 
 def choice_seconds(variant: Record) -> list[float]:
-    """Products and solve of each counted round."""
+    """Seconds of products and solve in each counted round."""
     return [parts.get("products", 0.0) + parts.get("solve", 0.0) for parts in variant["parts"]]
 
 
 def _live_goals(results: Mapping[str, Record]) -> list[Goal]:
-    """Of each setting the variant of the layer partition that holds most."""
+    """Goals for the layer-partition variant that holds most memory in each setting."""
     layerwise = [s.name for s in ALL_VARIANTS if s.need is not None and s.regularizer.partition is Partition.LAYER]
     goals = []
     for setting in STEP_SETTINGS:
@@ -123,15 +123,15 @@ def _live_goals(results: Mapping[str, Record]) -> list[Goal]:
 
 
 def live_ratio(variants: Mapping[str, Record], name: str, base: Variant) -> float | None:
-    """What a variant holds at once over what a standard step does, both above what they found.
+    """Memory that a variant holds at once relative to a standard step, each above the memory held before the step.
 
     Args:
-        variants: Of one setting.
-        name: Of the variant.
-        base: The standard step.
+        variants: Records of one setting by variant.
+        name: Name of the variant.
+        base: Standard step.
 
     Returns:
-        None where one of them is not known.
+        The ratio, or None if one of the two is unknown.
     """
     own, other = (variants.get(key, {}).get("live_peak") for key in (name, base.name))
     return None if own is None or not other else float(own / other)
@@ -149,16 +149,16 @@ def _memory_goals(results: Mapping[str, Record]) -> list[Goal]:
 
 
 def memory_ratio(variants: Mapping[str, Record], name: str, above: str) -> float | None:
-    """Peak of a variant over that of a standard step on n + m rows.
+    """Peak memory of a variant relative to a standard step on n + m rows.
 
     Args:
-        variants: Of one setting.
-        name: Of the variant.
-        above: What is subtracted from both: ``held`` before the first step (gradients, activations and AdamW's moments are
-            left), or ``held_between`` steps (gradients and activations are).
+        variants: Records of one setting by variant.
+        name: Name of the variant.
+        above: Memory to subtract from both: ``held`` before the first step, which leaves gradients, activations and AdamW's
+            moments, or ``held_between`` steps, which leaves gradients and activations.
 
     Returns:
-        None where one of them could not be run.
+        The ratio, or None if one of the two could not be run.
     """
     own, base = variants[name], variants[WIDER.name]
     if own.get("error") or base.get("error"):

@@ -1,4 +1,4 @@
-"""All that the measurement consists of: one job a file of results, with the seconds that it should take."""
+"""Lists the jobs of the measurement: one for each file of results, with an estimate of its duration."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -27,24 +27,24 @@ from experiments.overhead.variants import GROWTH_VARIANTS, MEMORY_VARIANTS, STAN
 
 Part = Literal["steps", "breakdown", "memory", "layers", "growth"]
 PARTS: tuple[Part, ...] = ("steps", "breakdown", "memory", "layers", "growth")
-_TOKENS_A_SECOND = 310.0  # of a standard step in full float32 on two cores; estimates alone depend on it
+_TOKENS_A_SECOND = 310.0  # speed of a standard step in full float32 on two cores; used for estimates only
 _FACTORS = {("full", "fp32"): 1.0, ("full", "bf16"): 0.6, ("lora", "fp32"): 0.7, ("lora", "bf16"): 0.45}
-_LONG_STEP_TOKENS = 3000  # of the growing sizes: beyond, one counted round is enough
-_SECONDS_A_PROCESS = 9.0  # to import, load and tokenize
+_LONG_STEP_TOKENS = 3000  # tokens of a step from which one counted round suffices for growing sizes
+_SECONDS_A_PROCESS = 9.0  # time to import, load and tokenize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How often everything is measured."""
+    """Numbers of rounds."""
 
     warm_ups: int
-    rounds: int  # of the settings that goals for time are about
+    rounds: int  # counted rounds of settings with goals for time
     rounds_elsewhere: int
     rounds_of_growth: int
 
 
 def effort(rounds: int) -> Effort:
-    """What ``--rounds`` stands for; the growing sizes are long steps whose ratios hardly vary."""
+    """The numbers of rounds for ``--rounds``; growing sizes need fewer, since ratios of long steps hardly vary."""
     return Effort(
         warm_ups=1,
         rounds=rounds,
@@ -58,21 +58,21 @@ QUICK = Effort(warm_ups=1, rounds=1, rounds_elsewhere=1, rounds_of_growth=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One file of results."""
+    """A job, which produces one file of results."""
 
     name: str
     part: Part
-    steps: int  # calls of ``after_step``
+    steps: int  # number of calls of ``after_step``
     estimated_seconds: float
-    variants: frozenset[str]  # names; of layers none: their items follow from the setting
+    variants: frozenset[str]  # names of the variants; empty for layers, whose items follow from the setting
     run: Callable[[Callable[[], None]], Record]
 
 
 class Subjects:
-    """The model that was asked for last: two at once would share the memory that is measured.
+    """Loads models, and keeps only the last one, since two would share the measured memory.
 
     Args:
-        model: Its name.
+        model: Name of the model.
     """
 
     def __init__(self, model: ModelName) -> None:
@@ -80,7 +80,7 @@ class Subjects:
         self._latest: Subject | None = None
 
     def get(self, finetune: str) -> Subject:
-        """Loaded if it is another one than before."""
+        """The subject for a kind of fine-tuning, loaded unless it was the last one."""
         if self._latest is None or self._latest.key != (self.model, finetune):
             self._latest = None
             self._latest = Subject(self.model, finetune)
@@ -89,14 +89,14 @@ class Subjects:
 
 
 def all_jobs(subjects: Subjects, effort: Effort) -> list[Job]:
-    """In the order of measuring.
+    """List all jobs, without loading anything.
 
     Args:
-        subjects: Gives models.
-        effort: Rounds.
+        subjects: Loader of models.
+        effort: Numbers of rounds.
 
     Returns:
-        Jobs; nothing has been loaded.
+        Jobs in the order of measuring.
     """
     step_jobs = [_step_job(subjects, setting, effort) for setting in STEP_SETTINGS]
     breakdown_jobs = [_breakdown_job(subjects, setting, effort) for setting in BREAKDOWN_SETTINGS]
@@ -104,7 +104,7 @@ def all_jobs(subjects: Subjects, effort: Effort) -> list[Job]:
     is_tiny = subjects.model == "tiny"
     layer_jobs = [_layer_job(setting, effort) for setting in (TINY_LAYER_SETTINGS if is_tiny else LAYER_SETTINGS)]
     points = {setting for line in GROWTH.values() for setting in line} - set(STEP_SETTINGS)
-    # The largest first: the others then find memory that has been touched.
+    # The largest first, so that the others find memory that was touched before.
     ordered = sorted(points, key=lambda s: ((s.num_general + s.num_target) * s.num_tokens, s.num_tokens), reverse=True)
     growth_jobs = [_growth_job(subjects, setting, effort) for setting in ordered]
     return [*step_jobs, *breakdown_jobs, *memory_jobs, *layer_jobs, *growth_jobs]

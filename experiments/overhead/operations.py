@@ -1,9 +1,9 @@
-"""How many multiplications a step takes: what no implementation can go below, and what the products add.
+"""Counts the multiplications of a step: the minimum of any implementation, and the part of the products.
 
-Matrices alone are counted: attention, norms, the loss and AdamW are left out on both variants. A trained matrix takes three
-products over the tokens of a standard step; here two over all tokens, and the update over the rows that are kept. A frozen one
-takes two. How many rows are kept is known of sets that choose a number of them; where any coefficient may vanish (filter, hull,
-cone and most relatives) all are counted, and the time may lie below the count.
+Only matrix products are counted; attention, norms, the loss and AdamW are left out for both steps. In a standard step a trained
+matrix takes three products over the tokens. Here it takes two over all tokens, and the update over the rows that are kept. A
+frozen matrix takes two. The number of kept rows is known for sets that select a fixed number. For sets whose coefficients may
+vanish (filter, hull, cone and most relatives), all rows are counted, and the measured time may lie below the count.
 """
 
 from collections.abc import Sequence
@@ -25,18 +25,18 @@ _CHOOSE_A_NUMBER = {"subset", "greedy_greats", "greedy_euclidean", "exact_subset
 class Operations:
     """Multiplications of one step."""
 
-    standard: int  # of the standard step on the general rows
-    free: int  # of this one, were products free
+    standard: int  # multiplications of the standard step on the general rows
+    free: int  # multiplications of this step without the products
     products: int
 
     @property
     def limit(self) -> float:
-        """The ratio that no implementation can go below."""
+        """Lowest ratio that any implementation can reach, without products."""
         return self.free / self.standard
 
     @property
     def ratio(self) -> float:
-        """The ratio with the products."""
+        """Ratio with the products."""
         return (self.free + self.products) / self.standard
 
     def __add__(self, other: "Operations") -> "Operations":
@@ -45,15 +45,15 @@ class Operations:
 
 
 def count(model: nn.Module, setting: Setting, variant: Variant) -> Operations:
-    """Of all linear layers and tables of a model, tied ones once.
+    """Count the multiplications of all linear layers and embeddings of a model, tied ones once.
 
     Args:
-        model: Trained parameters are those that require gradients.
+        model: Model, whose trained parameters require gradients.
         setting: Rows and tokens.
-        variant: How the step is made.
+        variant: Variant of the step.
 
     Returns:
-        The model's sum.
+        The sum over the model.
     """
     uses: dict[int, list[nn.Module]] = {}
     for module in model.modules():
@@ -66,7 +66,7 @@ def count(model: nn.Module, setting: Setting, variant: Variant) -> Operations:
 
 
 def count_matrix(modules: Sequence[nn.Module], setting: Setting, variant: Variant) -> Operations:
-    """Of one matrix and the modules that use it."""
+    """Count the multiplications of one matrix in all modules that use it."""
     weight = modules[0].get_parameter("weight")
     general, target = setting.num_general * setting.num_tokens, setting.num_target * setting.num_tokens
     shape = ParameterShape(
@@ -77,7 +77,7 @@ def count_matrix(modules: Sequence[nn.Module], setting: Setting, variant: Varian
         num_target=setting.num_target,
     )
     num_dense = sum(isinstance(module, nn.Linear) for module in modules)
-    per_pass = num_dense * weight.numel()  # of one token through all uses
+    per_pass = num_dense * weight.numel()  # multiplications for one token in all uses
     regularizer = variant.regularizer
     targets = regularizer.needs_target or variant.sees_all
     seen = general * (variant.sees_all or regularizer.needs_general) + target * targets
@@ -92,7 +92,7 @@ def count_matrix(modules: Sequence[nn.Module], setting: Setting, variant: Varian
 
 
 def kept_examples(setting: Setting, variant: Variant) -> int:
-    """Rows that the update is taken over, at most: the k that are chosen, or all general ones, and v's where it counts."""
+    """Largest number of rows in the update: the k chosen or all general rows, plus the target rows if v is part of it."""
     found = preset(variant.preset)
     if found["set"] in _CHOOSE_A_NUMBER:
         return num_kept(float(found["strength"]), setting.num_general)
@@ -105,7 +105,7 @@ def _products(shape: ParameterShape, variant: Variant, need: Need) -> int:
         found = shape.sketch(left, right)
         if variant.sketch != SketchKind.ROW_MASK.value:
             return found.multiplications
-        # Coordinates are picked, not multiplied: what is left is the comparison of what was picked.
+        # Coordinates are selected without multiplications; only the selected ones are compared.
         examples = shape.num_general + shape.num_target
         tokens = sum(use.general_tokens + use.target_tokens for use in shape.uses)
         return (tokens + examples**2) * left * right

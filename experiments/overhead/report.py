@@ -1,4 +1,4 @@
-"""Tables and pictures from the results' files alone."""
+"""Renders tables and pictures from the files of results."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,20 +20,20 @@ _README = Path(__file__).parent / "README.md"
 
 
 def write_report(folder: Path) -> list[Path]:
-    """Fill README.md, for the folder beside it, or write ``report.md`` into another; pictures beside either.
+    """Write tables into README.md, or into ``report.md`` for other folders than the experiment's own; and the pictures.
 
     Args:
-        folder: Of results.
+        folder: Folder of results.
 
     Returns:
-        What was written.
+        Paths of the written files.
 
     Raises:
         FileNotFoundError: There are no results.
     """
     results = load_all(folder)
     if not results:
-        raise FileNotFoundError(f"{folder} holds no results: measure first (python -m experiments.overhead.measure).")
+        raise FileNotFoundError(f"{folder} has no results: measure first (python -m experiments.overhead.measure).")
     is_own = folder.resolve() == RESULTS.resolve()
     place = _README.parent if is_own else folder
     drawn = {"steps.png": draw_steps(results), "breakdown.png": draw_breakdown(results), "growth.png": draw_growth(results)}
@@ -51,14 +51,14 @@ def write_report(folder: Path) -> list[Path]:
 
 
 def render(results: Mapping[str, Record], pictures: Sequence[str] = ()) -> str:
-    """All tables.
+    """Render all tables.
 
     Args:
         results: Records by name.
-        pictures: Those that are there.
+        pictures: File names of existing pictures.
 
     Returns:
-        Markdown.
+        The tables in Markdown.
     """
     sections = [
         _provenance(results),
@@ -167,7 +167,7 @@ def _steps(record: Record) -> str:
 
 
 def _steps_by_shape(results: Mapping[str, Record], trained: str) -> str:
-    """A row a variant, three columns a shape."""
+    """A table with a row for each variant and three columns for each shape."""
     found = {s: results[f"steps-{s.key}"] for s in STEP_SETTINGS if s.trained == trained and f"steps-{s.key}" in results}
     if not found:
         return ""
@@ -203,7 +203,7 @@ def _note(setting: Setting, record: Record) -> str:
 
 
 def _worst(variants: Mapping[str, Record]) -> list[str]:
-    """Of any variant in any counted round."""
+    """Largest numbers of page faults and preemptions of any variant in any counted round."""
     counts = [[c for variant in variants.values() for c in variant.get(what, ())] for what in ("page_faults", "preemptions")]
     return [str(max(own, default="–")) for own in counts]
 
@@ -273,7 +273,7 @@ def _memory(record: Record) -> str:
 
 
 def _layers(results: Mapping[str, Record], precision: str) -> str:
-    """A row a product, a column a layer: over the standard three (count)."""
+    """A table with a row for each product and a column for each layer, relative to the three standard products."""
     names = [f"layers-{setting.key}" for setting in (*LAYER_SETTINGS, *TINY_LAYER_SETTINGS) if setting.precision == precision]
     records = [results[name] for name in names if name in results]
     if not records:
@@ -293,7 +293,7 @@ def _layers(results: Mapping[str, Record], precision: str) -> str:
 
 
 def _standard_seconds(record: Record) -> tuple[float | None, int]:
-    """Of forward, activation backward and weight gradient together; and their multiplications."""
+    """Seconds and multiplications of forward, activation backward and weight gradient together."""
     seconds = [median_or_none(record["items"][name]["seconds"]) for name in STANDARD_ITEMS]
     known = [value for value in seconds if value is not None]
     return sum(known) if len(known) == len(seconds) else None, sum(record["operations"][name] for name in STANDARD_ITEMS)

@@ -1,4 +1,4 @@
-"""What is compared: every regularizer of `conf/regularizer`, and every way of getting the products that it looks at."""
+"""The compared variants of a step: every regularizer of `conf/regularizer`, and every method for its products."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,22 +16,22 @@ from drpt.geometry.spec import RegularizerSpec
 from experiments.overhead.settings import FIRST, Setting
 
 _PRESETS = Path(__file__).parents[2] / "conf" / "regularizer"
-_ENDLESS_MIB = 2.0**20  # whatever the step keeps alive: one pass
-_STEP_SIZE = 1e-5  # of greedy_greats, in place of ${optimizer.lr}; its time does not depend on it
+_ENDLESS_MIB = 2.0**20  # activation budget that is never exceeded, so that one pass suffices
+_STEP_SIZE = 1e-5  # step size of greedy_greats instead of ${optimizer.lr}; the time does not depend on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One way of making a step."""
+    """A variant of a step."""
 
     name: str
-    preset: str  # of conf/regularizer: set, partition, score and dials
+    preset: str  # preset of conf/regularizer: set, partition, score and dials
     products: str = "auto"
-    sketch: str | None = None  # a value of SketchKind
+    sketch: str | None = None  # kind of sketch, a value of SketchKind
     width: int | None = None
-    strength: str | None = None  # auto, in place of the preset's
-    is_recomputing: bool = False  # nothing may be kept: a second backward pass forms the update
-    sees_all: bool = False  # standard training on the n + m rows
+    strength: str | None = None  # "auto" instead of the preset's strength
+    is_recomputing: bool = False  # whether nothing is kept, so that a second backward pass forms the update
+    sees_all: bool = False  # whether it is standard training on all n + m rows
 
     @property
     def retain_mib(self) -> float:
@@ -40,16 +40,16 @@ class Variant:
 
     @property
     def regularizer(self) -> Regularizer:
-        """What it looks at; steps are made with another one, which `build_regularizer` gives."""
+        """A regularizer for inspection; steps use new ones from `build_regularizer`."""
         return _regularizer(self)
 
     @property
     def need(self) -> Need | None:
-        """Which products it asks for; None where coefficients are known beforehand."""
+        """The products that it needs; None if its coefficients are known in advance."""
         return need_of(self.regularizer) if self.regularizer.needs_products else None
 
     def build_regularizer(self) -> Regularizer:
-        """What decides the update, new: an automatic strength remembers its steps."""
+        """Build a new regularizer, since an automatic strength depends on past steps."""
         values = preset(self.preset) | {"products": self.products, "base_weights": "example", "pool": "step"}
         if values["step_size"] is not None:
             values["step_size"] = _STEP_SIZE
@@ -58,7 +58,7 @@ class Variant:
         return build_regularizer(RegularizerSpec(**values), seed=0)
 
     def sketch_spec(self) -> SketchSpec | None:
-        """The `sketch` config group, where it counts."""
+        """The `sketch` config group; None if nothing is sketched."""
         if self.sketch is None or self.width is None:
             return None
         return SketchSpec(kind=self.sketch, left_width=self.width, right_width=self.width, seed=0, refresh_steps=None)
@@ -66,7 +66,7 @@ class Variant:
 
 @cache
 def preset(name: str) -> dict[str, Any]:  # Any: what the file says
-    """The file of a preset, as it is."""
+    """Contents of a preset's file."""
     found: dict[str, Any] = yaml.safe_load((_PRESETS / f"{name}.yaml").read_text())
     return found
 
@@ -90,7 +90,7 @@ def _named(
     strength: str | None = None,
     is_recomputing: bool = False,
 ) -> Variant:
-    """Called by partition, set and products; by its file's name where nothing is compared."""
+    """A variant named by partition, set and products, or by its preset if it compares no gradients."""
     found = preset(name)
     variant = Variant(
         name="",
@@ -122,7 +122,7 @@ GLOBAL_AUTO, GLOBAL_SKETCH = _named("global_subset"), _sketched("global_subset")
 GLOBAL_AGAIN = _named("global_subset", is_recomputing=True)
 AUTO_STRENGTH = _sketched("layerwise_hull", strength="auto")
 
-# Presets that make another's steps: stopping early is no thing of a step, and choosing by phase none of a supervised run's.
+# Presets whose steps equal another's: early stopping does not change a step, and phases do not exist in supervised runs.
 SAME_STEP = {"target_only_stopped": "target_only", "iif": "global_filter"}
 WITHOUT_PRODUCTS = tuple(_named(name) for name in ("random_subset", "mix", "target_only"))
 # With the default sketches, which serve every need.
@@ -173,11 +173,11 @@ BREAKDOWN_VARIANTS = (
 
 
 def variants_of(setting: Setting) -> Sequence[Variant]:
-    """Every regularizer and product method; what is measured beyond them depends on the setting."""
+    """All regularizers and product methods, and further variants that depend on the setting."""
     beyond = CONE_AND_SPAN_AUTO if setting == FIRST else ()
     return (*EVERYWHERE, *beyond, *([AUTO_STRENGTH] if setting.num_target > 1 else []))
 
 
 def parts_of(setting: Setting) -> Sequence[Variant]:
-    """Whose parts are timed, beside standard steps: all for the first setting, those the goals name for the other."""
+    """Variants whose parts are timed besides standard steps: all for the first setting, those with goals for the other."""
     return BREAKDOWN_VARIANTS if setting == FIRST else (SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH)

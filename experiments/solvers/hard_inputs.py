@@ -91,7 +91,7 @@ def nearly_parallel(generator: torch.Generator, blocks: int, n: int) -> HardInpu
 
 
 def hardly_different(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """A common gradient plus individual parts of relative size 1e-9: below float32's precision, near that of float64 squares."""
+    """A common gradient plus individual parts of relative size 1e-9, below float32's precision."""
     return _around(generator, blocks, n, 1e-9)
 
 
