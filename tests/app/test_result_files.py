@@ -46,7 +46,7 @@ def test_what_can_be_written_is_and_the_rest_is_named(tmp_path, capsys):
         (errno.EACCES, "writing is not permitted"),
         (errno.EROFS, "writing is not permitted"),
         (errno.EFBIG, "Raise the limit"),
-        (errno.EIO, "Mend that"),
+        (errno.EIO, "Remove the cause"),
     ],
 )
 def test_every_fault_has_a_remedy(tmp_path, number, remedy):

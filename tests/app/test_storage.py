@@ -93,7 +93,7 @@ def test_a_trained_run_whose_cleaning_up_fails_is_finished(drpt, monkeypatch):
     assert summary_of(".")["status"] == "finished"
     assert (folder / "checkpoints" / "previous.ckpt").exists()
     status, text = drpt("train", *WORDS, "trainer.max_steps=4")
-    assert "finished already" in text
+    assert "already finished" in text
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.ckpt"}, "what was left over is done"
 
 

@@ -91,7 +91,7 @@ def test_a_second_call_trains_nothing(one, drpt):
     before = (folder / "metrics.jsonl").stat().st_mtime_ns
     status, text = drpt("train", *TINY, "sweep=one")
     assert status == 0
-    assert "finished already" in text
+    assert "already finished" in text
     assert (folder / "metrics.jsonl").stat().st_mtime_ns == before
 
 
