@@ -43,7 +43,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # Any: classes and functions
-    # Imported when asked for: `drpt --help` and the checks of a command line need no torch.
+    # Imported on first use: `drpt --help` and the checks of a command line need no torch.
     if name not in _HOMES:
         raise AttributeError(f"module 'drpt' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

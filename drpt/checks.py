@@ -1,32 +1,35 @@
-"""Rules for single values, whose messages name the option, the value, the rule and the choices (no torch: they run first)."""
+"""Checks of single configuration values, used by every schema; messages name the option, the value, the rule and the choices.
+
+Free of torch, since configurations are checked before anything heavy is imported.
+"""
 
 import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-# Of numbers within these bounds float32 (and bfloat16, which has the same exponents) represents the squares: the roots of its
-# largest number and of its smallest normal one.
+# Square roots of float32's largest and smallest normal numbers: float32 (and bfloat16, which has the same exponents) can
+# represent the square of every number between them.
 LARGEST_TO_SQUARE = 1.8e19
 SMALLEST_TO_SQUARE = 1.1e-19
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint at the closest known word, or nothing."""
+    """A sentence that suggests the closest known word; empty where none is close."""
     near = get_close_matches(word, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def check_choice(option: str, value: str, choices: Iterable[str], also: str = "") -> None:
-    """Require one of some names.
+    """Require that an option's value is one of the known names.
 
     Args:
         option: Full name of the option, as typed on the command line.
-        value: What it was set to.
-        choices: The names that exist.
-        also: What else is admitted, appended to the choices.
+        value: Value of the option.
+        choices: Known names.
+        also: Text appended to the list of choices, about other admissible values.
 
     Raises:
-        ValueError: ``value`` is not among them.
+        ValueError: ``value`` is not a known name.
     """
     names = list(choices)
     if value not in names:
@@ -47,15 +50,15 @@ def check_interval(
 
     Args:
         option: Full name of the option, as typed on the command line.
-        value: What it was set to.
-        low: Least value.
-        high: Largest value.
-        meaning: What the number is, for the reader of the message.
+        value: Value of the option.
+        low: Lower bound.
+        high: Upper bound.
+        meaning: Description of the quantity, for the error message.
         is_low_included: Whether ``low`` itself is admitted.
         is_high_included: Whether ``high`` itself is admitted.
 
     Raises:
-        ValueError: ``value`` lies outside, or is infinite or no number.
+        ValueError: ``value`` lies outside the bounds, or is infinite or NaN.
     """
     if not math.isfinite(value):
         raise ValueError(f"{option}={value} must be finite: {meaning}.")
@@ -71,28 +74,28 @@ def check_interval(
 
 
 def _number(value: float) -> str:
-    """A bound as it was written: all digits of a whole number."""
+    """A bound as text; whole numbers keep all their digits."""
     return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def check_size(option: str, value: float, *, meaning: str, is_zero_included: bool) -> None:
-    """Require a positive number whose products with others of its kind float32 represents.
+    """Require a positive number whose square float32 can represent.
 
-    A larger one turns a loss or an update into infinities, a smaller one into zeros, and neither shows in the configuration.
+    A larger number would turn a loss or an update into infinities, a smaller one into zeros.
 
     Args:
         option: Full name of the option, as typed on the command line.
-        value: What it was set to.
-        meaning: What the number is, for the reader of the message.
-        is_zero_included: Whether 0, which says that something is left out, is admitted.
+        value: Value of the option.
+        meaning: Description of the quantity, for the error message.
+        is_zero_included: Whether 0, which usually switches something off, is admitted.
 
     Raises:
-        ValueError: ``value`` is negative, NaN, infinite, or of a size whose square float32 rounds to infinity or 0.
+        ValueError: ``value`` is negative, NaN or infinite, or its square overflows or underflows in float32.
     """
     check_interval(option, value, low=0, is_low_included=is_zero_included, meaning=meaning)
     if value != 0 and not SMALLEST_TO_SQUARE <= value <= LARGEST_TO_SQUARE:
         zero = "be 0 or " if is_zero_included else ""
         raise ValueError(
-            f"{option}={value} must {zero}lie in [{SMALLEST_TO_SQUARE:g}, {LARGEST_TO_SQUARE:g}]: {meaning}. Products of "
-            "larger numbers are infinite in float32, and of smaller ones 0."
+            f"{option}={value} must {zero}lie in [{SMALLEST_TO_SQUARE:g}, {LARGEST_TO_SQUARE:g}]: {meaning}. Squares of larger "
+            "numbers overflow in float32, and squares of smaller ones become 0."
         )

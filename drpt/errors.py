@@ -1,8 +1,11 @@
-"""Errors of numbers that stop a run, whatever room finds them (no torch: who only reports them need not load it)."""
+"""Numerical errors that stop a run, raised by several packages of drpt and reported by the command line.
+
+Free of torch, so that reporting an error does not load it.
+"""
 
 
 class NonFiniteError(ArithmeticError):
-    """A number that training depends on is NaN or infinite; nothing was updated or written with it."""
+    """A number that training depends on is NaN or infinite. No weight was updated, and no file written, with it."""
 
 
 class NonFiniteLossError(NonFiniteError):
@@ -10,24 +13,24 @@ class NonFiniteLossError(NonFiniteError):
 
 
 class NonFiniteRewardError(NonFiniteError):
-    """What a term of the reward or a judge says of an answer is NaN or infinite."""
+    """A reward term or a judge scored an answer with NaN or infinity."""
 
 
 class NonFiniteGradientError(NonFiniteError):
-    """A gradient within the model is NaN or infinite although the losses are finite."""
+    """A gradient inside the model is NaN or infinite although the losses are finite."""
 
 
 class NonFiniteUpdateError(NonFiniteError):
-    """The gradient that the optimizer is about to take has a NaN, an infinity, or a norm beyond what it can square."""
+    """The gradient for the optimizer contains NaN or infinity, or its squared norm overflows."""
 
 
 class NonFiniteWeightsError(NonFiniteError):
-    """Trained weights, or what the optimizer remembers of their gradients, are NaN or infinite."""
+    """Trained weights, or the optimizer's moments, are NaN or infinite."""
 
 
 class VanishedUpdatesError(ArithmeticError):
-    """A whole run changed nothing: all its updates were zero."""
+    """Every update of a run was zero, so training changed nothing."""
 
 
 class UpdateMismatchError(ArithmeticError):
-    """The update that a step left is not the one that its coefficients and inner products describe."""
+    """The update that a step left in ``.grad`` contradicts the step's coefficients and inner products."""

@@ -1,4 +1,4 @@
-"""Writing files that are either whole or not there, and reading what is appended line by line."""
+"""Atomic writing of files, and appending to and reading JSON Lines files; used by everything that stores results."""
 
 import json
 import os
@@ -11,21 +11,21 @@ from typing import Any, BinaryIO
 
 from drpt.storage import storing
 
-PART = ".part"  # how the name of an unfinished file ends; it begins with a dot
-_FORGOTTEN_SECONDS = 3600.0  # an unfinished file of this age belongs to no living process
+PART = ".part"  # suffix of an unfinished file's name, which begins with a dot
+_FORGOTTEN_SECONDS = 3600.0  # unfinished files older than this are taken to belong to no living process
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write beside the place and rename: a crash leaves the old file, or none, never half of the new one.
+    """Write a temporary file and rename it, so that a crash leaves the old file or none, never a partial one.
 
-    Content and name are on the disk when this returns, so that neither is lost with the machine's power.
+    Content and name are synced to disk before this returns, so that a power failure loses neither.
 
     Args:
-        path: Destination; its folder is made if needed.
+        path: Destination; its folder is created if needed.
         content: Text (written as UTF-8) or bytes.
 
     Raises:
-        StorageError: It cannot be written; what was there before is still there.
+        StorageError: The file cannot be written; a previous file is unchanged.
     """
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -33,17 +33,17 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def replacing(path: Path, *, before: Callable[[], None] = lambda: None) -> Iterator[BinaryIO]:
-    """Write a file beside its place, bring it to the disk, and rename it.
+    """Open a temporary file for writing; at the end of the block, sync it to disk and rename it to ``path``.
 
     Args:
-        path: Destination; its folder is made if needed.
-        before: Called when the new file is on the disk and has not its name yet.
+        path: Destination; its folder is created if needed.
+        before: Function called after the temporary file is synced and before it is renamed.
 
     Yields:
-        The file beside, open to be written.
+        The temporary file, open for writing.
 
     Raises:
-        StorageError: It cannot be written; what was there before is still there.
+        StorageError: The file cannot be written; a previous file is unchanged.
     """
     half = path.with_name(f".{path.name}.{_host()}.{os.getpid()}{PART}")
     with storing(path):
@@ -63,12 +63,12 @@ def replacing(path: Path, *, before: Callable[[], None] = lambda: None) -> Itera
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk; a renamed file may otherwise have its old name after a loss of power.
+    """Sync a folder's entries to disk; without this, a renamed file may have its old name after a power failure.
 
     Args:
         folder: Existing folder.
     """
-    # Some network file systems open no folders, or sync none: there a rename is as safe as they make it.
+    # Some network file systems can neither open nor sync folders; renames there are as safe as the file system makes them.
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -78,12 +78,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_parts(folder: Path, *, is_ours: bool) -> None:
-    """Remove unfinished files that processes left which were killed.
+    """Remove temporary files that killed processes left behind.
 
     Args:
-        folder: Need not exist; folders below it are left alone.
-        is_ours: Whether no other process can be writing there now; if not, files stay that a living process of this machine,
-            or any process of another machine within the last hour, may be writing.
+        folder: Folder to clean; it need not exist, and its subfolders are left alone.
+        is_ours: Whether no other process can be writing there now. If False, files that a living process of this machine may
+            be writing are kept, and files of other machines that are younger than an hour.
     """
     for path in folder.glob(f".*{PART}"):
         with suppress(OSError):
@@ -100,7 +100,7 @@ def _is_of_a_dead_process(path: Path) -> bool:
         os.kill(int(number), 0)
     except ProcessLookupError:
         return True
-    except OSError:  # it is alive, and somebody else's
+    except OSError:  # the process is alive and belongs to another user
         return False
     return False
 
@@ -110,14 +110,14 @@ def _host() -> str:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line at a file's end and bring it to the disk; a half line that a crash left stays a line of its own.
+    """Append a line to a file and sync it to disk; a partial last line left by a crash remains a separate line.
 
     Args:
-        path: Destination; made if needed, with its folder.
-        line: Text without a line's end.
+        path: Destination; the file and its folder are created if needed.
+        line: Text without a line break.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: The line cannot be written.
     """
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,14 +132,14 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_json_lines(path: Path, content: str) -> list[dict[str, Any]]:  # Any: JSON values
-    """All objects of a file with one a line; a last line that an interruption cut is left out.
+    """Read a JSON Lines file; a last line that an interruption truncated is left out.
 
     Args:
-        path: Need not exist.
-        content: What a line is, for the message.
+        path: File to read; a missing file counts as empty.
+        content: Name of the records, for the error message.
 
     Returns:
-        In the order of writing.
+        The objects in the order of writing.
 
     Raises:
         ValueError: A line other than the last is malformed.

@@ -1,11 +1,12 @@
-"""Being told to stop: a signal becomes an exception where nothing is half done, and the process ends in time.
+"""Stopping on a signal: the signal becomes an exception outside of critical sections, and the process ends within a time limit.
 
-The command line opens `listening` around every command. Then SIGTERM, SIGINT (Ctrl-C) and SIGHUP raise `Interrupted` in the
-main thread: at once, or, within `protected`, at its end. Whoever writes a checkpoint meets the exception on its way up. A
-thread watches the clock meanwhile, since native code that does not return hears no signal: after `PATIENCE_SECONDS` it
-writes what can be written safely (`farewell`) and ends the process. A second Ctrl-C ends it at once.
+The command line runs every command inside `listening`. SIGTERM, SIGINT (Ctrl-C) and SIGHUP then raise `Interrupted` in the
+main thread: immediately, or at the end of a critical section (`protected`). The code that writes checkpoints handles the
+exception on its way up. Native code that does not return never sees a signal; therefore a watchdog thread waits
+`PATIENCE_SECONDS`, saves what can be saved safely (`farewell`) and ends the process. A second Ctrl-C ends it immediately.
 
-Signals that somebody else listens to (submitit's, on a cluster) go on to them, and within `protected` wait for its end, too.
+Signals with a handler of another library (such as submitit's, on a cluster) are passed on to it, also after the end of a
+critical section.
 """
 
 import os
@@ -21,41 +22,41 @@ from types import FrameType
 from typing import Any
 
 PATIENCE_SECONDS = 24.0  # from the signal to the emergency exit: clusters and containers kill after 30
-_LAST_SECONDS = 4.0  # for what the emergency exit writes
-_SAME_PRESS_SECONDS = 0.4  # wrappers such as `uv run` send Ctrl-C again that the terminal sends to all
-_AGAIN_SECONDS = 0.02  # until a destructor that has swallowed the exception is through
+_LAST_SECONDS = 4.0  # time limit for what the emergency exit writes
+_SAME_PRESS_SECONDS = 0.4  # a SIGINT within this time is the same key press, repeated by a wrapper such as `uv run`
+_AGAIN_SECONDS = 0.02  # delay before a signal is repeated whose exception a destructor swallowed
 _OURS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 _OTHERS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2", "SIGCONT") if hasattr(signal, name))
 
 
 class Interrupted(BaseException):
-    """The process was told to end.
+    """The process received a signal to end.
 
     Args:
-        number: The signal's number.
+        number: Number of the signal.
     """
 
     def __init__(self, number: int) -> None:
         self.signal = signal.Signals(number)
-        self.words = ""  # where a resume goes on; filled in on the way up
+        self.words = ""  # message about where a resumed run continues; set by handlers on the way up
         super().__init__(self.signal.name)
 
     @property
     def exit_code(self) -> int:
-        """128 and the signal's number, as a shell counts."""
+        """128 plus the signal's number, as shells report it."""
         return 128 + self.signal
 
 
 @dataclass(frozen=True, slots=True)
 class _Farewell:
-    """What is left to do where a process ends without unwinding."""
+    """Actions for an emergency exit, where the stack is not unwound."""
 
-    save: Callable[[], None] | None  # slow; only where nothing is half done
-    say: Callable[[], None]  # fast
+    save: Callable[[], None] | None  # writes a checkpoint (slow); called outside of critical sections only
+    say: Callable[[], None]  # records the end of the run (fast)
 
 
 class _Listener:
-    """The signals of one process, as its main thread sees them."""
+    """Signal handlers and watchdog thread of one process."""
 
     def __init__(self, patience_seconds: float, *, ends_process: bool) -> None:
         self._patience = patience_seconds
@@ -63,7 +64,7 @@ class _Listener:
         self._is_ours: set[int] = set()
         self._wakeup_before = -1
         self._unraisable_before = sys.unraisablehook
-        self._lock = threading.RLock()  # held by the main thread within `protected`, by the watch while it saves
+        self._lock = threading.RLock()  # held by the main thread within `protected`, and by the watchdog while it saves
         self._depth = 0
         self._received: int | None = None
         self._is_stopped_by_others = False
@@ -87,7 +88,7 @@ class _Listener:
         return self._received is not None or self._is_stopped_by_others
 
     def open(self) -> None:
-        # Python writes the number of every signal there at once, whatever the main thread is doing.
+        # Python writes the number of every signal to this pipe immediately, whatever the main thread is doing.
         self._wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         for number in (*_OURS, *_OTHERS):
             handler = signal.getsignal(number)
@@ -110,7 +111,7 @@ class _Listener:
         signal.set_wakeup_fd(self._wakeup_before)
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if not (self._ends_process and self._received is not None):  # then its end is watched over, too
+        if not (self._ends_process and self._received is not None):  # otherwise the watchdog also guards the process's end
             os.write(self._writer, b"\0")
 
     def enter(self) -> None:
@@ -141,13 +142,13 @@ class _Listener:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._received is not None:
-            return  # a second Ctrl-C is the watch's
+            return  # the watchdog handles a second Ctrl-C
         self._received = number
         if self._depth == 0:
             raise Interrupted(number)
 
     def _swallowed(self, unraisable: "sys.UnraisableHookArgs") -> None:
-        """Python drops what is raised in a destructor: then the signal is given again."""
+        """Repeat the signal when its exception was raised in a destructor, where Python drops exceptions."""
         if not isinstance(unraisable.exc_value, Interrupted):
             self._unraisable_before(unraisable)
         elif self._received is not None and not self._is_acknowledged:
@@ -197,7 +198,7 @@ class _Listener:
                 if saves and farewell.save is not None and self._lock.acquire(timeout=_LAST_SECONDS / 2):
                     with suppress(BaseException):
                         farewell.save()
-                    # The lock stays taken: the main thread is not to change anything any more.
+                    # The lock is not released: the main thread must not change anything from here on.
                 with suppress(BaseException):
                     farewell.say()
 
@@ -212,11 +213,11 @@ _active: _Listener | None = None
 
 @contextmanager
 def listening(*, patience_seconds: float | None = None, ends_process: bool = False) -> Iterator[None]:
-    """Handle signals in the body. Nested uses change nothing; outside the main thread, signals cannot be handled.
+    """Handle signals in the body. Nested uses have no effect, nor have uses outside the main thread.
 
     Args:
-        patience_seconds: Time between a signal and the process's end, whatever hangs; default: `PATIENCE_SECONDS`.
-        ends_process: Whether the process ends with what is inside: its last steps are watched over, too.
+        patience_seconds: Longest time from a signal to the end of the process; default: `PATIENCE_SECONDS`.
+        ends_process: Whether the process ends after the body; the watchdog then also guards the interpreter's shutdown.
 
     Yields:
         Nothing.
@@ -237,13 +238,13 @@ def listening(*, patience_seconds: float | None = None, ends_process: bool = Fal
 
 @contextmanager
 def protected() -> Iterator[None]:
-    """Let nothing be interrupted inside; a signal that comes meanwhile counts at the end.
+    """A critical section: a signal that arrives inside raises `Interrupted` at its end.
 
     Yields:
         Nothing.
 
     Raises:
-        Interrupted: A signal came.
+        Interrupted: A signal arrived.
     """
     begin_protected()
     try:
@@ -253,63 +254,63 @@ def protected() -> Iterator[None]:
 
 
 def begin_protected() -> None:
-    """See `protected`, where begin and end are in different functions."""
+    """Begin a critical section; for sections that begin and end in different functions. Otherwise use `protected`."""
     if (listener := _of_this_thread()) is not None:
         listener.enter()
 
 
 def end_protected() -> None:
-    """See `begin_protected`; must follow it.
+    """End a critical section that `begin_protected` began.
 
     Raises:
-        Interrupted: A signal came meanwhile.
+        Interrupted: A signal arrived inside the section.
     """
     if (listener := _of_this_thread()) is not None and listener.is_protected:
         listener.leave()
 
 
 def leave_protected() -> None:
-    """After an error inside: nothing is protected any more, whatever began it."""
+    """End all critical sections at once, after an error inside one of them."""
     if (listener := _of_this_thread()) is not None:
         listener.leave_all()
 
 
 def is_protected() -> bool:
-    """Whether something is being done that must not be left half done."""
+    """Whether the calling thread is in a critical section."""
     listener = _of_this_thread()
     return listener is not None and listener.is_protected
 
 
 def acknowledge() -> None:
-    """The exception has arrived: it is not to be raised again."""
+    """Note that the exception was handled, so that it is not raised again."""
     if (listener := _of_this_thread()) is not None:
         listener.acknowledge()
 
 
 def told() -> Interrupted | None:
-    """The signal that came, also where its exception was lost on the way, or something else failed meanwhile; or None."""
+    """The signal that arrived, even if its exception was lost or replaced by another one; None if there was no signal."""
     listener = _of_this_thread()
     return None if listener is None or listener.received is None else Interrupted(listener.received)
 
 
 def is_stopping() -> bool:
-    """Whether a signal came that ends the process: one that we handle, or one whose handler raised any exception."""
+    """Whether a signal is ending the process: one handled here, or one whose own handler raised an exception."""
     listener = _of_this_thread()
     return listener is not None and listener.is_stopping
 
 
 def is_listening() -> bool:
-    """Whether signals are heard already."""
+    """Whether `listening` is active in this thread."""
     return _of_this_thread() is not None
 
 
 @contextmanager
 def farewell(*, say: Callable[[], None], save: Callable[[], None] | None = None) -> Iterator[None]:
-    """What to do inside if the process must end without unwinding.
+    """Register what an emergency exit does while the body runs.
 
     Args:
-        say: Writes down that it ended; fast.
-        save: Writes a checkpoint; called only where nothing is half done, in another thread.
+        say: Fast function that records the end of the run.
+        save: Slow function that writes a checkpoint. It is called from another thread, outside of critical sections only.
 
     Yields:
         Nothing.

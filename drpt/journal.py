@@ -1,4 +1,7 @@
-"""A file of JSON lines that grows with a run, and of which a checkpoint knows what it must hold."""
+"""Append-only JSON Lines files of a run (metrics, rollouts) whose length and checksum are stored in every checkpoint.
+
+Loggers write through `Journal`; resuming checks a file with `fault` and truncates it to the checkpoint.
+"""
 
 import hashlib
 import json
@@ -11,16 +14,16 @@ from typing import Any
 from drpt.files import write_atomically
 from drpt.storage import storing
 
-State = Mapping[str, Any]  # Any: JSON values; of `Journal.state`
+State = Mapping[str, Any]  # what `Journal.state` returns. Any: JSON values
 
 
 class Journal:
-    """Appends JSON lines, and counts and sums them up.
+    """Appends JSON lines to a file, and keeps their number, size and checksum.
 
     Args:
-        path: The file; its folder is made if needed.
-        state: What the file holds of a run that goes on (see `state`; `fault` has said that it does): what follows is from
-            work that was lost, and is cut off. None begins an empty file.
+        path: File to write; its folder is created if needed.
+        state: State from the checkpoint of a resumed run (see `state`), checked with `fault` before. Lines after it belong to
+            steps that will be repeated and are cut off. None begins an empty file.
 
     Raises:
         StorageError: The file cannot be written.
@@ -41,11 +44,11 @@ class Journal:
 
     @classmethod
     def of(cls, path: Path, lines: Iterable[Mapping[str, Any]]) -> "Journal":
-        """A journal with these lines alone, for runs whose checkpoints do not know of it.
+        """A new journal that begins with the given lines, for runs whose checkpoints have no state of it.
 
         Args:
-            path: The file.
-            lines: JSON objects.
+            path: File to write.
+            lines: First lines, as JSON objects.
 
         Returns:
             The journal, open for more.
@@ -55,17 +58,17 @@ class Journal:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The journal's file."""
         return self._path
 
     def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Write lines; the system has them when this returns, the disk after `sync`.
+        """Write lines to the operating system; only `sync` brings them to disk.
 
         Args:
-            lines: JSON objects.
+            lines: Lines to append, as JSON objects.
 
         Raises:
-            StorageError: They cannot be written; the journal's state is as it was before.
+            StorageError: The lines cannot be written; the journal's state is unchanged.
         """
         content = _encoded(lines)
         with storing(self._path):
@@ -75,20 +78,20 @@ class Journal:
         self._count(content)
 
     def state(self) -> dict[str, Any]:
-        """What the file holds: ``lines``, ``bytes`` and their ``sha256``; plain values for a checkpoint."""
+        """Number of ``lines``, number of ``bytes`` and their ``sha256``, as plain values for a checkpoint."""
         return {"lines": self._num_lines, "bytes": self._num_bytes, "sha256": self._digest.hexdigest()}
 
     def sync(self) -> None:
-        """Bring it to the disk.
+        """Sync the file to disk.
 
         Raises:
-            StorageError: It cannot be brought there.
+            StorageError: The file cannot be synced.
         """
         with storing(self._path):
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """No more lines will come."""
+        """Close the file; no more lines can be appended."""
         self._file.close()
 
     def _count(self, content: bytes) -> None:
@@ -98,14 +101,14 @@ class Journal:
 
 
 def fault(path: Path, state: State) -> str | None:
-    """What is wrong with a file that should begin with what a journal once held.
+    """Check that a file begins with the lines that a journal held at a checkpoint.
 
     Args:
-        path: The file; may be missing.
-        state: See `Journal.state`.
+        path: File to check; it may be missing.
+        state: State of the journal at the checkpoint, from `Journal.state`.
 
     Returns:
-        A part of a sentence with the file's name, or None where all is there.
+        Description of the fault that begins with the file's name, or None if there is none.
     """
     wanted = f"the {state['lines']} lines that were written before the checkpoint"
     try:

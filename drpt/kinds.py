@@ -1,4 +1,7 @@
-"""Kinds of values that an annotation admits, in words: for options of the configuration and keys of classes that it names."""
+"""Which values a type annotation admits, and how to say so: for schema options and for arguments of configured classes.
+
+Used by `drpt.app` to read command lines and by `drpt.plugins` to check the keys of a class.
+"""
 
 import types
 import typing
@@ -16,25 +19,25 @@ _MAPPINGS = (dict, Mapping)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a value may be."""
+    """The types that a value may have."""
 
-    members: tuple[Any, ...] = ()  # classes and aliases like list[int]; none = anything. Any: annotations have no type
+    members: tuple[Any, ...] = ()  # classes and aliases such as list[int]; empty = anything. Any: annotations have no type
     is_optional: bool = False  # whether null is admitted
 
     @property
     def words(self) -> str:
-        """The kinds in words: ``a whole number or null``."""
+        """The types in words, such as ``a whole number or null``."""
         names = [_name(member) for member in self.members]
         return " or ".join([*names, *(["null"] if self.is_optional else [])])
 
     def admits(self, value: object) -> bool:
-        """Whether a value is of one of the kinds.
+        """Whether a value has one of the types.
 
         Args:
-            value: Plain: a number, a text, a truth value, a list, a mapping or None.
+            value: Plain value: number, text, truth value, list, mapping or None.
 
         Returns:
-            True also where nothing is known of the kinds.
+            True if the value is admitted, or if the types are unknown.
         """
         if not self.members:
             return True
@@ -45,13 +48,14 @@ class Kind:
 
 @cache
 def kind_of(annotation: Any) -> Kind:  # Any: an annotation
-    """The kind that an annotation states.
+    """Translate an annotation.
 
     Args:
-        annotation: Of a field or an argument; ``Any``, and classes that no configuration can hold, admit anything.
+        annotation: Type annotation of a field or an argument. ``Any``, and classes that no configuration can hold, admit
+            every value.
 
     Returns:
-        The kind.
+        The admissible types.
     """
     parts = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
     members = tuple(part for part in parts if part is not type(None))
@@ -61,13 +65,13 @@ def kind_of(annotation: Any) -> Kind:  # Any: an annotation
 
 
 def kinds_of_arguments(cls: Callable[..., Any]) -> dict[str, Kind]:
-    """Kinds of a constructor's arguments, by name.
+    """Admissible types of a constructor's arguments.
 
     Args:
-        cls: A class.
+        cls: Class whose constructor is read.
 
     Returns:
-        Those of arguments with annotations; none where the annotations cannot be read.
+        Kinds by argument name, for annotated arguments; empty if the annotations cannot be resolved.
     """
     try:
         hints = typing.get_type_hints(cls.__init__)
@@ -77,12 +81,12 @@ def kinds_of_arguments(cls: Callable[..., Any]) -> dict[str, Kind]:
 
 
 def takes_text(kind: Kind) -> bool:
-    """Whether a single value of this kind is always a text."""
+    """Whether a scalar of this kind is always a text."""
     return str in kind.members and not {int, float, bool}.intersection(kind.members)
 
 
 def item_kind(kind: Kind) -> Kind | None:
-    """The kind of a list's items, or None where a list is not admitted."""
+    """The kind of a list's items, or None if lists are not admitted."""
     for member in kind.members:
         if _is_list(member):
             arguments = typing.get_args(member)
@@ -91,7 +95,7 @@ def item_kind(kind: Kind) -> Kind | None:
 
 
 def value_kind(kind: Kind) -> Kind | None:
-    """The kind of a mapping's values, or None where a mapping is not admitted."""
+    """The kind of a mapping's values, or None if mappings are not admitted."""
     for member in kind.members:
         if _is_mapping(member):
             arguments = typing.get_args(member)
@@ -100,12 +104,12 @@ def value_kind(kind: Kind) -> Kind | None:
 
 
 def takes_mapping(kind: Kind) -> bool:
-    """Whether a mapping is admitted."""
+    """Whether mappings are admitted."""
     return any(_is_mapping(member) for member in kind.members)
 
 
 def shown_value(value: object) -> str:
-    """A plain value as it is typed: ``null``, ``true``, ``[1,2]``, ``{a:1}``; texts in quotes."""
+    """A plain value as it is typed on the command line: ``null``, ``true``, ``[1,2]``, ``{a:1}``; texts are quoted."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):
@@ -116,15 +120,15 @@ def shown_value(value: object) -> str:
 
 
 def check_kind(option: str, value: object, kind: Kind) -> None:
-    """Require a value of a kind.
+    """Require that a value has one of the admissible types.
 
     Args:
         option: Full name of the option, as typed on the command line.
-        value: What it was set to.
-        kind: What is admitted.
+        value: Value of the option.
+        kind: Admissible types.
 
     Raises:
-        ValueError: The value is of another kind.
+        ValueError: The value has another type.
     """
     if not kind.admits(value):
         raise ValueError(f"{option}={shown_value(value)} must be {kind.words}.")

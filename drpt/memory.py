@@ -1,7 +1,7 @@
-"""Holding on to freed memory while a run works on a CPU, and giving it back between runs (Linux with glibc; elsewhere nothing).
+"""Reuse of freed memory during CPU runs, and its release between runs. Works on Linux with glibc; elsewhere it does nothing.
 
-By default glibc asks the kernel for every large tensor anew and returns it at once, and the kernel clears each page each time.
-What that costs stands in experiments/overhead.
+By default glibc takes every large tensor from the kernel and returns it when it is freed, and the kernel zeroes the pages each
+time. The README of experiments/overhead shows what that costs.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Take large tensors from the process's heap, and let freed ones stay there for the next step."""
+    """Allocate large tensors from the heap and keep freed memory there for the next step."""
     libc = _libc()
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_MMAP_MAX, 0)
@@ -24,7 +24,7 @@ def keep_freed_memory() -> None:
 
 
 def release_memory() -> None:
-    """Give freed memory back, so that one run's leftovers are not counted as the next one's."""
+    """Return freed memory to the system, so that the next run in this process does not count it as its own."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""A run's metrics on disk: one JSON line a figure."""
+"""Reading a run's metrics file, which has one JSON object per value."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,13 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All lines of a metrics file; a last line that an interruption cut is left out.
+    """Read a metrics file; a last line that an interruption truncated is left out.
 
     Args:
-        path: ``metrics.jsonl``; need not exist.
+        path: Path of ``metrics.jsonl``; a missing file counts as empty.
 
     Returns:
-        ``{"step": int, "name": str, "value": float}`` in the order of writing.
+        Records ``{"step": int, "name": str, "value": float}`` in the order of writing.
 
     Raises:
         ValueError: A line other than the last is malformed.

@@ -1,4 +1,7 @@
-"""Classes that a configuration names by the dotted path ``_target_``: imported, looked at, and only then called."""
+"""Building objects from configuration nodes that name a class by its dotted path ``_target_``.
+
+The class is imported and its methods and arguments are checked before it is called.
+"""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -10,20 +13,20 @@ from drpt.kinds import Kind, check_kind, kinds_of_arguments
 
 
 def build_plugin(option: str, node: Mapping[str, Any], *, methods: Sequence[str], protocol: str) -> Any:  # Any: a protocol's
-    """Import the class at ``_target_`` and build it with the other keys.
+    """Import the class at ``_target_`` and call it with the node's other keys.
 
     Args:
-        option: Full name of the node, for messages.
-        node: ``_target_``, the dotted path of a class, and its keyword arguments.
-        methods: What the class must have; nothing is called before that is known.
-        protocol: Dotted path of the protocol that tells more of them.
+        option: Full name of the node, for error messages.
+        node: Mapping of ``_target_``, the dotted path of a class, and the class's keyword arguments.
+        methods: Names of the methods that the class must have.
+        protocol: Dotted path of the protocol that documents these methods, for error messages.
 
     Returns:
         The object.
 
     Raises:
-        ValueError: The path leads to no such class, a key is not one of its or missing, or a value is of another kind than
-            the class's annotation says or breaks its rules; what the class says of a key is given the key's full name.
+        ValueError: The path does not lead to a suitable class; a key is unknown or missing; or a value contradicts the
+            argument's annotation or a rule of the class. Messages of the class about a key get the key's full name.
     """
     if "_target_" not in node:
         raise ValueError(f"{option}._target_ is needed: the dotted path of a class like {protocol}.")
@@ -33,11 +36,11 @@ def build_plugin(option: str, node: Mapping[str, Any], *, methods: Sequence[str]
         cls = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{option}._target_={path}: cannot be imported ({error}).") from error
-    # Not hasattr, to which every class has a __call__: the one that builds it.
+    # Not hasattr: every class has a __call__ by its metaclass.
     if not (isinstance(cls, type) and all(any(method in vars(base) for base in cls.__mro__) for method in methods)):
         raise ValueError(f"{option}._target_={path}: not a class with the methods {', '.join(methods)} of {protocol}.")
     keys = {key: value for key, value in node.items() if key != "_target_"}
-    # A class without a constructor has object's, whose signature says (*args, **kwargs) and means none.
+    # A class without a constructor inherits object's, whose signature is (*args, **kwargs) although it takes no arguments.
     own = signature(cls).parameters if "__init__" in {name for base in cls.__mro__[:-1] for name in vars(base)} else {}
     known = [key for key, parameter in own.items() if parameter.kind not in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}]
     takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in own.values())
@@ -53,14 +56,14 @@ def build_plugin(option: str, node: Mapping[str, Any], *, methods: Sequence[str]
         check_kind(f"{option}.{key}", value, kinds.get(key, Kind()))
     try:
         return cls(**keys)
-    except TypeError as error:  # a value of a kind that the annotations did not exclude
+    except TypeError as error:  # a type that the annotations did not exclude
         raise ValueError(f"{option}: {error}.") from error
     except ValueError as error:
         raise ValueError(_with_full_name(str(error), option, known)) from error
 
 
 def _with_full_name(message: str, option: str, keys: Sequence[str]) -> str:
-    """A class knows its keys (``pattern='(' is …``), not where in the configuration it is used."""
+    """Prefix a class's message about one of its keys (``pattern='(' is …``) with the node that the class does not know."""
     if message.startswith(f"{option}."):
         return message
     is_about_key = any(message.startswith(f"{key}{sign}") for key in keys for sign in "=.:[")

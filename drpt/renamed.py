@@ -1,4 +1,4 @@
-"""Options that were renamed: an old name is refused with the new one, and what earlier versions wrote is read through the map.
+"""Renamed options: the command line refuses an old name and suggests the new one; folders of earlier versions are translated.
 
 `FORMAT` counts the versions of a run's folder. It stands in the folder's ``environment.json``; folders without it are of
 format 1.
@@ -27,10 +27,10 @@ _WORD = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[\w.]+)=(?P<value>.*)", re.DOTAL
 
 
 def read_through(config: Mapping[str, Any]) -> dict[str, Any]:  # Any: a configuration's values
-    """A configuration that any version wrote, with the names of this one.
+    """Translate a configuration of any version to the current names.
 
     Args:
-        config: Plain values.
+        config: Configuration in plain values.
 
     Returns:
         A copy with new names in the places of old ones.
@@ -73,7 +73,7 @@ def refusal(key: str) -> str | None:
         key: Full name of an option.
 
     Returns:
-        A sentence with the new name; None for a name that is not an old one.
+        A sentence with the new name, or None if ``key`` was not renamed.
     """
     if (new := KEYS.get(key)) is None:
         return None

@@ -1,8 +1,8 @@
-"""What a run is: which of its settings can change its result, which cannot, and which tells replicates apart; no torch.
+"""The identity of a run: which settings can change its result, which cannot, and which one distinguishes replicates. No torch.
 
-The one place for it. Folders are named by it, so that a job is found again and not done twice; tables and `drpt outcome` pool
-by it, so that runs are averaged if and only if their seeds alone differ; W&B groups by it. Every key of
-`drpt.tasks.run_spec.RunSpec` is in exactly one of the lists below (a test looks).
+Run folders are named by it, so that a finished job is found again; tables and `drpt outcome` group by it, so that runs are
+averaged if and only if they differ in their seed alone; W&B groups by it. Every key of `drpt.tasks.run_spec.RunSpec` is in
+exactly one of the lists below (a test checks this).
 """
 
 import hashlib
@@ -16,11 +16,12 @@ from drpt.geometry.catalogue import SETS
 from drpt.renamed import read_back
 from drpt.rl.choices import KlControl
 
-# Draws what is random: target examples, order, adapters, dropout, responses. Runs that differ in it alone are replicates.
+# The seed of target examples, example order, initial adapters, dropout and responses. Runs that differ in it alone are
+# replicates.
 REPLICATE = "seed"
 
-# Keys that can change a result, or that name a point in tables. Of `data.source`, `reward.terms` and `reward.judges`, all that
-# is below them.
+# Keys that can change a result, or that name a point in tables. `data.source`, `reward.terms` and `reward.judges` include all
+# keys below them.
 RESULT: Mapping[str, tuple[str, ...]] = {
     "task": ("name", "default_dropout"),
     "model": ("source", "name", "revision", "chat_template", "chat_template_kwargs", "gradient_checkpointing"),
@@ -50,7 +51,7 @@ RESULT: Mapping[str, tuple[str, ...]] = {
     "reward": ("name", "terms", "judges"),
 }
 
-# Keys that change no result, and why.
+# Keys that change no result, each with the reason.
 NO_RESULT: Mapping[str, str] = {
     "sweep": "where results go",
     "runs_folder": "where results go",
@@ -59,10 +60,10 @@ NO_RESULT: Mapping[str, str] = {
     "logger.project": "where results are shown",
     "logger.entity": "where results are shown",
     "trainer.activation_budget_mib": "a second pass computes the same update",
-    "trainer.check_capture": "looks at updates and leaves them as they are",
-    "trainer.score_check_steps": "looks at scores and leaves them as they are",
+    "trainer.check_capture": "checks updates without changing them",
+    "trainer.score_check_steps": "checks scores without changing them",
     "trainer.checkpoint_every_steps": "a resumed run equals one that never stopped",
-    "trainer.keep_steps": "what is kept of a run",
+    "trainer.keep_steps": "which checkpoints are kept",
     "rollout.parity_every_phases": "looks at log-probabilities and leaves them as they are",
     "rollout.parity_responses": "looks at log-probabilities and leaves them as they are",
     "rollout.parity_bound": "ends a run or leaves it as it is",
@@ -73,7 +74,7 @@ NO_RESULT: Mapping[str, str] = {
     "rollout.weights_folder": "how the engine is reached",
 }
 
-# Keys that were added later. At the value given here, a run equals one made before the key existed.
+# Keys that were added later, with the value at which a run equals one from before the key existed.
 _LATER: Mapping[str, object] = {
     "model.chat_template_kwargs": {},
     "finetune.adapter": None,
@@ -84,23 +85,23 @@ _LATER: Mapping[str, object] = {
     "reward.judges": {},
     "reward.terms.correct.unreadable": "error",
 }
-# Keys that were part of folders' names before they were found to change nothing, with the default that they had then.
+# Keys without effect that are still part of folder names for compatibility, with their default at that time.
 _ONCE_IN_NAMES: Mapping[str, object] = {"trainer.checkpoint_every_steps": 50, "trainer.keep_steps": []}
 
-_NUM_DIGITS = 10  # of checksums in names
+_NUM_DIGITS = 10  # hexadecimal digits of a checksum in a name
 
 
 def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """All that can change a run's result, the seed included.
+    """All settings that can change a run's result, the seed included.
 
-    Sections of other tasks (null), options that have no effect beside others (``sketch`` without sketched products, the target
-    of a fixed KL coefficient, the strength of a set that has none, a source of data where general and target have their own)
-    and later options at their neutral values are left out, so that two configurations under which the same is computed have
-    the same identity.
+    Left out are sections of other tasks (null), options that other options make ineffective (``sketch`` without sketched
+    products, the target of a fixed KL coefficient, the strength of a set that has none, the common data source where general
+    and target data have their own) and later options at their neutral values. Two configurations that compute the same thus
+    have the same identity.
 
     Args:
-        config: A configuration in plain values, interpolations resolved; other keys are passed over, and those that a run of
-            an earlier version does not have are left out.
+        config: Configuration in plain values, interpolations resolved. Keys outside the lists are ignored; keys that an
+            earlier version did not have may be missing.
 
     Returns:
         Plain values, nested as in the configuration.
@@ -115,13 +116,13 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
             if found:
                 _put(identity, f"{section}.{key}", _plain(value))
     data = identity.get("data", {})
-    if {"general", "target"} <= set(data):  # both were chosen apart: the source that has both is not drawn from
+    if {"general", "target"} <= set(data):  # both have a source of their own: the common source is not used
         for key in ("name", "source"):
             data.pop(key, None)
     regularizer = identity.get("regularizer", {})
     if regularizer.get("set") in SETS and SETS[regularizer["set"]].strength is None:
         regularizer["strength"] = None
-    for dial in ("strength", "relaxation"):  # a number or a word: 1 and 1.0 are the same number
+    for dial in ("strength", "relaxation"):  # 1 and 1.0 are the same number
         if isinstance(regularizer.get(dial), int):
             regularizer[dial] = float(regularizer[dial])
     if regularizer.get("products") != ProductsMethod.SKETCH.value:
@@ -138,10 +139,10 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, object]:
-    """What the replicates of one point have in common.
+    """The settings that the replicates of one point share.
 
     Args:
-        config: See `identity_of`.
+        config: Configuration in plain values, as for `identity_of`.
 
     Returns:
         The identity without the seed, flattened: ``{"optimizer.lr": 1e-3, …}``.
@@ -150,10 +151,10 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, object]:
 
 
 def point_of(config: Mapping[str, Any]) -> str:
-    """A short checksum of what the replicates of one point have in common.
+    """A short checksum of the settings that the replicates of one point share.
 
     Args:
-        config: See `identity_of`.
+        config: Configuration in plain values, as for `identity_of`.
 
     Returns:
         10 hexadecimal digits, the same for runs that differ in their seed alone.
@@ -166,10 +167,10 @@ def job_name(config: Mapping[str, Any]) -> str:
     """The name of a run's folder: readable, with a short checksum of the identity.
 
     Args:
-        config: See `identity_of`.
+        config: Configuration in plain values, as for `identity_of`.
 
     Returns:
-        Such as ``layerwise_subset-0.5-seed0-3fa91c05b7``.
+        A name such as ``layerwise_subset-0.5-seed0-3fa91c05b7``.
     """
     identity = identity_of(config)
     regularizer = identity["regularizer"]
@@ -186,7 +187,7 @@ def checksum(values: Mapping[str, Any]) -> str:
     """A checksum of plain values.
 
     Args:
-        values: What JSON can hold; the order of keys does not matter.
+        values: Mapping that JSON can hold; the order of its keys does not matter.
 
     Returns:
         64 hexadecimal digits.
@@ -210,7 +211,7 @@ def _put(values: dict[str, Any], path: str, value: object) -> None:
 
 
 def _plain(value: object) -> object:
-    """A copy whose parts can be changed."""
+    """A deep copy with plain dictionaries and lists."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

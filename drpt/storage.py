@@ -1,4 +1,4 @@
-"""What becomes of a failure to write: a line that names the path, the reason and the way out."""
+"""Error messages for failed writes: one line with the path, the reason and the remedy. Used by everything that writes files."""
 
 import errno
 import os
@@ -14,22 +14,22 @@ _ELSEWHERE = "or use another folder: a copy, another sweep=â€¦ or runs_folder=â€
 
 
 class StorageError(ValueError):
-    """A file or folder cannot be written; the message names it, the reason and the way out."""
+    """A file or folder cannot be written; the message has its path, the reason and the remedy."""
 
 
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Tell failures to write in a line that a user can act on.
+    """Turn a failed write in the body into a message that the user can act on.
 
     Args:
-        path: The file or folder that is written.
+        path: File or folder that the body writes.
 
     Yields:
         Nothing.
 
     Raises:
-        StorageError: The disk is full, the place may not be written to, or something else stands there.
-        RuntimeError: Raised in the body by anything but torch's writer.
+        StorageError: The disk is full, writing is not permitted, or the path is blocked by a file or folder.
+        RuntimeError: Raised in the body by something other than torch's writer.
     """
     failure = None
     try:
@@ -37,11 +37,11 @@ def storing(path: Path) -> Iterator[None]:
     except OSError as error:
         failure = error
     except RuntimeError as error:
-        # torch hides the cause: its writer stumbles over what was not written before it hands the error on.
+        # torch's writer hides the cause: it raises an error of its own after the failed write.
         if isinstance(error.__context__, OSError):
             failure = error.__context__
         elif "PytorchStreamWriter" in str(error) or "inline_container" in str(error):
-            failure = OSError(_likely_cause(path), "it could not be written")
+            failure = OSError(_likely_cause(path), "writing failed")
         else:
             raise
     if failure is not None:
@@ -49,14 +49,14 @@ def storing(path: Path) -> Iterator[None]:
 
 
 def explain_failure(path: Path, error: OSError) -> str:
-    """What an operating system's error means for whoever wanted to write, and the way out.
+    """Explain why a path could not be written, and what to do.
 
     Args:
-        path: The file or folder that could not be written.
-        error: What was raised.
+        path: File or folder that could not be written.
+        error: Error of the operating system.
 
     Returns:
-        Path, reason and way out in a line.
+        Path, reason and remedy in one line.
     """
     number = error.errno
     reason = _reason(error)
@@ -65,25 +65,24 @@ def explain_failure(path: Path, error: OSError) -> str:
         left = "" if free is None else f" (without this file, {free / 2**20:.0f} MiB are free)"
         return f"{path}: the disk or your quota is full{left}. Make room and give the command again, {_ELSEWHERE}"
     if number == errno.EFBIG:
-        return f"{path}: larger than a file may be here (`ulimit -f`). Raise the limit and give the command again."
+        return f"{path}: exceeds the largest permitted file size (`ulimit -f`). Raise the limit and give the command again."
     if number in _FORBIDDEN:
-        right = f"Give yourself the right to write to {_existing(path)}"
-        return f"{path}: may not be written ({reason}). {right}, {_ELSEWHERE}"
+        return f"{path}: writing is not permitted ({reason}). Make {_existing(path)} writable, {_ELSEWHERE}"
     if number in _IN_THE_WAY:
         blocking = _in_the_way(path)
-        stands, wanted = ("a folder", "a file") if blocking.is_dir() else ("a file", "a folder")
-        return f"{blocking}: {stands} stands where {wanted} should be. Move it away, {_ELSEWHERE}"
-    return f"{path}: cannot be written ({reason}). Mend that and give the command again, {_ELSEWHERE}"
+        found, wanted = ("a folder", "a file") if blocking.is_dir() else ("a file", "a folder")
+        return f"{blocking}: this is {found}, but {wanted} is needed there. Move it away, {_ELSEWHERE}"
+    return f"{path}: cannot be written ({reason}). Remove the cause and give the command again, {_ELSEWHERE}"
 
 
 def require_folder(path: Path) -> None:
-    """Refuse a place where a folder is to be written to, and cannot be, as far as can be told without making it.
+    """Check, without creating it, that a folder can be created and written to.
 
     Args:
-        path: Folder's path; need not exist.
+        path: Path of the folder, which need not exist.
 
     Raises:
-        StorageError: It, or a folder above it, is a file, or the first of them that exists may not be written to.
+        StorageError: The path or one of its parents is a file, or the nearest existing parent is not writable.
     """
     blocking = _in_the_way(path)
     if blocking.exists() and not blocking.is_dir():
@@ -96,33 +95,33 @@ def require_folder(path: Path) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Refuse a place where a file is to be written, and a folder stands.
+    """Check that no folder is in the place of a file.
 
     Args:
-        path: File's path; need not exist.
+        path: Path of the file, which need not exist.
 
     Raises:
-        StorageError: It is a folder.
+        StorageError: The path is a folder.
     """
     if path.is_dir():
         raise StorageError(explain_failure(path, IsADirectoryError(errno.EISDIR, "Is a directory")))
 
 
 def explain_os_error(error: OSError) -> str:
-    """What any error of the operating system means, in a line: of the path that it names, if it names one.
+    """Explain any error of the operating system.
 
     Args:
-        error: What was raised.
+        error: Error of the operating system, with or without a path.
 
     Returns:
-        Path, reason and way out.
+        Path, reason and remedy in one line.
     """
-    if error.filename is None:  # as of what is printed
+    if error.filename is None:  # such as an error of the standard output
         if error.errno == errno.ENOENT:
-            return "The folder that this command was given in is not there any more: change to one that is."
-        return f"the output cannot be written ({_reason(error)}): see where it goes to."
+            return "The current folder no longer exists: change to another one."
+        return f"the output cannot be written ({_reason(error)}): check where it is redirected to."
     path = Path(os.fsdecode(error.filename))
-    return f"{path} is not there." if error.errno == errno.ENOENT else explain_failure(path, error)
+    return f"{path} does not exist." if error.errno == errno.ENOENT else explain_failure(path, error)
 
 
 def _reason(error: OSError) -> str:
@@ -130,12 +129,12 @@ def _reason(error: OSError) -> str:
 
 
 def _existing(path: Path) -> Path:
-    """The nearest folder above that exists."""
+    """The nearest parent folder that exists."""
     return next((parent for parent in path.absolute().parents if parent.is_dir()), path)
 
 
 def _in_the_way(path: Path) -> Path:
-    """What is there and of the wrong kind: a file among the folders above, or the place itself."""
+    """What blocks the path: a parent that is a file, or the path itself."""
     return next((parent for parent in reversed(path.parents) if os.path.lexists(parent) and not parent.is_dir()), path)
 
 
@@ -147,6 +146,6 @@ def _free_bytes(path: Path) -> int | None:
 
 
 def _likely_cause(path: Path) -> int:
-    """The error of a writer that does not tell."""
+    """The likely error number of a write that failed without one."""
     free = _free_bytes(path)
     return errno.ENOSPC if free is not None and free < 2**20 else errno.EIO

@@ -1,1 +1,1 @@
-"""One folder per study: question, command, figures."""
+"""Experiments: one folder for each study, with its question, commands and results."""

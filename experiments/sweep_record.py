@@ -1,4 +1,4 @@
-"""Keep what a sweep found beside its question: chart, every run's curves, and the table in the README.
+"""Stores the results of a sweep in an experiment's folder: chart, curves of every run, and the table in the README.
 
 python -m experiments.sweep_record experiments/rlvr_curve runs/rlvr_curve
 """
@@ -14,17 +14,17 @@ from drpt.analysis.sweep import read_sweep
 from drpt.analysis.sweep_words import lines_below
 from drpt.analysis.table_formats import as_markdown
 from drpt.files import write_atomically
+from experiments.readme import fill_section
 
-_MARKS = ("<!-- results: written by experiments.sweep_record -->", "<!-- end of results -->")
-# Of every run: what its held-out prompts, its training and its cost were; the rest is in the table.
+# Prefixes of the metrics whose curves are kept; the table has the rest.
 _KEPT = ("target/", "train/reward/", "train/kl/", "train/entropy/", "train/toxicity/", "train/kl_coefficient/", "rollout/")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Copy chart and curves of a sweep into an experiment's folder, and put its table into the README."""
+    """Copy chart and curves of a sweep into an experiment's folder, and write its table into the README."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", type=Path, help="its folder, with a README.md that has the marks")
-    parser.add_argument("sweep", type=Path, help="a sweep's folder, all of whose runs are finished")
+    parser.add_argument("experiment", type=Path, help="folder of the experiment, whose README.md has a section for results")
+    parser.add_argument("sweep", type=Path, help="folder of a sweep whose runs are all finished")
     options = parser.parse_args(arguments)
     runs = read_sweep(options.sweep)
     if not runs.is_complete:
@@ -33,17 +33,14 @@ def main(arguments: list[str] | None = None) -> None:
     if trouble := [*report.faults.values(), *report.notes]:
         parser.error("\n".join(trouble))
     write_atomically(options.experiment / "chart.png", report.chart.read_bytes())
-    # A line a run, so that a difference between two versions of the file can be read.
+    # One line for each run keeps diffs readable.
     lines = ",\n".join(json.dumps(_record(run), sort_keys=True) for run in runs)
     write_atomically(options.experiment / "results.json", f"[\n{lines}\n]\n")
-    readme = options.experiment / "README.md"
-    before, rest = readme.read_text().split(_MARKS[0])
-    table = as_markdown(report.rows)
-    write_atomically(readme, f"{before}{_MARKS[0]}\n\n{table.strip()}\n\n{_MARKS[1]}{rest.split(_MARKS[1])[1]}")
+    fill_section(options.experiment / "README.md", "results", as_markdown(report.rows))
 
 
 def _record(run: Run) -> dict[str, Any]:
-    """One run: what it was, how long it took, and its curves as pairs of step and value."""
+    """The label, seed, duration and curves (pairs of step and value) of one run."""
     curves: dict[str, list[list[float]]] = {}
     for line in run.metrics:
         if line["name"].startswith(_KEPT):

@@ -44,8 +44,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch):
         (errno.ENOSPC, "full"),
         (errno.EDQUOT, "quota"),
         (errno.EFBIG, "ulimit -f"),
-        (errno.EACCES, "Give yourself the right to write to"),
-        (errno.EROFS, "may not be written"),
+        (errno.EACCES, "writing is not permitted"),
+        (errno.EROFS, "writing is not permitted"),
         (errno.EIO, "cannot be written (input/output error)"),
     ],
 )
@@ -58,12 +58,12 @@ def test_each_cause_has_its_way_out(tmp_path, number, said):
 
 def test_what_stands_in_the_way_is_named(tmp_path):
     (tmp_path / "sweep").write_text("")
-    with pytest.raises(StorageError, match=r"/sweep: a file stands where a folder should be"):
+    with pytest.raises(StorageError, match=r"/sweep: this is a file, but a folder is needed there"):
         write_atomically(tmp_path / "sweep" / "job" / "x.json", "")
-    with pytest.raises(StorageError, match=r"/sweep: a file stands where a folder should be"):
+    with pytest.raises(StorageError, match=r"/sweep: this is a file, but a folder is needed there"):
         require_folder(tmp_path / "sweep" / "job")
     (tmp_path / "y.json").mkdir()
-    with pytest.raises(StorageError, match=r"y\.json: a folder stands where a file should be"):
+    with pytest.raises(StorageError, match=r"y\.json: this is a folder, but a file is needed there"):
         write_atomically(tmp_path / "y.json", "")
     require_folder(tmp_path / "new" / "job")
 

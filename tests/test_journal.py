@@ -81,5 +81,5 @@ def test_lines_that_cannot_be_written_do_not_count(path, monkeypatch):
 
 def test_a_folder_in_its_place_is_named(path):
     path.mkdir(parents=True)
-    with pytest.raises(StorageError, match=r"metrics\.jsonl: a folder stands where a file should be"):
+    with pytest.raises(StorageError, match=r"metrics\.jsonl: this is a folder, but a file is needed there"):
         Journal(path)

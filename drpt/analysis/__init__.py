@@ -1,1 +1,1 @@
-"""Tables, charts and reports, read from saved results."""
+"""Tables, charts and reports from saved results, and the mathematics of `drpt probe` and `drpt outcome`."""

@@ -1,26 +1,26 @@
 """Bias and variance of update directions, from one gramian over a pool of examples.
 
 For a fixed model, let v* be the gradient of the population's target loss. Over random draws of n general and m target
-examples an update rule u has ``bias² = ‖E u − v*‖²``, ``variance = E ‖u − E u‖²`` and mean squared error their sum. Every u
-is a combination of examples' gradients, so all of it is quadratic forms in the pool's gramian.
+examples, an update rule u has ``bias² = ‖E u − v*‖²``, ``variance = E ‖u − E u‖²``, and their sum as mean squared error.
+Every u is a combination of examples' gradients, so all of these are quadratic forms in the pool's gramian.
 
-Estimator. The pool is cut into two halves that share no example, each with general, target and population examples of its
-own. A draw takes distinct examples of one half, so that by itself it is a step of independent examples. With ū_h the mean
-update over draws from half h, and v*_h the mean over its population,
+Estimator. The pool is split into two disjoint halves, each with its own general, target and population examples. A draw takes
+distinct examples of one half, so that each draw is a step of independent examples. With ū_h the mean update over draws from
+half h, and v*_h the mean gradient of its population,
 
     bias² ≈ (ū_1 − v*_1) · (ū_2 − v*_2)        variance ≈ mean ‖u‖² − ū_1 · ū_2        error = their sum
 
-are unbiased whatever the rule and the noise of draws, pool and v*: the factors of every product are independent. Ratios to
-``‖v*‖² ≈ v*_1 · v*_2`` are so to first order.
+are unbiased for every rule and any noise of draws, pool and v*, since the factors of every product are independent. Ratios to
+``‖v*‖² ≈ v*_1 · v*_2`` are unbiased to first order.
 
-Standard errors have two parts, added in squares. Every figure is, to first order, a mean over draws of some t: its variance
-over draws is one part. The other is the pool's own, by the infinitesimal jackknife (Efron 2014; without replacement: Wager
-and Athey 2018): the mean of t moves with example e of N as ``Cov(N_e, t)``, N_e telling whether e was drawn, and has variance
-``(N/(N−n))² Σ_e Cov(N_e, t)²``, less what the finite number of draws adds to that sum. Examples of the populations enter
-linearly.
+Standard errors add two variances. To first order, every figure is a mean of some t over draws; the first variance is that of
+this mean over draws. The second is due to the choice of the pool and comes from the infinitesimal jackknife (Efron 2014;
+without replacement: Wager and Athey 2018). Example e of N contributes ``Cov(N_e, t)``, where N_e tells whether e was drawn;
+the variance is ``(N/(N−n))² Σ_e Cov(N_e, t)²``, minus the part of the sum that is due to the finite number of draws. Examples
+of the populations enter linearly.
 
-Where gramians come from sketches, rules choose by one sketch and are measured with another: an update must not look good
-because the sketch that chose it flatters it.
+With sketched gramians, rules choose by one sketch and are measured with another; otherwise the error of the sketch that chose
+an update would make it look better than it is.
 
 Axes: block = blocks of parameters, draw = resamples, pool = all examples.
 """
@@ -41,7 +41,7 @@ from drpt.capture.regularizer import Regularizer
 class Direction:
     """Figures of one update rule; squares are relative to ``‖v*‖²``."""
 
-    bias_sq: float  # may be a little negative: it is unbiased
+    bias_sq: float  # unbiased estimate, which may be slightly negative
     bias_sq_stderr: float
     variance: float
     variance_stderr: float
@@ -49,7 +49,7 @@ class Direction:
     mse_stderr: float
     cosine: float  # mean cos(u, v*)
     norm_ratio: float  # mean ‖u‖ over ‖v*‖
-    num_failures: int  # solves that did not converge
+    num_failures: int  # number of solves that did not converge
 
 
 def measure(
@@ -58,10 +58,10 @@ def measure(
     """Bias, variance and the rest for update rules that share a partition.
 
     Args:
-        rules: Their partition must be that of the pool's blocks.
-        pool: Gramians and halves.
-        draws: One a half; at least two in each.
-        advance: Called after each rule, to show progress.
+        rules: Update rules, whose partition must be that of the pool's blocks.
+        pool: Gramians of the pool, and its halves.
+        draws: Draws from each half, at least two.
+        advance: Callback for progress, called after each rule.
 
     Returns:
         The figures of each rule.
@@ -80,11 +80,11 @@ def measure(
 
 
 class TargetGradientError(ValueError):
-    """The population's gradient v* cannot be told from noise, so that nothing can be measured against it."""
+    """The population's gradient v* cannot be distinguished from noise, so nothing can be measured against it."""
 
 
 class _Truth:
-    """v* of both halves: as weights of the pool's examples, and its inner product with each of them in every block."""
+    """v* of both halves, as weights of the pool's examples, and its inner products with them in every block."""
 
     def __init__(self, pool: Pool) -> None:
         self.weights = [pool.population_weights(half) for half in (0, 1)]
@@ -97,11 +97,12 @@ class _Truth:
         self.size_stderr = math.sqrt(square)
 
     def require_length(self) -> None:
-        """Refuse to divide by noise."""
+        """Refuse a v* that cannot be distinguished from noise."""
         if not self.size > 2 * self.size_stderr:
             raise TargetGradientError(
-                f"‖v*‖² = {self.size:.3g} ± {self.size_stderr:.3g} over the population: the target gradient cannot be told "
-                "from noise, so nothing is measured against it. Raise --pool; after much training it may have vanished."
+                f"‖v*‖² = {self.size:.3g} ± {self.size_stderr:.3g} over the population: the target gradient cannot be "
+                "distinguished from noise, so nothing can be measured against it. Raise --pool; after much training the "
+                "gradient may have vanished."
             )
 
 
@@ -109,10 +110,10 @@ def target_size(pool: Pool) -> tuple[float, float]:
     """``‖v*‖²`` and its standard error over the population.
 
     Args:
-        pool: In any partition.
+        pool: Gramians of the pool, in any partition.
 
     Returns:
-        Both in the gradients' own unit.
+        Estimate and standard error, in the gradients' squared unit.
     """
     truth = _Truth(pool)
     return truth.size, truth.size_stderr
@@ -126,7 +127,7 @@ def _direction(pool: Pool, truth: _Truth, draws: Sequence[Draws], updates: Seque
     bias_sq = float((gap_fields[0] * gaps[1]).sum()) / truth.size
     squares = [found.squares / truth.size for found in updates]
     variance = float((squares[0].mean() + squares[1].mean()) / 2 - (fields[0] * means[1]).sum() / truth.size)
-    # What each draw, and each example of a population, adds to the figures; the other half's means are held fixed.
+    # Contributions of each draw, and of each population example, to the figures, with the other half's means fixed.
     in_bias = [_inner(draws[half], updates[half], gap_fields[1 - half]) / truth.size for half in (0, 1)]
     in_variance = [squares[half] / 2 - _inner(draws[half], updates[half], fields[1 - half]) / truth.size for half in (0, 1)]
     pull = [gap_fields[1 - half].sum(dim=0)[pool.population[half]] / truth.size for half in (0, 1)]
@@ -161,7 +162,7 @@ def _direction(pool: Pool, truth: _Truth, draws: Sequence[Draws], updates: Seque
 
 
 def _mean(pool: Pool, draws: Draws, updates: Updates) -> Float[Tensor, "block pool"]:
-    """The mean update over draws as weights of the pool's examples."""
+    """The mean update over draws, as weights of the pool's examples."""
     num_blocks, num_draws, _ = updates.coefficients.shape
     mean = pool.gramian.new_zeros(num_blocks, pool.gramian.shape[1])
     index = draws.rows.reshape(1, -1).expand(num_blocks, -1)
@@ -169,20 +170,20 @@ def _mean(pool: Pool, draws: Draws, updates: Updates) -> Float[Tensor, "block po
 
 
 def _inner(draws: Draws, updates: Updates, field: Float[Tensor, "block pool"]) -> Float[Tensor, " draw"]:
-    """``<u, x>`` of every draw, x given by its inner product with each example."""
+    """``<u, x>`` for every draw, where x is given by its inner products with the examples."""
     return torch.einsum("bdr,bdr->d", updates.coefficients, field[:, draws.rows])
 
 
 def _jackknife(taken: Int[Tensor, "draw count"], terms: Float[Tensor, " draw"], num_examples: int) -> float:
-    """Variance of the mean of ``terms`` that the choice of the pool's examples of one kind causes; see the module's text.
+    """Variance of the mean of ``terms`` due to the choice of the pool's examples of one kind (formula above).
 
     Args:
-        taken: The examples of each draw.
-        terms: t.
-        num_examples: N of that kind in the half; where a draw takes all of them the pool's error cannot be told.
+        taken: Indices of the examples in each draw [draw, count].
+        terms: The terms t [draw].
+        num_examples: Number N of examples of this kind in the half.
 
     Returns:
-        At least 0; infinite where it cannot be told.
+        The variance, at least 0; infinite if every draw takes all N examples, so that it cannot be estimated.
     """
     num_draws, count = taken.shape
     if count == num_examples:

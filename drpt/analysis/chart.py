@@ -1,4 +1,4 @@
-"""The sweep's picture for a README or a paper."""
+"""Draws chart.png, a sweep's picture for a README or a paper."""
 
 import io
 from collections.abc import Sequence
@@ -28,23 +28,23 @@ _STYLE = {
     "grid.alpha": 0.25,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
-    "text.parse_math": False,  # names may hold a dollar sign
+    "text.parse_math": False,  # names may contain a dollar sign
 }
 _WIDTH = 12.5  # inches
 
 
 def draw_chart(rows: Sequence[Row], title: str) -> bytes:
-    """The primary quantity over steps beside its final value against strength.
+    """Draw the primary quantity over steps, beside its final value against strength.
 
-    For tasks that declare more to be shown, a second row holds it, and where no strength was swept the final values stand
-    side by side. Where tasks are mixed, the pictures of all stand one below the other.
+    Tasks that declare more quantities get a second row. If no strength was swept, the final values are drawn side by side. The
+    pictures of several tasks are stacked.
 
     Args:
-        rows: See `drpt.analysis.table.tabulate`.
-        title: Above all; may have several lines.
+        rows: Rows from `drpt.analysis.table.tabulate`.
+        title: Title of the picture; it may have several lines.
 
     Returns:
-        A PNG.
+        The picture as PNG.
     """
     parts = by_task(rows)
     declared = [task_metrics_of(part[0].task) for part in parts]
@@ -66,7 +66,7 @@ def draw_chart(rows: Sequence[Row], title: str) -> bytes:
 
 
 def _height(rows: Sequence[Row], task_metrics: TaskMetrics) -> float:
-    """Inches: a sweep of many points needs room below for all their names."""
+    """Height in inches; many points need room for their names below the panels."""
     return 8.4 + 0.12 * len(rows) if task_metrics.has_companions else 5.4 + 0.085 * len(rows)
 
 
@@ -79,7 +79,7 @@ def _draw_two(figure: Figure | SubFigure, rows: Sequence[Row], task_metrics: Tas
 
 
 def _draw_four(figure: Figure | SubFigure, rows: Sequence[Row], task_metrics: TaskMetrics) -> None:
-    """Curves share one legend, below; a panel that no run has figures for stays empty."""
+    """Draw two rows of panels with one legend below; a panel without data stays empty."""
     (held_out, final), (training, second) = figure.subplots(2, 2, width_ratios=(1.1, 1.0))
     draw_held_out(held_out, rows, task_metrics.primary, task_metrics)
     if are_swept(strength_families(rows)):

@@ -28,13 +28,13 @@ _MARKERS = ("o", "s", "D", "^", "v", "P")
 
 
 def draw_held_out(axes: Axes, rows: Sequence[Row], quantity: Quantity, task_metrics: TaskMetrics) -> None:
-    """A held-out quantity over steps, a line a point, with a band of one standard error over seeds.
+    """Draw a held-out quantity over steps: a line for each point, with a band of one standard error over seeds.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         rows: Rows of a table, all of one task.
-        quantity: What is shown.
-        task_metrics: What counts in the task.
+        quantity: Quantity to show.
+        task_metrics: Metrics of the task.
     """
     curves = curves_of(rows, quantity.metric)
     _draw_curves(axes, curves, colours_of([row.name for row in rows]), has_bands=True)
@@ -46,12 +46,12 @@ def draw_held_out(axes: Axes, rows: Sequence[Row], quantity: Quantity, task_metr
 
 
 def draw_training(axes: Axes, rows: Sequence[Row], quantity: Quantity) -> None:
-    """A quantity of training over steps, averaged over windows of steps and over seeds.
+    """Draw a training quantity over steps, averaged over windows of steps and over seeds.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         rows: Rows of a table, all of one task.
-        quantity: What is shown.
+        quantity: Quantity to show.
     """
     window = window_of(rows, quantity.metric)
     curves = windowed_curves(rows, quantity.metric, window)
@@ -77,12 +77,12 @@ def _draw_curves(axes: Axes, curves: Sequence[Curve], colours: dict[str, str], *
 
 
 def draw_strengths(axes: Axes, rows: Sequence[Row], quantity: Quantity) -> None:
-    """The final value of every regularizer over its strengths; points without a strength are lines.
+    """Draw the final value of every regularizer over its strengths; points without a strength are horizontal lines.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         rows: Rows of a table, all of one task.
-        quantity: The primary one.
+        quantity: Primary quantity of the task.
     """
     families = strength_families(rows)
     colours = colours_of([row.name for row in rows])
@@ -113,12 +113,12 @@ def draw_strengths(axes: Axes, rows: Sequence[Row], quantity: Quantity) -> None:
 
 
 def draw_dots(axes: Axes, rows: Sequence[Row], quantity: Quantity) -> None:
-    """The final value of every point, one below the other: mean, standard error and, small, single seeds.
+    """Draw the final value of every point, one below the other: mean, standard error and single seeds as small dots.
 
     Args:
-        axes: Where to.
-        rows: Of one task, none of whose regularizers has several strengths.
-        quantity: The primary one.
+        axes: Axes to draw on.
+        rows: Rows of one task whose regularizers have one strength each.
+        quantity: Primary quantity of the task.
     """
     shown, _ = within_reach(rows)
     colours = colours_of([row.name for row in rows])
@@ -140,7 +140,7 @@ def draw_dots(axes: Axes, rows: Sequence[Row], quantity: Quantity) -> None:
             capsize=4,
         )
     axes.set_yticks(range(len(shown)), [row.label for row in shown])
-    axes.set_ylim(len(shown) - 0.4, -0.6)  # the first row on top
+    axes.set_ylim(len(shown) - 0.4, -0.6)  # first row at the top
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(6))
     explained = " (mean ± standard error; small: single seeds)" if any(row.num_seeds > 1 for row in shown) else ""
@@ -153,12 +153,12 @@ def _errors(values: Sequence[Estimate]) -> list[float]:
 
 
 def legend_below(axes: Axes, depth: float = 0.13) -> None:
-    """Outside the axes: with a dozen lines there is no free corner. Columns are as many as fit beside each other."""
+    """Draw the legend below the axes, in as many columns as fit, since a dozen curves leave no free corner."""
     if labels := axes.get_legend_handles_labels()[1]:
         columns = columns_within(96, labels)
         axes.legend(fontsize=8, ncols=min(3, columns), loc="upper center", bbox_to_anchor=(0.5, -depth))
 
 
 def columns_within(width: int, labels: Sequence[str]) -> int:
-    """How many columns of a legend fit into so many characters."""
+    """Number of legend columns that fit into a width in characters."""
     return max(1, width // (max(map(len, labels)) + 6))

@@ -1,4 +1,4 @@
-"""What charts show: held-out figures over steps, and their final values against strength."""
+"""The data of charts: metrics over steps, and final values against strength. Shared by the PNG and the HTML page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ ENDS = {"target_only": 0.0, "full": 1.0}  # of the spectrum, and the strength th
 
 _MOST_WINDOWS = 25
 
-# Okabe and Ito's palette: distinguishable with any colour vision. The ends have their own colours everywhere.
+# The palette of Okabe and Ito, distinguishable with any colour vision. The two ends have colours of their own.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _COLOURS = {"target_only": "#222222", "target_only_stopped": "#7a7a7a", "full": "#8C564B", ZERO_SHOT: "#bbbbbb"}
 
@@ -40,16 +40,16 @@ class Family:
 
 
 def charted_runs(row: Row) -> list[Run]:
-    """Runs of a point whose metrics are whole; what is damaged is left out of curves, and named beside them."""
+    """Runs of a point whose metrics files are intact; damaged ones are named beside the curves."""
     return [run for run in row.runs if METRICS_FILE not in run.faults]
 
 
 def curves_of(rows: Sequence[Row], metric: str) -> list[Curve]:
-    """One curve a trained point, at the steps that all its seeds were measured at.
+    """One curve for each trained point, at the steps at which all its seeds were evaluated.
 
     Args:
-        rows: See `drpt.analysis.table.tabulate`.
-        metric: Of held-out examples.
+        rows: Rows from `drpt.analysis.table.tabulate`.
+        metric: Name of a held-out metric.
 
     Returns:
         Means over seeds; points without the metric are left out.
@@ -71,29 +71,29 @@ def is_measured(rows: Sequence[Row], quantity: Quantity) -> bool:
 
 
 def window_of(rows: Sequence[Row], metric: str) -> int:
-    """Steps that a curve of a training metric averages over: so many that each run has a value in nearly every window.
+    """Number of steps to average a training metric over, so that each run has a value in nearly every window.
 
     Args:
-        rows: See `drpt.analysis.table.tabulate`.
-        metric: Logged every step, or once for several.
+        rows: Rows from `drpt.analysis.table.tabulate`.
+        metric: Name of a metric that is logged every step, or every few steps.
 
     Returns:
-        At least 1; such that no curve has more than `_MOST_WINDOWS` points.
+        The window, at least 1; no curve then has more than `_MOST_WINDOWS` points.
     """
     found = [run.curve(metric)[0] for row in rows if row.name != ZERO_SHOT for run in charted_runs(row)]
     return max([1, *(math.ceil(max(steps) / min(_MOST_WINDOWS, len(set(steps)))) for steps in found if steps)])
 
 
 def windowed_curves(rows: Sequence[Row], metric: str, window: int) -> list[Curve]:
-    """One curve a trained point of a metric too noisy, or logged at too different steps, to be shown step by step.
+    """One averaged curve for each trained point, for metrics that are noisy or logged at different steps.
 
     Args:
-        rows: See `drpt.analysis.table.tabulate`.
-        metric: Of training.
-        window: Steps that are averaged over, see `window_of`.
+        rows: Rows from `drpt.analysis.table.tabulate`.
+        metric: Name of a training metric.
+        window: Number of steps to average over, from `window_of`.
 
     Returns:
-        Means over seeds of each seed's mean over a window, drawn at its middle; windows in which a seed has no value are
+        Means over seeds of the mean in each window, at the middle of the window; windows in which a seed has no value are
         left out.
     """
     curves = []
@@ -109,12 +109,12 @@ def windowed_curves(rows: Sequence[Row], metric: str, window: int) -> list[Curve
 
 
 def _common(by_seed: Sequence[Mapping[int, float]]) -> list[int]:
-    """Places where all seeds have a value."""
+    """Steps or windows at which all seeds have a value."""
     return sorted(set.intersection(*map(set, by_seed))) if by_seed else []
 
 
 def _window_means(curve: tuple[list[int], list[float]], window: int) -> dict[int, float]:
-    """By the number of the window; step 1 is the first of window 0."""
+    """Means by index of the window; window 0 begins with step 1."""
     values: dict[int, list[float]] = {}
     for step, value in zip(*curve, strict=True):
         values.setdefault((step - 1) // window, []).append(value)
@@ -126,7 +126,7 @@ def strength_families(rows: Sequence[Row]) -> list[Family]:
     families: dict[str, list[Row]] = {}
     for row in rows:
         if row.strength is not None:
-            # Points that differ in more than strength have the difference in their label; each is a family of its own.
+            # Points that differ in more than the strength say so in their label; each is a family of its own.
             key = " ".join([row.name, *(part for part in row.label.split(" ")[1:] if not part.startswith("λ="))])
             families.setdefault(key, []).append(row)
     return [
@@ -145,24 +145,24 @@ def are_swept(families: Sequence[Family]) -> bool:
 
 
 def reference_values(rows: Sequence[Row]) -> dict[str, Estimate]:
-    """Final values of the points without a strength that are drawn, which charts mark as lines, by label."""
+    """Final values of the drawn points without a strength, by label; charts mark them as lines."""
     return {row.label: row.primary for row in within_reach(rows)[0] if row.strength is None}
 
 
 def within_reach(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Points whose final values are drawn, and untrained models that would squeeze all others into a corner.
+    """Split points into those to draw, and untrained models that would squeeze all others into a corner.
 
     Args:
         rows: Rows of a table, all of one task.
 
     Returns:
-        Those drawn: all trained points, and where the task's charts show the start the untrained models that are no further
-        from them than they are from each other; and those that are to be named instead.
+        Points to draw: all trained ones and, if the task's charts show the start, untrained models that are no further from
+        them than they are from each other. And points to be named instead.
     """
     trained = [row for row in rows if row.name != ZERO_SHOT]
     starts = [row for row in rows if row.name == ZERO_SHOT and task_metrics_of(row.task).shows_start and row.primary.count]
     values = [row.primary.mean for row in trained if math.isfinite(row.primary.mean)]
-    if len(values) < 2:  # with nothing else to be compared with
+    if len(values) < 2:  # no spread to compare with
         return [*starts, *trained], []
     low, high = min(values), max(values)
     inside = [row for row in starts if 2 * low - high <= row.primary.mean <= 2 * high - low]
@@ -170,7 +170,7 @@ def within_reach(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 
 def not_drawn(rows: Sequence[Row]) -> str:
-    """Words about the points that charts of final values leave out; empty if there are none."""
+    """A note about points that charts of final values leave out; empty if there are none."""
     final = task_metrics_of(rows[0].task).final
     outside = [f"{row.label} {row.primary.show(final.digits)}" for row in within_reach(rows)[1]]
     return f"not drawn: {', '.join(outside)}" if outside else ""
@@ -188,7 +188,7 @@ def colours_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def strength_shades(curves: Sequence[Curve], name: str) -> dict[str, float]:
-    """Opacity for the curves of one regularizer: its strengths from light to full."""
+    """Opacity of one regularizer's curves, from light for its weakest strength to full for its strongest."""
     labels = [curve.label for curve in curves if curve.name == name]
     return {label: 1.0 if len(labels) == 1 else 0.45 + 0.55 * i / (len(labels) - 1) for i, label in enumerate(labels)}
 
@@ -196,15 +196,14 @@ def strength_shades(curves: Sequence[Curve], name: str) -> dict[str, float]:
 def axis_range(curves: Sequence[Curve], task_metrics: TaskMetrics) -> tuple[float, float] | None:
     """Bounds of the loss axis that show where curves differ: from the lowest value to the highest after the start.
 
-    The start is the same for all and often far above; it is left to run out of the picture.
+    The start is the same for all curves and often far above; it may lie outside of the picture.
 
     Args:
-        curves: What is drawn.
-        task_metrics: What counts in the runs' task.
+        curves: Curves to draw.
+        task_metrics: Metrics of the runs' task.
 
     Returns:
-        Lowest and highest loss to show; None when there is no finite loss after the start, and where the start is to be
-        shown.
+        Lowest and highest loss to show; None if there is no finite loss after the start, or if the start must be shown.
     """
     values = [value.mean for curve in curves for value in curve.values[1:] if math.isfinite(value.mean)]
     if not values or task_metrics.shows_start:

@@ -1,4 +1,4 @@
-"""From per-example gradients to gramians of blocks, and how far a sketch is off.
+"""Gramians of blocks from per-example gradients, and the error of a sketch, for `drpt probe`.
 
 Axes: pool = examples, block = blocks of parameters.
 """
@@ -22,7 +22,7 @@ class ParameterGramians:
     values: Float[Tensor, "parameter pool pool"]
 
     def of_blocks(self, partition: Partition) -> Float[Tensor, "block pool pool"]:
-        """One a block: the sum over its parameters; where each has one, no copy."""
+        """Gramian of each block: the sum over its parameters; without a copy if every block has one parameter."""
         blocks = partition_parameters(self.names, partition)
         if [block.parameters for block in blocks] == [(name,) for name in self.names]:
             return self.values
@@ -34,13 +34,13 @@ class ParameterGramians:
 
 
 def parameter_gramians(gradients: dict[str, Tensor]) -> ParameterGramians:
-    """Gramians from gradients.
+    """Compute gramians from gradients.
 
     Args:
-        gradients: [pool, sketch] by parameter; emptied on the way, since both together may not fit.
+        gradients: Gradients [pool, sketch] by parameter; emptied in place, since both may not fit into memory.
 
     Returns:
-        In the same order.
+        Gramians by parameter, in the same order.
     """
     names = tuple(gradients)
     num_examples = len(gradients[names[0]])
@@ -54,16 +54,16 @@ def parameter_gramians(gradients: dict[str, Tensor]) -> ParameterGramians:
 def sketch_error(first: ParameterGramians, second: ParameterGramians, weights: Float[Tensor, " pool"]) -> float:
     """Relative standard error of ``‖Σ_i weights_i g_i‖²`` over all parameters, measured with one of two sketches.
 
-    Random matrices differ from parameter to parameter, so that the sketches' differences are independent, each of twice one
-    sketch's variance: ``√(Σ_p d_p²/2) / ‖·‖²``.
+    Random matrices differ between parameters. The two sketches' differences are therefore independent, and each has twice the
+    variance of one sketch: ``√(Σ_p d_p²/2) / ‖·‖²``.
 
     Args:
         first: Gramians by parameter.
-        second: Those of an independent sketch of the same width.
-        weights: Of the examples, chosen without looking at either sketch.
+        second: Gramians by parameter from an independent sketch of the same width.
+        weights: Weights of the examples [pool], chosen independently of both sketches.
 
     Returns:
-        Dimensionless.
+        The relative standard error, dimensionless.
     """
     one, other = (torch.einsum("kij,i,j->k", gramians.values, weights, weights) for gramians in (first, second))
     error = math.sqrt(float((one - other).square().sum()) / 2)

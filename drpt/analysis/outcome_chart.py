@@ -1,4 +1,4 @@
-"""Bias and variance of every regularizer's outcome in one picture."""
+"""Draws outcome.png: bias and variance of every regularizer's outcome in one picture."""
 
 import io
 import math
@@ -19,24 +19,24 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.constrained_layout.use": True,
-    "text.parse_math": False,  # names may hold a dollar sign
+    "text.parse_math": False,  # names may contain a dollar sign
 }
-_BIAS, _VARIANCE = "#0072B2", "#E69F00"  # of Okabe and Ito's palette
+_BIAS, _VARIANCE = "#0072B2", "#E69F00"  # colours of Okabe and Ito's palette
 
 
 def draw_outcomes(points: Sequence[OutcomePoint], title: str) -> bytes:
-    """Stacked bars beside the plane of bias and variance; error bars are standard errors over replicates.
+    """Draw stacked bars beside the plane of bias and variance; error bars are standard errors over replicates.
 
-    The bias contains the entropy of the data, which is the same for all and which nobody knows. Bars therefore begin at the
-    lowest bias found, so that their lengths are differences that mean something; the plane's axis carries the bias itself.
-    Points whose bias is far from the others' (the untrained model, as a rule) are named under the plane instead of drawn.
+    The bias contains the unknown entropy of the data, which is the same for all points. Bars therefore begin at the lowest
+    bias found, so that their lengths are meaningful differences; the plane shows the bias itself. Points whose bias is far from
+    the others' (usually the untrained model) are named below the plane instead of drawn.
 
     Args:
-        points: At least one trained one.
-        title: Above both.
+        points: Points, at least one of them trained.
+        title: Title of the picture.
 
     Returns:
-        A PNG.
+        The picture as PNG.
     """
     drawn, outside = _within_reach(ranked(points))
     with mpl.rc_context(_STYLE):  # type: ignore[arg-type]  # its stub wants a literal type for each key
@@ -54,7 +54,7 @@ def draw_outcomes(points: Sequence[OutcomePoint], title: str) -> bytes:
 
 
 def _within_reach(points: Sequence[OutcomePoint]) -> tuple[list[OutcomePoint], list[OutcomePoint]]:
-    """Points to draw, and those that would squeeze all others into a corner: untrained far away, or not finite."""
+    """Points to draw, and those to name instead: untrained ones far from all others, and ones that are not finite."""
     finite = [point for point in points if math.isfinite(point.outcome.expected.value)]
     trained = [point.outcome.expected.value for point in finite if point.is_trained]
     reach = max(trained, default=0.0) + 0.5 * (max(trained, default=0.0) - min(trained, default=0.0))
@@ -75,14 +75,14 @@ def _draw_bars(axes: Axes, points: Sequence[OutcomePoint]) -> None:
     axes.barh(places, excess, color=_BIAS, label="bias above the lowest")
     axes.barh(places, variances, left=excess, color=_VARIANCE, label="variance")
     for i, point in enumerate(points):
-        # Two ends, two errors: a little apart, so that both can be seen.
+        # Error bars of the two ends, slightly apart so that both are visible.
         for end, part, offset in (
             (excess[i], point.outcome.bias, 0.12),
             (excess[i] + variances[i], point.outcome.expected, -0.12),
         ):
             axes.errorbar([end], [i + offset], xerr=_error(part), fmt="none", ecolor="black", elinewidth=1, capsize=2)
     axes.set_yticks(places, [f"{point.label}  {i + 1}" for i, point in enumerate(points)])
-    axes.invert_yaxis()  # the best on top
+    axes.invert_yaxis()  # the best at the top
     axes.set_xlim(left=min([0.0, *(end - (_error(p.outcome.bias) or [0.0])[0] for end, p in zip(excess, points, strict=True))]))
     axes.set_xlabel(f"expected cross-entropy − lowest bias {lowest:.3f} (nats per token)")
     axes.set_title("Where the held-out loss comes from (± over replicates)", fontsize=11)

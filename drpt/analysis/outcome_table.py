@@ -1,39 +1,42 @@
-"""A sweep's outcomes side by side: one line a regularizer and strength, the lowest expected cross-entropy first."""
+"""The table of `drpt outcome`: one line for each regularizer and strength, the lowest expected cross-entropy first."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
 from drpt.analysis.outcome import Outcome, Part
 from drpt.analysis.table import ZERO_SHOT, Row
+from drpt.analysis.text_table import first_that_fits
 
-_WIDE = 112  # characters that both standard errors need beside a usual label
+_WIDE = 112  # width in characters from which both standard errors fit beside a label of usual length
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomePoint:
-    """One regularizer with its dials, and what its replicates came to."""
+    """One regularizer with its dials, and the outcome of its replicates."""
 
     label: str
-    name: str  # the regularizer's, or ZERO_SHOT
-    seeds: tuple[int, ...]  # one a replicate
+    name: str  # name of the regularizer, or ZERO_SHOT
+    seeds: tuple[int, ...]  # seed of each replicate
     outcome: Outcome
 
     @property
     def is_trained(self) -> bool:
-        """Whether it has replicates at all."""
+        """Whether the point has replicates, unlike the model before training."""
         return self.name != ZERO_SHOT
 
 
 def zero_shot_point(row: Row) -> OutcomePoint:
-    """The model before training: no seed changes it, so that all of its cross-entropy is bias.
+    """The point of the model before training, which no seed changes, so that all of its cross-entropy is bias.
 
     Args:
-        row: See `drpt.analysis.table.tabulate`; its run's summary has the figure.
+        row: Row from `drpt.analysis.table.tabulate`, whose run's summary has the figure.
 
     Returns:
         A point without replicates and without errors over them.
@@ -47,7 +50,7 @@ def zero_shot_point(row: Row) -> OutcomePoint:
 
 
 def ranked(points: Iterable[OutcomePoint]) -> list[OutcomePoint]:
-    """The lowest expected cross-entropy first; a point that diverged last."""
+    """Points by expected cross-entropy, lowest first; points that diverged come last."""
 
     def rank(point: OutcomePoint) -> float:
         value = point.outcome.expected.value
@@ -56,20 +59,25 @@ def ranked(points: Iterable[OutcomePoint]) -> list[OutcomePoint]:
     return sorted(points, key=rank)
 
 
-def as_text(points: Iterable[OutcomePoint], width: int) -> Table:
+def as_text(points: Iterable[OutcomePoint], width: int) -> Table | Group:
     """The table for a terminal; the lowest expected cross-entropy, bias and variance of the trained points are bold.
 
-    Every figure is followed by its standard error over replicates (``–`` where there are too few) and, where there is room,
-    by the one over held-out examples; the title says so.
+    Every figure has its standard error over replicates (``–`` if there are too few) and, if there is room, the one over
+    held-out examples; the title says which.
 
     Args:
-        points: In any order.
-        width: Of the terminal, in characters.
+        points: Points in any order.
+        width: Width of the terminal, in characters.
 
     Returns:
-        For a console to print.
+        The table, for a console to print.
     """
-    is_wide = width >= _WIDE
+    rows = ranked(points)
+    layouts = (True, False) if width >= _WIDE else (False,)
+    return first_that_fits([partial(_build, rows, is_wide=is_wide) for is_wide in layouts], [one.label for one in rows], width)
+
+
+def _build(rows: Sequence[OutcomePoint], labels: Sequence[str], *, is_wide: bool) -> Table:
     errors = "± over replicates ± over held-out examples" if is_wide else "± over replicates"
     table = Table(
         title=f"nats per answer token, {errors}\nbias + variance = expected cross-entropy; bias contains the data's entropy",
@@ -79,19 +87,18 @@ def as_text(points: Iterable[OutcomePoint], width: int) -> Table:
         pad_edge=False,
         padding=(0, 1 if is_wide else 0),
     )
-    table.add_column("regularizer", overflow="fold")
-    table.add_column("replicates" if is_wide else "R", justify="right")
+    table.add_column("regularizer", no_wrap=True)
+    table.add_column("replicates" if is_wide else "R", justify="right", no_wrap=True)
     for heading in ("expected CE" if not is_wide else "expected cross-entropy", "bias", "variance"):
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = ranked(points)
     trained = [_parts(point) for point in rows if point.is_trained]
     lowest = [min((part.value for part in parts), default=math.nan) for parts in zip(*trained, strict=True)]
-    for point in rows:
+    for point, label in zip(rows, labels, strict=True):
         cells = [
             f"[bold]{_show(part, is_wide)}[/]" if point.is_trained and part.value == low else _show(part, is_wide)
             for part, low in zip(_parts(point), lowest, strict=True)
         ]
-        table.add_row(escape(point.label), str(len(point.seeds) or "–"), *cells)
+        table.add_row(escape(label), str(len(point.seeds) or "–"), *cells)
     return table
 
 

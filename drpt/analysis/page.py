@@ -1,4 +1,4 @@
-"""The sweep as one HTML page that needs nothing else: charts, table, answers, settings."""
+"""Builds report.html: a sweep as one self-contained page with charts, table, answers and settings."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -19,22 +19,22 @@ from drpt.tasks.find import task_metrics_of
 
 _SHOWN_SAMPLES = 6
 
-# What every answer comes with; what else it has are the opinions of second judges.
+# Keys of every answer; further keys are scores of second judges.
 _OF_ANY_SAMPLE = {"prompt", "expected", "answer", "is_correct", "reward"}
 
 
 def build_page(rows: Sequence[Row], sweep: Sweep, *, title: str, command: str, notes: Sequence[str] = ()) -> str:
-    """The report; where tasks are mixed, all of one task before all of the next.
+    """Build the report; several tasks come one after the other.
 
     Args:
-        rows: See `drpt.analysis.table.tabulate`.
-        sweep: The sweep, with its jobs that are not finished.
-        title: The page's title.
-        command: The command that made the sweep.
-        notes: What else a reader must know, such as of damaged files.
+        rows: Rows from `drpt.analysis.table.tabulate`.
+        sweep: Sweep of the rows, including unfinished jobs.
+        title: Title of the page.
+        command: Command that created the sweep.
+        notes: Further notes for the reader, such as about damaged files.
 
     Returns:
-        HTML with its scripts and styles inside; it asks no network for anything.
+        HTML with its scripts and styles, which works without a network.
     """
     template = files("drpt.analysis").joinpath("page.html.jinja").read_text()
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
@@ -50,7 +50,7 @@ def build_page(rows: Sequence[Row], sweep: Sweep, *, title: str, command: str, n
 
 
 def _part(rows: Sequence[Row], runs: Sequence[Run], number: int) -> dict[str, Any]:
-    """What the template shows of one task, the ``number``-th of the page; elements' names are told apart by it."""
+    """Template values for one task; ``number`` is its index on the page and makes the ids of elements unique."""
     task_metrics = task_metrics_of(rows[0].task)
     suffix = f"-{task_metrics.task}" if number else ""
     of_task = [run for run in runs if run.task == rows[0].task]
@@ -93,7 +93,7 @@ def _table(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _seeds(row: Row) -> str:
-    """Every seed, and how many there are of how many where some are not finished."""
+    """All seeds, and how many of the planned ones if some are unfinished."""
     if row.name == ZERO_SHOT:
         return ""
     names = ", ".join(str(run.config["seed"]) for run in row.runs)
@@ -116,13 +116,13 @@ def _answers(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def to_html(figure: go.Figure, name: str, *, is_first: bool, height: int = 540) -> str:
-    """A figure in the house's style.
+    """Render a figure in the page's style.
 
     Args:
-        figure: Changed in place.
-        name: Of its element.
-        is_first: Whether it brings plotly's script along for all.
-        height: In pixels.
+        figure: Figure, changed in place.
+        name: Id of its HTML element.
+        is_first: Whether to include plotly's script, which all figures share.
+        height: Height in pixels.
 
     Returns:
         An HTML fragment.

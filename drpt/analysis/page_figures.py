@@ -1,4 +1,4 @@
-"""The interactive figures of a sweep's page."""
+"""Builds the interactive figures of report.html."""
 
 import math
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ from drpt.tasks.task_metrics import Quantity, TaskMetrics
 
 @dataclass(frozen=True, kw_only=True)
 class PageFigure:
-    """One figure with what stands above it."""
+    """A figure with its heading and note."""
 
-    name: str  # of its element
+    name: str  # id of its HTML element
     heading: str
-    note: str  # HTML
+    note: str  # note above the figure, in HTML
     figure: go.Figure
 
 
@@ -42,14 +42,14 @@ _ENDS_NOTE = "Dashed: no strength. Stars: the spectrum's two ends, <code>target_
 
 
 def page_figures(rows: Sequence[Row], task_metrics: TaskMetrics) -> list[PageFigure]:
-    """All figures of one task.
+    """Build all figures of one task.
 
     Args:
-        rows: Of that task.
-        task_metrics: What counts in it.
+        rows: Rows of the task.
+        task_metrics: Metrics of the task.
 
     Returns:
-        The primary quantity over steps, its final values, and what else the task declares and some run has.
+        The primary quantity over steps, its final values, and further quantities that the task declares and some run has.
     """
     primary = task_metrics.primary
     figures = [
@@ -72,7 +72,7 @@ def page_figures(rows: Sequence[Row], task_metrics: TaskMetrics) -> list[PageFig
 
 
 def _finals(rows: Sequence[Row], task_metrics: TaskMetrics) -> PageFigure:
-    """Against strength where there is one; side by side where the task allows it and no strength was swept."""
+    """Final values against strength; side by side if the task allows it and no strength was swept."""
     primary = task_metrics.primary
     outside = f" {not_drawn(rows).capitalize()}." if not_drawn(rows) else ""
     if task_metrics.has_companions and not are_swept(strength_families(rows)):

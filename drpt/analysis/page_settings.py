@@ -1,4 +1,4 @@
-"""What a page says of the settings that the runs of a sweep have in common."""
+"""The settings section of report.html: what the runs of a sweep share, and how many examples they used."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -6,18 +6,18 @@ from drpt.analysis.run import Run
 
 
 def common_settings(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Names and values of the settings that a reader asks for first, as the first run has them.
+    """The most important settings, from the first run.
 
     Args:
         runs: Runs of one task.
 
     Returns:
-        In the order of reading.
+        Pairs of name and value, in the order of display.
     """
     config = runs[0].config
 
     def value(path: str) -> object:
-        """One option; None where it is missing, as in a run of another version."""
+        """The value of an option; None if it is missing, as in a run of another version."""
         found: object = config
         for key in path.split("."):
             found = found.get(key) if isinstance(found, Mapping) else None
@@ -48,14 +48,14 @@ def _name_of(target: object) -> object:
 
 
 def drawn(runs: Sequence[Run], pool: str) -> str | None:
-    """How many examples of a pool training saw, or measuring: what was drawn, not what was asked for.
+    """Number of examples that were drawn from a pool, which may be fewer than configured.
 
     Args:
         runs: Runs of one task.
-        pool: ``general``, ``target``, ``stopping`` or ``evaluation``.
+        pool: Name of the pool: ``general``, ``target``, ``stopping`` or ``evaluation``.
 
     Returns:
-        A number, or a range where runs differ; None where the pool is empty, or no run recorded it.
+        A number, or a range if runs differ; None if the pool is empty or no run recorded it.
     """
     sizes = [found.get(pool) for run in runs if isinstance(found := run.summary.get("data_sizes"), dict)]
     known = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool)]
@@ -108,13 +108,13 @@ def _kl_coefficient(value: Callable[[str], object]) -> str | None:
 
 
 def left_out(runs: Sequence[Run]) -> list[tuple[str, int]]:
-    """Examples cut or left out, the most that any run counted, by reason.
+    """Numbers of examples that were cut or left out, by reason; the largest number of any run.
 
     Args:
         runs: Runs of one task.
 
     Returns:
-        Reasons in words and counts, without those that never occurred.
+        Pairs of reason and positive number.
     """
     counts: dict[str, int] = {}
     for run in runs:

@@ -1,4 +1,4 @@
-"""Which runs are replicates of one point, and what tells points apart."""
+"""Groups runs into points of a table, whose runs are replicates of each other, and labels the differences between points."""
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from drpt import run_identity
 from drpt.analysis.run import Run
 
-# Of what runs of every seed have in common: entries of data.json.
+# Entries of data.json that are the same for all seeds.
 _OF_EVERY_SEED = ("source", "tokenizer", "model", "adapter", "reward", "reward_models")
 _NOT_RECORDED = "not recorded"
 _DATA = " data="
@@ -19,18 +19,18 @@ _NUM_DIGITS = 8
 class Point:
     """The replicates of one point, and runs that were left out of it."""
 
-    runs: tuple[Run, ...]  # one a seed, by seed
-    repeated: tuple[Run, ...]  # of a seed that is among `runs` already
-    data: str  # a short checksum of what every seed draws from; empty where runs recorded none
+    runs: tuple[Run, ...]  # one run for each seed, ordered by seed
+    repeated: tuple[Run, ...]  # further runs of seeds that are among `runs`
+    data: str  # short checksum of the data that all seeds draw from; empty if runs recorded none
 
 
 def find_points(runs: Sequence[Run]) -> list[Point]:
-    """Pool runs that differ in their seed alone and were made from the same data, files and model.
+    """Group runs that differ in their seed alone and were made from the same data, files and model.
 
-    A seed counts once: of two runs of one seed, such as a copy of a folder, the one that began later is left out.
+    Each seed counts once: of two runs with one seed, such as a copy of a folder, the one that began later is left out.
 
     Args:
-        runs: In any order.
+        runs: Runs in any order.
 
     Returns:
         Points in the order of their first runs.
@@ -48,11 +48,11 @@ def find_points(runs: Sequence[Run]) -> list[Point]:
 
 
 def group_runs(runs: Sequence[Run], what: Callable[[Run], object]) -> list[list[Run]]:
-    """Runs for which something is the same, together.
+    """Group runs by a key.
 
     Args:
-        runs: In any order.
-        what: What must agree, of values that JSON can hold.
+        runs: Runs in any order.
+        what: Function that returns the key of a run, a value that JSON can hold.
 
     Returns:
         Groups in the order of their first runs.
@@ -64,33 +64,33 @@ def group_runs(runs: Sequence[Run], what: Callable[[Run], object]) -> list[list[
 
 
 def settings_of(run: Run) -> dict[str, object]:
-    """What two replicates have in common, see `drpt.run_identity.settings_of`."""
+    """The settings that replicates share (`drpt.run_identity.settings_of`)."""
     return run.settings
 
 
 def data_of(run: Run) -> str:
-    """What a run draws from, whatever its seed, and the files of its model and reward.
+    """A checksum of the data that all seeds of a run draw from, and of the files of its model and reward.
 
     Args:
-        run: The run.
+        run: A run.
 
     Returns:
-        A short checksum; empty where the run recorded none, as of a version before these were recorded.
+        A short checksum; empty if the run recorded no fingerprints, as in early versions.
     """
     known = {key: run.data[key] for key in _OF_EVERY_SEED if run.data.get(key) is not None}
     return run_identity.checksum(known)[:_NUM_DIGITS] if known else ""
 
 
 def point_labels(names: Sequence[str], settings: Sequence[dict[str, object]], data: Sequence[str]) -> list[str]:
-    """Names with the settings that tell them apart, or that differ between them without being the regularizer's.
+    """Labels of points: names with the settings that distinguish them, or that differ outside of the regularizer.
 
     Args:
-        names: One a point; several may bear the same.
-        settings: One a point, see `settings_of`.
-        data: One a point, see `Point.data`; shown where nothing else tells two points apart.
+        names: Name of each point; names may repeat.
+        settings: Settings of each point, from `settings_of`.
+        data: Checksum of each point (see `Point.data`), shown if nothing else distinguishes two points.
 
     Returns:
-        One a point.
+        The label of each point.
     """
 
     def differing(points: Sequence[dict[str, object]]) -> list[str]:
@@ -114,12 +114,12 @@ def point_labels(names: Sequence[str], settings: Sequence[dict[str, object]], da
 
 
 def is_told_by_data(label: str) -> bool:
-    """Whether a point's data alone tell it from another one, see `point_labels`."""
+    """Whether only the data distinguish a point from another one (see `point_labels`)."""
     return _DATA in label
 
 
 def _shortened(keys: Sequence[str]) -> list[str]:
-    """Of a whole group that was exchanged, the key that says which it is."""
+    """Replace the keys of a whole group that differs by the key that names the choice."""
     sections: dict[str, list[str]] = {}
     for key in keys:
         sections.setdefault(key.split(".")[0], []).append(key)

@@ -1,4 +1,4 @@
-"""The bias–variance trade-off in one picture: families as curves through their strengths, one panel a partition."""
+"""Draws probe.png: the bias–variance trade-off, with a curve through the strengths of each family, one column a partition."""
 
 import io
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from drpt.analysis.probe_points import ENDS, Point, Probe, families, limits
 
 
 def draw_probe(probe: Probe, size: tuple[int, int]) -> bytes:
-    """Bias² against variance above, mean squared error against strength below; a column a partition.
+    """Draw bias² against variance above, and mean squared error against strength below, with a column for each partition.
 
-    Dotted lines join equal mean squared error; the cross at the origin is the oracle v*; diamonds are automatic strengths;
-    rules that do not depend on the partition stand in every panel.
+    Dotted lines join equal mean squared error, the cross at the origin is the oracle v*, and diamonds are automatic strengths.
+    Rules that do not depend on the partition are drawn in every panel.
 
     Args:
-        probe: All points.
-        size: The batch size (n, m) that is shown.
+        probe: Result of the probe.
+        size: Batch size (n, m) to show.
 
     Returns:
-        A PNG.
+        The picture as PNG.
     """
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
     with mpl.rc_context(style):  # type: ignore[arg-type]  # its stub wants a literal type for each key

@@ -18,7 +18,7 @@ _BLACK = "#000000"  # a regularizer that no family has
 
 @dataclass(frozen=True)
 class Family:
-    """One curve of the chart."""
+    """A family of rules, shown as one curve."""
 
     set: str
     curve: Curve
@@ -73,17 +73,17 @@ def _family(rule: RegularizerSpec) -> Family | None:
 def rules(
     partition: str, *, families: Sequence[Family], target_rows: int, base_weights: str, has_alike: bool
 ) -> Iterator[RegularizerSpec]:
-    """The rules measured under one partition.
+    """The rules to measure under one partition.
 
     Args:
-        partition: A value of `Partition`.
-        families: The families, in the order of the chart's legend.
-        target_rows: Number m of target examples a step.
-        base_weights: A value of `BaseWeights`.
-        has_alike: Whether rules that do not depend on the partition are among them: once is enough.
+        partition: Value of `Partition`.
+        families: Names from `FAMILIES`.
+        target_rows: Number m of target examples in a step.
+        base_weights: Value of `BaseWeights`.
+        has_alike: Whether to include rules that do not depend on the partition, which need to be measured only once.
 
     Yields:
-        One specification a point, families in order, each from weak to strong, an automatic strength last.
+        A specification for each point, family by family, from weak to strong, the automatic strength last.
     """
     for family in families:
         curve = family.curve
@@ -106,7 +106,7 @@ def rules(
                 strength=strength,
                 relaxation=relaxation,
                 step_size=None,
-                auto_memory=0.0,  # draws are no sequence of steps
+                auto_memory=0.0,  # draws are not consecutive steps
                 products="auto",
                 base_weights=base_weights,
                 parameters="all",

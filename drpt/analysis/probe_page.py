@@ -1,4 +1,4 @@
-"""The probe as one HTML page that needs nothing else: the picture to point at, and every figure in a table."""
+"""Builds probe.html: one self-contained page with an interactive picture and a table of all figures."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -11,17 +11,17 @@ from drpt.analysis.page import to_html
 from drpt.analysis.probe_grid import colour_of
 from drpt.analysis.probe_points import ENDS, Point, Probe, best_points, families, limits
 
-_LINES = 8  # of equal mean squared error
+_LINES = 8  # number of lines of equal mean squared error
 
 
 def build_probe_page(probe: Probe) -> str:
-    """The page.
+    """Build the page.
 
     Args:
-        probe: All points.
+        probe: Result of the probe.
 
     Returns:
-        HTML with its scripts and styles inside; it asks no network for anything.
+        HTML with its scripts and styles, which works without a network.
     """
     template = files("drpt.analysis").joinpath("probe_page.html.jinja").read_text()
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
@@ -30,7 +30,7 @@ def build_probe_page(probe: Probe) -> str:
         height = 900
         sections.append(
             {
-                "title": f"n = {size[0]} general, m = {size[1]} target examples a step",
+                "title": f"n = {size[0]} general, m = {size[1]} target examples in a step",
                 "figure": to_html(_figure(probe, size), f"probe-{number}", is_first=number == 0, height=height),
                 "best": [_row(point) for point in best_points(probe.of(size), over_partitions=True)],
                 "all": [_row(point) for point in probe.of(size)],

@@ -1,4 +1,4 @@
-"""What a probe has found: one point a rule, and how charts, tables and files see them."""
+"""The result of `drpt probe`: one point for each rule, with what charts, tables and files need of it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,17 +13,17 @@ ENDS = ("target_only", "full")  # of the spectrum
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One rule at one batch size, and what was measured of it."""
+    """One rule at one batch size, with its measured figures."""
 
     rule: RegularizerSpec
     general_rows: int  # n
     target_rows: int  # m
-    target: str  # "unseen", or "used": target examples that the model was trained on
+    target: str  # "unseen", or "used" for target examples that the model was trained on
     direction: Direction
 
     @property
     def is_auto(self) -> bool:
-        """Whether the dial was set in every draw anew."""
+        """Whether the dial was chosen automatically in every draw."""
         return self.rule.is_auto
 
     @property
@@ -33,14 +33,14 @@ class Point:
 
     @property
     def dial(self) -> str:
-        """The strength as tables show it, or the relaxation where that is what is varied; empty where there is none."""
+        """The strength as tables show it, or the relaxation if that is varied; empty if there is neither."""
         for sign, value in (("ρ=", self.rule.relaxation or None), ("", self.rule.strength)):
             if value is not None:
                 return f"{sign}{value}" if isinstance(value, str) else f"{sign}{value:g}"
         return ""
 
     def place(self) -> float | None:
-        """Where its dial stands on an axis from weak, 0, to strong, 1: λ, λ/(1 + λ) where λ has no upper end, or 1 − ρ."""
+        """Position of the dial on an axis from 0 (weak) to 1 (strong): λ, λ/(1 + λ) if λ is unbounded, or 1 − ρ."""
         strength = self.rule.strength
         if isinstance(self.rule.relaxation, float) and self.rule.relaxation > 0.0:
             return 1.0 - self.rule.relaxation
@@ -58,8 +58,8 @@ class Probe:
     title: str
     points: list[Point]
     target_size: tuple[float, float]  # ‖v*‖² and its standard error
-    sketch_width: int | None  # None = exact gradients
-    sketch_stderr: float | None  # relative, of a squared distance
+    sketch_width: int | None  # rows of each random matrix; None = exact gradients
+    sketch_stderr: float | None  # relative standard error of a squared distance
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -78,15 +78,15 @@ class Probe:
         return f"‖v*‖² = {self.target_size[0]:.3g} ± {self.target_size[1]:.2g}"
 
     def of(self, size: tuple[int, int] | None, *, partition: str | None = None, target: str = "unseen") -> list[Point]:
-        """Points of one batch size, and those seen in one partition's panel: its own and all that depend on none.
+        """Select points of one batch size and of one partition's panel, which includes rules without a partition.
 
         Args:
-            size: (n, m); None for all.
-            partition: None for all.
-            target: Which target examples.
+            size: Batch size (n, m); None for all.
+            partition: Name of the partition; None for all.
+            target: Kind of target examples: ``unseen`` or ``used``.
 
         Returns:
-            In the order of measuring.
+            Points in the order of measuring.
         """
         return [
             point
@@ -97,7 +97,7 @@ class Probe:
         ]
 
     def as_record(self) -> dict[str, Any]:
-        """Plain values for JSON; the oracle v* is the point that all errors are distances from."""
+        """Plain values for JSON; the oracle v* is the point from which all errors are measured."""
         return {
             "title": self.title,
             "target_size": {"square": self.target_size[0], "stderr": self.target_size[1]},
@@ -118,14 +118,14 @@ class Probe:
 
 
 def best_points(points: Sequence[Point], *, over_partitions: bool = False) -> list[Point]:
-    """The strength with the smallest error of each family, automatic ones apart; smallest first.
+    """The point with the smallest error in each family, automatic ones as families of their own; smallest error first.
 
     Args:
-        points: Of one batch size.
-        over_partitions: Whether a family has one entry, or one in each partition.
+        points: Points of one batch size.
+        over_partitions: Whether to choose one point over all partitions, instead of one in each.
 
     Returns:
-        Chosen and quoted on the same draws, which flatters them a little.
+        The points; they were chosen on the same draws as their figures, a slight optimistic bias.
     """
     best: dict[tuple[str, str, bool], Point] = {}
     for point in points:
@@ -136,7 +136,7 @@ def best_points(points: Sequence[Point], *, over_partitions: bool = False) -> li
 
 
 def families(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """Curves: the points of each family that have a fixed strength or none, weak to strong."""
+    """Curves: the points of each family with a fixed strength or none, from weak to strong."""
     found: dict[str, list[Point]] = {}
     for point in points:
         if not point.is_auto:
@@ -145,10 +145,10 @@ def families(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def limits(points: Sequence[Point]) -> tuple[float, float, float]:
-    """Lowest and highest bias², highest variance: room for every point but those far beyond both ends of the spectrum."""
+    """Lowest and highest bias², and highest variance, with room for all points except those far beyond both ends."""
     ends = [point.direction for point in points if point.rule.name in ENDS]
     cap = 2.0 * max((direction.mse for direction in ends), default=float("inf"))
     shown = [p.direction for p in points if p.direction.mse <= cap]
     biases, variances = [d.bias_sq for d in shown], [d.variance for d in shown]
-    # An unbiased estimate of a bias² near zero may be below it.
+    # An unbiased estimate of a bias² near zero may be negative.
     return min(0.0, *biases), 1.08 * max(biases), 1.08 * max(variances)

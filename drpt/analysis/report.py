@@ -1,4 +1,4 @@
-"""A sweep's table, chart and page, written into its folder."""
+"""Writes a sweep's table, chart and page into its folder, for `drpt report` and at the end of a sweep."""
 
 import json
 import logging
@@ -23,32 +23,32 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was written, and of what."""
+    """The written files and their contents."""
 
     sweep: Sweep
     rows: list[Row]
     table: Path
     chart: Path
     page: Path
-    faults: dict[Path, str]  # files that could not be written, each with a line that says why and what to do
-    notes: list[str]  # what else a reader must know: see `size_notes`, `row_notes` and `fault_lines`
-    is_whole: bool  # whether every job is finished and all of its files could be used and written
+    faults: dict[Path, str]  # reason and remedy for each file that could not be written
+    notes: list[str]  # notes for the reader, from `size_notes`, `row_notes` and `fault_lines`
+    is_whole: bool  # whether every job is finished and all files could be read and written
 
     @property
     def written(self) -> dict[str, Path]:
-        """Files that are there, by what they are."""
+        """Written files, by kind."""
         files = {"chart": self.chart, "page": self.page, "table": self.table}
         return {name: path for name, path in files.items() if path not in self.faults}
 
 
 def write_report(folder: Path) -> Report:
-    """Write ``table.csv``, ``chart.png`` and ``report.html``, each for itself: one that fails leaves the others.
+    """Write ``table.csv``, ``chart.png`` and ``report.html`` independently, so that a failure of one leaves the others.
 
     Args:
-        folder: A sweep's.
+        folder: Folder of a sweep.
 
     Returns:
-        The table's rows, the files' paths, and what could not be written.
+        The table's rows, the paths of the files, and the faults.
 
     Raises:
         ResultsError: No run is finished.
@@ -80,16 +80,16 @@ def write_report(folder: Path) -> Report:
 
 
 def _fault_of(path: Path, make: Callable[[], str | bytes]) -> str | None:
-    """Write one file; why that was not possible, or None."""
+    """Write one file, and return the reason if that failed, else None."""
     try:
         write_atomically(path, make())
     except StorageError as error:
         return str(error)
     except OSError as error:
         return explain_failure(path, error)
-    except Exception as error:  # hours of training are not to end with the traceback of a picture
+    except Exception as error:  # hours of training must not end with the traceback of a picture
         _log.debug("%s", path, exc_info=True)
-        return f"{path} could not be made ({type(error).__name__}: {error}); this is a fault of drpt's: please report it"
+        return f"{path} could not be created ({type(error).__name__}: {error}); this is a bug in drpt: please report it"
     return None
 
 
@@ -104,10 +104,10 @@ def _title(name: str, rows: Sequence[Row]) -> str:
 
 
 def commands_of(sweep: Sweep) -> str:
-    """The commands that made a sweep, as typed, one a line.
+    """The commands that created a sweep, as typed, one on each line.
 
     Args:
-        sweep: Which may have kept no record, or a damaged one.
+        sweep: Sweep, whose record may be missing or damaged.
 
     Returns:
         Text for a shell.
@@ -123,4 +123,4 @@ def commands_of(sweep: Sweep) -> str:
             commands[shlex.join(["drpt", "train", *json.loads(line)["words"]])] = None
         except (ValueError, KeyError, TypeError):
             is_whole = False
-    return "\n".join([*commands, *([] if is_whole else [f"drpt train  # {_runs(len(sweep.jobs))}; the record is not whole"])])
+    return "\n".join([*commands, *([] if is_whole else [f"drpt train  # {_runs(len(sweep.jobs))}; the record is incomplete"])])

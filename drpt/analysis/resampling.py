@@ -1,4 +1,4 @@
-"""Drawing steps from a pool of examples, and every rule's coefficients on them, from the pool's gramians alone.
+"""Draws steps from a pool of examples and computes update rules on them, using the pool's gramians only; for `drpt probe`.
 
 Axes: block = blocks of parameters, pool = all examples, draw = resampled steps, row = a draw's n general and m target rows.
 """
@@ -19,17 +19,17 @@ _CHUNK_ELEMENTS = 2**23  # entries of small gramians held at once: 64 MiB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Gramians a block over the whole pool, and which examples belong to which half."""
+    """Gramians of each block over the whole pool, and the examples of each half."""
 
-    gramian: Float[Tensor, "block pool pool"]  # float64; measured with
-    choosing: Float[Tensor, "block pool pool"]  # what the rules see: the same, or that of an independent sketch
+    gramian: Float[Tensor, "block pool pool"]  # gramian for measuring, in float64
+    choosing: Float[Tensor, "block pool pool"]  # gramian that rules see: the same, or that of an independent sketch
     num_tokens: Int[Tensor, " pool"]  # loss tokens of each example, for token weights
     general: tuple[Int[Tensor, " general"], Int[Tensor, " general"]]
     target: tuple[Int[Tensor, " target"], Int[Tensor, " target"]]
     population: tuple[Int[Tensor, " population"], Int[Tensor, " population"]]
 
     def population_weights(self, half: int) -> Float[Tensor, " pool"]:
-        """v* of a half as weights of the pool's examples: the mean over its population."""
+        """v* of a half, the mean gradient of its population, as weights of the pool's examples."""
         weights = self.gramian.new_zeros(self.gramian.shape[1])
         weights[self.population[half]] = 1.0 / len(self.population[half])
         return weights
@@ -37,7 +37,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """Which examples of the pool each draw takes; the same draws serve every rule."""
+    """The pool's examples in each draw; all rules use the same draws."""
 
     general: Int[Tensor, "draw n"]
     target: Int[Tensor, "draw m"]
@@ -52,22 +52,22 @@ class Draws:
 class Updates:
     """One rule's updates over the draws of one half: ``u = Σ coefficients · gradients of the draw's rows``."""
 
-    coefficients: Float[Tensor, "block draw row"]  # a/m for each target row
+    coefficients: Float[Tensor, "block draw row"]  # coefficients of the rows; a/m for each target row
     squares: Float[Tensor, " draw"]  # ‖u‖² over all blocks
-    num_failures: int  # solves that did not converge
+    num_failures: int  # number of solves that did not converge
 
 
 def draw(pool: Pool, *, num_draws: int, general_rows: int, target_rows: int, seed: int) -> tuple[Draws, Draws]:
-    """Draw the examples of steps from each half, no example twice in a step.
+    """Draw the examples of steps from each half, without repetition inside a step.
 
-    Each draw by itself is then a step of independent examples, as in training; draws share examples with each other.
+    Each draw is then a step of independent examples, as in training; different draws may share examples.
 
     Args:
-        pool: Where from.
-        num_draws: How often, in each half.
-        general_rows: n.
-        target_rows: m.
-        seed: The same seed gives the same draws on every machine.
+        pool: Pool to draw from.
+        num_draws: Number of draws from each half.
+        general_rows: Number n of general examples in a step.
+        target_rows: Number m of target examples in a step.
+        seed: Seed, which gives the same draws on every machine.
 
     Returns:
         Draws from the first and from the second half.
@@ -95,18 +95,18 @@ def draw(pool: Pool, *, num_draws: int, general_rows: int, target_rows: int, see
 
 
 class Resampled:
-    """The draws of one half with all that rules look at, laid out once for all rules.
+    """The draws of one half with the inputs of rules, which all rules share.
 
     Args:
-        pool: Rules choose by ``choosing``; squares are measured with ``gramian``.
-        draws: From one half.
+        pool: Gramians of the pool; rules choose by ``choosing``, and squares are measured with ``gramian``.
+        draws: Draws from one half.
     """
 
     def __init__(self, pool: Pool, draws: Draws) -> None:
         self._chunks = list(_chunks(pool, draws))
 
     def updates(self, rule: Regularizer) -> Updates:
-        """One rule's updates; its partition must be that of the pool's blocks."""
+        """The updates of one rule, whose partition must be that of the pool's blocks."""
         parts = [_apply(rule, chunk) for chunk in self._chunks]
         return Updates(
             coefficients=torch.cat([part[0] for part in parts], dim=1),
@@ -117,19 +117,19 @@ class Resampled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chunk:
-    """Some draws with all that any rule looks at; blocks times draws are the rules' blocks, draws running fastest."""
+    """Some draws with the inputs of rules; a rule's blocks are all pairs of block and draw, draws running fastest."""
 
     products: Products
     measuring: Float[Tensor, "block draw row row"]
     weights: dict[BaseWeights, Float[Tensor, "problem n"]]
-    places: list[int]  # names each draw and block, so that random scores differ between all of them
+    places: list[int]  # id of each pair of draw and block, so that random scores differ between them
 
 
 def _chunks(pool: Pool, draws: Draws) -> Iterator[_Chunk]:
     num_blocks = pool.gramian.shape[0]
     num_draws, num_rows = draws.rows.shape
     n = draws.general.shape[1]
-    # Automatic strengths leave out one target example after another: m times the gramians.
+    # Automatic strengths leave out each target example in turn, which takes m times the gramians.
     size = max(1, _CHUNK_ELEMENTS // (num_blocks * num_rows**2 * draws.target.shape[1]))
     for start in range(0, num_draws, size):
         rows = draws.rows[start : start + size]

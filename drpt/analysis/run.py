@@ -1,4 +1,4 @@
-"""One run as its folder tells it."""
+"""Reads and checks the files of one run's folder, for tables, charts, pages and `drpt outcome`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,31 +35,30 @@ COMMANDS_FILE = "commands.jsonl"
 DATA_FILE = "data.json"
 CHECKPOINTS = "checkpoints"
 LOCK_FILE = ".lock"
-# Files whose checksums stand in a finished run's summary: what it is and what it was made from, and what it measured.
+# Files whose checksums are in a finished run's summary: configuration, fingerprints of the data, and measurements.
 CHECKED_FILES = (CONFIG_FILE, DATA_FILE)
 MEASURED_FILES = (METRICS_FILE, SAMPLES_FILE, OUTCOMES_FILE)
 
 
 class ResultsError(ValueError):
-    """A folder does not hold what was expected; the message says what to do."""
+    """A folder does not have the expected files; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run that has been started; only finished ones have all of it.
+    """A run that has begun; only finished runs have all of its files.
 
-    Configuration and summary are read and checked at once, the longer files when they are asked for: a table needs none of
-    them.
+    Configuration and summary are read and checked at once. Longer files, which tables do not need, are read on demand.
     """
 
     folder: Path
-    config: dict[str, Any]  # never changed: parts of it are shared with other runs
+    config: dict[str, Any]  # configuration; not to be changed, since runs share parts of it
     summary: dict[str, Any]
-    data: dict[str, Any] = field(default_factory=dict)  # fingerprints of what it was made from; empty where none are recorded
+    data: dict[str, Any] = field(default_factory=dict)  # fingerprints of data, files and model; empty if none are recorded
 
     @property
     def is_finished(self) -> bool:
-        """Whether all steps were taken and measured."""
+        """Whether the run took all its steps and was evaluated."""
         return self.summary["status"] == "finished"
 
     @property
@@ -79,19 +78,19 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, object]:
-        """What two replicates have in common, see `drpt.run_identity.settings_of`."""
+        """The settings that replicates share (`drpt.run_identity.settings_of`)."""
         return settings_of(self.config)
 
     @cached_property
     def point(self) -> str:
-        """A checksum of the settings, see `drpt.run_identity.point_of`."""
+        """A checksum of the settings (`drpt.run_identity.point_of`)."""
         return point_of(self.config)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """All lines of metrics, see `read_metrics`; a `ResultsError` where they cannot be read or are not whole.
+        """All records of metrics (see `read_metrics`); raises `ResultsError` if they are unreadable or incomplete.
 
-        Read at every call: of thousands of runs they would not fit into memory.
+        They are read at every call, since those of thousands of runs would not fit into memory.
         """
         with reading(self.folder / METRICS_FILE, ResultsError):
             self._check_unchanged(METRICS_FILE)
@@ -101,21 +100,21 @@ class Run:
 
     @cached_property
     def samples(self) -> list[dict[str, Any]]:
-        """Answers: prompt, expected, answer, is_correct, and reward where there is one; a `ResultsError` as for metrics."""
+        """Answers with prompt, expected, answer, is_correct and perhaps reward; raises `ResultsError` as `metrics` does."""
         with reading(self.folder / SAMPLES_FILE, ResultsError):
             self._check_unchanged(SAMPLES_FILE)
             return checked_samples(read_json(self.folder / SAMPLES_FILE, missing=[]))
 
     @cached_property
     def outcomes(self) -> list[dict[str, Any]]:
-        """What verifiers found: step, term, outcome, count, share; a `ResultsError` as for metrics."""
+        """Verifier outcomes with step, term, outcome, count and share; raises `ResultsError` as `metrics` does."""
         with reading(self.folder / OUTCOMES_FILE, ResultsError):
             self._check_unchanged(OUTCOMES_FILE)
             return checked_outcomes(read_json(self.folder / OUTCOMES_FILE, missing=[]))
 
     @cached_property
     def faults(self) -> dict[str, str]:
-        """Of the files that are read when they are asked for, those that cannot be used, each with the reason."""
+        """Files read on demand that cannot be used, each with the reason."""
         found = {}
         for file, name in ((METRICS_FILE, "_curves"), (SAMPLES_FILE, "samples"), (OUTCOMES_FILE, "outcomes")):
             try:
@@ -142,32 +141,32 @@ class Run:
             check_unchanged(self.folder / name, self.summary)
 
     def _check_end(self, lines: Sequence[dict[str, Any]]) -> None:
-        """A finished run's lines must lead to the figures that its summary took from them."""
+        """Check that a finished run's metrics agree with the figures in its summary."""
         if not self.is_finished:
             return
         if not lines:
             raise FileFaultError("is missing or empty")
         primary = task_metrics_of(self.task).primary.metric
         measured = [line for line in lines if line["name"] == primary]
-        if not measured or "selected_step" not in self.summary:  # as of the earliest versions
+        if not measured or "selected_step" not in self.summary:  # the earliest versions
             return
         selected, last = self.summary["selected_step"], measured[-1]["step"]
         values = [line["value"] for line in measured if line["step"] <= selected]
         if last < self.summary.get("steps", last) or values[-1:] != [self.summary["final"][primary]]:
-            raise FileFaultError(f"is not whole: its last {primary} is of step {last}, and not what {SUMMARY_FILE} says")
+            raise FileFaultError(f"is incomplete: its last {primary}, of step {last}, is not the one in {SUMMARY_FILE}")
 
 
 def read_run(folder: Path) -> Run:
     """Read a run's folder.
 
     Args:
-        folder: With ``config.yaml`` and ``summary.json``; and ``data.json``, unless it is of a version that wrote none.
+        folder: Folder with ``config.yaml``, ``summary.json`` and, except for early versions, ``data.json``.
 
     Returns:
-        The run; figures of a finished one are numbers.
+        The run; all figures of a finished run are numbers.
 
     Raises:
-        ResultsError: A file is missing or unreadable, or does not hold what a table needs; the message names the file.
+        ResultsError: A file is missing, unreadable, or lacks something that a table needs; the message names the file.
     """
     with reading(folder / SUMMARY_FILE, ResultsError):
         summary = checked_summary(read_json(folder / SUMMARY_FILE))
@@ -186,30 +185,30 @@ def read_run(folder: Path) -> Run:
 
 
 def _check_figures(run: Run) -> None:
-    """What a table shows of a finished run must be there and be numbers; an infinite one is a number."""
+    """Check that a finished run has all figures of a table, and that none is NaN; infinities are allowed."""
     task_metrics = task_metrics_of(run.task)
     for column in task_metrics.columns:
         value = run.summary[column.section].get(column.metric)
         if value is not None and value != value:
-            raise FileFaultError(f"holds NaN for {column.section} {column.metric}")
+            raise FileFaultError(f"has NaN for {column.section} {column.metric}")
     if task_metrics.final.metric not in run.summary["final"]:
-        raise FileFaultError(f"holds no final {task_metrics.final.metric}")
+        raise FileFaultError(f"has no final {task_metrics.final.metric}")
 
 
 def summarize(
     metrics: Sequence[dict[str, Any]], selected_step: int, task_metrics: TaskMetrics = SFT
 ) -> dict[str, dict[str, float]]:
-    """Figures of a run that tables are made of.
+    """Compute the figures of a run that tables show.
 
     Args:
-        metrics: See `read_metrics`.
-        selected_step: The step whose model counts: the last, or where the run was stopped early.
-        task_metrics: What counts in the run's task.
+        metrics: Records of metrics from `read_metrics`.
+        selected_step: Step of the model that counts: the last one, or an earlier one if the run was stopped early.
+        task_metrics: Metrics of the run's task.
 
     Returns:
-        ``start``: held-out figures before training; ``final``: those at ``selected_step`` and the costs (median seconds
-        a step, largest memory, sums, and what else the task declares); ``best``: the primary metric's best value of all
-        evaluations and its step, which was looked at afterwards and chose nothing.
+        ``start``: held-out figures before training. ``final``: held-out figures at ``selected_step``, and costs (median seconds
+        of a step, largest memory, sums, and others that the task declares). ``best``: the best value of the primary metric in
+        all evaluations, and its step; it is for information only.
     """
     held_out = [line for line in metrics if line["name"].startswith(("target/", "stopping/"))]
     start = {line["name"]: line["value"] for line in held_out if line["step"] == 0}
@@ -241,5 +240,5 @@ def _values_by_metric(metrics: Sequence[dict[str, Any]]) -> dict[str, list[float
 
 
 def _late(metrics: Sequence[dict[str, Any]], selected_step: int) -> list[dict[str, Any]]:
-    """Lines of the last tenth of the steps up to the selected one."""
+    """Records of the last tenth of the steps up to the selected one."""
     return [line for line in metrics if 0.9 * selected_step < line["step"] <= selected_step]

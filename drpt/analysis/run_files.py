@@ -1,4 +1,4 @@
-"""Reading the files of a run's folder, which may be damaged: each is checked once, for what is used of it."""
+"""Reads single files of a run's folder, which may be damaged, and checks the parts that `drpt.analysis` uses."""
 
 import hashlib
 import json
@@ -14,32 +14,32 @@ import yaml
 from drpt.renamed import read_through
 from drpt.tasks.find import task_metrics_of
 
-# Resolved configurations are long and nearly alike: libyaml where it is there.
+# Resolved configurations are long: use libyaml if it is installed.
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SECTION = re.compile(r"^(?=[A-Za-z_][\w.]*:(?: |$))", re.MULTILINE)
-_SECTIONS = ("task", "model", "finetune", "data", "regularizer", "optimizer", "trainer")  # of every run of every version
+_SECTIONS = ("task", "model", "finetune", "data", "regularizer", "optimizer", "trainer")  # sections of every version's runs
 _DEEPEST = 20
-_LONGEST = 80  # characters of a value that is quoted
-_LARGEST = 10**18  # whole number that a run writes; sums and floats take it
+_LONGEST = 80  # largest number of characters of a quoted value
+_LARGEST = 10**18  # largest whole number accepted, safe for sums and floats
 
 
 class FileFaultError(ValueError):
-    """A file does not hold what it should; the message goes on where the file's name ends."""
+    """A file lacks the expected contents; the message continues a sentence that begins with the file's path."""
 
 
 @contextmanager
 def reading(path: Path, kind: type[Exception]) -> Iterator[None]:
-    """Turn whatever is wrong with a file into one error that names it.
+    """Turn every fault of a file into one error that names it.
 
     Args:
-        path: The file that is read in the body.
-        kind: The error's class.
+        path: File that the body reads.
+        kind: Class of the error.
 
     Yields:
         Nothing.
 
     Raises:
-        Exception: Of that class: the file is missing, unreadable, no file, no text, or does not hold what it should.
+        Exception: The file is missing, unreadable, not a file or not text, or lacks the expected contents; of class ``kind``.
     """
     try:
         yield
@@ -50,7 +50,7 @@ def reading(path: Path, kind: type[Exception]) -> Iterator[None]:
     except OSError as error:
         raise kind(f"{path} cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
-        raise kind(f"{path} is no text") from error
+        raise kind(f"{path} is not text") from error
     except RecursionError as error:
         raise kind(f"{path} is nested too deeply") from error
     except (ValueError, yaml.YAMLError) as error:
@@ -59,17 +59,17 @@ def reading(path: Path, kind: type[Exception]) -> Iterator[None]:
 
 
 def read_json(path: Path, *, missing: Any = None) -> Any:  # Any: JSON values
-    """The value that a file holds.
+    """Read a JSON file.
 
     Args:
-        path: The file.
-        missing: What stands for a file that is not there; null = an error.
+        path: File to read.
+        missing: Value for a missing file; None = an error.
 
     Returns:
-        Unchecked.
+        The value, unchecked.
 
     Raises:
-        FileNotFoundError: It is not there, and nothing stands for it.
+        FileNotFoundError: The file is missing and ``missing`` is None.
         FileFaultError: The file is empty.
     """
     try:
@@ -84,24 +84,24 @@ def read_json(path: Path, *, missing: Any = None) -> Any:  # Any: JSON values
 
 
 def read_yaml(path: Path) -> Any:  # Any: YAML values
-    """The value that a YAML file holds; equal parts of many files are parsed once, and shared.
+    """Read a YAML file; parts that many files share are parsed once.
 
     Args:
-        path: The file.
+        path: File to read.
 
     Returns:
-        Unchecked, and not to be changed.
+        The value, unchecked and not to be changed, since files share parts.
 
     Raises:
-        FileFaultError: The file is empty, or was cut off within a line.
+        FileFaultError: The file is empty, or was truncated inside a line.
     """
     text = path.read_text()
     if not text.strip():
         raise FileFaultError("is empty")
-    if not text.endswith("\n") and not text.startswith("{"):  # all writers of block style end their last line
+    if not text.endswith("\n") and not text.startswith("{"):  # YAML in block style ends with a line break
         raise FileFaultError("is cut off")
-    # A mapping in block style is the sum of its sections: the lines from one key at the margin to the next. Anything else,
-    # such as an anchor that another section refers to, does not parse in parts, and is parsed as a whole.
+    # A mapping in block style is parsed section by section, from one key at the margin to the next. Anything else, such as an
+    # anchor that another section refers to, does not parse in parts and is parsed as a whole.
     first, *sections = _SECTION.split(text)
     try:
         parts = [_parse(section) for section in sections]
@@ -118,11 +118,11 @@ def _parse(text: str) -> Any:
 
 
 def checksums_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Checksums of a finished run's files, for its summary: a file that is cut off or edited later is noticed by them.
+    """Checksums of a finished run's files, for its summary; they reveal files that are truncated or edited later.
 
     Args:
-        folder: The run's.
-        names: Names of files in it; those that are not there are left out.
+        folder: Folder of the run.
+        names: Names of files in the folder; missing files are left out.
 
     Returns:
         64 hexadecimal digits by name.
@@ -131,15 +131,15 @@ def checksums_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def check_unchanged(path: Path, summary: Mapping[str, Any]) -> None:
-    """Compare a file with the checksum that the run's summary has of it.
+    """Compare a file with its checksum in the run's summary.
 
     Args:
-        path: The file.
-        summary: The summary of a finished run; those of earlier versions have no checksums, and nothing is compared.
+        path: File to check.
+        summary: Summary of a finished run; early versions have no checksums, and nothing is compared.
 
     Raises:
-        FileFaultError: The file is not what it was when the run finished.
-        FileNotFoundError: It is no longer there.
+        FileFaultError: The file has changed since the run finished.
+        FileNotFoundError: The file no longer exists.
     """
     recorded = _mapping(summary.get("checksums", {}), "checksums").get(path.name)
     if recorded is not None and _checksum(path) != recorded:
@@ -151,22 +151,22 @@ def _checksum(path: Path) -> str:
 
 
 def checked_config(config: object) -> dict[str, Any]:
-    """A resolved configuration that has what tables and pages are made of.
+    """Check that a resolved configuration has everything that tables and pages need.
 
     Args:
-        config: As read.
+        config: Value as read.
 
     Returns:
         The configuration, with the names that options have now.
 
     Raises:
-        FileFaultError: A section, the seed or a name is missing or of another kind, or nothing is known of the task.
+        FileFaultError: A section, the seed or a name is missing or has the wrong type, or the task is unknown.
     """
     _check_plain(config, _DEEPEST)
     found = read_through(_mapping(config, ""))
     for name in _SECTIONS:
         if name not in found:
-            raise FileFaultError(f"has no section {name}: it is cut off, or no run's configuration")
+            raise FileFaultError(f"has no section {name}: it is truncated, or not the configuration of a run")
         _mapping(found[name], name)
     _check("seed", found.get("seed"), int)
     task = _check("task.name", found["task"].get("name"), str)
@@ -182,16 +182,16 @@ def checked_config(config: object) -> dict[str, Any]:
 
 
 def checked_summary(summary: object) -> dict[str, Any]:
-    """A summary that has a status, and figures by name if the run is finished.
+    """Check that a summary has a status and, for a finished run, figures by name.
 
     Args:
-        summary: As read.
+        summary: Value as read.
 
     Returns:
         The summary, unchanged.
 
     Raises:
-        FileFaultError: Something is missing or of another kind.
+        FileFaultError: An entry is missing or has the wrong type.
     """
     found = _mapping(summary, "")
     if _check("status", found.get("status"), str) != "finished":
@@ -209,47 +209,47 @@ def checked_summary(summary: object) -> dict[str, Any]:
 
 
 def checked_mapping(value: object) -> dict[str, Any]:
-    """Keys with values of any kind.
+    """Require a mapping with text keys.
 
     Args:
-        value: As read.
+        value: Value as read.
 
     Returns:
         The mapping, unchanged.
 
     Raises:
-        FileFaultError: It is something else.
+        FileFaultError: The value is not a mapping.
     """
     return _mapping(value, "")
 
 
 def checked_metrics(lines: Sequence[object]) -> list[dict[str, Any]]:
-    """Lines of metrics: a step, a name and a number each.
+    """Check that every record of metrics has a step, a name and a number.
 
     Args:
-        lines: As read.
+        lines: Values as read.
 
     Returns:
-        The lines of metrics, unchanged.
+        The records, unchanged.
 
     Raises:
-        FileFaultError: A line is something else.
+        FileFaultError: A record is malformed.
     """
     kinds = {"step": (int,), "name": (str,), "value": (int, float)}
     return [_record(line, f"line {number}", kinds) for number, line in enumerate(lines, start=1)]
 
 
 def checked_samples(samples: object) -> list[dict[str, Any]]:
-    """Answers: texts, whether each is correct, and numbers of rewards and judges, the same for all.
+    """Check answers: texts, whether each is correct, and numbers of rewards and judges, the same for all.
 
     Args:
-        samples: As read.
+        samples: Value as read.
 
     Returns:
         The samples, unchanged.
 
     Raises:
-        FileFaultError: It is no list, or an entry is something else.
+        FileFaultError: The value is not a list, or an entry is malformed.
     """
     kinds: dict[str, tuple[type, ...]] = {
         "prompt": (str,),
@@ -259,35 +259,35 @@ def checked_samples(samples: object) -> list[dict[str, Any]]:
     }
     found = _list(samples)
     others = [key for key in found[0] if key not in kinds] if found and isinstance(found[0], dict) else []
-    kinds |= dict.fromkeys(others, (int, float, type(None)))  # null: no opinion
+    kinds |= dict.fromkeys(others, (int, float, type(None)))  # null: the judge gave no score
     return [_record(sample, f"entry {number}", kinds) for number, sample in enumerate(found, start=1)]
 
 
 def checked_outcomes(outcomes: object) -> list[dict[str, Any]]:
-    """Outcomes of verifiers: a step, the term and its outcome, how many and which share.
+    """Check verifier outcomes: step, term, outcome, count and share.
 
     Args:
-        outcomes: As read.
+        outcomes: Value as read.
 
     Returns:
         The outcomes, unchanged.
 
     Raises:
-        FileFaultError: It is no list, or an entry is something else.
+        FileFaultError: The value is not a list, or an entry is malformed.
     """
     kinds = {"step": (int,), "term": (str,), "outcome": (str,), "count": (int,), "share": (int, float)}
     return [_record(entry, f"entry {number}", kinds) for number, entry in enumerate(_list(outcomes), start=1)]
 
 
 def quoted(value: object) -> str:
-    """A value as a message quotes it, on one line and not too long."""
+    """A value as messages quote it, on one line and shortened."""
     return _shortened(repr(value))
 
 
 def _record(value: object, place: str, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     found = _mapping(value, place)
     for key, allowed in kinds.items():
-        # The fast way first: there are many.
+        # A fast path, since there are many records.
         kind = type(found.get(key))
         if kind not in allowed or kind is int:
             _check(f"{place}: {key}", found.get(key), *allowed)
@@ -296,18 +296,18 @@ def _record(value: object, place: str, kinds: Mapping[str, tuple[type, ...]]) ->
 
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise FileFaultError(f"holds {quoted(value)} instead of a list")
+        raise FileFaultError(f"has {quoted(value)} instead of a list")
     return value
 
 
 def _mapping(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise FileFaultError(f"has {name}={quoted(value)} instead of keys with values" if name else f"holds {quoted(value)}")
+        raise FileFaultError(f"has {name}={quoted(value)} instead of a mapping" if name else f"has {quoted(value)}")
     return value
 
 
 def _check(name: str, value: Any, *kinds: type) -> Any:
-    """The value, if it is of one of the kinds; a boolean is no number."""
+    """The value, if it has one of the types; a boolean does not count as a number."""
     if isinstance(value, kinds) and not (isinstance(value, bool) and bool not in kinds):
         return _not_too_large(value, name)
     words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
@@ -322,13 +322,13 @@ def _not_too_large(value: Any, name: str) -> Any:
 
 
 def _check_plain(value: object, most: int) -> None:
-    """Texts, numbers, lists and mappings by texts; values that refer to themselves have no end."""
+    """Require nested texts, numbers, lists and mappings with text keys, up to a depth: YAML values may contain themselves."""
     if isinstance(value, dict | list) and most == 0:
         raise FileFaultError("is nested too deeply")
     if isinstance(value, dict):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise FileFaultError(f"has the key {quoted(key)}, which is no text")
+                raise FileFaultError(f"has the key {quoted(key)}, which is not text")
             _check_plain(inner, most - 1)
     elif isinstance(value, list):
         for inner in value:
@@ -336,7 +336,7 @@ def _check_plain(value: object, most: int) -> None:
     elif isinstance(value, int):
         _not_too_large(value, "a value")
     elif not isinstance(value, str | float | None):
-        raise FileFaultError(f"holds {quoted(value)}, which is neither a text nor a number")
+        raise FileFaultError(f"has {quoted(value)}, which is neither text nor a number")
 
 
 def _shortened(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A sweep as its folder tells it: the runs that can be read, and what became of every job."""
+"""Reads a sweep's folder: the readable runs, and the state of every job, for all commands that take a sweep."""
 
 import errno
 import json
@@ -28,17 +28,17 @@ from drpt.analysis.run import (
 from drpt.analysis.run_files import checked_summary, read_json
 from drpt.metrics import METRICS_FILE
 
-_ROLLOUTS_FILE = "rollouts.jsonl"  # of `drpt.modules.rollout_tables`, which needs torch
-# A folder with one of these is, or was, a run's.
+_ROLLOUTS_FILE = "rollouts.jsonl"  # name in `drpt.modules.rollout_tables`, which imports torch
+# A folder with one of these files is, or was, the folder of a run.
 RUN_FILES = (
     *(SUMMARY_FILE, CONFIG_FILE, METRICS_FILE, SAMPLES_FILE, OUTCOMES_FILE, DATA_FILE, ENVIRONMENT_FILE, _ROLLOUTS_FILE),
     CHECKPOINTS,
 )
-_LONGEST = 400  # characters of an error
+_LONGEST = 400  # largest number of characters of a quoted error
 
 
 class State(StrEnum):
-    """What became of a job; a sweep's words count them in this order."""
+    """The state of a job; messages count jobs in this order."""
 
     FINISHED = "finished"
     FAILED = "failed"
@@ -53,26 +53,25 @@ class State(StrEnum):
 class Job:
     """One job of a sweep."""
 
-    name: str  # of its folder
+    name: str  # name of its folder
     state: State
-    reason: str = ""  # why it is not finished
-    point: str = ""  # of a job that is not finished: see `drpt.run_identity.point_of`; empty where it is not known
+    reason: str = ""  # reason why it is not finished
+    point: str = ""  # checksum of an unfinished job's settings (`drpt.run_identity.point_of`); empty if unknown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Sequence[Run]):
-    """The readable runs of a folder, in the order of their names, and the state of every job that is known of.
+    """The readable runs of a folder, ordered by name, and the state of every known job.
 
-    A job is known of by its folder, or by the record that the sweep's commands left of their jobs' names; commands of earlier
-    versions left none.
+    Jobs are known by their folders, and by the record of the sweep's commands, which early versions did not write.
     """
 
     folder: Path
-    runs: tuple[Run, ...]  # finished or not
-    jobs: tuple[Job, ...]  # every one, by name
-    has_plan: bool  # whether all commands recorded their jobs, so that a missing one is noticed
-    damaged_record: str  # what is wrong with the record of commands; empty where nothing is
-    is_resumable: bool  # whether its commands are recorded
+    runs: tuple[Run, ...]  # readable runs, finished or not
+    jobs: tuple[Job, ...]  # all known jobs, ordered by name
+    has_plan: bool  # whether all commands recorded their jobs, so that missing ones are known
+    damaged_record: str  # fault of the record of commands; empty if there is none
+    is_resumable: bool  # whether the sweep's commands are recorded
 
     @overload
     def __getitem__(self, place: int) -> Run: ...
@@ -104,27 +103,27 @@ class Sweep(Sequence[Run]):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every job is finished and can be read, as far as is known."""
+        """Whether every known job is finished and readable."""
         return bool(self.jobs) and not self.unfinished and not self.damaged_record
 
     @cached_property
     def unfinished_points(self) -> Mapping[str, int]:
-        """How many jobs of each point are not finished, as far as their points are known."""
+        """Number of unfinished jobs of each known point."""
         return Counter(job.point for job in self.unfinished if job.point)
 
     def count(self, state: State) -> int:
-        """How many jobs are in a state."""
+        """Number of jobs in a state."""
         return sum(job.state is state for job in self.jobs)
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """Every run of a sweep; one that is damaged is left out, and named among the jobs.
+    """Read every run of a sweep; damaged ones are left out and named among the jobs.
 
     Args:
-        folder: A sweep's, or a single run's.
+        folder: Folder of a sweep, or of a single run.
 
     Returns:
-        At least one job; perhaps no readable run.
+        A sweep with at least one job, though perhaps without readable runs.
 
     Raises:
         ResultsError: There is neither a run nor a record of commands.
@@ -135,7 +134,7 @@ def read_sweep(folder: Path) -> Sweep:
     names = {folder.name: folder} if is_single else {path.name: path for path in _entries(folder) if _is_run(path)}
     names |= {name: folder / name for name in planned}
     if not names and not commands.exists():
-        raise ResultsError(f"{folder}: no run here. Make some with `drpt train -m …`, or give the folder of a sweep.")
+        raise ResultsError(f"{folder} has no runs. Create some with `drpt train -m …`, or give the folder of a sweep.")
     found = [_look_at(names[name], planned.get(name, "")) for name in sorted(names)]
     return Sweep(
         folder=folder,
@@ -148,29 +147,29 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def newest_sweep(runs_folder: Path) -> Path:
-    """The sweep that was written to last.
+    """Find the sweep that was written to last.
 
     Args:
-        runs_folder: Where sweeps are.
+        runs_folder: Folder of all sweeps.
 
     Returns:
-        Its folder.
+        Folder of the sweep.
 
     Raises:
-        ResultsError: There is none.
+        ResultsError: There is no sweep.
     """
     written = {path: path.parent.parent for path in runs_folder.glob(f"*/*/{SUMMARY_FILE}")}
     written |= {path: path.parent for path in runs_folder.glob(f"*/{COMMANDS_FILE}")}
     times = {path: time for path in written if (time := _time_of(path)) is not None}
     if not times:
-        raise ResultsError(f"no sweep under {runs_folder}/: make one with `drpt train -m …`, or name its folder.")
+        raise ResultsError(f"There is no sweep under {runs_folder}/: create one with `drpt train -m …`, or give its folder.")
     return written[max(times, key=lambda path: times[path])]
 
 
 def _time_of(path: Path) -> float | None:
     try:
         return path.stat().st_mtime
-    except OSError:  # a link to nowhere
+    except OSError:  # such as a broken link
         return None
 
 
@@ -182,15 +181,15 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    # Beginning with the file that all have: a question more for every other folder alone.
+    # The file that every run has comes first, which saves checks.
     return any((folder / name).exists() for name in RUN_FILES)
 
 
 def _planned_jobs(path: Path) -> tuple[dict[str, str], bool, str]:
-    """The jobs that a sweep's commands planned.
+    """Read the jobs that a sweep's commands planned.
 
     Returns:
-        Their points by name; whether all commands recorded theirs; and what is wrong with the record.
+        Points by job name; whether all commands recorded their jobs; and the fault of the record.
     """
     try:
         lines = [line for line in path.read_bytes().splitlines() if line.strip()]
@@ -207,7 +206,7 @@ def _planned_jobs(path: Path) -> tuple[dict[str, str], bool, str]:
 
 
 def _command_of(line: bytes) -> dict[str, Any] | None:
-    """The record of one command, with or without its jobs; None where it is damaged."""
+    """The record of one command, with or without its jobs; None if it is damaged."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -220,7 +219,7 @@ def _command_of(line: bytes) -> dict[str, Any] | None:
 
 
 def _look_at(folder: Path, point: str) -> tuple[Job, Run | None]:
-    """The state of a job of a planned point, and its run where that can be read."""
+    """The state of a job, and its run if that is readable; ``point`` is the planned point."""
     name = folder.name
     try:
         run = read_run(folder)
@@ -237,7 +236,7 @@ def _look_at(folder: Path, point: str) -> tuple[Job, Run | None]:
 
 def _not_begun(folder: Path) -> Job:
     if os.path.lexists(folder) and not folder.is_dir():
-        what = "a file" if folder.exists() else "a link to nowhere"
+        what = "a file" if folder.exists() else "a broken link"
         return Job(name=folder.name, state=State.UNREADABLE, reason=f"{folder} is {what}: move it away")
     if is_locked(folder):
         return Job(name=folder.name, state=State.RUNNING, reason="it has just begun")
@@ -245,7 +244,7 @@ def _not_begun(folder: Path) -> Job:
 
 
 def _told_state(folder: Path) -> tuple[State | None, str]:
-    """The state by a run's summary alone: a job that failed early has no configuration."""
+    """The state according to the summary alone, since a job that failed early has no configuration."""
     try:
         return _state_of(checked_summary(read_json(folder / SUMMARY_FILE)), folder)
     except (OSError, ValueError, RecursionError):
@@ -259,10 +258,10 @@ def _state_of(summary: dict[str, object], folder: Path) -> tuple[State, str]:
     if status == "running":
         locked = is_locked(folder)
         if locked is False:
-            return State.KILLED, "its process ended without a word"
+            return State.KILLED, "its process ended without recording a reason"
         return (
             State.RUNNING,
-            "another process is at work" if locked else "by its summary; this file system has no locks that could confirm it",
+            "another process is running it" if locked else "by its summary; this file system has no locks to confirm it",
         )
     reason = " ".join(str(summary.get("error", "")).split())
     reason = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]}…"
@@ -272,17 +271,17 @@ def _state_of(summary: dict[str, object], folder: Path) -> tuple[State, str]:
 
 
 def is_locked(folder: Path) -> bool | None:
-    """Whether a process is at work in a run's folder.
+    """Whether a process is running the job of a folder.
 
     Args:
-        folder: The run's.
+        folder: Folder of the run.
 
     Returns:
-        None where the file system cannot tell.
+        True or False; None if the file system cannot tell.
     """
     try:
         import fcntl
-    except ImportError:  # no Unix
+    except ImportError:  # not a Unix system
         return None
     try:
         file = (folder / LOCK_FILE).open("rb")
@@ -292,7 +291,7 @@ def is_locked(folder: Path) -> bool | None:
         return None
     with file:
         try:
-            # Shared, and given back at once: two that look do not disturb each other, and a job waits a moment for its lock.
+            # A shared lock, released at once: several checks do not disturb each other, and a starting job retries briefly.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
             return True if error.errno in (errno.EAGAIN, errno.EACCES) else None

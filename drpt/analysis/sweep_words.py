@@ -1,4 +1,4 @@
-"""What every table, chart and page says of the sweep that it is of: which one, how much of it is there, and what is missing."""
+"""The notes below every table, chart and page: the sweep's name, the states of its jobs, and what to do about them."""
 
 import shlex
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from drpt.analysis.sweep import State, Sweep
 
 _MOST_NAMED = 12
-_AGAIN = (State.FAILED, State.INTERRUPTED, State.KILLED, State.MISSING)  # what resuming goes on with
+_AGAIN = (State.FAILED, State.INTERRUPTED, State.KILLED, State.MISSING)  # states of jobs that resuming runs again
 
 
 def counts_of(sweep: Sweep) -> str:
-    """Which sweep it is, and how many of its jobs are in which state: ``first: 5 of 7 jobs finished; 1 failed, 1 missing``."""
+    """The sweep's name and the states of its jobs: ``first: 5 of 7 jobs finished; 1 failed, 1 missing``."""
     return f"{sweep.name}: {states_of(sweep)}"
 
 
 def states_of(sweep: Sweep) -> str:
-    """How many jobs are in which state: ``5 of 7 jobs finished; 1 failed, 1 missing``."""
+    """The states of a sweep's jobs: ``5 of 7 jobs finished; 1 failed, 1 missing``."""
     total, finished = len(sweep.jobs), sweep.count(State.FINISHED)
     jobs = "job" if total == 1 else "jobs"
     if finished == total and not sweep.has_plan:
@@ -28,15 +28,15 @@ def states_of(sweep: Sweep) -> str:
 
 
 def unfinished_lines(sweep: Sweep) -> list[str]:
-    """Every job that is not finished, by name and with the reason; at most a dozen, then a count.
+    """Unfinished jobs by name, with the reason; at most a dozen, then a count.
 
     Args:
-        sweep: See `read_sweep`.
+        sweep: Sweep from `read_sweep`.
 
     Returns:
-        One a line; none where the sweep is complete.
+        One line for each job; none if the sweep is complete.
     """
-    # Those that are merely under way come last.
+    # Jobs that are still running come last.
     jobs = sorted(sweep.unfinished, key=lambda job: job.state is State.RUNNING)
     lines = [f"{job.state} {job.name}: {job.reason}" for job in jobs[:_MOST_NAMED]]
     if more := len(jobs) - len(lines):
@@ -45,60 +45,60 @@ def unfinished_lines(sweep: Sweep) -> list[str]:
 
 
 def ways_out(sweep: Sweep) -> list[str]:
-    """What a user can do about the jobs that are not finished.
+    """What a user can do about unfinished jobs.
 
     Args:
-        sweep: See `read_sweep`.
+        sweep: Sweep from `read_sweep`.
 
     Returns:
-        Sentences; none where there is nothing to do.
+        Sentences; none if there is nothing to do.
     """
     is_run = [job.name for job in sweep.jobs] == [sweep.name]
     folder = sweep.folder.parent if is_run and not (sweep.folder / sweep.name).exists() else sweep.folder
     command = f"`drpt resume {shlex.quote(str(folder))}`"
     if is_run and not sweep.is_resumable:
-        way = "This is one run without its sweep: `drpt resume` goes on with it in the folder of its sweep."
+        way = "This is one run without its sweep: give `drpt resume` the folder of its sweep."
         return [way] if sweep.unfinished else []
     if not sweep.is_resumable:
         command = f"the sweep's own command, repeated with sweep={sweep.name}, since none is recorded here,"
     ways = []
     if any(job.state in _AGAIN for job in sweep.unfinished):
-        ways.append(f"{command} goes on with what is not finished.")
+        ways.append(f"{command} runs the unfinished jobs.")
     if sweep.count(State.UNREADABLE):
-        ways.append(f"Put unreadable files back, or remove the job's folder: then {command} trains it again.")
+        ways.append(f"Restore unreadable files, or remove the job's folder: then {command} trains it again.")
     if not sweep.has_plan and not sweep.is_complete and not sweep.damaged_record:
-        ways.append("Jobs that never began are not known: an earlier version did not record them.")
+        ways.append("Jobs that never began are unknown, since an earlier version did not record them.")
     return ways
 
 
 def none_finished(sweep: Sweep) -> str:
-    """Why there is nothing to show, for a sweep none of whose jobs is finished; several lines."""
+    """Why there is nothing to show for a sweep without finished jobs, in several lines."""
     states = ", ".join(dict.fromkeys(str(job.state) for job in sweep.jobs))
     return "\n".join([f"{sweep.folder}: none of its {len(sweep.jobs)} runs is finished yet ({states}).", *lines_below(sweep)])
 
 
 def lines_below(sweep: Sweep, notes: Sequence[str] = ()) -> list[str]:
-    """All that stands below a table.
+    """All lines below a table.
 
     Args:
-        sweep: See `read_sweep`.
-        notes: What else there is to say, such as of damaged files.
+        sweep: Sweep from `read_sweep`.
+        notes: Further notes, such as about damaged files.
 
     Returns:
         Lines of plain text; the first has the counts.
     """
-    damage = [f"{sweep.damaged_record}; jobs that never began may not be known."] if sweep.damaged_record else []
+    damage = [f"{sweep.damaged_record}; jobs that never began may be unknown."] if sweep.damaged_record else []
     return [counts_of(sweep), *(f"  {line}" for line in unfinished_lines(sweep)), *damage, *ways_out(sweep), *notes]
 
 
 def fault_lines(sweep: Sweep) -> list[str]:
-    """Files of finished runs that charts and pages cannot use; reading them takes a while.
+    """Damaged files of finished runs that charts and pages cannot use; reading them takes a while.
 
     Args:
-        sweep: See `read_sweep`.
+        sweep: Sweep from `read_sweep`.
 
     Returns:
-        At most a dozen lines and a count; none where everything is readable.
+        At most a dozen lines and a count; none if everything is readable.
     """
     found = [f"{reason}; left out of curves and answers" for run in sweep.finished for reason in run.faults.values()]
     more = len(found) - _MOST_NAMED

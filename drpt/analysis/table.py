@@ -1,4 +1,4 @@
-"""A sweep as a table: one line a regularizer and strength, mean and standard error over seeds."""
+"""Tabulates a sweep: one row for each regularizer and strength, with mean and standard error over seeds."""
 
 import math
 from collections import Counter
@@ -18,14 +18,14 @@ ZERO_SHOT = "zero-shot"
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Mean over seeds and its standard error; the latter is NaN for one seed."""
+    """Mean over seeds and its standard error, which is NaN for one seed."""
 
     mean: float
     stderr: float
     count: int
 
     def show(self, digits: int, scale: float = 1.0, plus_minus: str = " ± ") -> str:
-        """The mean, with the standard error where there is one."""
+        """The mean, with the standard error if there is one."""
         if self.count == 0:
             return "–"
         if math.isinf(self.mean):
@@ -39,12 +39,12 @@ class Row:
     """All runs of one point: one regularizer with its dials, under otherwise equal settings."""
 
     label: str
-    name: str  # the regularizer's
+    name: str  # name of the regularizer
     strength: float | None
     runs: tuple[Run, ...]
-    values: dict[str, Estimate]  # by the columns' keys
-    repeated: tuple[Run, ...] = ()  # runs of seeds that are among `runs` already, left out
-    num_unfinished: int = 0  # of its jobs
+    values: dict[str, Estimate]  # estimates by key of the column
+    repeated: tuple[Run, ...] = ()  # further runs of seeds that are among `runs`, left out
+    num_unfinished: int = 0  # number of unfinished jobs of the point
 
     @property
     def num_seeds(self) -> int:
@@ -53,35 +53,35 @@ class Row:
 
     @property
     def seeds(self) -> str:
-        """How many replicates, and of how many where some are not finished; empty for the model before training."""
+        """Number of replicates, with the number planned if some are unfinished; empty for the model before training."""
         if self.name == ZERO_SHOT:
             return ""
         return f"{self.num_seeds} of {self.num_seeds + self.num_unfinished}" if self.num_unfinished else str(self.num_seeds)
 
     @property
     def task(self) -> str:
-        """The task of its runs."""
+        """Name of the runs' task."""
         return self.runs[0].task
 
     @property
     def primary(self) -> Estimate:
-        """The final value of its task's primary metric."""
+        """Final value of the task's primary metric."""
         return self.values[task_metrics_of(self.task).final.key]
 
     @property
     def finals(self) -> list[float]:
-        """Of the runs that have it, the final value of the primary metric."""
+        """Final values of the primary metric, for the runs that have one."""
         return _figures_of(self.runs, "final", task_metrics_of(self.task).final.metric)
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and standard error ``s/√n``, ``s`` with n − 1 in its denominator.
+    """Mean and standard error ``s/√n``, where ``s`` has n − 1 in its denominator.
 
     Args:
-        values: One a seed.
+        values: Value of each seed.
 
     Returns:
-        NaN for what the number of values does not allow.
+        The estimate, with NaN for the mean of no value and the error of fewer than two.
     """
     if not values:
         return Estimate(math.nan, math.nan, 0)
@@ -92,20 +92,19 @@ def estimate(values: Sequence[float]) -> Estimate:
 def tabulate(runs: Sequence[Run]) -> list[Row]:
     """Group finished runs into points.
 
-    Runs are of one point when their configurations agree in all but the seed and what changes no result, and when they were
-    made from the same data, files and model; a seed counts once. Settings outside the regularizer that differ
-    between points are added to every label, and settings of the regularizer where two points would bear one label: what is
-    compared with something else is never shown as if it were alike.
+    Runs belong to one point if their configurations agree in everything except the seed and settings without effect, and if
+    they were made from the same data, files and model; each seed counts once. Settings outside of the regularizer that differ
+    between points are added to every label. Settings of the regularizer are added if two points would have the same label.
 
     Args:
-        runs: Those of one sweep, or the sweep; unfinished ones are left out, and counted.
+        runs: Runs of one sweep, or the sweep; unfinished ones are left out and counted.
 
     Returns:
-        Zero-shot first (the model before training), then target-only, then full, then the others by name and strength; where
-        tasks are mixed, all of one task before those of the next.
+        Rows in this order: zero-shot (the model before training), target-only, full, others by name and strength. Several
+        tasks come one after the other.
 
     Raises:
-        ValueError: Nothing is known of what counts in a run's task.
+        ValueError: The task of a run is unknown.
     """
     finished = [run for run in runs if run.is_finished]
     tasks = dict.fromkeys(run.task for run in finished)
@@ -119,7 +118,7 @@ def tabulate(runs: Sequence[Run]) -> list[Row]:
 
 
 def by_task(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that can stand in one table: those of each task, in the order of `tabulate`."""
+    """Rows grouped by task, each group for one table, in the order of `tabulate`."""
     return [[row for row in rows if row.task == task] for task in dict.fromkeys(row.task for row in rows)]
 
 
@@ -130,10 +129,10 @@ def columns_of(rows: Sequence[Row]) -> tuple[Column, ...]:
         rows: Rows of a table, all of one task.
 
     Returns:
-        Those that count in it, with k in their titles where all runs drew the same number of responses.
+        The task's columns, with k in their titles if all runs drew the same number of responses.
 
     Raises:
-        ValueError: Rows are of several tasks.
+        ValueError: Rows belong to several tasks.
     """
     found = {row.runs[0].config.get("evaluation", {}).get("pass_k") for row in rows}
     k = "k" if len(found) != 1 or None in found else str(found.pop())
@@ -164,7 +163,7 @@ def _tabulate_task(finished: Sequence[Run]) -> list[Row]:
 
 
 def _number(strength: float | str | None) -> float | None:
-    """A strength's place on an axis; an automatic one has none."""
+    """A strength as a number; None if it is automatic or missing."""
     return None if strength is None or isinstance(strength, str) else float(strength)
 
 
@@ -177,8 +176,8 @@ def _figures_of(runs: Sequence[Run], section: str, metric: str) -> list[float]:
 
 
 def _zero_shot(runs: Sequence[Run]) -> list[Row]:
-    """The model before training: one row for each model and set of held-out examples."""
-    # No seed changes it where nothing is drawn, and one run tells it; where responses are drawn, one run of each seed does.
+    """Rows of the model before training: one for each model and set of held-out examples."""
+    # If no responses are drawn, no seed changes the figures and one run suffices; otherwise one run of each seed is used.
     task_metrics = common_task_metrics(run.task for run in runs)
 
     def what_is_measured(run: Run) -> dict[str, object]:
@@ -193,7 +192,7 @@ def _zero_shot(runs: Sequence[Run]) -> list[Row]:
 
     def value(members: Sequence[Run], column: Column) -> Estimate:
         found = _estimate_over(tellers(members), "start", column.metric) if column.section == "final" else estimate([])
-        return replace(found, stderr=math.nan) if found.stderr == 0 else found  # as of greedy answers, that no seed changes
+        return replace(found, stderr=math.nan) if found.stderr == 0 else found  # such as greedy answers, which ignore the seed
 
     groups = group_runs(runs, on_what)
     told = [on_what(members[0]) for members in groups]
@@ -216,13 +215,13 @@ def _rank(row: Row) -> tuple[int, str, float, str]:
 
 
 def size_notes(rows: Sequence[Row]) -> list[str]:
-    """On how many examples the runs were trained and measured.
+    """Notes on the numbers of examples for training and evaluation.
 
     Args:
-        rows: Rows of a table, see `tabulate`.
+        rows: Rows from `tabulate`.
 
     Returns:
-        A sentence a task; none of runs that recorded no sizes.
+        A sentence for each task; none for runs that recorded no sizes.
     """
     notes = []
     for task in dict.fromkeys(row.task for row in rows):
@@ -236,13 +235,13 @@ def size_notes(rows: Sequence[Row]) -> list[str]:
 
 
 def row_notes(rows: Sequence[Row]) -> list[str]:
-    """What a reader of a table must know besides its figures.
+    """Notes that a reader of a table needs besides its figures.
 
     Args:
-        rows: See `tabulate`.
+        rows: Rows from `tabulate`.
 
     Returns:
-        Sentences: of runs that were left out since their seed counts already, and of points that data tell apart.
+        Sentences about runs that were left out because their seed is repeated, and about points that differ in data only.
     """
     notes = []
     for row in rows:
@@ -252,7 +251,7 @@ def row_notes(rows: Sequence[Row]) -> list[str]:
             notes.append(f"left out of {row.label}: {names}. Seed {seeds} is represented by the run that began first.")
     if any(is_told_by_data(row.label) for row in rows):
         notes.append(
-            "Points that differ in data=… alone are of one configuration whose data, tokenizer or model changed in between: "
-            "they are never averaged. Train anew what should be compared, under another sweep=…."
+            "Points that differ in data=… alone have the same configuration, but their data, tokenizer or model changed in "
+            "between: they are not averaged. To compare them, train again under another sweep=…."
         )
     return notes

@@ -1,10 +1,11 @@
-"""A sweep's table for terminals, spreadsheets, READMEs and papers."""
+"""Formats a sweep's table for terminals, as CSV, as Markdown and as LaTeX."""
 
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
@@ -12,21 +13,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from drpt.analysis.table import ZERO_SHOT, Row, by_task, columns_of, estimate
+from drpt.analysis.text_table import first_that_fits
 from drpt.tasks.find import common_task_metrics
 from drpt.tasks.task_metrics import Column
-
-_NARROW_EDGES = 3  # characters of a narrow table at its ends
 
 
 def as_text(rows: Sequence[Row], width: int) -> Table | Group:
     """The table for a terminal, one for each task; the best of the trained points are bold (see `best_labels`).
 
+    If there is little room, titles are short and some columns are left out; labels and figures are never broken.
+
     Args:
-        rows: See `tabulate`.
-        width: Of the terminal, in characters; where there is little room titles are short and some columns left out.
+        rows: Rows from `tabulate`.
+        width: Width of the terminal, in characters.
 
     Returns:
-        For a console to print.
+        The table, for a console to print.
     """
     parts = by_task(rows)
     if len(parts) > 1:
@@ -34,55 +36,53 @@ def as_text(rows: Sequence[Row], width: int) -> Table | Group:
     return _text_table(rows, width)
 
 
-def _text_table(rows: Sequence[Row], width: int, title: str | None = None) -> Table:
-    is_narrow = width < common_task_metrics(row.task for row in rows).wide
-    columns = _within(columns_of(rows), rows, width) if is_narrow else list(columns_of(rows))
+def _text_table(rows: Sequence[Row], width: int, title: str | None = None) -> Table | Group:
+    def builders() -> Iterator[Callable[[Sequence[str]], Table]]:
+        kept = list(columns_of(rows))
+        if width >= common_task_metrics(row.task for row in rows).wide:
+            yield partial(_build, rows, kept, is_narrow=False, title=title)
+        yield partial(_build, rows, kept, is_narrow=True, title=title)
+        while len(kept) > 1:  # the first column is the task's primary metric
+            dropped = max(reversed(kept), key=lambda column: column.spare)
+            kept = [column for column in kept if column != dropped]
+            yield partial(_build, rows, kept, is_narrow=True, title=title)
+
+    return first_that_fits(builders(), [row.label for row in rows], width)
+
+
+def _build(
+    rows: Sequence[Row], columns: Sequence[Column], labels: Sequence[str], *, is_narrow: bool, title: str | None
+) -> Table:
     table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0 if is_narrow else 1), title=title)
     if missing := [column.title for column in columns_of(rows) if column not in columns]:
         table.caption = f"no room here for {', '.join(missing)}; the CSV has all"
-    table.add_column("regularizer", overflow="fold")
-    table.add_column("n" if is_narrow else "seeds", justify="right")
+    table.add_column("regularizer", no_wrap=True)
+    table.add_column("n" if is_narrow else "seeds", justify="right", no_wrap=True)
     for column in columns:
         table.add_column(column.short if is_narrow else column.title, justify="right", no_wrap=True)
     best = best_labels(rows)
-    for row in rows:
+    for row, label in zip(rows, labels, strict=True):
         cells = [show_cell(row, column) for column in columns]
         marked = [
             f"[bold]{cell}[/]" if best.get(column.key) == row.label else cell
             for column, cell in zip(columns, cells, strict=True)
         ]
         is_trained = row.name != ZERO_SHOT
-        # A label may hold a list, whose brackets are no markup.
-        table.add_row(escape(row.label), row.seeds, *marked, style=None if is_trained else "dim")
+        # Escaped, since a label may contain a list, whose brackets are not markup.
+        table.add_row(escape(label), row.seeds, *marked, style=None if is_trained else "dim")
     return table
 
 
-def _within(columns: Sequence[Column], rows: Sequence[Row], width: int) -> list[Column]:
-    """The columns that a narrow table has room for, with one character between two of them."""
-
-    def needed(kept: Sequence[Column]) -> int:
-        widths = [max(len(column.short), *(len(show_cell(row, column)) for row in rows)) + 1 for column in kept]
-        labels, seeds = (
-            max(len(text) for text in texts) for texts in zip(*((row.label, row.seeds) for row in rows), strict=True)
-        )
-        return _NARROW_EDGES + labels + seeds + sum(widths)
-
-    kept = list(columns)
-    while rows and needed(kept) > width and any(column.spare for column in kept):
-        kept.remove(max(kept, key=lambda column: column.spare))
-    return kept
-
-
 def show_cell(row: Row, column: Column, plus_minus: str = " ± ") -> str:
-    """A figure as tables show it.
+    """The text of one cell.
 
     Args:
-        row: Whose.
-        column: Which.
-        plus_minus: Between mean and standard error.
+        row: Row of the cell.
+        column: Column of the cell.
+        plus_minus: Separator between mean and standard error.
 
     Returns:
-        In the column's unit and digits.
+        The figure in the column's unit and with its number of digits.
     """
     value = row.values[column.key]
     shown = value if column.has_error else replace(value, stderr=math.nan)
@@ -90,7 +90,7 @@ def show_cell(row: Row, column: Column, plus_minus: str = " ± ") -> str:
 
 
 def best_labels(rows: Sequence[Row]) -> dict[str, str]:
-    """Which trained point of a task is best, by column key, for the columns in which better has one meaning."""
+    """Label of the best trained point by key of the column, for columns in which lower or higher is better."""
     best: dict[str, str] = {}
     for column in columns_of(rows):
         trained = [row for row in rows if row.name != ZERO_SHOT and row.values[column.key].count]
@@ -101,14 +101,14 @@ def best_labels(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def as_csv(rows: Sequence[Row], sweep: str = "") -> str:
-    """Raw figures: mean and standard error of every column, in its own unit (seconds, bytes, shares).
+    """Raw figures: mean and standard error of every column, in its base unit (seconds, bytes, shares).
 
     Args:
-        rows: See `tabulate`.
-        sweep: Name of the sweep, which the last column repeats.
+        rows: Rows from `tabulate`.
+        sweep: Name of the sweep, repeated in the last column.
 
     Returns:
-        Where tasks are mixed, the first column tells the task, and a figure that is none of a row's task is empty.
+        CSV. With several tasks, the first column is the task, and figures of other tasks are empty.
     """
     parts = by_task(rows)
     is_mixed = len(parts) > 1
@@ -136,8 +136,8 @@ def as_markdown(rows: Sequence[Row], below: Sequence[str] = ()) -> str:
     """A table for a README, one for each task.
 
     Args:
-        rows: See `tabulate`.
-        below: Lines of plain text that stand below it.
+        rows: Rows from `tabulate`.
+        below: Lines of plain text to put below the table.
 
     Returns:
         GitHub's Markdown.
@@ -159,8 +159,8 @@ def as_latex(rows: Sequence[Row], below: Sequence[str] = ()) -> str:
     """A ``tabular`` for a paper, with booktabs rules; one for each task.
 
     Args:
-        rows: See `tabulate`.
-        below: Lines of plain text that stand below it as comments.
+        rows: Rows from `tabulate`.
+        below: Lines of plain text to put below the table as comments.
 
     Returns:
         LaTeX.

@@ -1,4 +1,4 @@
-"""How often verifiers came to which outcome, at the beginning of training and at its end."""
+"""Shares of verifier outcomes at the beginning and at the end of training, for report.html."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from drpt.analysis.table import ZERO_SHOT, Estimate, Row, estimate
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """One outcome of one term of the reward under one regularizer; shares of the judged responses, over seeds."""
+    """Share of judged responses with one outcome of one reward term, for one regularizer, over seeds."""
 
-    early: Estimate  # in the first tenth of the recorded steps
-    late: Estimate  # in the last tenth
+    early: Estimate  # share in the first tenth of the recorded steps
+    late: Estimate  # share in the last tenth of the recorded steps
 
     def show(self) -> str:
-        """In per cent, the second with its standard error."""
+        """Both shares in per cent, the second with its standard error."""
         return f"{self.early.mean:.1%}".rstrip("%") + " → " + self.late.show(1, 100)
 
 
@@ -24,21 +24,21 @@ class Verdict:
 class VerdictTable:
     """All verdicts of a sweep."""
 
-    heads: list[tuple[str, str]]  # term and outcome, a column each
-    lines: list[tuple[str, list[Verdict]]]  # a row's label, and a verdict a column
+    heads: list[tuple[str, str]]  # term and outcome of each column
+    lines: list[tuple[str, list[Verdict]]]  # label of each row, and its verdict in each column
 
 
 def verdict_table(rows: Sequence[Row]) -> VerdictTable | None:
-    """Collect what the runs' verifiers recorded.
+    """Collect the verifier outcomes of all runs.
 
     An outcome that did not occur at a recorded step has the share 0 there.
 
     Args:
-        rows: See `drpt.analysis.table.tabulate`.
+        rows: Rows from `drpt.analysis.table.tabulate`.
 
     Returns:
-        Terms and outcomes in the order of their first occurrence, those of one term together; None where no run recorded
-        anything. Points without records are left out.
+        Terms and outcomes in the order of first occurrence, grouped by term; None if no run recorded any. Points without
+        records are left out.
     """
     found = [
         (row, [run for run in row.runs if OUTCOMES_FILE not in run.faults and run.outcomes])
@@ -60,7 +60,7 @@ def _verdict(runs: Sequence[Run], term: str, outcome: str) -> Verdict:
 
 
 def _ends(lines: Sequence[dict[str, Any]], term: str, outcome: str) -> tuple[float, float]:
-    """Mean shares over the first and the last tenth of the recorded steps, one step at least."""
+    """Mean shares over the first and the last tenth of the recorded steps, each at least one step."""
     steps = sorted({line["step"] for line in lines})
     shares = dict.fromkeys(steps, 0.0)
     for line in lines:

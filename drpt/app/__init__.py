@@ -1,1 +1,1 @@
-"""Configuration, command line, sweeps and tracking."""
+"""The command line: configuration, sweeps, tracking and the `drpt` commands."""

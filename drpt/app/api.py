@@ -1,4 +1,7 @@
-"""The capture for any training loop of torch, without Lightning, Hydra or a data module: see the README's example."""
+"""Functions for training loops of one's own: a regularizer from a preset, and the examples of a step.
+
+Exported as `drpt.regularizer` and `drpt.rows`; they need neither Lightning nor Hydra.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,11 +44,11 @@ def regularizer(
         changes: Keys of the `regularizer` config group: ``strength=0.25``, ``partition="global"``, ``products="sketch"``, …
 
     Returns:
-        For `drpt.GradientCapture`.
+        The regularizer, for `drpt.GradientCapture`.
 
     Raises:
-        ValueError: The preset or a key does not exist, a value breaks its rule, or one that belongs to a whole run
-            (``step_size``, usually the learning rate) is not given.
+        ValueError: The preset or a key does not exist, a value breaks its rule, or a value is missing that a run would set
+            (``step_size``, usually the learning rate).
     """
     config = OmegaConf.create(preset_values("regularizer", preset))
     for key, value in changes.items():
@@ -56,7 +59,9 @@ def regularizer(
     try:
         values = OmegaConf.to_container(config, resolve=True)
     except InterpolationKeyError as error:
-        raise ValueError(f"{error.full_key} of the preset {preset!r} is the run's own: give {error.full_key}=….") from error
+        raise ValueError(
+            f"{error.full_key} of the preset {preset!r} refers to an option of a whole run: give {error.full_key}=…."
+        ) from error
     assert isinstance(values, dict)
     return build_regularizer(
         RegularizerSpec(**{str(key): value for key, value in values.items()}),
@@ -75,20 +80,21 @@ def rows(
     base_weights: Float[Tensor, " general"] | None = None,
     example_ids: Sequence[int] | None = None,
 ) -> StepRows:
-    """The examples of one step; in a batch, general ones come first.
+    """Describe the examples of one step; in a batch, general examples come first.
 
     Args:
-        num_general: n, over all batches of the step, and over all processes unless the regularizer has ``choice_scope="rank"``.
-        num_target: m, likewise.
-        step_index: Number of the step; random scores and refreshed sketches depend on it.
-        base_weights: ω of the general examples, of sum 1; 1/n each if left out.
-        example_ids: Names of the general examples, by which ties break; 0 to n − 1 if left out.
+        num_general: Number n of general examples, over all batches of the step, and over all processes unless the regularizer
+            has ``choice_scope="rank"``.
+        num_target: Number m of target examples, counted like ``num_general``.
+        step_index: Index of the step, which random scores and refreshed sketches depend on.
+        base_weights: Weights ω of the general examples [general], of sum 1; default: 1/n each.
+        example_ids: Ids of the general examples, which break ties; default: 0 to n − 1.
 
     Returns:
-        For `GradientCapture.step`.
+        The examples, for `GradientCapture.step`.
 
     Raises:
-        ValueError: Lengths differ, or the weights do not sum to 1.
+        ValueError: ``base_weights`` or ``example_ids`` has another length than n, or the weights do not sum to 1.
     """
     ids = torch.arange(num_general) if example_ids is None else torch.tensor(example_ids, dtype=torch.long)
     weights = torch.full((num_general,), 1.0 / max(num_general, 1)) if base_weights is None else base_weights

@@ -1,4 +1,7 @@
-"""What a sweep varies: one axis a word, one word of a single value for each of its values."""
+"""The axes of a sweep: one for each override, with one single-valued override for each of its values.
+
+Used by `drpt.app.sweep`, which checks all combinations.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,34 +16,34 @@ from drpt.app.words import in_quotes
 from drpt.kinds import takes_text
 from drpt.tasks.errors import ConfigError
 
-MAX_JOBS = 100_000  # of one sweep; more are a slip of the pen, such as a range to 1e9
+MAX_JOBS = 100_000  # largest number of jobs in a sweep; more are taken for a mistake, such as a range to 1e9
 _FIXED = {"sweep": "a sweep has one name", "runs_folder": "a sweep is in one folder"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One word of a sweep."""
+    """One override of a sweep, and its values."""
 
     said: Said
-    values: tuple[Said, ...]  # one of a sweep's; itself alone where it has one value
+    values: tuple[Said, ...]  # an override for each value; only ``said`` itself if it has a single value
 
     @property
     def is_swept(self) -> bool:
-        """Whether jobs differ in it."""
+        """Whether the override has several values."""
         return len(self.values) > 1
 
 
 def read_axes(command: Sequence[Said]) -> list[Axis]:
-    """Enumerate the values of every word.
+    """Enumerate the values of every override.
 
     Args:
-        command: See `drpt.app.command.read_command`; of several words with one option, the last counts.
+        command: Overrides from `drpt.app.command.read_command`; the last override of an option counts.
 
     Returns:
-        One axis an option, in the order in which the options come first.
+        One axis for each option, in the order in which the options first occur.
 
     Raises:
-        ConfigError: A word's values are none, too many, or cannot be enumerated; a line for each fault.
+        ConfigError: An override has no values, too many, or values that cannot be enumerated; one line for each fault.
     """
     faults: list[str] = []
     axes: list[Axis] = []
@@ -53,7 +56,7 @@ def read_axes(command: Sequence[Said]) -> list[Axis]:
             continue
         num_jobs *= len(values)
         if num_jobs > MAX_JOBS:
-            faults.append(f"{said.typed.shown}: with it there are more than {MAX_JOBS:,} jobs, the most that a sweep may have.")
+            faults.append(f"{said.typed.shown}: the sweep would have more than {MAX_JOBS:,} jobs, the largest number allowed.")
             break
         singles = [_single(said, value) for value in values] if said.is_sweep else [said]
         axes.append(Axis(said=said, values=tuple(singles)))
@@ -72,7 +75,7 @@ def _values(said: Said) -> list[Any]:  # Any: elements of Hydra's grammar
         raise ConfigError(f"{word.shown}: Hydra's own configuration is the same for all jobs.")
     if not override.is_discrete_sweep():
         raise ConfigError(
-            f"{word.shown}: an interval is for sweepers that search; the jobs of this one are listed, as in {word.key}=0.1,0.2 "
+            f"{word.shown}: only sweepers that search take an interval. List the values, as in {word.key}=0.1,0.2 "
             f"or {word.key}=range(0,1,0.25)."
         )
     try:
@@ -82,12 +85,12 @@ def _values(said: Said) -> list[Any]:  # Any: elements of Hydra's grammar
     if not values:
         raise ConfigError(f"{word.shown} gives no value.")
     if any(isinstance(value, Sweep | Glob) for value in values):
-        raise ConfigError(f"{word.shown}: a range, an interval or a pattern stands by itself, not among other values.")
+        raise ConfigError(f"{word.shown}: a range, an interval or a pattern cannot be combined with other values.")
     return values
 
 
 def _single(said: Said, value: Any) -> Said:  # Any: an element of Hydra's grammar
-    is_text = isinstance(value, str) and takes_text(said.kind)  # functions of the grammar take quotes away
+    is_text = isinstance(value, str) and takes_text(said.kind)  # functions of the grammar remove quotes
     text = in_quotes(value) if is_text else Transformer.str(value)
     whole = replace(said.spelled, value=text)
     shown = value.text if isinstance(value, QuotedString) else value if is_text else text
@@ -95,13 +98,13 @@ def _single(said: Said, value: Any) -> Said:  # Any: an element of Hydra's gramm
 
 
 def related(axes: Sequence[Axis]) -> set[int]:
-    """Places of axes whose options are the same or within each other, so that the order in which they are set counts.
+    """Find axes whose options are the same or nested in each other, so that the order in which they are set matters.
 
     Args:
-        axes: All of a sweep.
+        axes: All axes of a sweep.
 
     Returns:
-        Places among them.
+        Indices of these axes.
     """
     keys = [axis.said.typed.key for axis in axes]
     parents: Mapping[str, list[int]] = {key: [i for i, other in enumerate(keys) if other == key] for key in keys}
@@ -115,19 +118,19 @@ def related(axes: Sequence[Axis]) -> set[int]:
 
 
 def job_words(values: Sequence[Said]) -> tuple[str, ...]:
-    """The words of one job.
+    """The overrides of one job as texts.
 
     Args:
-        values: The job's words: one value of each axis, in the axes' order.
+        values: Overrides of the job: one value of each axis, in the axes' order.
 
     Returns:
-        Words in Hydra's grammar.
+        Overrides in Hydra's grammar.
     """
     return tuple(value.spelled.text for value in values if not chooses_nothing(value))
 
 
 def is_simple(axis: Axis) -> bool:
-    """Whether an axis sets one existing option to single values or lists, so that one can take the place of another."""
+    """Whether an axis sets one existing option to scalars or lists, so that one value can replace another in place."""
     return all(
         value.typed.prefix == "" and not value.is_base and not isinstance(value.override.value(), Mapping)
         for value in axis.values

@@ -1,4 +1,7 @@
-"""What a configuration names by ``_target_``: built before anything heavy is loaded, so that a mistake in it costs a second."""
+"""Builds the classes that a configuration names by ``_target_``, to find mistakes before anything heavy is loaded.
+
+Called for every job before a run or sweep starts.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,19 +18,19 @@ _REASONING = "drpt.rewards.reasoning.ReasoningReward"
 
 
 def build_plugins(spec: RunSpec) -> Source:
-    """Build the source of data, and the reward with its judges to see that they can be built; look at the folders of models.
+    """Build the data source; also build the reward and its judges and check the model folders, to find mistakes early.
 
     Args:
-        spec: A checked configuration.
+        spec: Checked configuration.
 
     Returns:
-        The source.
+        The data source.
 
     Raises:
-        NotForTaskError: The task has no use for such data.
-        ValueError: A path leads to no source, reward or judge, a key is not one of its, a value breaks its rules, or the task
-            or the reward needs responses that the source does not have; ``model.name`` or ``finetune.adapter`` names a folder
-            that holds something else.
+        NotForTaskError: The task cannot use such data.
+        ValueError: A path does not lead to a source, reward or judge; a key is unknown or a value breaks a rule; the task or
+            the reward needs responses that the source does not have; or ``model.name`` or ``finetune.adapter`` names an
+            unsuitable folder.
     """
     check_model_folders(spec)
     source = build_source(spec.data.node)
@@ -50,7 +53,7 @@ def build_plugins(spec: RunSpec) -> Source:
 
 
 def _general_families(spec: RunSpec) -> Iterator[tuple[str, str]]:
-    """Options that name families of general data, and the families."""
+    """Families of general data, each with the option that names it."""
     if spec.data.general is None:
         places = {"data.source.general": spec.data.source.get("general")}
     else:
@@ -65,13 +68,13 @@ def _general_families(spec: RunSpec) -> Iterator[tuple[str, str]]:
 
 
 def check_model_folders(spec: RunSpec) -> None:
-    """See that ``model.name`` and ``finetune.adapter`` name what they should, as far as files other than weights tell.
+    """Check the folders of ``model.name`` and ``finetune.adapter``, without reading weights.
 
     Args:
-        spec: A checked configuration.
+        spec: Checked configuration.
 
     Raises:
-        ValueError: A folder is not there or holds something else, or the adapter's settings contradict the configuration.
+        ValueError: A folder is missing or unsuitable, or the adapter's settings contradict the configuration.
     """
     if spec.model.source == "hub":
         pretrained_place(str(spec.model.name))

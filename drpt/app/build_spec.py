@@ -1,4 +1,4 @@
-"""From plain values to the checked dataclasses of a run; every fault in one report."""
+"""Turns a configuration in plain values into the checked dataclasses of a run, and reports all faults at once."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
@@ -10,22 +10,22 @@ from drpt.tasks.errors import ConfigError, NotForTaskError
 from drpt.tasks.rules import check_run
 from drpt.tasks.run_spec import RunSpec
 
-_UNSET = "???"  # of OmegaConf: a value that is still to be given
+_UNSET = "???"  # OmegaConf's mark of a value that must be given
 
 
 def build_spec(values: Mapping[str, Any]) -> RunSpec:  # Any: a configuration's values
     """Check every value and every rule.
 
     Args:
-        values: A configuration, interpolations resolved; Hydra's own node may be there.
+        values: Configuration in plain values, interpolations resolved; it may contain Hydra's own node.
 
     Returns:
         The run's specification.
 
     Raises:
-        NotForTaskError: The task has no use for one of the choices.
-        ConfigError: A key is in no schema, a value is missing or of another kind, or breaks a rule; a line for each fault.
-            Rules that bind sections together are looked at once each section is right.
+        NotForTaskError: The task cannot use one of the choices.
+        ConfigError: A key is unknown, or a value is missing, has the wrong type or breaks a rule; one line for each fault.
+            Rules between sections are checked once every section is valid.
     """
     faults = [*unknown_options(values)]
     sections: dict[str, object] = {}
@@ -69,7 +69,7 @@ def _section(option: str, annotation: Any, value: Any) -> object:
             faults.append(str(error))
     if faults:
         raise ConfigError("\n".join(faults))
-    return None  # what is missing is reported with its name
+    return None  # missing sections are reported elsewhere, by name
 
 
 def _leaf(option: str, annotation: Any, value: Any) -> Any:
@@ -83,7 +83,7 @@ def _leaf(option: str, annotation: Any, value: Any) -> Any:
 
 
 def _missing(values: Mapping[str, Any], schema: type | None, prefix: str) -> Iterator[str]:
-    """Full names of values that are still to be given, and of keys that were taken away."""
+    """Full names of values that must still be given, and of required keys that were removed."""
     if schema is not None:
         for field in fields(schema):
             if field.name not in values and not _has_default(field):

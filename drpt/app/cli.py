@@ -1,4 +1,4 @@
-"""The command line: train, resume, table, report, outcome, probe, doctor. Nothing heavy is imported before it is needed."""
+"""The entry point `drpt`: runs a command and turns errors into messages and exit codes. Heavy imports are deferred."""
 
 import argparse
 import sys
@@ -20,27 +20,28 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its status.
 
-    0: done; 1: a job or a file failed; 2: a mistake in the command; 128 and the number of a signal: stopped by it.
+    The status is 0 for success, 1 if a job or a file failed, 2 for a mistake in the command, and 128 plus the number of the
+    signal that stopped the command.
 
     Args:
-        arguments: Without the program's name; default: what was typed.
+        arguments: Command-line arguments without the program's name; default: those of the process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     with listening(ends_process=arguments is None):
         try:
             sys.exit(_run(words))
-        except Interrupted as stop:  # while a message was printed
+        except Interrupted as stop:  # a signal arrived while a message was printed
             sys.exit(stop.exit_code)
 
 
 def _run(words: list[str]) -> int:
-    if words[:1] == ["train"]:  # its options are Hydra's
+    if words[:1] == ["train"]:  # Hydra's options, not argparse's
         return _guard(lambda: _train(words[1:]))
     overrides: list[str] = []
     if words[:1] in (["probe"], ["explain"]):  # options and overrides in any order
         overrides = [word for word in words if "=" in word and not word.startswith("-")]
         words = [word for word in words if word not in overrides]
-    if words[:1] == ["explain"]:  # a bare name is a regularizer's
+    if words[:1] == ["explain"]:  # a bare name is a preset of regularizer
         overrides = [f"regularizer={word}" for word in words[1:] if not word.startswith("-")] + overrides
         words = ["explain", *(word for word in words[1:] if word.startswith("-"))]
     options = build_parser(_COMMANDS).parse_args(words, argparse.Namespace(overrides=overrides))
@@ -48,21 +49,21 @@ def _run(words: list[str]) -> int:
 
 
 def _guard(command: Callable[[], int]) -> int:
-    """Turn errors that speak for themselves into a line and a status."""
+    """Turn expected errors, whose messages are meant for the user, into a line and a status."""
     console = Console(stderr=True, highlight=False)
     try:
         return command()
     except Interrupted as stop:
         return _stopped(stop, console)
-    except KeyboardInterrupt:  # somebody else listens to the keyboard
+    except KeyboardInterrupt:  # another library handles SIGINT
         console.print("\nstopped")
         return 130
     except Exception as error:
-        if (signal := told()) is not None:  # what a library made of the signal's exception on its way up
+        if (signal := told()) is not None:  # a library replaced the signal's exception with its own
             return _stopped(signal, console)
-        if isinstance(error, ValueError):  # ours are: a value, a file or a folder is not what it should be
+        if isinstance(error, ValueError):  # the base class of drpt's errors about values, files and folders
             words, status = str(error), 2
-        elif isinstance(error, OSError):  # a disk or a folder; what can go on without it has gone on
+        elif isinstance(error, OSError):  # a file or folder that the command cannot do without
             from drpt.storage import explain_os_error
 
             words, status = explain_os_error(error), 1
@@ -108,7 +109,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _conclude(folder: Path) -> int:
-    """Report on a sweep; status 1 when jobs of it are not finished, other than those that another process is at work on."""
+    """Report on a sweep; the status is 1 if jobs are unfinished, except those that another process is running."""
     from drpt.analysis.sweep import State, read_sweep
 
     sweep = read_sweep(folder)
@@ -135,7 +136,7 @@ def _table(options: argparse.Namespace) -> int:
         _show_lines(sweep, notes=[*size_notes(rows), *notes])
     elif options.format == "csv":
         sys.stdout.write(as_csv(rows, sweep.name))
-        if notes or not sweep.is_complete:  # a table for machines; what a reader must know goes beside it
+        if notes or not sweep.is_complete:  # CSV is for programs, so notes for readers go to standard error
             _show_lines(sweep, Console(stderr=True, highlight=False), notes)
     else:
         below = lines_below(sweep, [*size_notes(rows), *notes])
@@ -171,7 +172,7 @@ def _show_report(folder: Path) -> "Report":
 
 
 def _show_lines(sweep: "Sweep", console: Console | None = None, notes: Sequence[str] = ()) -> None:
-    """What stands below a table: of which sweep it is, and what is missing in it."""
+    """Print the lines below a table: the sweep's name, and what is missing."""
     from drpt.analysis.sweep_words import lines_below
 
     console = console or _stdout()
@@ -186,7 +187,7 @@ def _folder_of(options: argparse.Namespace) -> Path:
     if options.folder is None:
         return newest_sweep(options.runs)
     if not options.folder.is_dir():
-        raise ResultsError(f"{options.folder}: no such folder. Sweeps are under {options.runs}/.")
+        raise ResultsError(f"{options.folder}: there is no such folder. Sweeps are under {options.runs}/.")
     return Path(options.folder)
 
 
@@ -197,7 +198,7 @@ def _probe(options: argparse.Namespace) -> int:
     if "all" in options.families:
         options.families = tuple(FAMILIES)
     asked = read_probe_words(options.overrides)
-    from drpt.app.probe import run_probe  # torch: not before the words are known to be good
+    from drpt.app.probe import run_probe  # imports torch, so only after the overrides were checked
 
     return run_probe(options, asked, _stdout())
 
@@ -222,7 +223,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _stdout() -> Console:
-    """A terminal has its own width; a file or pipe gets room for every column."""
+    """A console with the terminal's width, or wide enough for every column if the output is a file or pipe."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=120)
 

@@ -1,4 +1,7 @@
-"""The words of a command, read: what each is about, every text in it as typed, and all that is wrong with them so far."""
+"""Reads the overrides of a `drpt train` command: what each one sets, its values, and all mistakes in one report.
+
+Called by `drpt.app.prepare` and `drpt.app.sweep` before anything is composed.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,58 +17,58 @@ from drpt.app.words import Word, in_shell, read_word, spelled
 from drpt.kinds import Kind, takes_text
 from drpt.tasks.errors import ConfigError
 
-# Decide where results go, which runs_folder and sweep say, or how many jobs there are, which -m says.
+# Hydra's options for result folders, which runs_folder and sweep set, and for the number of jobs, which -m sets.
 _OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir", "hydra.mode")
-_DECIDES_NEEDS = ("task", "experiment")  # groups whose choices bring others along
+_DECIDES_NEEDS = ("task", "experiment")  # groups whose choices select choices of other groups
 _NAMES_CLASSES = ("data", *NESTED, "reward", "task", "experiment")  # groups that decide which classes a configuration names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """One word of a command."""
+    """One override of a command."""
 
-    typed: Word
-    spelled: Word  # as Hydra is given it
-    override: Override  # as Hydra reads that
-    kind: Kind  # of the option's values
-    is_group: bool = False  # whether it chooses in a group
-    is_glob: bool = False  # whether its choices are all that a pattern fits
+    typed: Word  # the override as typed
+    spelled: Word  # the override as it is passed to Hydra, texts quoted
+    override: Override  # the result of Hydra's parser
+    kind: Kind  # admissible types of the option's values
+    is_group: bool = False  # whether it chooses from a config group
+    is_glob: bool = False  # whether it is a pattern that chooses all matching names of a group
 
     @property
     def is_base(self) -> bool:
-        """Whether Hydra composes with it: a choice, or something about Hydra itself."""
+        """Whether Hydra needs it for composing: a choice from a group, or an option of Hydra itself."""
         return self.is_group or is_of_hydra(self.typed)
 
     @property
     def is_sweep(self) -> bool:
-        """Whether it has several values."""
+        """Whether the override has several values."""
         return bool(self.override.is_sweep_override())
 
     def first(self) -> str:
-        """The word with the first of its values."""
+        """The override with the first of its values."""
         return next(iter(self.values()))
 
     def values(self) -> list[str]:
-        """The words that a sweep makes of it, a value each; itself where it has one value."""
+        """Single-valued overrides, one for each value."""
         if not self.is_sweep:
             return [self.spelled.text]
         return [f"{self.override.get_key_element()}={value}" for value in self.override.sweep_string_iterator()]
 
 
 def read_command(texts: Sequence[str], *, is_sweep: bool) -> tuple[Said, ...]:
-    """Read the words of a command.
+    """Read the overrides of a command.
 
     Args:
-        texts: As typed, without flags.
-        is_sweep: Whether a word may have several values.
+        texts: Overrides as typed, without flags.
+        is_sweep: Whether an override may have several values.
 
     Returns:
-        The words in their order; of two choices of a group the later counts, and those that choose nothing where nothing is
-        needed (``reward=null``) are left out.
+        The overrides in their order. The last choice from a group counts; choices of nothing are left out where nothing is
+        needed (``reward=null``).
 
     Raises:
-        ConfigError: A word is none, chooses what does not exist, takes away what is needed, or does not follow the grammar;
-            a line for each fault.
+        ConfigError: An override is malformed, chooses a name that does not exist, or removes something that is needed; one
+            line for each fault.
     """
     table = choices(tuple(text for text in texts if text.startswith("hydra.searchpath=")))
     faults: list[str] = []
@@ -99,28 +102,26 @@ def read_command(texts: Sequence[str], *, is_sweep: bool) -> tuple[Said, ...]:
 
 
 def base_words(command: Sequence[Said]) -> list[str]:
-    """What Hydra composes with, the first value of each sweep.
+    """The overrides that Hydra needs for composing, each with its first value.
 
     Args:
-        command: See `read_command`.
+        command: Overrides from `read_command`.
 
     Returns:
-        Words in Hydra's grammar.
+        Overrides in Hydra's grammar.
     """
     return [one.first() for one in command if one.is_base and not chooses_nothing(one)]
 
 
 def chooses_nothing(said: Said) -> bool:
-    """Whether a word chooses nothing in a group (``reward=null``), which is allowed where nothing is needed."""
+    """Whether an override sets a group to null (``reward=null``), which is allowed where the group is not needed."""
     return said.is_group and not said.is_sweep and said.override.value() is None
 
 
 def _read_base(word: Word, table: Mapping[str, Sequence[str]], *, is_sweep: bool) -> Said:
     if word.key not in table:
         if word.key in _OURS:
-            raise ConfigError(
-                f"{word.shown}: runs_folder=… and sweep=… say where results go, and -m that there are several jobs."
-            )
+            raise ConfigError(f"{word.shown}: use runs_folder=… and sweep=… to set where results go, and -m for several jobs.")
         if word.key == "hydra":
             raise ConfigError(f"{word.shown}: hydra is a section: set one of its options instead.")
         if word.key.startswith("hydra.") and is_unknown_to_hydra(word.key):
@@ -131,7 +132,7 @@ def _read_base(word: Word, table: Mapping[str, Sequence[str]], *, is_sweep: bool
     if isinstance(pattern, Glob):
         found = pattern.filter(list(names))
         if not found:
-            raise ConfigError(f"{word.shown} fits none of the choices: {', '.join(names)}.")
+            raise ConfigError(f"{word.shown} matches none of the choices: {', '.join(names)}.")
         whole = replace(word, value=",".join(f"'{name}'" for name in found))
         return replace(said, spelled=whole, override=whole.parse(), is_group=True, is_glob=True)
     values = list(said.override.sweep_iterator()) if said.override.is_discrete_sweep() else [said.override.value()]
@@ -139,10 +140,11 @@ def _read_base(word: Word, table: Mapping[str, Sequence[str]], *, is_sweep: bool
         if isinstance(value, Glob):
             listed = ",".join(one.include[0] if isinstance(one, Glob) else str(getattr(one, "text", one)) for one in values)
             raise ConfigError(
-                f"{word.shown}: a pattern stands alone; several are a list, {in_shell(f'{word.key}=glob([{listed}])')}."
+                f"{word.shown}: a pattern cannot be combined with other values; write several patterns as a list, "
+                f"{in_shell(f'{word.key}=glob([{listed}])')}."
             )
         if isinstance(value, Sweep):
-            raise ConfigError(f"{word.shown}: {word.key} is a group, whose choices have names. Choices: {', '.join(names)}.")
+            raise ConfigError(f"{word.shown}: {word.key} is a group; choose by name. Choices: {', '.join(names)}.")
     if faults := check_choices(word, [getattr(value, "text", value) for value in values], names):
         raise ConfigError("\n".join(faults))
     return replace(said, is_group=True)
@@ -152,20 +154,20 @@ def _read(word: Word, kind: Kind, *, is_sweep: bool) -> Said:
     whole = spelled(word, kind, is_sweep=is_sweep)
     override = whole.parse()
     if isinstance(override._value, Glob) and kind is not CHOICE:
-        raise ConfigError(f"{word.shown}: glob(…) lists the choices of a group, and {word.key} is none.")
+        raise ConfigError(f"{word.shown}: glob(…) lists the choices of a group, but {word.key} is not a group.")
     if override.is_sweep_override() and not is_sweep:
-        raise ConfigError(f"{word.shown} gives several values: drpt train -m makes a sweep of them.")
+        raise ConfigError(f"{word.shown} gives several values: use drpt train -m for a sweep.")
     return Said(typed=word, spelled=whole, override=override, kind=kind)
 
 
 def _last_choices(said: Mapping[int, Said]) -> dict[int, Said]:
-    """Of several choices in one group, the last counts, as of several values of one option."""
+    """Keep the last of several choices from one group."""
     last = {one.typed.key: number for number, one in said.items() if one.is_group}
     return {number: one for number, one in said.items() if not one.is_group or last[one.typed.key] == number}
 
 
 def _faults_of_nulls(base: Sequence[Said], table: Mapping[str, Sequence[str]]) -> list[str]:
-    """Words by which nothing is chosen in a group that something is needed of."""
+    """Messages about overrides that set a needed group to null."""
     empty = [one for one in base if one.is_group and None in _choices_of(one)]
     if not empty:
         return []
@@ -175,7 +177,9 @@ def _faults_of_nulls(base: Sequence[Said], table: Mapping[str, Sequence[str]]) -
             group = one.typed.key
             if config.get(group) is None:
                 if one.is_sweep:
-                    faults.append(f"{one.typed.shown}: null is no choice beside others; task=… brings what each task needs.")
+                    faults.append(
+                        f"{one.typed.shown}: null cannot be swept with other choices; task=… selects what each task needs."
+                    )
                 continue
             needs = "every run needs one"
             if config.task is not None and group in {"algorithm", "rollout", "reward"}:
@@ -185,7 +189,7 @@ def _faults_of_nulls(base: Sequence[Said], table: Mapping[str, Sequence[str]]) -
 
 
 def _configs_by_needs(base: Sequence[Said]) -> Iterator[DictConfig]:
-    """The configurations that the swept choices which decide what else is needed lead to, beside the first of the others."""
+    """Configurations for every combination of choices that select other choices, with the first value of all others."""
     deciding = [one for one in base if one.is_sweep and one.typed.key in _DECIDES_NEEDS]
     others = [one for one in base if one not in deciding]
     for values in product(*(one.values() for one in deciding)):
@@ -198,7 +202,7 @@ def _choices_of(said: Said) -> list[object]:
 
 
 def _configs(base: Sequence[Said], words: Sequence[Word]) -> list[dict[str, Any]]:  # Any: a configuration's values
-    """Configurations that say which classes are named, if a word asks for it: one for each choice that may decide."""
+    """Configurations that tell which classes are named, one for each deciding choice; none if no override depends on it."""
     if not any(has_class(word.key) for word in words):
         return []
     turns = [one for one in base if one.is_sweep and one.typed.key in _NAMES_CLASSES]

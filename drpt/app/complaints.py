@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf complain of, in our words: option, value, rule and way out."""
+"""Translates errors of Hydra and OmegaConf into messages with option, value, rule and remedy."""
 
 import re
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from drpt.kinds import takes_mapping, takes_text
 
 
 def explain_composition(error: Exception) -> str:
-    """Why choices cannot be composed.
+    """Explain why choices cannot be composed.
 
     Args:
-        error: Raised by Hydra.
+        error: Exception raised by Hydra.
 
     Returns:
-        A line or two.
+        A message of one or two lines.
     """
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
@@ -29,24 +29,24 @@ def explain_composition(error: Exception) -> str:
     cause = error.__cause__ or error
     place = re.match(r"In '(.*)': ", str(error))
     keys = re.findall(r"full_key: (\S+)", str(error))
-    if place and keys:  # a choice that was made for others beside it
+    if place and keys:  # a choice that is meant for other choices than the current ones
         group, _, name = place[1].partition("/")
         return f"{group}={name} sets {keys[0]}, which does not fit the other choices: leave it out, or choose others."
-    # Hydra's own text is good for the rest; its last parts are addresses and lists of folders.
+    # Hydra's own text serves for the rest, without its lists of folders and addresses.
     text = str(error).split("\nConfig search path")[0].split("\nSee https")[0].split("\nSearch path:")[0].strip()
     return text or first_line(cause)
 
 
 def explain_refusal(typed: Word, error: Exception, values: Mapping[str, Any]) -> str:  # Any: a configuration's values
-    """Why a word cannot be applied to a configuration.
+    """Explain why an override cannot be applied to a configuration.
 
     Args:
-        typed: The word as typed.
-        error: Raised by Hydra or OmegaConf.
-        values: The configuration in plain values, interpolations as they are.
+        typed: Override as typed.
+        error: Exception raised by Hydra or OmegaConf.
+        values: Configuration in plain values, interpolations unresolved.
 
     Returns:
-        A line.
+        A message of one line.
     """
     cause = error.__cause__ or error
     if isinstance(cause, GrammarParseError):
@@ -55,15 +55,15 @@ def explain_refusal(typed: Word, error: Exception, values: Mapping[str, Any]) ->
 
 
 def explain_interpolation(option: str, value: object, error: BaseException) -> str:
-    """Why ``${…}`` leads nowhere.
+    """Explain why an interpolation ``${…}`` cannot be resolved.
 
     Args:
-        option: Full name of the option that holds it.
-        value: What the option holds.
-        error: Raised by OmegaConf.
+        option: Full name of the option.
+        value: Value of the option, with the interpolation.
+        error: Exception raised by OmegaConf.
 
     Returns:
-        A line.
+        A message of one line.
     """
     word, text = in_shell(f"{option}={value}"), f"{option}={_escaped(str(value))}"
     said = first_line(error).splitlines()[0]
@@ -72,16 +72,16 @@ def explain_interpolation(option: str, value: object, error: BaseException) -> s
     if isinstance(error, InterpolationKeyError):
         missing = re.findall(r"'(.*)'", said)
         name = missing[0] if missing else str(value)
-        as_text = f" As a text: {in_shell(text)}." if takes_text(kind_of_option(option, {})) else ""
-        return f"{word}: there is no {name!r} to refer to.{did_you_mean(name, all_options())}{as_text}"
+        as_text = f" If it is meant as text: {in_shell(text)}." if takes_text(kind_of_option(option, {})) else ""
+        return f"{word}: there is no option {name!r} to refer to.{did_you_mean(name, all_options())}{as_text}"
     if isinstance(error, ValidationError):
         found = re.findall(r"Value (.*) of type", said)
         refers = f": it refers to {found[0]}" if found else f" ({said})"
-        return f"{word} must be {kind_of_option(option, {}).words or 'of another kind'}{refers}."
+        return f"{word} must be {kind_of_option(option, {}).words or 'of another type'}{refers}."
     if isinstance(error, GrammarParseError):
         return _of_reference(word, text)
     if "Interpolation to parent node" in said:
-        return f"{word} refers to the section that it is in."
+        return f"{word} refers to the section that contains it."
     variable = re.findall(r"Environment variable '(.*?)' not found", said)
     if variable:
         name = variable[0]
@@ -90,16 +90,16 @@ def explain_interpolation(option: str, value: object, error: BaseException) -> s
 
 
 def _of_reference(word: str, text: str) -> str:
-    return f"{word}: a reference is written ${{option}}. As a text: {in_shell(text)}."
+    return f"{word}: a reference is written ${{option}}. If it is meant as text: {in_shell(text)}."
 
 
 def _escaped(text: str) -> str:
-    """A text whose references refer to nothing."""
+    """A text with escaped references."""
     return text.replace("${", r"\${")
 
 
 def _of_place(typed: Word, values: Mapping[str, Any]) -> str | None:
-    """What is wrong with the option's name, if anything is."""
+    """What is wrong with the option's name; None if nothing is."""
     node: object = values
     parts = typed.key.split(".")
     for number, part in enumerate(parts):
@@ -108,25 +108,25 @@ def _of_place(typed: Word, values: Mapping[str, Any]) -> str | None:
             return f"{typed.key}: {path} is null here; {_what_brings(path)}."
         if isinstance(node, list):
             if not (part.isdigit() and int(part) < len(node)):
-                return f"{typed.shown}: {path} is a list of {len(node)}; give it as a whole, {path}=[…]."
+                return f"{typed.shown}: {path} is a list of {len(node)} items; give the whole list, {path}=[…]."
             node = node[int(part)]
             continue
         if not isinstance(node, Mapping):
-            return f"{typed.shown}: {path} is a single value and has no {part!r}."
+            return f"{typed.shown}: {path} is a single value and has no key {part!r}."
         if part not in node:
             option = ".".join(parts[: number + 1])
             if typed.prefix == "~":
-                return f"{typed.shown}: there is nothing of this name to take away."
+                return f"{typed.shown}: there is no option of this name to remove."
             if typed.prefix.startswith("+") and is_new_key(option, values):
-                return None  # the name is right, and something else is wrong
+                return None  # the name is right; the fault is elsewhere
             if is_new_key(option, values):
-                return f"{typed.shown}: it is not there yet; a new key is added with a plus, {in_shell(f'+{typed.text}')}."
+                return f"{typed.shown}: the key does not exist yet; add it with a plus, {in_shell(f'+{typed.text}')}."
             return no_such_option(option, [str(name) for name in node if name != "hydra"])
         node = node[part]
     if typed.prefix == "+":
-        return f"{typed.shown}: it is there already; write it without the plus."
+        return f"{typed.shown}: the option already exists; write it without the plus."
     if typed.prefix == "~":
-        return f"{typed.shown}: it cannot be taken away; give it another value."
+        return f"{typed.shown}: the option cannot be removed; give it another value."
     return None
 
 
@@ -134,8 +134,8 @@ def _of_kind(typed: Word, values: Mapping[str, Any]) -> str | None:
     kind = kind_of_option(typed.key, values)
     if not kind.members:
         return None
-    if takes_mapping(kind) and (typed.value or "").startswith("{"):  # and is refused all the same: its keys are not there
-        return f"{typed.shown}: it is not there yet; a new key is added with a plus, {in_shell(f'+{typed.text}')}."
+    if takes_mapping(kind) and (typed.value or "").startswith("{"):  # a mapping whose keys do not exist yet
+        return f"{typed.shown}: the key does not exist yet; add it with a plus, {in_shell(f'+{typed.text}')}."
     return f"{typed.shown} must be {kind.words}."
 
 
@@ -147,9 +147,9 @@ def _what_brings(group: str) -> str:
         return f"{' or '.join(f'task={task}' for task in tasks)} brings it"
     if choices:
         return f"choose one of {', '.join(f'{group}={choice}' for choice in choices)}"
-    return f"give it as a whole, {group}=…"
+    return f"give the whole section, {group}=…"
 
 
 def first_line(error: BaseException) -> str:
-    """The beginning of a message: OmegaConf appends its own particulars in further lines."""
+    """The beginning of a message, without the details that OmegaConf appends in further lines."""
     return str(error).strip().split("\n    full_key")[0] or type(error).__name__

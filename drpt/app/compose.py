@@ -1,4 +1,4 @@
-"""Composing configurations: choices by Hydra, then one word after another, so that every fault is found and said our way."""
+"""Composes configurations: Hydra composes the choices, then the other overrides are applied one by one to find all faults."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,26 +22,26 @@ _REFUSALS = (HydraException, OmegaConfBaseException, AssertionError, ValueError,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
-    """A configuration, and what is wrong with the words that it was made of."""
+    """A composed configuration, and the faults of its overrides."""
 
-    config: DictConfig  # without the words that are wrong; Hydra's own node is there
+    config: DictConfig  # the configuration without faulty overrides, Hydra's own node included
     faults: tuple[str, ...]
-    refused: tuple[str, ...]  # options whose words are wrong
+    refused: tuple[str, ...]  # options of faulty overrides
 
 
 def compose_run(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
     """Compose a run's configuration as `drpt train` does.
 
     Args:
-        overrides: Words as on the command line, without sweeps.
-        with_hydra: Whether Hydra's own node is there too.
+        overrides: Overrides as on the command line, each with a single value.
+        with_hydra: Whether to keep Hydra's own node.
 
     Returns:
-        The configuration; values are checked by `drpt.app.config.check_config`.
+        The configuration; `drpt.app.config.check_config` checks its values.
 
     Raises:
-        ConfigError: A group, choice or option does not exist or belongs to a group that is null, or a value is of a wrong
-            kind; a line for each fault.
+        ConfigError: A group, choice or option does not exist or belongs to a group that is null, or a value has the wrong
+            type; one line for each fault.
     """
     composition = compose(read_command(overrides, is_sweep=False))
     if composition.faults:
@@ -55,10 +55,10 @@ def compose(command: Sequence[Said]) -> Composition:
     """Compose the configuration of a command.
 
     Args:
-        command: Words of one run: each gives its option a single value.
+        command: Overrides of one run, each with a single value.
 
     Returns:
-        The configuration and the faults of its words.
+        The configuration and the faults of its overrides.
 
     Raises:
         ConfigError: The choices cannot be composed.
@@ -78,17 +78,17 @@ def compose(command: Sequence[Said]) -> Composition:
 
 
 def check_composition(composition: Composition) -> RunSpec:
-    """Check a configuration, and report what is wrong with its words and its values together.
+    """Check a configuration, and report the faults of its overrides and its values together.
 
     Args:
-        composition: See `compose`.
+        composition: Result of `compose`.
 
     Returns:
-        Plain dataclasses and values.
+        The checked configuration.
 
     Raises:
-        NotForTaskError: The task has no use for one of the choices.
-        ConfigError: A word or a value is wrong; a line for each fault.
+        NotForTaskError: The task cannot use one of the choices.
+        ConfigError: An override or a value is faulty; one line for each fault.
     """
     faults = list(composition.faults)
     try:
@@ -105,14 +105,14 @@ def check_composition(composition: Composition) -> RunSpec:
 
 
 def apply(said: Said, config: DictConfig) -> None:
-    """Set what a word says.
+    """Apply an override.
 
     Args:
-        said: Word that gives a single value to an option; not a choice in a group.
-        config: Changed in place; as it was where the word is refused.
+        said: Override of an option with a single value, not a choice from a group.
+        config: Configuration, changed in place; unchanged if the override is refused.
 
     Raises:
-        ConfigError: There is no such option, or the value is of another kind.
+        ConfigError: There is no such option, or the value has the wrong type.
     """
     if _is_in_null(said.typed.key, config):
         raise ConfigError(explain_refusal(said.typed, KeyError(said.typed.key), plain(config)))
@@ -130,7 +130,7 @@ def apply(said: Said, config: DictConfig) -> None:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:  # Any: a configuration's values
-    """A configuration in plain values, interpolations as they are, without Hydra's own node."""
+    """A configuration in plain values, interpolations unresolved, without Hydra's own node."""
     values: dict[str, Any] = {}
     for key in config:
         node = config._get_node(key)
@@ -140,7 +140,7 @@ def plain(config: DictConfig) -> dict[str, Any]:  # Any: a configuration's value
 
 
 def _is_in_null(option: str, config: DictConfig) -> bool:
-    """Whether a section around the option is null: Hydra would make one of this option alone."""
+    """Whether a section that contains the option is null; Hydra would create one with this option only."""
     node: object = config
     for part in option.split(".")[:-1]:
         if not isinstance(node, DictConfig) or part not in node:

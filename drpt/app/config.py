@@ -1,4 +1,4 @@
-"""From a composed configuration to a checked `RunSpec`; no torch."""
+"""Turns a composed configuration into a checked `RunSpec`, and registers the schema and resolvers with Hydra. No torch."""
 
 import os
 from dataclasses import fields
@@ -22,7 +22,7 @@ _FAULTY = object()
 
 
 def register() -> None:
-    """Make the schema and our resolvers known to Hydra and OmegaConf; may be called again."""
+    """Register the schema and drpt's resolvers with Hydra and OmegaConf; further calls have no effect."""
     store = ConfigStore.instance()
     store.store(name="run_schema", node=RunSpec)
     for name, node in ALGORITHMS.items():
@@ -37,13 +37,13 @@ def check_config(config: DictConfig) -> RunSpec:
     """Check every section and return the typed configuration.
 
     Args:
-        config: Composed with the schema; the ``hydra`` node may still be there.
+        config: Configuration composed with the schema; it may contain the ``hydra`` node.
 
     Returns:
-        Plain dataclasses and values, interpolations resolved.
+        The checked configuration, interpolations resolved.
 
     Raises:
-        ConfigError: A key is in no schema, an interpolation leads nowhere, or a value is missing or breaks its rule.
+        ConfigError: A key is unknown, an interpolation cannot be resolved, or a value is missing or breaks its rule.
     """
     values, faults = resolve(config)
     if not faults:
@@ -58,13 +58,13 @@ def check_config(config: DictConfig) -> RunSpec:
 
 
 def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
-    """A configuration in plain values, interpolations resolved.
+    """Resolve the interpolations of a configuration.
 
     Args:
-        config: Composed; Hydra's own node is left out.
+        config: Composed configuration; Hydra's own node is left out.
 
     Returns:
-        Values, without those whose interpolation leads nowhere; and a line for each of these, by option.
+        Plain values, without those that cannot be resolved, and a message about each of these by option.
     """
     faults: dict[str, str] = {}
     found = {str(key): _value_of(config, key, str(key), faults) for key in config if key != "hydra"}
@@ -72,12 +72,12 @@ def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def resolve_option(config: DictConfig, option: str, faults: dict[str, str]) -> tuple[bool, Any]:  # Any: an option's value
-    """One option in plain values.
+    """Resolve one option.
 
     Args:
-        config: Composed.
-        option: Its full name; it is there.
-        faults: Lines by option, where one is added if its interpolation leads nowhere.
+        config: Composed configuration.
+        option: Full name of an existing option.
+        faults: Messages by option; one is added if the option cannot be resolved.
 
     Returns:
         Whether there is a value, and the value.
@@ -108,13 +108,13 @@ def _value_of(parent: Any, key: Any, option: str, faults: dict[str, str]) -> Any
 
 
 def drop_unused_strength(config: Config) -> Config:
-    """Set the strength of a set that has none to null.
+    """Set the strength to null for a set without a strength.
 
-    A sweep of strengths over several regularizers gives every one of them each strength; for a set without one they are all
-    the same job.
+    A sweep over regularizers and strengths gives each regularizer every strength. For a set without a strength, these jobs
+    are then all the same.
 
     Args:
-        config: Of one job of a sweep; changed in place.
+        config: Configuration of one job of a sweep, changed in place.
 
     Returns:
         The same object.
@@ -127,13 +127,13 @@ def drop_unused_strength(config: Config) -> Config:
 
 
 def plain_config(config: Container) -> dict[str, Any]:
-    """A run's configuration in plain values.
+    """Convert a run's configuration to plain values, for `drpt.run_identity`.
 
     Args:
-        config: Composed; Hydra's own node and keys of no schema are left out.
+        config: Composed configuration; Hydra's own node and unknown keys are left out.
 
     Returns:
-        Interpolations resolved; for `drpt.run_identity`.
+        Plain values, interpolations resolved.
     """
     assert isinstance(config, DictConfig)
     names = [field.name for field in fields(RunSpec) if field.name in config and not OmegaConf.is_missing(config, field.name)]
@@ -141,18 +141,18 @@ def plain_config(config: Container) -> dict[str, Any]:
     def plain(node: Any) -> Any:  # Any: a configuration's values
         return OmegaConf.to_container(node, resolve=True) if isinstance(node, Container) else node
 
-    # A node of a group that is null is a container that holds nothing; by its key it is None.
+    # The node of a group that is null is an empty container; looked up by its key, it is None.
     return {name: plain(config[name]) for name in names}
 
 
 def job_folder(config: Container) -> Path:
-    """The folder of a run, from the current one or absolute.
+    """The folder of a run, absolute or relative to the current folder.
 
     Args:
-        config: The run's, composed.
+        config: Composed configuration of the run.
 
     Returns:
-        ``runs_folder``, the sweep and the job's name.
+        The path ``runs_folder/sweep/job``.
     """
     values = plain_config(config)
     return Path(values["runs_folder"]).expanduser() / values["sweep"] / job_name(values)
@@ -167,6 +167,6 @@ def _folder_of_root(*, _root_: Container) -> str:
 
 
 def _of_new_adapter(value: Any, *, _parent_: DictConfig) -> Any:  # Any: a number of either kind
-    """A default for adapters that begin anew; null where one is continued, which has its own."""
+    """A default for new adapters; None if an adapter is continued, which has its own value."""
     is_continued = _parent_.adapter is not None and _parent_.adapter_use != "merge"
     return None if is_continued else value

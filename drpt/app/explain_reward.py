@@ -1,4 +1,4 @@
-"""The part of `drpt explain` about rewards: what each term and judge looks at, and what it is known not to see."""
+"""The part of `drpt explain` about rewards: what each term and judge measures, and what it is known to miss."""
 
 import inspect
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ def print_reward(spec: RewardSpec, console: Console) -> None:
     """Print a table of the reward's terms and judges.
 
     Args:
-        spec: The `reward` config group.
-        console: Where to print.
+        spec: Values of the `reward` config group.
+        console: Console to print to.
 
     Raises:
         ValueError: A term or judge cannot be built; see `build_reward`.
@@ -29,13 +29,13 @@ def print_reward(spec: RewardSpec, console: Console) -> None:
 
 
 def reward_facts(spec: RewardSpec) -> Iterator[tuple[str, str]]:
-    """What there is to tell of a reward.
+    """Describe a reward.
 
     Args:
-        spec: The `reward` config group.
+        spec: Values of the `reward` config group.
 
     Yields:
-        Headings and texts.
+        Pairs of heading and text.
     """
     terms = build_terms(spec)
     for name, node in spec.terms.items():

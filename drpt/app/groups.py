@@ -1,4 +1,4 @@
-"""The groups of the configuration and their choices, and what is wrong with a word that chooses."""
+"""The config groups and their choices, and checks of overrides that choose from them."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,35 +24,35 @@ from drpt.checks import did_you_mean
 from drpt.kinds import Kind
 from drpt.tasks.errors import ConfigError
 
-CHOICE = Kind(members=(str,), is_optional=True)  # the kind of a group's value: a name, or null
-NESTED = ("data/general", "data/target")  # groups within a group
-_MANY = 64  # compositions that are kept: each costs a tenth of a second, and words are looked at more than once
+CHOICE = Kind(members=(str,), is_optional=True)  # type of a group's value: a name or null
+NESTED = ("data/general", "data/target")  # groups inside another group
+_MANY = 64  # compositions that are cached: each takes a tenth of a second and is needed more than once
 
 
 @cache
 def loader(folder: Path) -> ConfigLoaderImpl:
-    """Hydra's reader of a folder like ``conf/``."""
+    """Hydra's config loader for a folder such as ``conf/``."""
     version.setbase("1.3")
     return ConfigLoaderImpl(create_config_search_path(str(folder)))
 
 
 def is_of_hydra(word: Word) -> bool:
-    """Whether a word is about Hydra's own configuration."""
+    """Whether an override concerns Hydra's own configuration."""
     return word.key.split(".")[0].split("/")[0] == "hydra"
 
 
 @cache
 def choices(search_words: tuple[str, ...] = ()) -> Mapping[str, tuple[str, ...]]:
-    """All groups and the names in each.
+    """List all groups and their choices.
 
     Args:
-        search_words: Words that set ``hydra.searchpath``, if there are any: folders with more choices.
+        search_words: Overrides of ``hydra.searchpath``, which name folders with more choices.
 
     Returns:
-        Names by group, in alphabetical order; of subfolders, with a slash.
+        Names by group, in alphabetical order; names in subfolders have a slash.
 
     Raises:
-        ConfigError: The words name no folders.
+        ConfigError: The overrides do not name folders.
     """
     try:
         _, repository = loader(config_folder())._parse_overrides_and_create_caching_repo(None, list(search_words))
@@ -65,7 +65,7 @@ def choices(search_words: tuple[str, ...] = ()) -> Mapping[str, tuple[str, ...]]
             if f"{folder}/{inner}" not in NESTED:
                 yield from (f"{inner}/{name}" for name in below(f"{folder}/{inner}"))
 
-    # The groups are ours: other folders beside a user's choices may be anything, and large.
+    # Only drpt's groups count: other folders in a user's search path may be unrelated, and large.
     groups = sorted(path.name for path in config_folder().iterdir() if path.is_dir())
     # Schemas have no values of their own, and what presets start from is not complete: neither is a choice.
     hidden = {*ALGORITHMS, BASE}
@@ -73,15 +73,15 @@ def choices(search_words: tuple[str, ...] = ()) -> Mapping[str, tuple[str, ...]]
 
 
 def check_choices(word: Word, values: Sequence[object], names: Sequence[str]) -> list[str]:
-    """What is wrong with the values of a word that chooses in a group.
+    """Check an override that chooses from a group.
 
     Args:
-        word: As typed.
-        values: What Hydra read, a choice each; texts, None, lists or mappings.
-        names: The choices that exist.
+        word: Override as typed.
+        values: Values as Hydra parsed them: texts, None, lists or mappings.
+        names: Known choices of the group.
 
     Returns:
-        A line for each fault.
+        One message for each fault.
     """
     exist = f"Choices: {', '.join(names)}."
     if word.prefix == "~" and word.value is not None:
@@ -91,7 +91,7 @@ def check_choices(word: Word, values: Sequence[object], names: Sequence[str]) ->
     faults = []
     for value in values:
         if isinstance(value, Mapping | list):
-            faults.append(f"{word.shown}: {word.key} is a group, of which one is chosen by its name. {exist}")
+            faults.append(f"{word.shown}: {word.key} is a group; choose one name. {exist}")
         elif value == "":
             faults.append(f"{word.key}= is empty. {exist}")
         elif value is not None and value not in names:
@@ -100,31 +100,31 @@ def check_choices(word: Word, values: Sequence[object], names: Sequence[str]) ->
 
 
 def globbed(word: Word, pattern: Glob, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The choices that a pattern admits.
+    """The choices that match a pattern.
 
     Args:
-        word: As typed.
-        pattern: Pattern that the names must fit.
-        names: The choices that exist.
+        word: Override as typed.
+        pattern: Pattern for the names.
+        names: Known choices of the group.
 
     Returns:
-        Names; and faults, where there is none.
+        Matching names, and a message if there are none.
     """
     found = list(pattern.filter(list(names)))
-    return found, [] if found else [f"{word.shown} fits none of the choices: {', '.join(names)}."]
+    return found, [] if found else [f"{word.shown} matches none of the choices: {', '.join(names)}."]
 
 
 def compose_groups(words: Sequence[str]) -> DictConfig:
-    """Compose the configuration that choices lead to, before any other word.
+    """Compose the configuration of the choices, before other overrides are applied.
 
     Args:
-        words: Those that choose, one choice each, and those about Hydra's own configuration.
+        words: Overrides that choose from groups, with one choice each, and overrides of Hydra's own configuration.
 
     Returns:
-        Free to be changed; Hydra's own node is there.
+        A new configuration with Hydra's own node.
 
     Raises:
-        ConfigError: Hydra cannot compose it.
+        ConfigError: Hydra cannot compose the configuration.
     """
     register()
     return copy.deepcopy(_composed(tuple(words), config_folder()))
@@ -138,6 +138,6 @@ def _composed(words: tuple[str, ...], folder: Path) -> DictConfig:
         raise ConfigError(explain_composition(error)) from error
     except (HydraException, OmegaConfBaseException, AssertionError, ValueError, TypeError, AttributeError, KeyError) as error:
         own = [in_shell(word) for word in words if word.lstrip("+~").startswith("hydra")]
-        fits = "its value is of another kind than that option of Hydra's takes"
+        fits = "the value has the wrong type for this option of Hydra"
         said = f"Hydra cannot use {' '.join(own)}: {fits}." if own else explain_composition(error)
         raise ConfigError(said) from error

@@ -1,4 +1,4 @@
-"""Handing words that are known to be right to Hydra: one run, the jobs of a sweep, or a question about the configuration."""
+"""Calls Hydra with checked overrides: for one run, for the jobs of a sweep, or to print the configuration."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,26 +19,26 @@ from drpt.app.paths import config_folder
 from drpt.app.sweep_clock import SweepClock
 
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
-_NAME = "train"  # of conf/train.yaml, and of a run in Hydra's logs
+_NAME = "train"  # name of conf/train.yaml, and of a run in Hydra's logs
 
 
 def run_one(words: Sequence[str]) -> None:
     """Run a job in this process.
 
     Args:
-        words: Without sweeps.
+        words: Overrides with a single value each.
     """
     with _hydra(words) as hydra:
         hydra.run(config_name=_NAME, task_function=run_job, overrides=list(words))
 
 
 def run_jobs(words: Sequence[str], jobs: Sequence[Sequence[str]], *, num_finished: int) -> None:
-    """Run the jobs of a sweep with Hydra's launcher; in this process one after another, saying how long the rest will take.
+    """Run the jobs of a sweep with Hydra's launcher. The basic launcher runs them in this process and estimates the time left.
 
     Args:
-        words: Of the command, for what the jobs have in common: the folder and the launcher.
-        jobs: Words of each job.
-        num_finished: Jobs of the sweep that are finished already, and not among these.
+        words: Overrides of the command, for the folder and the launcher that all jobs share.
+        jobs: Overrides of each job.
+        num_finished: Number of finished jobs of the sweep, which are not among ``jobs``.
     """
     with _hydra(words) as hydra:
         config = hydra.compose_config(
@@ -54,12 +54,12 @@ def run_jobs(words: Sequence[str], jobs: Sequence[Sequence[str]], *, num_finishe
             hydra_context=HydraContext(config_loader=hydra.config_loader, callbacks=callbacks),
             task_function=run_job,
         )
-        if config.hydra.launcher["_target_"] == BASIC_LAUNCHER:  # not by its class, which Hydra's search for plugins loads anew
+        if config.hydra.launcher["_target_"] == BASIC_LAUNCHER:  # compared by name: Hydra's plugin search reloads the class
             clock = SweepClock(len(jobs), num_finished=num_finished)
             for number, job in enumerate(jobs):
                 with clock.job(number):
                     (done,) = launcher.launch([list(job)], initial_job_idx=number)
-                    _ = done.return_value  # raises what the job raised
+                    _ = done.return_value  # raises the job's exception
         else:
             for done in launcher.launch([list(job) for job in jobs], initial_job_idx=0):
                 _ = done.return_value
@@ -67,10 +67,10 @@ def run_jobs(words: Sequence[str], jobs: Sequence[Sequence[str]], *, num_finishe
 
 
 def ask(words: Sequence[str]) -> None:
-    """Let Hydra answer or sweep by itself, as its own command line does.
+    """Let Hydra print the configuration or sweep by itself, as its own command line does.
 
     Args:
-        words: Flags and overrides.
+        words: Flags and overrides as typed.
     """
     register()
     GlobalHydra.instance().clear()
@@ -92,7 +92,7 @@ def _hydra(words: Sequence[str]) -> Iterator[Hydra]:
 
 @contextmanager
 def _typed(words: Sequence[str]) -> Iterator[None]:
-    """The words where a program's own are: Hydra reads them, and a run records them."""
+    """Put the overrides into ``sys.argv``, where Hydra reads and a run records them."""
     typed = sys.argv
     sys.argv = ["drpt train", *words]
     try:

@@ -1,4 +1,4 @@
-"""One job of a run or sweep: skipped if it is finished, resumed if it was interrupted; light until it trains."""
+"""Runs one job of a command: skips it if it is finished, resumes it if it was interrupted. Imports torch only to train."""
 
 import json
 import logging
@@ -38,24 +38,24 @@ from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
 
 _log = logging.getLogger(__name__)
-_LOCK_SECONDS = 1.0  # whoever looks whether a run is at work holds its lock for a moment
+_LOCK_SECONDS = 1.0  # a process that checks whether a run is active holds its lock for a moment
 
 
 def run_job(config: DictConfig) -> str:
     """Train under one configuration, in the folder that Hydra gives it.
 
-    A failure is written down in the folder's summary, so that the next job of a sweep goes on; the command line reports
+    A failure is recorded in the folder's summary, so that a sweep continues with its next job; the command line reports
     failures at its end.
 
     Args:
-        config: Composed by Hydra.
+        config: Configuration composed by Hydra.
 
     Returns:
         The status: ``finished`` or ``failed``.
 
     Raises:
-        Interrupted: The process was told to end; no other job is to be started.
-        SystemExit: Likewise, in a process that somebody else's launcher has started for the job.
+        Interrupted: The process received a signal to end; no other job must be started.
+        SystemExit: The process received a signal to end, and another launcher than Hydra's basic one started it for this job.
     """
     if is_listening():
         return _run_job(config)
@@ -72,7 +72,7 @@ def _run_job(config: DictConfig) -> str:
     folder = job_folder(config).absolute()
     number = f" #{hydra.job.num}" if is_sweep else ""
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):  # Hydra's, in the run's folder: on a full disk the terminal has it all
+        if isinstance(handler, logging.FileHandler):  # Hydra's log file; on a full disk the terminal still shows everything
             handler.handleError = lambda record: None  # type: ignore[method-assign]
     try:
         spec = check_config(drop_unused_strength(config) if is_sweep else config)
@@ -82,10 +82,10 @@ def _run_job(config: DictConfig) -> str:
         finally:
             lock.release()
     except Timeout:
-        _log.warning("%s: another process is at work here; skipped", folder)
-    except Exception as error:  # whatever it is, the other jobs of a sweep must not be lost with this one
+        _log.warning("%s: another process is running this job; skipped", folder)
+    except Exception as error:  # no failure of this job may end the other jobs of a sweep
         if is_stopping():
-            raise  # somebody else's exception, out of a signal
+            raise  # an exception of another library's signal handler
         if isinstance(error, OSError) and error.errno is not None and isinstance(error.filename, str):
             error = StorageError(explain_os_error(error))
         _note_failure(folder, error)
@@ -97,7 +97,7 @@ def _run_job(config: DictConfig) -> str:
 
 
 def _lock(folder: Path) -> BaseFileLock:
-    """The folder, made if needed, for this process alone; raises `Timeout` where another has it."""
+    """Lock the folder, which is created if needed; raises `Timeout` if another process holds the lock."""
     require_folder(folder)
     require_file(folder / LOCK_FILE)
     lock = FileLock(folder / LOCK_FILE, timeout=_LOCK_SECONDS)
@@ -112,21 +112,21 @@ def _lock(folder: Path) -> BaseFileLock:
 
 
 def _note_failure(folder: Path, error: Exception) -> None:
-    """Write a failure down, where the disk has room for it and the run had not finished before."""
+    """Record a failure, unless the run had finished before."""
     if is_finished(folder):
         return
     message = str(error) or type(error).__name__
     try:
         _write_summary(folder, {"status": "failed", "error": f"{type(error).__name__}: {message}", "label": folder.name})
     except StorageError as failure:
-        _log.warning("the failure cannot be written down: %s", failure)
+        _log.warning("the failure cannot be recorded: %s", failure)
 
 
 def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) -> str:
     if is_finished(folder):
         check_finished(folder, spec, DrawnBefore())
         _mend_config(folder, config)
-        _log.info("%s is finished already; skipped", folder)
+        _log.info("%s is already finished; skipped", folder)
         if _is_uncleaned(folder):
             _clean_up(folder)
         return "finished"
@@ -138,7 +138,7 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
     label = spec.regularizer.label
     started = {"status": "running", "label": label, "started": datetime.now(UTC).isoformat(timespec="seconds")}
     _write_summary(folder, started)
-    require_folder(folder / CHECKPOINTS)  # or the first checkpoint would find out
+    require_folder(folder / CHECKPOINTS)  # otherwise the first checkpoint would fail
     try:
         with farewell(say=lambda: _note_interruption(folder, started, told())):
             for warning in find_task(spec.task.name).warnings(spec):
@@ -148,7 +148,7 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
             for level, line in spoken(data.pools, spec.data):
                 _log.log(level, "%s", line)
             from drpt.app.environment import describe_environment
-            from drpt.app.training import train  # torch and all that: not before the data are known to be good
+            from drpt.app.training import train  # imports torch, so only after the data were checked
 
             write_atomically(folder / ENVIRONMENT_FILE, json.dumps(describe_environment(sys.argv), indent=1))
             outcome = train(spec, {str(key): value for key, value in plain.items()}, source, data, folder, number)
@@ -156,7 +156,7 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
         if isinstance(error, Exception) and not is_stopping():
             raise
         acknowledge()
-        # What failed after a signal has failed of it: an engine that heard it, too, for example.
+        # A failure after a signal counts as an interruption: an engine may have received the signal, too.
         stop = told() if isinstance(error, Exception) else None
         _note_interruption(folder, started, stop or error)
         if stop is not None:
@@ -170,11 +170,11 @@ def _run_locked(spec: RunSpec, config: DictConfig, folder: Path, number: str) ->
 
 
 def _clean_up(folder: Path) -> None:
-    """Leave of a finished run's checkpoints what is of use; what fails about that is a warning."""
+    """Remove from a finished run's checkpoints what only resuming needs; a failure is only a warning."""
     from drpt.modules.checkpoint_files import drop_optimizer_state
 
     try:
-        drop_optimizer_state(folder / CHECKPOINTS)  # nothing will be resumed
+        drop_optimizer_state(folder / CHECKPOINTS)
         for place in (folder, folder / CHECKPOINTS):
             remove_parts(place, is_ours=True)
     except (StorageError, OSError, RuntimeError) as error:
@@ -182,25 +182,25 @@ def _clean_up(folder: Path) -> None:
 
 
 def check_finished(folder: Path, spec: RunSpec, drawn: DrawnBefore) -> None:
-    """See that a finished run is what its configuration asks for now.
+    """Check that a finished run was made from the data, files and model that its configuration names now.
 
     Args:
-        folder: The run's.
-        spec: Its checked configuration.
-        drawn: What is known already of the data of other runs.
+        folder: Folder of the run.
+        spec: Checked configuration of the run.
+        drawn: Cache of fingerprints, shared between runs.
 
     Raises:
-        DataChangedError: It was made from other data, files or another model, or its record of them is damaged.
+        DataChangedError: Data, files or model have changed, or the run's record of them is damaged.
     """
     try:
         check_unchanged(folder / DATA_FILE, _summary_of(folder))
     except (OSError, ValueError) as error:
         raise DataChangedError(
-            f"{folder / DATA_FILE} is missing or damaged, so that it is not known what this finished run was made from. Put it "
-            "back, or remove the folder and train it again."
+            f"{folder / DATA_FILE} is missing or damaged, so it is unknown which data this finished run was made from. Restore "
+            "it, or remove the folder and train again."
         ) from error
     if not read_record(folder):
-        _log.warning("%s has no %s: it is not known whether its data are still the same", folder, DATA_FILE)
+        _log.warning("%s has no %s: whether its data are still the same is unknown", folder, DATA_FILE)
     check_data_are_the_same(folder, drawn.fingerprints(spec))
     if spec.trainer.keep_steps:
         from drpt.modules.checkpoint_files import step_file
@@ -208,8 +208,8 @@ def check_finished(folder: Path, spec: RunSpec, drawn: DrawnBefore) -> None:
         missing = [step for step in spec.trainer.keep_steps if not (folder / CHECKPOINTS / step_file(step)).exists()]
         if missing:
             _log.warning(
-                "%s was finished before trainer.keep_steps=%s was asked for: its weights after steps %s were not kept. Remove "
-                "the folder to train it again.",
+                "%s finished without trainer.keep_steps=%s: its weights after steps %s were not kept. Remove the folder to "
+                "train again.",
                 folder,
                 spec.trainer.keep_steps,
                 missing,
@@ -217,7 +217,7 @@ def check_finished(folder: Path, spec: RunSpec, drawn: DrawnBefore) -> None:
 
 
 def needs_nothing(folder: Path) -> bool:
-    """Whether a run is finished, and its folder whole and cleaned up: its job need not be met again."""
+    """Whether a run is finished and its folder complete and cleaned up, so that its job can be skipped."""
     return is_finished(folder) and _has_config(folder) and not _is_uncleaned(folder)
 
 
@@ -231,30 +231,30 @@ def _has_config(folder: Path) -> bool:
 
 
 def _is_uncleaned(folder: Path) -> bool:
-    """The last cleaning-up was interrupted, or the disk was full."""
+    """Whether the last clean-up is incomplete, after an interruption or on a full disk."""
     return (folder / CHECKPOINTS / "previous.ckpt").exists()
 
 
 def _mend_config(folder: Path, config: DictConfig) -> None:
-    """Write a finished run's configuration again, should its file be damaged: the folder's name says that it is this one."""
+    """Rewrite a finished run's configuration file if it is damaged; the folder's name identifies the configuration."""
     if not _has_config(folder):
         write_atomically(folder / CONFIG_FILE, OmegaConf.to_yaml(config, resolve=True))
         summary = _summary_of(folder)
         if "checksums" in summary:
             summary["checksums"] |= checksums_of(folder, [CONFIG_FILE])
             _write_summary(folder, summary)
-        _log.warning("%s was damaged, and has been written anew", folder / CONFIG_FILE)
+        _log.warning("%s was damaged and has been rewritten", folder / CONFIG_FILE)
 
 
 def _note_interruption(folder: Path, started: dict[str, Any], stop: BaseException | None) -> None:
-    """Write down that a run was told to stop, and say where it goes on."""
+    """Record that a run was interrupted, and tell the user where it will continue."""
     step = 0
     if any((folder / CHECKPOINTS).glob("*.ckpt")):
         from drpt.modules.checkpoint_files import peek_step
 
         step = peek_step(folder / CHECKPOINTS)
     where = f"after step {step}" if step else "from the beginning: no step was saved"
-    words = f"`drpt resume {_shown(folder.parent)}` goes on with {folder.name} {where}"
+    words = f"`drpt resume {_shown(folder.parent)}` continues {folder.name} {where}"
     if isinstance(stop, Interrupted):
         stop.words = words
     else:
@@ -262,11 +262,11 @@ def _note_interruption(folder: Path, started: dict[str, Any], stop: BaseExceptio
     try:
         _write_summary(folder, started | {"status": "interrupted", "resumes_after_step": step})
     except StorageError as error:
-        _log.warning("the interruption cannot be written down: %s", error)
+        _log.warning("the interruption cannot be recorded: %s", error)
 
 
 def _shown(folder: Path) -> str:
-    """A path as it is typed in a shell, from where the command was given if it is below."""
+    """A path as it is typed in a shell, relative to the current folder if it is below."""
     here = Path.cwd()
     return shlex.quote(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
 
@@ -275,7 +275,7 @@ def is_finished(folder: Path) -> bool:
     """Whether the run in a folder took all its steps."""
     try:
         return bool(_summary_of(folder)["status"] == "finished")
-    except (OSError, ValueError, KeyError, RecursionError):  # not there, or damaged
+    except (OSError, ValueError, KeyError, RecursionError):  # missing or damaged
         return False
 
 

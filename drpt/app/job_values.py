@@ -1,4 +1,4 @@
-"""The configurations of a sweep's jobs in plain values, without composing each: what they have in common is composed once."""
+"""Configurations of a sweep's jobs in plain values. What jobs share is composed once, for speed."""
 
 import copy
 import re
@@ -19,12 +19,12 @@ from drpt.tasks.errors import ConfigError
 class JobValues:
     """Composes the jobs of a sweep.
 
-    A job is a choice on each axis. Words that choose in groups, that add or take away, or whose options lie within each
-    other's are composed in their order, once for each combination of them; the values of all other swept words are then set
-    in place, one after another, and only they and what refers to something else is read again.
+    A job has one value from each axis. Overrides that choose from groups, that add or remove keys, or whose options are
+    nested in each other are composed in order, once for each combination. The values of all other axes are then set in place,
+    and only these options and those that refer to other options are resolved again.
 
     Args:
-        axes: Options of the sweep, each with its values.
+        axes: Axes of the sweep.
     """
 
     def __init__(self, axes: Sequence[Axis]) -> None:
@@ -33,13 +33,13 @@ class JobValues:
         self._bases: dict[tuple[str, ...], _Base] = {}
 
     def of(self, job: Sequence[Said]) -> tuple[dict[str, Any], list[str]]:  # Any: a configuration's values
-        """A job's configuration.
+        """The configuration of a job.
 
         Args:
-            job: The job's words: one value of each axis, in the axes' order.
+            job: Overrides of the job: one value of each axis, in the axes' order.
 
         Returns:
-            Plain values, interpolations resolved, that the next call may share parts with; and a line for each fault.
+            Plain values, interpolations resolved, which share parts with those of other calls; and one message for each fault.
 
         Raises:
             ConfigError: The choices cannot be composed.
@@ -54,18 +54,18 @@ class JobValues:
 
 @dataclass(slots=True, kw_only=True)
 class _Base:
-    """What jobs have in common."""
+    """The part of the configuration that several jobs share."""
 
     config: DictConfig
-    values: dict[str, Any]  # resolved
+    values: dict[str, Any]  # resolved values
     faults: list[str]
-    references: dict[str, str]  # what options hold that refer to others
-    lost: dict[str, str]  # lines on references that lead nowhere, by option; a value in place may be what they refer to
-    set_to: dict[str, Said] = field(default_factory=dict)  # what is in place, by option
+    references: dict[str, str]  # unresolved values of options that refer to others, by option
+    lost: dict[str, str]  # messages about unresolvable references, by option; setting a value may resolve them
+    set_to: dict[str, Said] = field(default_factory=dict)  # overrides that are currently set, by option
 
     def with_values(self, words: Sequence[Said]) -> tuple[dict[str, Any], list[str]]:
         sections = [word for word in words if isinstance(_node(self.config, word.typed.key), DictConfig)]
-        if sections:  # a section cannot be taken back once something is in its place
+        if sections:  # a section that was replaced cannot be restored
             return _whole(self.config, words, self.faults)
         faults = list(self.faults)
         options = self._affected([word.typed.key for word in words])
@@ -88,7 +88,7 @@ class _Base:
         return values, [*faults, *lost.values()]
 
     def _affected(self, changed: Sequence[str]) -> list[str]:
-        """Options that may have another value once others have: those that refer to them, or to what is not known."""
+        """Options whose values may change with the given ones: those that refer to them, or to something unknown."""
         found: dict[str, None] = {}
         while True:
             before = len(found)
@@ -124,7 +124,7 @@ def _whole(config: DictConfig, words: Sequence[Said], faults: Sequence[str]) -> 
 
 
 def _node(config: DictConfig, option: str) -> object:
-    """What is at an option, references not followed; None where nothing is."""
+    """The unresolved value of an option; None if there is none."""
     node: object = config
     for part in option.split("."):
         if isinstance(node, Container) and (node._is_none() or node._is_missing()):
@@ -139,7 +139,7 @@ def _node(config: DictConfig, option: str) -> object:
 
 
 def _targets(option: str, text: str) -> list[str] | None:
-    """The options that a text refers to; None where that cannot be read off it."""
+    """The options that a text refers to; None if the text does not tell."""
     section = option.rpartition(".")[0]
     targets = []
     for inner in re.findall(r"\$\{([^{}]*)\}", text):
@@ -153,12 +153,12 @@ def _targets(option: str, text: str) -> list[str] | None:
 
 
 def _is_about(option: str, other: str) -> bool:
-    """Whether two options are the same, or one is within the other."""
+    """Whether two options are the same or one contains the other."""
     return f"{option}.".startswith(f"{other}.") or f"{other}.".startswith(f"{option}.")
 
 
 def _references(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """What options hold that have ``${…}`` in them, by themselves or in a list."""
+    """Values with interpolations ``${…}``, also inside lists, by option."""
     found: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -169,5 +169,5 @@ def _references(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of all sections; lists are shared."""
+    """A copy of all sections that shares the lists."""
     return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in values.items()}

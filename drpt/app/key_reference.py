@@ -1,6 +1,6 @@
-"""Every key of the configuration with its kind, default and meaning: for ``drpt train --help KEY`` and the documentation.
+"""Every configuration key with its type, default and meaning, for ``drpt train --help KEY`` and the documentation.
 
-Meanings are the comments beside the fields of the schema, so that a key is explained in one place.
+The meaning of a key is the trailing comment of its field in the schema, so that each key is explained in one place.
 """
 
 import enum
@@ -21,28 +21,28 @@ from drpt.tasks.run_spec import RunSpec
 
 _FIELD = re.compile(r"^    (\w+): [^#\n]*#\s*(.*)$", re.MULTILINE)
 _CHOICE = re.compile(r"\b(?:a key of|a value of|one of) ([A-Z]\w+)")
-# Tasks whose defaults are shown; a key that is null in the first may be set in a later one.
+# Tasks whose defaults are shown; a key that is null in the first may have a value in a later one.
 _TASKS = ("sft", "rlvr", "rlhf")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """One key."""
+    """A configuration key."""
 
-    name: str  # with its section: trainer.max_steps
-    kind: str  # int, float, text, …
+    name: str  # full name, such as trainer.max_steps
+    kind: str  # type in words, such as "whole number"
     meaning: str
-    choices: tuple[str, ...]  # the values that exist, where there is a list of them
-    defaults: Mapping[str, object]  # value by task; a task without the key is left out
+    choices: tuple[str, ...]  # admissible values, if the schema names a list of them
+    defaults: Mapping[str, object]  # default by task; tasks without the key are left out
 
     @property
     def section(self) -> str:
-        """The config group that the key belongs to; empty for the run's own keys."""
+        """The config group of the key; empty for keys outside of groups."""
         return self.name.rpartition(".")[0].partition(".")[0]
 
     @property
     def default(self) -> str:
-        """The default value in words; by task where tasks differ."""
+        """The default in words, by task if tasks differ."""
         shown = {task: _shown(value) for task, value in self.defaults.items()}
         if len(set(shown.values())) <= 1:
             return next(iter(shown.values()), "–")
@@ -50,11 +50,11 @@ class Key:
 
 
 def read_keys() -> list[Key]:
-    """All keys, in the order of the schema.
+    """Read all keys from the schema.
 
     Returns:
-        A key for each field of `RunSpec` and of the sections in it. Keys of nodes with a ``_target_`` (sources, rewards) are
-        arguments of that class and are not listed.
+        One key for each field of `RunSpec` and its sections, in the order of the schema. Keys of nodes with a ``_target_``
+        (sources, rewards) are arguments of that class and are not listed.
     """
     configs = {task: compose_run([f"task={task}", "sweep=reference"]) for task in _TASKS}
     found = []
@@ -86,7 +86,7 @@ def _sections(hint: Any) -> list[type]:
 
 
 def _explained(owner: type, field: str) -> tuple[str, tuple[str, ...]]:
-    """The comment beside a field, and the values that it names a list of."""
+    """The trailing comment of a field, and the admissible values if the comment names a list of them."""
     for base in owner.__mro__:
         if base is object or field not in vars(base).get("__annotations__", {}):
             continue

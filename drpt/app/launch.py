@@ -1,4 +1,4 @@
-"""Running what the words of `drpt train` ask for, and running it again: `drpt resume`."""
+"""Runs a `drpt train` command, and runs recorded commands again for `drpt resume`."""
 
 import json
 import logging
@@ -28,22 +28,22 @@ from drpt.tasks.errors import ConfigError
 from drpt.tasks.run_spec import RunSpec
 
 _log = logging.getLogger(__name__)
-_HYDRAS_LOG = "train.log"  # see conf/train.yaml
+_HYDRAS_LOG = "train.log"  # name set in conf/train.yaml
 
 
 def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
-    """Run or sweep.
+    """Run a single job or a sweep.
 
     Args:
-        words: Hydra's flags and overrides, as typed after `drpt train`.
-        record: Whether to write the command into the sweep's folder, for `resume`.
+        words: Flags and overrides as typed after `drpt train`.
+        record: Whether to record the command in the sweep's folder, for `resume`.
 
     Returns:
-        The sweep's folder, or None when the configuration was only looked at (``--cfg job`` and the like).
+        The sweep's folder, or None if the command only printed the configuration (``--cfg job`` and the like).
 
     Raises:
-        ConfigError: The command cannot be right.
-        Interrupted: The process was told to end.
+        ConfigError: The command is faulty.
+        Interrupted: The process received a signal to end.
     """
     if not QUESTIONS.isdisjoint(words):
         _answer(words)
@@ -57,7 +57,7 @@ def launch(words: Sequence[str], *, record: bool = True) -> Path | None:
             ask(["-m", *(said.spelled.text for said in command)])
         return folder
     for name in plan.names:
-        require_folder(folder / name)  # Hydra makes them, and stumbles, as over its own file in there
+        require_folder(folder / name)  # Hydra would fail with a traceback if it could not create them
         require_file(folder / name / _HYDRAS_LOG)
     finished = {name: spec for name, spec in plan.specs.items() if is_finished(folder / name)}
     if prepared.is_sweep:
@@ -79,17 +79,17 @@ def _say(console: Console, plan: SweepPlan, *, num_finished: int) -> None:
         console.print(line, markup=False, soft_wrap=True)
     notes = [f"{len(plan.names)} job{'s'[: len(plan.names) != 1]}"]
     if plan.num_duplicates:
-        notes.append(f"{plan.num_duplicates} more would be the same and are skipped")
+        notes.append(f"{plan.num_duplicates} duplicates of these are skipped")
     if num_finished:
-        notes.append(f"{num_finished} {'is' if num_finished == 1 else 'are'} finished already and skipped")
+        notes.append(f"{num_finished} {'is' if num_finished == 1 else 'are'} already finished and skipped")
     console.print("; ".join(notes), soft_wrap=True)
 
 
 def _check_finished_jobs(folder: Path, specs: Mapping[str, RunSpec]) -> None:
-    """Before anything is trained beside them: are the finished jobs of a sweep made from what is there now?
+    """Check, before training more jobs, that the finished jobs of a sweep were made from the present data and files.
 
     Raises:
-        ConfigError: One is not.
+        ConfigError: A finished job was made from other data or files.
     """
     faults, drawn = [], DrawnBefore()
     for name, spec in specs.items():
@@ -102,7 +102,7 @@ def _check_finished_jobs(folder: Path, specs: Mapping[str, RunSpec]) -> None:
 
 
 def _answer(words: Sequence[str]) -> None:
-    """Let Hydra answer a question about the configuration, with words that it can read."""
+    """Let Hydra print the configuration, with overrides in its grammar."""
     overrides = [text for text in words if not text.startswith("-") and ("=" in text or text.startswith("~"))]
     command = read_command(overrides, is_sweep=not MULTIRUN.isdisjoint(words))
     if not any(said.is_sweep for said in command) and (faults := compose(command).faults):
@@ -112,18 +112,18 @@ def _answer(words: Sequence[str]) -> None:
 
 @contextmanager
 def _resumable(folder: Path) -> Iterator[None]:
-    """Tell whoever stops a sweep between two jobs how to go on."""
+    """Add to an interruption between two jobs how to resume the sweep."""
     try:
         yield
     except Interrupted as stop:
-        stop.words = stop.words or f"`drpt resume {shlex.quote(str(folder))}` goes on with what is left"
+        stop.words = stop.words or f"`drpt resume {shlex.quote(str(folder))}` runs the remaining jobs"
         raise
 
 
 def _record(folder: Path, typed: Sequence[str], jobs: Mapping[str, str] | None) -> None:
-    """Write down what was asked for, for `resume`, and the jobs that it led to, so that tables notice those that are missing.
+    """Record a command for `resume`, and its jobs, so that tables report the missing ones.
 
-    No words are of a command that is being resumed.
+    An empty command means that a recorded one is being resumed.
     """
     remove_parts(folder, is_ours=False)
     if typed:
@@ -132,62 +132,62 @@ def _record(folder: Path, typed: Sequence[str], jobs: Mapping[str, str] | None) 
 
 
 def resume(folder: Path) -> None:
-    """Give a sweep's commands again: finished jobs are skipped, the others go on.
+    """Run a sweep's commands again: finished jobs are skipped, the others continue.
 
     Args:
-        folder: The sweep's; it may have been moved or renamed since.
+        folder: Folder of the sweep, which may have been moved or renamed.
 
     Raises:
-        ConfigError: A command does not fit any more, or files that it names by relative paths are out of reach.
+        ConfigError: A command is no longer valid, or the folder that its relative paths start from is unreachable.
         ResultsError: There is no record of commands.
     """
     folder = folder.resolve()
     for command in recorded_commands(folder):
         if Path(command.folder) != Path.cwd() and Path(command.folder).is_dir():
-            os.chdir(command.folder)  # where the paths of its data are meant
+            os.chdir(command.folder)  # relative paths of data start here
         launch([*command.words, word("runs_folder", str(folder.parent)), word("sweep", folder.name)], record=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One `drpt train …` as it was typed."""
+    """A `drpt train …` command as it was typed."""
 
-    folder: str  # where
-    words: tuple[str, ...]  # after `drpt train`
+    folder: str  # current folder when the command was given
+    words: tuple[str, ...]  # flags and overrides after `drpt train`
 
 
 def recorded_commands(folder: Path) -> list[Command]:
-    """The distinct commands that a sweep's folder was made with, in order.
+    """Read the distinct commands that created a sweep, in order.
 
     Args:
-        folder: The sweep's.
+        folder: Folder of the sweep.
 
     Returns:
-        At least one command.
+        The commands; at least one.
 
     Raises:
-        ResultsError: There is no record.
+        ResultsError: There is no record of commands.
     """
     path = folder / COMMANDS_FILE
     if not path.exists():
         raise ResultsError(
-            f"{folder}: no {COMMANDS_FILE} here, so it is not known what made this sweep. Give the folder of a sweep, "
+            f"{folder}: there is no {COMMANDS_FILE}, so the command of this sweep is unknown. Give the folder of a sweep, "
             "not of one of its runs."
         )
     commands = [_command(line) for line in path.read_bytes().splitlines() if line.strip()]
     good = [command for command in commands if command is not None]
     if len(good) < len(commands):
-        _log.warning("%s: %d of its lines are damaged, and left out", path, len(commands) - len(good))
+        _log.warning("%s: %d of its lines are damaged and left out", path, len(commands) - len(good))
     if not good:
         raise ResultsError(
-            f"{path}: no whole line, so that it is not known what made this sweep. Give its command again with "
-            f"sweep={folder.name}: jobs that are finished are skipped, the others go on."
+            f"{path}: no line is complete, so the command of this sweep is unknown. Give its command again with "
+            f"sweep={folder.name}: finished jobs are skipped, the others continue."
         )
     return list(dict.fromkeys(good))
 
 
 def _command(line: bytes) -> Command | None:
-    """A line of the record; None where an interruption or damage left something else."""
+    """The command in a line of the record; None if the line is damaged or incomplete."""
     try:
         record = json.loads(line)
         return Command(folder=str(record["folder"]), words=tuple(new_word(str(word)) for word in record["words"]))

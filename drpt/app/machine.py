@@ -1,4 +1,4 @@
-"""Whether this machine has what a run asks for, before a model is loaded."""
+"""Checks, before a model is loaded, that this machine has the GPU that a run requires."""
 
 import sys
 from pathlib import Path
@@ -6,17 +6,17 @@ from pathlib import Path
 from drpt.tasks.errors import ConfigError
 from drpt.tasks.run_spec import RunSpec
 
-_DEVICES = ("nvidia0", "nvidiactl", "kfd", "dxg")  # under /dev: of NVIDIA's and AMD's drivers, and of Windows' for Linux
+_DEVICES = ("nvidia0", "nvidiactl", "kfd", "dxg")  # device files under /dev of NVIDIA, AMD and WSL drivers
 
 
 def check_accelerator(spec: RunSpec) -> None:
-    """Require a GPU where one is asked for.
+    """Require a GPU if the configuration does.
 
     Args:
-        spec: A checked configuration.
+        spec: Checked configuration.
 
     Raises:
-        ConfigError: ``trainer.accelerator=gpu``, and there is none.
+        ConfigError: ``trainer.accelerator=gpu`` on a machine without a GPU.
     """
     if spec.trainer.accelerator == "gpu" and not has_gpu():
         raise ConfigError(
@@ -26,7 +26,7 @@ def check_accelerator(spec: RunSpec) -> None:
 
 
 def has_gpu() -> bool:
-    """Whether torch finds a GPU; torch is imported only where the machine may have one."""
+    """Whether torch finds a GPU; torch is imported only if the machine may have one."""
     if sys.platform == "linux" and not any(Path("/dev", name).exists() for name in _DEVICES):
         return False
     import torch

@@ -1,4 +1,4 @@
-"""Every option of the configuration and its kind, read from the schema and from the classes that a configuration names."""
+"""The options of the configuration and their types, read from the schema and from the classes that a configuration names."""
 
 import typing
 from collections.abc import Iterator, Mapping
@@ -17,11 +17,11 @@ from drpt.rl.algorithm_spec import AlgorithmSpec, GroupAlgorithmSpec
 from drpt.rl.ppo_spec import PpoSpec
 from drpt.tasks.run_spec import RunSpec
 
-# Schemas of the group `algorithm`, by the name that its presets begin with.
+# Schemas of the group `algorithm`, by the name that each preset starts from.
 ALGORITHMS: dict[str, type[AlgorithmSpec]] = {"group_schema": GroupAlgorithmSpec, "ppo_schema": PpoSpec}
 _ANYTHING = Kind()
 _TEXT = kind_of(str)
-# What other frameworks call an option.
+# Names that other frameworks use for an option.
 _NAMES_ELSEWHERE = {
     "accumulate_grad_batches": "trainer.micro_batches",
     "batch_size": "data.general_rows",
@@ -35,23 +35,23 @@ _NAMES_ELSEWHERE = {
     "num_train_epochs": "trainer.max_steps",
     "per_device_train_batch_size": "data.general_rows",
 }
-# Nodes that a class is built from: their keys are the class's own.
+# Nodes that are built into a class: their keys are the class's arguments.
 _SOURCES = ("data.source", "data.general.source", "data.target.source")
 _REWARDS = ("reward.terms", "reward.judges")
 
 
 def kind_of_option(option: str, config: Mapping[str, Any]) -> Kind:  # Any: a configuration's values
-    """What an option may be set to.
+    """The admissible types of an option.
 
     Args:
-        option: Its full name.
-        config: A configuration that says which classes are named; it may be incomplete.
+        option: Full name of the option.
+        config: Configuration that tells which classes are named; it may be incomplete.
 
     Returns:
-        The kind; one that admits anything where nothing is known.
+        The types; a kind that admits anything if they are unknown.
     """
     parts = option.split(".")
-    for number in range(len(parts) - 1, 0, -1):  # the innermost node with a class
+    for number in range(len(parts) - 1, 0, -1):  # innermost node first
         node = ".".join(parts[:number])
         if _is_plugin(node):
             return _kind_in_plugin(_look_up(config, node), parts[number:])
@@ -59,19 +59,19 @@ def kind_of_option(option: str, config: Mapping[str, Any]) -> Kind:  # Any: a co
 
 
 def has_class(option: str) -> bool:
-    """Whether an option is a key of a node that a class is built from."""
+    """Whether an option is an argument of a class that the configuration names."""
     return option.startswith(tuple(f"{node}." for node in (*_SOURCES, *_REWARDS)))
 
 
 def is_new_key(option: str, config: Mapping[str, Any]) -> bool:
-    """Whether an option that is not there may be added: in a mapping of any names, or as an argument of a class.
+    """Whether a missing option may be added: to a mapping with free keys, or as an argument of a class.
 
     Args:
-        option: Its full name.
-        config: See `kind_of_option`.
+        option: Full name of the option.
+        config: Configuration as for `kind_of_option`.
 
     Returns:
-        False where nothing but what is there can be set.
+        False if only existing options can be set there.
     """
     section, _, name = option.rpartition(".")
     if _is_plugin(section):
@@ -82,7 +82,7 @@ def is_new_key(option: str, config: Mapping[str, Any]) -> bool:
 
 
 def put(config: dict[str, Any], option: str, value: object) -> None:
-    """Set a value of a configuration in plain values; sections that are not there come into being."""
+    """Set a value of a configuration in plain values; missing sections are created."""
     *sections, name = option.split(".")
     for section in sections:
         inner = config.get(section)
@@ -109,18 +109,18 @@ def _kind_in_plugin(node: object, parts: list[str]) -> Kind:
 
 @cache
 def arguments_of(path: str) -> Mapping[str, Kind]:
-    """The kinds of a class's arguments.
+    """The admissible types of a class's arguments.
 
     Args:
         path: Dotted path of the class.
 
     Returns:
-        By name; none where the path leads nowhere, which is reported when the class is built.
+        Types by argument; empty if the class cannot be imported, which is reported when it is built.
     """
     module, _, name = path.rpartition(".")
     try:
         return kinds_of_arguments(getattr(import_module(module), name))
-    except Exception:  # whatever a module of the user's does when it is imported
+    except Exception:  # importing a user's module can raise anything
         return {}
 
 
@@ -150,21 +150,21 @@ def annotations_of(schema: type) -> Mapping[str, Any]:  # Any: annotations have 
 
 @cache
 def sections_of(annotation: Any) -> list[type]:  # Any: an annotation
-    """The dataclasses that a section may be; none for an annotation of another kind."""
+    """The dataclasses in a section's annotation; none if it is not a section."""
     parts = [annotation, *typing.get_args(annotation)]
     found = [part for part in parts if isinstance(part, type) and is_dataclass(part)]
     return list(ALGORITHMS.values()) if AlgorithmSpec in found else found
 
 
 def schema_of(annotation: Any, value: object) -> type | None:  # Any: an annotation
-    """The dataclass that a section is of.
+    """The schema of a section.
 
     Args:
-        annotation: Of the section's field.
-        value: The section; of several schemas, it is the one that most of its keys are of.
+        annotation: Annotation of the section's field.
+        value: Value of the section; of several schemas, the one that has most of its keys is chosen.
 
     Returns:
-        None for what is no section.
+        The dataclass, or None if the field is not a section.
     """
     schemas = sections_of(annotation)
     if not schemas or not isinstance(value, Mapping):
@@ -175,20 +175,20 @@ def schema_of(annotation: Any, value: object) -> type | None:  # Any: an annotat
 
 
 def unknown_options(config: Mapping[str, Any]) -> list[str]:  # Any: a configuration's values
-    """What a configuration holds that is in no schema: it would be ignored, and still change what the run is called.
+    """Find keys that are in no schema.
 
     Args:
-        config: Plain values; Hydra's own node may be there, and is not looked at.
+        config: Configuration in plain values; Hydra's own node is ignored.
 
     Returns:
-        A line for each key, with the nearest name that exists. Keys of a class that the configuration names are not looked
-        at: `drpt.plugins.build_plugin` does.
+        One message for each unknown key, with the closest known name. Arguments of named classes are not checked here but in
+        `drpt.plugins.build_plugin`.
     """
     return [no_such_option(*found) for found in _unknown(config, {"hydra": Any, **annotations_of(RunSpec)}, "")]
 
 
 def is_unknown_to_hydra(option: str) -> bool:
-    """Whether an option of Hydra's own configuration is in no schema of it."""
+    """Whether an option is missing from Hydra's own schemas."""
     values: dict[str, Any] = {}
     put(values, option, None)
     return bool(list(_unknown(values, {"hydra": HydraConf}, "")))
@@ -203,14 +203,14 @@ def _unknown(section: Mapping[str, Any], known: Mapping[str, Any], prefix: str) 
 
 
 def no_such_option(option: str, siblings: list[str]) -> str:
-    """What is said of an option that does not exist.
+    """The message about an option that does not exist.
 
     Args:
-        option: Its full name, as typed.
-        siblings: The names that exist in its section.
+        option: Full name of the option, as typed.
+        siblings: Known names in the option's section.
 
     Returns:
-        A line: where it would be, the nearest name there or elsewhere, and the names that exist.
+        A line with the section, the closest known name there or elsewhere, and all names of the section.
     """
     if (renamed := refusal(option)) is not None:
         return renamed
@@ -221,7 +221,7 @@ def no_such_option(option: str, siblings: list[str]) -> str:
 
 
 def _elsewhere(option: str) -> str:
-    """A hint at an option of another section: of this name, or of one like it."""
+    """A suggestion of an option in another section with the same or a similar name."""
     name = option.rpartition(".")[2]
     by_name: dict[str, str] = {}
     for other in all_options():

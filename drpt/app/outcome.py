@@ -1,4 +1,4 @@
-"""`drpt outcome`: the held-out loss of a sweep's regularizers, split into bias and variance over their replicates."""
+"""`drpt outcome`: splits the held-out loss of each regularizer of a sweep into bias and variance over its replicates."""
 
 import json
 import math
@@ -34,7 +34,7 @@ from drpt.modules.checkpoint_files import CheckpointError, load_trained
 from drpt.tasks.run_spec import RunSpec
 
 _MIB = 2**20
-# Relative difference from the loss that a run recorded: rounding in other batches, or on another device, stays below.
+# Relative difference from a run's recorded loss above which a note is printed; rounding stays below it.
 _TOLERANCE = {"32-true": 1e-3, "bf16-mixed": 1e-3, "bf16-true": 2e-2}
 
 
@@ -42,15 +42,15 @@ def run_outcome(folder: Path, *, logits_mib: int, console: Console) -> int:
     """Measure all replicates, print a table, and write ``outcome.json`` and ``outcome.png`` into the sweep's folder.
 
     Args:
-        folder: The sweep's.
-        logits_mib: Most memory for the logits that are held at once, in MiB; see `_measure`.
-        console: Where to print.
+        folder: Folder of the sweep.
+        logits_mib: Largest memory for logits held at once, in MiB; see `_measure`.
+        console: Console to print to.
 
     Returns:
-        0; 1 when a run is damaged and was left out, a job is not finished, or a file could not be written.
+        The exit status: 0, or 1 if a damaged run was left out, a job is unfinished, or a file could not be written.
 
     Raises:
-        ResultsError: No run is finished, or no regularizer has two replicates that can be measured.
+        ResultsError: No run is finished, or no regularizer has two measurable replicates.
     """
     start = time.perf_counter()
     sweep = read_sweep(folder)
@@ -74,7 +74,7 @@ def run_outcome(folder: Path, *, logits_mib: int, console: Console) -> int:
     for line in lines_below(sweep, [*size_notes(rows), *row_notes(rows)]):
         console.print(line, markup=False, soft_wrap=True)
     for one in found.left_out:
-        runs = "no run that can be measured" if one.seed is None else f"one run that can be measured (seed {one.seed})"
+        runs = "no measurable run" if one.seed is None else f"one measurable run (seed {one.seed})"
         console.print(f"left out, with {runs}: {one.label}", style="yellow", markup=False)
     for warning in (*found.faults, *_differences(found.groups, measured)):
         console.print(warning, style="yellow", markup=False, soft_wrap=True)
@@ -82,13 +82,13 @@ def run_outcome(folder: Path, *, logits_mib: int, console: Console) -> int:
 
 
 def _measure_all(found: FoundReplicates, *, logits_mib: int) -> tuple[FoundReplicates, list[OutcomePoint]]:
-    """One model after the other, each loaded once; checkpoints of other parameters are left out.
+    """Measure all groups, loading each model once; runs with unsuitable checkpoints are left out.
 
     Returns:
-        The replicates that were measured, and the points of their groups in the same order.
+        The measured replicates, and the points of their groups in the same order.
 
     Raises:
-        ResultsError: No regularizer has two runs that can be measured.
+        ResultsError: No regularizer has two measurable runs.
     """
     by_model: dict[str, list[int]] = {}
     for i, group in enumerate(found.groups):
@@ -115,13 +115,13 @@ def _measure_all(found: FoundReplicates, *, logits_mib: int) -> tuple[FoundRepli
             del loaded
             release_memory()
     if not measured:
-        raise ResultsError("\n".join(["No regularizer has two runs that can be measured.", *faults]))
+        raise ResultsError("\n".join(["No regularizer has two measurable runs.", *faults]))
     groups, points = zip(*(measured[i] for i in sorted(measured)), strict=True)
     return FoundReplicates(groups=groups, left_out=tuple(left_out), faults=tuple(faults)), list(points)
 
 
 def _fitting(model: nn.Module, group: Replicates, faults: list[str]) -> Replicates:
-    """A group without the runs whose checkpoints are of other parameters, or not finite; they add to ``faults``."""
+    """A group without runs whose checkpoints have other parameters or are not finite; these are added to ``faults``."""
     members = []
     for member in group.members:
         try:
@@ -134,19 +134,19 @@ def _fitting(model: nn.Module, group: Replicates, faults: list[str]) -> Replicat
 
 
 def _load(spec: RunSpec) -> tuple[LoadedModel, torch.device]:
-    """The model as training's evaluations saw it: adapters in place, the same dtype, on a GPU if it may and there is one."""
+    """Load the model as for evaluations during training: with adapters, in the same dtype, on a GPU if there is one."""
     loaded = load_model(spec.model, seed=spec.seed, max_length=spec.data.max_length)
-    # The seed draws initial values, all of which are trained and come from the checkpoints.
+    # The seed has no effect: it draws initial values, which the checkpoints replace.
     model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
     device = torch.device("cuda" if spec.trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
-    # Mixed precision concerns training steps alone: evaluations are in the weights' float32.
+    # Mixed precision applies to training steps only: evaluations use the weights' float32.
     dtype = torch.bfloat16 if spec.trainer.precision == "bf16-true" else torch.float32
     return LoadedModel(model=model.to(device=device, dtype=dtype), tokenizer=loaded.tokenizer), device
 
 
 @dataclass(frozen=True, kw_only=True)
 class _HeldOutRows:
-    """What is measured, and how many examples at once."""
+    """The held-out examples, and the batch size."""
 
     examples: list[EncodedExample]
     pad_token_id: int
@@ -169,17 +169,17 @@ def _held_out_rows(loaded: LoadedModel, group: Replicates, device: torch.device)
 def _measure(
     model: nn.Module, group: Replicates, rows: _HeldOutRows, logits_bytes: int, advance: Callable[[float], None]
 ) -> Outcome:
-    """Stream over chunks of answer tokens, and in each over the replicates' parameters.
+    """Decompose the loss of one group: loop over chunks of answer tokens, and within a chunk over replicates.
 
-    Memory: the logits of one chunk of all replicates, at most ``logits_bytes`` or those of one token; the float64 slices of
-    `split_tokens`; and a forward pass over ``evaluation.batch_rows`` examples, as every evaluation during training.
+    Memory: the logits of one chunk for all replicates, at most ``logits_bytes`` or those of one token; the float64 slices of
+    `split_tokens`; and a forward pass over ``evaluation.batch_rows`` examples, as in evaluations during training.
 
     Args:
-        model: Whose trained parameters are replaced again and again.
-        group: The replicates.
-        rows: The held-out examples.
-        logits_bytes: Most memory for logits.
-        advance: Told of progress, in replicates.
+        model: Model whose trained parameters are replaced by those of each replicate in turn.
+        group: Replicates to measure.
+        rows: Held-out examples.
+        logits_bytes: Largest memory for logits, in bytes.
+        advance: Callback for progress, in replicates.
 
     Returns:
         The decomposition.
@@ -218,7 +218,7 @@ def _tokens_within(logits_bytes: int, model: nn.Module, num_replicates: int) -> 
 
 
 def _differences(groups: Sequence[Replicates], points: Sequence[OutcomePoint]) -> list[str]:
-    """Lines about runs whose loss is not the one that they recorded."""
+    """Notes about runs whose measured loss differs from the recorded one."""
     lines = []
     for group, point in zip(groups, points, strict=True):
         for member, loss in zip(group.members, point.outcome.losses, strict=True):
@@ -226,8 +226,8 @@ def _differences(groups: Sequence[Replicates], points: Sequence[OutcomePoint]) -
             tolerance = _TOLERANCE[member.spec.trainer.precision]
             if math.isfinite(recorded) and not math.isclose(loss, recorded, rel_tol=tolerance):
                 lines.append(
-                    f"{member.run.folder.name}: held-out loss {loss:.5f} now, {recorded:.5f} when it was trained. Another "
-                    "device, another version of a package or another model may be why; its table is of other figures."
+                    f"{member.run.folder.name}: the held-out loss is {loss:.5f} now and was {recorded:.5f} in training. The "
+                    "device, a package or the model may have changed; the sweep's table has the recorded values."
                 )
     return lines
 
@@ -250,7 +250,7 @@ def _record(name: str, points: Sequence[OutcomePoint], found: FoundReplicates) -
         "sweep": name,
         "unit": "nats per answer token",
         "source": "Heskes (1998): expected = bias + variance; the bias contains the entropy of the data",
-        "value": "jackknifed over replicates; raw is of the replicates as they are",
+        "value": "jackknifed over replicates; raw is the plain figure of the replicates",
         "regularizers": [
             {"label": point.label, "name": point.name, "runs": runs[point.label]} | asdict(point.outcome)
             for point in points
@@ -263,7 +263,7 @@ def _record(name: str, points: Sequence[OutcomePoint], found: FoundReplicates) -
 
 
 def _without_nan(value: Any) -> Any:  # Any: whatever JSON can hold
-    """JSON knows no NaN: null, where there is no figure."""
+    """Replace NaN by None, since JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

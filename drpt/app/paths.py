@@ -1,4 +1,4 @@
-"""Where configuration and results are."""
+"""The location of the configuration folder ``conf/``."""
 
 from pathlib import Path
 
@@ -8,19 +8,19 @@ BASE = "base"  # the file of a group that its presets start from; it is no choic
 
 
 def config_folder() -> Path:
-    """``conf/``: beside the package in a checkout, inside it when installed from a wheel.
+    """Find ``conf/``, which is beside the package in a checkout and inside it in an installed wheel.
 
     Returns:
         The folder.
 
     Raises:
-        FileNotFoundError: Neither is there.
+        FileNotFoundError: Neither folder exists.
     """
     package = Path(drpt.__file__).parent
     for folder in (package.parent / "conf", package / "conf"):
         if (folder / "train.yaml").is_file():
             return folder
-    raise FileNotFoundError(f"no conf/train.yaml beside or inside {package}: the installation is incomplete.")
+    raise FileNotFoundError(f"There is no conf/train.yaml beside or inside {package}: the installation is incomplete.")
 
 
 def preset_files(group: str) -> list[Path]:

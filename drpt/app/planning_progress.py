@@ -1,4 +1,4 @@
-"""Progress of planning a large sweep: a bar on a terminal, else a line every few seconds."""
+"""Shows the progress of checking a large sweep: a bar on a terminal, otherwise a line every few seconds."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -8,18 +8,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 _T = TypeVar("_T")
-_MANY = 30  # jobs, of which it is worth showing
-_PATIENCE_SECONDS = 2.0  # before anything is shown, and between two lines
+_MANY = 30  # number of jobs from which progress is shown
+_PATIENCE_SECONDS = 2.0  # time before anything is shown, and between two lines
 
 
 def watched(jobs: Iterable[_T], total: int, *, console: Console, now: Callable[[], float] = time.monotonic) -> Iterator[_T]:
-    """Hand jobs on, showing how many have been looked at once that takes long.
+    """Pass jobs on, and show the progress if it takes long.
 
     Args:
-        jobs: To be looked at.
-        total: Their number.
-        console: Where to show it.
-        now: Seconds of a clock.
+        jobs: Jobs to pass on.
+        total: Number of jobs.
+        console: Console for the progress.
+        now: Clock, in seconds.
 
     Yields:
         The jobs.
@@ -33,7 +33,7 @@ def watched(jobs: Iterable[_T], total: int, *, console: Console, now: Callable[[
     shown = now()
     for number, job in enumerate(jobs):
         if now() - shown >= _PATIENCE_SECONDS:
-            console.print(f"looked at {number:,} of {total:,} jobs")
+            console.print(f"checked {number:,} of {total:,} jobs")
             shown = now()
         yield job
 

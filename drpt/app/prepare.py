@@ -1,4 +1,4 @@
-"""From the words of `drpt train` to jobs that are known to be right, before anything is trained or written."""
+"""Checks a `drpt train` command and plans its jobs, before anything is trained or written."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
 
 MULTIRUN = {"-m", "--multirun"}
-# Hydra's options that ask about the configuration and train nothing.
+# Hydra's options that print the configuration and train nothing.
 QUESTIONS = {"--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"}
 _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
@@ -34,24 +34,24 @@ _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 class Prepared:
     """A command whose jobs have been checked."""
 
-    typed: tuple[str, ...]  # flags and words, the sweep's name among them
+    typed: tuple[str, ...]  # flags and overrides, including the sweep's name
     command: tuple[Said, ...]
     is_sweep: bool
-    folder: Path  # the sweep's
-    plan: SweepPlan | None  # None where a sweeper searches: its jobs are not known beforehand
+    folder: Path  # folder of the sweep
+    plan: SweepPlan | None  # jobs of the sweep; None for a sweeper that searches, whose jobs are not known in advance
 
 
 def check_command(words: Sequence[str]) -> Mapping[str, RunSpec]:
     """Check a command as `drpt train` does before it trains.
 
     Args:
-        words: Flags and overrides, as typed.
+        words: Flags and overrides as typed.
 
     Returns:
-        The specifications of its jobs, by their names; none where a sweeper searches.
+        Specifications by job name; empty for a sweeper that searches.
 
     Raises:
-        ConfigError: The command cannot be right.
+        ConfigError: The command is faulty.
     """
     plan = prepare(words, Console(stderr=True)).plan
     return {} if plan is None else plan.specs
@@ -61,14 +61,14 @@ def prepare(words: Sequence[str], console: Console) -> Prepared:
     """Read and check a command.
 
     Args:
-        words: Flags and overrides, as typed after `drpt train`.
-        console: Where progress is shown, if checking takes long.
+        words: Flags and overrides as typed after `drpt train`.
+        console: Console for progress, shown if checking takes long.
 
     Returns:
-        What is to be run.
+        The command, ready to run.
 
     Raises:
-        ConfigError: The command cannot be right; a line for each fault.
+        ConfigError: The command is faulty; one line for each fault.
     """
     _check_alone()
     flags = [text for text in words if text.startswith("-")]
@@ -115,23 +115,25 @@ def _plan_one(command: Sequence[Said]) -> SweepPlan:
 
 
 def _check_words_count(command: Sequence[Said], specs: Sequence[RunSpec]) -> None:
-    """Words that would be ignored.
+    """Refuse overrides that would have no effect.
 
     Raises:
-        ConfigError: There is one.
+        ConfigError: An override has no effect.
     """
     typed = [said.typed for said in command]
     if not any(spec.regularizer.products == "sketch" for spec in specs):
         for one in typed:
             if one.key.split(".")[0] == "sketch":
-                raise ConfigError(f"{one.shown} counts with regularizer.products=sketch alone: add that, or leave it out.")
+                raise ConfigError(
+                    f"{one.shown} has an effect with regularizer.products=sketch only: add that, or leave it out."
+                )
     if all(spec.data.general is not None and spec.data.target is not None for spec in specs):
         for one in typed:
             if one.key.startswith("data.source."):
                 role = "target" if one.key.startswith(("data.source.target", "data.source.evaluation")) else "general"
                 raise ConfigError(
-                    f"{one.shown}: data/general=… and data/target=… choose both kinds of data apart, and nothing is drawn from "
-                    f"data.source: say it of data.{role}.source, or leave one of the two choices out."
+                    f"{one.shown}: data/general=… and data/target=… choose both sources, so data.source is not used: set "
+                    f"data.{role}.source instead, or leave one of the two choices out."
                 )
     fixed = {spec.task.name: reason for spec in specs if (reason := find_task(spec.task.name).fixed_weights) is not None}
     for one in typed:
@@ -141,27 +143,27 @@ def _check_words_count(command: Sequence[Said], specs: Sequence[RunSpec]) -> Non
 
 
 def _check_hydra(base: DictConfig) -> None:
-    """What Hydra needs of its own configuration, and would miss with a traceback.
+    """Check what Hydra needs in its own configuration, and would otherwise fail on with a traceback.
 
     Raises:
-        ConfigError: Something is missing, or of another kind.
+        ConfigError: A value is missing or has the wrong type.
     """
     for section in ("launcher", "sweeper"):
         node = base.hydra.get(section)
         if not isinstance(node, DictConfig) or node.get("_target_") is None:
-            raise ConfigError(f"hydra.{section} names no class: choose one by hydra/{section}=…, or leave the word out.")
+            raise ConfigError(f"hydra.{section} names no class: choose one by hydra/{section}=…, or leave the override out.")
 
 
 def _check_alone() -> None:
     size = os.environ.get("WORLD_SIZE", "1")
     if size != "1":
         raise ConfigError(
-            f"WORLD_SIZE={size}: drpt train is one process, and several would write the same folders. "
-            "Start it without torchrun; several processes are for training loops of your own (drpt.GradientCapture)."
+            f"WORLD_SIZE={size}: drpt train runs in one process, and several would write to the same folders. "
+            "Start it without torchrun; for several processes, write a training loop with drpt.GradientCapture."
         )
 
 
 def _check_machine(base: DictConfig, specs: Iterable[RunSpec]) -> None:
-    if base.hydra.launcher["_target_"] == BASIC_LAUNCHER:  # else it may be another machine that runs them
+    if base.hydra.launcher["_target_"] == BASIC_LAUNCHER:  # other launchers may use other machines
         for spec in specs:
             check_accelerator(spec)

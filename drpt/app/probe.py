@@ -1,4 +1,4 @@
-"""`drpt probe`: bias and variance of every update rule on one model, from one pass over a pool of examples."""
+"""`drpt probe`: bias and variance of every update rule at one model, from one pass over a pool of examples."""
 
 import argparse
 import json
@@ -41,25 +41,25 @@ def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console
     """Measure, print a table, and write ``probe.json``, ``probe.png`` and ``probe.html``.
 
     Args:
-        options: See `drpt.app.cli`.
-        asked: What the overrides among the words say.
-        console: Where to print.
+        options: Parsed options of `drpt probe` (see `drpt.app.arguments`).
+        asked: Model, checkpoint and regularizer that the overrides name.
+        console: Console to print to.
 
     Returns:
-        0; 1 when a file could not be written.
+        The exit status: 0, or 1 if a file could not be written.
 
     Raises:
-        ResultsError: The run's folder or checkpoint is not there.
-        StorageError: Results cannot be written where they should go.
-        DataChangedError: The data or the model of the run have changed since it was trained.
+        ResultsError: The run's folder or checkpoint does not exist.
+        StorageError: The folder of the results cannot be written to.
+        DataChangedError: The run's data or model have changed since it was trained.
         ValueError: A value breaks its rule, or the source has too few examples.
     """
     start = time.perf_counter()
     spec, run, checkpoint, own = asked.spec, asked.run, asked.checkpoint, asked.own
-    if run is not None:  # which examples training saw is drawn again
+    if run is not None:  # the examples that training saw are drawn again
         check_data_are_the_same(run, DrawnBefore().fingerprints(read_spec(run)))
     folder = options.out or Path(options.runs) / f"probe-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    require_folder(folder)  # before minutes of work
+    require_folder(folder)  # fail before minutes of work
     sizes = options.rows or [(spec.data.general_rows, spec.data.target_rows)]
     plan = _Plan(options=options, base_weights=spec.regularizer.base_weights, own=own, seed=options.seed)
     plan.check(sizes)
@@ -69,7 +69,7 @@ def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console
     gradients = collect_gradients(subject, width=options.width, batch_tokens=options.batch_tokens)
     num_tokens = torch.tensor([sum(encoded.loss_mask[1:]) for encoded in subject.encoded])
     halves = subject.halves
-    del subject  # the model has done its work
+    del subject  # free the model
     gramians = [parameter_gramians(sketch) for sketch in gradients]
     probed = _Probed(halves=halves, num_tokens=num_tokens, gramians=gramians)
     release_memory()
@@ -91,7 +91,7 @@ def run_probe(options: argparse.Namespace, asked: ProbeSubject, console: Console
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """Which rules are measured where."""
+    """The rules to measure under each partition."""
 
     options: argparse.Namespace
     base_weights: str
@@ -100,7 +100,7 @@ class _Plan:
 
     @property
     def partitions(self) -> list[str]:
-        """Coarse to fine; that of the user's own regularizer among them."""
+        """Partitions from coarse to fine, including that of the user's own regularizer."""
         wanted = {*self.options.partitions, *([self.own.partition] if self.own else [])}
         return [name for name in PARTITIONS if name in wanted]
 
@@ -122,15 +122,15 @@ class _Plan:
             )
         )
         if self.own is not None and self.own.partition == partition and not (self.own.is_auto and target_rows < 2):
-            # Draws are no sequence of steps: an automatic strength has none to remember.
+            # Draws are not consecutive steps, so an automatic strength must not average over past ones.
             found.append(replace(self.own, name=f"own.{self.own.name}", auto_memory=0.0))
         return found
 
     def check(self, sizes: Sequence[tuple[int, int]]) -> None:
-        """Refuse what would fail after the pass over the pool.
+        """Refuse sizes that would fail only after the pass over the pool.
 
         Raises:
-            ResultsError: A step has more examples than half the pool, or than a set can enumerate.
+            ResultsError: A step has more examples than half of the pool, or more than a set can enumerate.
         """
         for n, m in sizes:
             if max(n, m) > self.options.pool // 2:
@@ -150,14 +150,14 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Probed:
-    """All that is left of model and examples: who is who, and gramians by parameter, one or two sketches."""
+    """The measured pool: roles of the examples, and their gramians by parameter from one or two sketches."""
 
-    halves: tuple[dict[str, Tensor], dict[str, Tensor]]  # general, target, population, perhaps used: places in the pool
+    halves: tuple[dict[str, Tensor], dict[str, Tensor]]  # indices in the pool by role: general, target, population, used
     num_tokens: Tensor
     gramians: list[ParameterGramians]
 
     def pool(self, partition: str, target: str = "target") -> Pool:
-        """Blocks of one partition; the first sketch measures, the last one chooses."""
+        """The pool's gramians under one partition; the first sketch measures, the last one chooses."""
         first, second = self.halves
         measuring = self.gramians[0].of_blocks(Partition(partition))
         return Pool(
@@ -170,7 +170,7 @@ class _Probed:
         )
 
     def sketch_stderr(self) -> float | None:
-        """Relative error of a squared distance, that from the general mean to v*."""
+        """Relative standard error of a squared distance: that from the general mean to v*."""
         if len(self.gramians) == 1:
             return None
         gaps = [self._mean_of("general", half) - self._mean_of("population", half) for half in (0, 1)]
@@ -231,7 +231,7 @@ def _show(probe: Probe, console: Console) -> None:
         console.print(_table(probe, size))
     used = probe.of(None, target="used")
     if used:
-        console.print("on the target examples that training has used, against the same v*:")
+        console.print("on the target examples that were used in training, against the same v*:")
         for point in used:
             d = point.direction
             console.print(
@@ -240,16 +240,16 @@ def _show(probe: Probe, console: Console) -> None:
     error = (
         "exact gradients"
         if probe.sketch_stderr is None
-        else f"a squared distance is off by ±{probe.sketch_stderr:.1%} for the sketch"
+        else f"the sketch adds an error of ±{probe.sketch_stderr:.1%} to squared distances"
     )
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in probe.seconds.items())
     console.print(f"{probe.target_text}; {error}; {seconds}")
-    console.print("the best of each family was chosen on the draws that it is quoted from, which flatters it a little")
+    console.print("each family's best point was chosen on the draws that its figures come from, a slight optimistic bias")
 
 
 def _table(probe: Probe, size: tuple[int, int]) -> Table:
     """The best strength and partition of every family, by mean squared error."""
-    title = f"n={size[0]}, m={size[1]}: the best of each family (squares relative to ‖v*‖²; the oracle v* has 0)"
+    title = f"n={size[0]}, m={size[1]}: best point of each family (squares relative to ‖v*‖²; the oracle v* has 0)"
     table = Table(title=title, title_justify="left", box=None)
     for heading in ("family", "partition", "λ or ρ", "bias²", "variance", "mse", "cos(u, v*)", "‖u‖/‖v*‖", "failures"):
         table.add_column(heading, justify="left" if heading in {"family", "partition"} else "right")

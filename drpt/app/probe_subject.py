@@ -1,4 +1,4 @@
-"""What `drpt probe` looks at: a model in some state, and a pool of examples cut into two halves that share none."""
+"""The model and the examples of `drpt probe`: a model at some checkpoint, and a pool of examples in two disjoint halves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,8 +33,8 @@ from drpt.objectives.language_modeling import counted_losses, row_means
 from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
 
-_SURPLUS = 4  # times the examples that are needed are drawn from a source that never ends
-_NEW_TARGETS = 1_000_003  # added to the seed: on a trained model the target examples are others than it was trained on
+_SURPLUS = 4  # factor by which more examples are drawn from an endless source than are needed
+_NEW_TARGETS = 1_000_003  # added to the seed, so that target examples for a trained model differ from those of its training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,38 +43,38 @@ class Subject:
 
     model: torch.nn.Module
     encoded: list[EncodedExample]
-    halves: tuple[dict[str, Tensor], dict[str, Tensor]]  # general, target, population, used: places in ``encoded``
+    halves: tuple[dict[str, Tensor], dict[str, Tensor]]  # indices in ``encoded`` by role: general, target, population, used
     pad_token_id: int
 
 
 def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> Subject:
     """Load the model, draw and encode the examples.
 
-    No conversation begins alike in two kinds or halves. On a trained model, target examples and population are ones that
-    training never saw, as general or as target examples; the target examples that it was trained on come apart, as ``used``.
+    No question occurs in two roles or halves. For a trained model, target examples and population are new: training saw them
+    neither as general nor as target examples. The target examples of its training have a role of their own, ``used``.
 
     Args:
-        spec: The run's configuration, or that of a model before training.
-        pool: Examples of each kind, half of them in each half.
-        run: A run's folder; None for the model before training.
-        checkpoint: Of the run: ``first``, ``last``, ``best`` or a step.
+        spec: Configuration of the run, or of a model before training.
+        pool: Number of examples of each role, half of them in each half.
+        run: Folder of a run; None for the model before training.
+        checkpoint: Checkpoint of the run: ``first``, ``last``, ``best`` or a step.
 
     Returns:
-        Model in evaluation mode, and examples.
+        The model in evaluation mode, and the examples.
 
     Raises:
-        ResultsError: The checkpoint is not there.
-        ValueError: There are too few examples that fit, or they have no responses.
+        ResultsError: The checkpoint does not exist.
+        ValueError: Too few examples fit, or the examples have no responses.
     """
     if not find_task(spec.task.name).is_supervised:
-        raise ValueError(f"task={spec.task.name}: the probe's gradients are of supervised losses; take task=sft.")
+        raise ValueError(f"task={spec.task.name}: the probe needs gradients of supervised losses; choose task=sft.")
     path = None if run is None else _checkpoint(run / CHECKPOINTS, checkpoint)
     kinds = _draw(spec, pool, is_trained=run is not None)
     loaded = load_model(spec.model, seed=spec.seed, max_length=spec.data.max_length)
     model = apply_finetune(loaded.model, spec.finetune, seed=spec.seed)
     if path is not None:
         load_trained(model, path)
-    model.eval()  # the direction of a fixed model: no dropout
+    model.eval()  # no dropout: the model is fixed
     date = None if run is None else recorded_date(read_record(run))
     style = ChatStyle(date=date, options=spec.model.chat_template_kwargs)
     encoded: list[EncodedExample] = []
@@ -84,9 +84,9 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
         wanted = 2 * (len(usable) // 2) if name == "used" else pool
         if len(usable) < wanted:
             raise ValueError(
-                f"--pool {pool}: there are only {len(usable)} {name} examples that fit into "
-                f"data.max_length={spec.data.max_length} and ask what none of another kind does"
-                f"{', nor as any that training saw' if run is not None else ''}. Lower --pool, or raise data.max_length."
+                f"--pool {pool}: only {len(usable)} {name} examples fit into "
+                f"data.max_length={spec.data.max_length} and differ from all examples of other roles"
+                f"{' and of training' if run is not None else ''}. Lower --pool, or raise data.max_length."
             )
         places = torch.arange(len(encoded), len(encoded) + wanted)
         halves[0][name], halves[1][name] = places[: wanted // 2], places[wanted // 2 :]
@@ -96,7 +96,7 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
 
 
 def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[Example]]:
-    """Examples by kind, more than are needed of some."""
+    """Draw examples by role, more than needed where possible."""
     source = build_source(spec.data.node)
     require_responses(source, name=spec.data.label, why="the probe's gradients are of losses on responses")
     exclusion_reason = exclusion_reason_for(spec)
@@ -110,7 +110,7 @@ def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[E
         for example in (*trained.general, *trained.target, *trained.stopping):
             seen.add(example)
         spare, seed = spec.data.num_target, spec.seed + _NEW_TARGETS
-    # More than are needed, where there are: some will ask what one of another kind does.
+    # A surplus, since some examples will repeat a question of another role.
     is_target_endless = getattr(source, "is_target_endless", source.is_endless)
     count = _SURPLUS * pool if is_target_endless else pool + spare
     num_general = _SURPLUS * pool if source.is_endless else None
@@ -133,22 +133,22 @@ def _checkpoint(folder: Path, which: str) -> Path | None:
     if not path.exists():
         kept = ["first", *sorted(found.stem.removeprefix("step-") for found in folder.glob("*.ckpt"))]
         raise ResultsError(
-            f"checkpoint={which}: {path} is not there; this run has {', '.join(kept)}. It keeps the steps that "
+            f"checkpoint={which}: {path} does not exist; this run has {', '.join(kept)}. It keeps the steps that "
             "trainer.keep_steps names."
         )
     return path
 
 
 def collect_gradients(subject: Subject, *, width: int | None, batch_tokens: int) -> list[dict[str, Tensor]]:
-    """All examples' gradients by parameter, in the examples' order: two independent sketches, or once as they are.
+    """Compute the gradients of all examples, as two independent sketches or exactly.
 
     Args:
         subject: Model and examples.
-        width: Rows of each random matrix; None for exact gradients.
-        batch_tokens: Most tokens a pass, padding included; an example that is longer goes alone.
+        width: Number of rows of each random matrix; None for exact gradients.
+        batch_tokens: Largest number of tokens in a pass, padding included; a longer example is passed alone.
 
     Returns:
-        [example, sketch] by parameter.
+        Gradients [example, sketch] by parameter: a list of two sketches, or of one entry with exact gradients.
     """
     encoded, model = subject.encoded, subject.model
     seeds = (0,) if width is None else (0, 1)
@@ -167,12 +167,12 @@ def collect_gradients(subject: Subject, *, width: int | None, batch_tokens: int)
             return row_means(losses, tokens.loss_mask)
 
         pool.add(losses, places)
-        release_memory()  # sketches that stay would break the heap into pieces
+        release_memory()  # the sketches that are kept would fragment the heap
     return [pool.gradients(sketch) for sketch in range(len(seeds))]
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int) -> list[Tensor]:
-    """Places of examples of much the same length; the longest first, so that what one batch freed has room for the next."""
+    """Batches of example indices with similar lengths, longest first, so that later batches fit into freed memory."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     batches = []
     start = 0

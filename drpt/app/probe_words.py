@@ -1,4 +1,4 @@
-"""The words of `drpt probe`: which model, in which state, and which regularizer besides the families; no torch."""
+"""Reads the overrides of `drpt probe`: the model, its checkpoint, and a regularizer besides the families. No torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _FIXED = {
     "data.num_target",
     "data.num_general",
     "data.split_seed",
-}  # what a run was trained on
+}  # options that determine what a run was trained on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,23 +30,23 @@ class ProbeSubject:
     """What is probed."""
 
     spec: RunSpec
-    run: Path | None  # its folder; None for the model before training
+    run: Path | None  # folder of a run; None for the model before training
     checkpoint: str  # first, last, best or a step
-    own: RegularizerSpec | None  # a regularizer that is named, and measured besides the families
+    own: RegularizerSpec | None  # a regularizer to measure besides the families
 
 
 def read_probe_words(overrides: Sequence[str]) -> ProbeSubject:
-    """``run=`` and ``checkpoint=`` say which model; the other words are overrides of its configuration.
+    """Read ``run=`` and ``checkpoint=``, which name the model, and overrides of its configuration.
 
     Args:
-        overrides: As typed.
+        overrides: Overrides as typed.
 
     Returns:
-        What is asked for.
+        Model, checkpoint, configuration and regularizer.
 
     Raises:
-        ResultsError: A word is given twice or does not fit the others, or the run is not there.
-        ConfigError: A word of the configuration is wrong.
+        ResultsError: An override is repeated or contradicts another one, or the run does not exist.
+        ConfigError: An override of the configuration is faulty.
     """
     own: dict[str, str] = {}
     words = []
@@ -58,11 +58,11 @@ def read_probe_words(overrides: Sequence[str]) -> ProbeSubject:
             raise ResultsError(f"{word}: give {key}= once, with a value.")
         else:
             own[key] = value
-    composed = compose_run([*words, "sweep=probe"])  # names and values are checked here, whatever they are applied to
+    composed = compose_run([*words, "sweep=probe"])  # checks names and values
     is_named = any(word.lstrip("+").startswith("regularizer") for word in words)
     if "run" not in own:
         if "checkpoint" in own:
-            raise ResultsError(f"checkpoint={own['checkpoint']}: of which run? Add run=FOLDER.")
+            raise ResultsError(f"checkpoint={own['checkpoint']} needs a run: add run=FOLDER.")
         spec = check_config(composed)
         return ProbeSubject(spec=spec, run=None, checkpoint="first", own=spec.regularizer if is_named else None)
     checkpoint = own.get("checkpoint", "last")
@@ -70,14 +70,14 @@ def read_probe_words(overrides: Sequence[str]) -> ProbeSubject:
         raise ResultsError(f"checkpoint={checkpoint} must be first, last, best or the number of a step.")
     run = Path(own["run"]).expanduser()
     if not run.is_dir():
-        raise ResultsError(f"run={own['run']}: no such folder; give the folder of one run, runs/SWEEP/JOB.")
+        raise ResultsError(f"run={own['run']}: there is no such folder; give the folder of one run, runs/SWEEP/JOB.")
     config = read_config(run)
     config["sweep"] = "probe"
     values, _ = resolve(composed)
     for word in words:
         key = word.partition("=")[0].lstrip("+~")
         if key in _FIXED or key.startswith(("data.source", "data.general.", "data.target.")):
-            raise ResultsError(f"{word}: decides what run={run} was trained on. Leave it out; --seed gives other draws.")
+            raise ResultsError(f"{word}: run={run} was trained with its own value. Leave this out; --seed gives other draws.")
         value = OmegaConf.select(OmegaConf.create(literal_values(values)), key)
         OmegaConf.update(
             config, key, literal_values(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value), force_add=True

@@ -1,4 +1,4 @@
-"""The replicates of a sweep: finished runs that differ in their seed alone, found, checked and made ready to be measured."""
+"""Finds the replicates of a sweep, finished runs that differ in their seed alone, and checks them for `drpt outcome`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from drpt.tasks.sft.metrics import SFT
 
 
 class ReplicatesError(ResultsError):
-    """Runs that should be replicates of each other are too few, or not alike; the message says what to do."""
+    """There are too few replicates, or they differ in more than the seed; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,8 @@ class Replicate:
 
     run: Run
     spec: RunSpec
-    checkpoint: Path  # of the model that the run's figures are of
-    step: int  # optimizer steps that it has taken
+    checkpoint: Path  # checkpoint of the model that the run's figures describe
+    step: int  # optimizer step of the checkpoint
 
     @property
     def recorded_loss(self) -> float:
@@ -36,11 +36,11 @@ class Replicate:
 
 @dataclass(frozen=True, kw_only=True)
 class Replicates:
-    """All finished runs of one regularizer with its dials, and the held-out examples that they have in common."""
+    """All finished runs of one regularizer with its dials, and their common held-out examples."""
 
     label: str
-    name: str  # the regularizer's
-    members: tuple[Replicate, ...]  # at least two, by seed
+    name: str  # name of the regularizer
+    members: tuple[Replicate, ...]  # at least two replicates, ordered by seed
     held_out: list[Example]
 
     @property
@@ -51,44 +51,44 @@ class Replicates:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A regularizer with fewer than two runs that can be measured."""
+    """A regularizer with fewer than two measurable runs."""
 
     label: str
-    seed: int | None  # of its one run; None without any
+    seed: int | None  # seed of its only measurable run; None if there is none
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoundReplicates:
-    """What a sweep has to be compared."""
+    """The replicates of a sweep, and what was left out."""
 
-    groups: tuple[Replicates, ...]  # at least one
+    groups: tuple[Replicates, ...]  # at least one group
     left_out: tuple[LeftOut, ...]
-    faults: tuple[str, ...]  # a line for each finished run that cannot be measured, with the way out
+    faults: tuple[str, ...]  # a message with the remedy for each finished run that cannot be measured
 
 
 def find_replicates(rows: Sequence[Row], folder: Path) -> FoundReplicates:
-    """Check all that can be checked without a model: checkpoints, data, and that there is something to compare.
+    """Find groups of replicates, checking everything that does not need a model: checkpoints and data.
 
-    A run whose files are damaged, or whose data have changed, is left out and named.
+    A run with damaged files or changed data is left out and named.
 
     Args:
-        rows: See `drpt.analysis.table.tabulate`; those of the untrained model and of other tasks than supervised
-            fine-tuning are passed over.
-        folder: The sweep's, for messages.
+        rows: Rows from `drpt.analysis.table.tabulate`; the untrained model and tasks other than supervised fine-tuning are
+            ignored.
+        folder: Folder of the sweep, for messages.
 
     Returns:
-        The rows with at least two runs that can be measured, and what was left out.
+        Groups with at least two measurable runs, and what was left out.
 
     Raises:
-        ReplicatesError: No run is of supervised fine-tuning; no row has two runs that can be measured; replicates have
-            different held-out examples.
+        ReplicatesError: No run is of supervised fine-tuning, no row has two measurable runs, or replicates have different
+            held-out examples.
     """
     trained = [row for row in rows if row.name != ZERO_SHOT and row.task == SFT.task]
     if not trained:
         tasks = ", ".join(sorted({row.task for row in rows}))
         raise ReplicatesError(
-            f"{folder}: its finished runs are of task={tasks}. What is split into bias and variance is the held-out "
-            f"cross-entropy that task={SFT.task} trains for; `drpt report {folder}` shows what these runs measured."
+            f"{folder}: its finished runs have task={tasks}. drpt outcome decomposes the held-out cross-entropy that "
+            f"task={SFT.task} minimises; `drpt report {folder}` shows what these runs measured."
         )
     groups, left_out, faults = [], [], list[str]()
     for row in trained:
@@ -100,13 +100,13 @@ def find_replicates(rows: Sequence[Row], folder: Path) -> FoundReplicates:
             groups.append(_replicates(row, members))
     if not groups:
         seeds = ", ".join(sorted({str(run.config["seed"]) for row in trained for run in row.runs}))
-        fewer = f"has one finished run only (seed {seeds})" if not faults else "has fewer than two runs that can be measured"
+        fewer = f"has only one finished run (seed {seeds})" if not faults else "has fewer than two measurable runs"
         raise ReplicatesError(
             "\n".join(
                 [
                     f"{folder}: every regularizer {fewer}. Bias and variance are over replicates, at "
                     "least 2 and better 5: repeat the sweep's command with more seeds and the same sweep=…, such as "
-                    "'seed=range(5)'; finished runs are not done again.",
+                    "'seed=range(5)'; finished runs are skipped.",
                     *faults,
                 ]
             )
@@ -115,7 +115,7 @@ def find_replicates(rows: Sequence[Row], folder: Path) -> FoundReplicates:
 
 
 def _members(row: Row, faults: list[str]) -> list[tuple[Replicate, list[Example]]]:
-    """The runs of a row that can be measured, by seed, each with its held-out examples; the others add to ``faults``."""
+    """The measurable runs of a row, by seed, each with its held-out examples; the others are added to ``faults``."""
     members = []
     for run in sorted(row.runs, key=lambda run: int(run.config["seed"])):
         try:
@@ -131,7 +131,7 @@ def _replicates(row: Row, members: Sequence[tuple[Replicate, list[Example]]]) ->
     for member, own in members:
         if own != held_out:
             raise ReplicatesError(
-                f"{member.run.folder}: its held-out examples are not those of {first.run.folder.name}, so that the two "
+                f"{member.run.folder}: its held-out examples differ from those of {first.run.folder.name}, so the two "
                 "cannot be compared token by token. data.split_seed and data.num_eval must be the same, and a source of your "
                 "own must draw evaluation examples by split_seed alone."
             )
@@ -141,33 +141,33 @@ def _replicates(row: Row, members: Sequence[tuple[Replicate, list[Example]]]) ->
 def _replicate(run: Run) -> Replicate:
     if missing := {"selected_step", "steps"} - run.summary.keys():
         raise ReplicatesError(
-            f"{run.folder / SUMMARY_FILE} has no {sorted(missing)[0]}, so that it is not known which checkpoint its figures "
-            f"are of. Remove {run.folder} and train it again with `drpt resume {run.folder.parent}`."
+            f"{run.folder / SUMMARY_FILE} has no {sorted(missing)[0]}, so the checkpoint of its figures is unknown. Remove "
+            f"{run.folder} and train it again with `drpt resume {run.folder.parent}`."
         )
     step = int(run.summary["selected_step"])
-    # A run that was stopped early has its figures from the model of that step.
+    # The figures of a run that was stopped early are those of the step of the stop.
     checkpoint = run.folder / CHECKPOINTS / (LAST if step == run.summary["steps"] else BEST)
     if not checkpoint.exists():
         raise ReplicatesError(
-            f"{checkpoint} is not there, and without the trained parameters nothing can be measured. Copy it back, or remove "
+            f"{checkpoint} is missing, and nothing can be measured without the trained parameters. Restore it, or remove "
             f"{run.folder} and train it again with `drpt resume {run.folder.parent}`."
         )
     found = read_whole(checkpoint)
     wrong = found if isinstance(found, str) else None if found["global_step"] == step else f"is of step {found['global_step']}"
     if wrong is not None:
         raise ReplicatesError(
-            f"{checkpoint} {wrong}, and the run's figures are of step {step}. Copy it back, or remove {run.folder} and train "
+            f"{checkpoint} {wrong}, but the run's figures are of step {step}. Restore it, or remove {run.folder} and train "
             f"it again with `drpt resume {run.folder.parent}`."
         )
     return Replicate(run=run, spec=read_spec(run.folder), checkpoint=checkpoint, step=step)
 
 
 def _held_out(member: Replicate) -> list[Example]:
-    """Drawn as for training; the fingerprint of all pools tells whether they are the ones it was trained and measured with."""
+    """Draw the held-out examples as in training, and check by fingerprint that the data have not changed."""
     folder = member.run.folder
     found = describe_data(member.spec, build_source(member.spec.data.node))
     if "fingerprint" not in read_record(folder):
-        raise ReplicatesError(f"{folder / DATA_FILE}: not there or unreadable, so the run's data cannot be checked.")
+        raise ReplicatesError(f"{folder / DATA_FILE} is missing or unreadable, so the run's data cannot be checked.")
     try:
         check_data_are_the_same(folder, found.fingerprints)
     except DataChangedError as error:

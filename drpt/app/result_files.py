@@ -1,4 +1,4 @@
-"""Writing what a command has worked out: a file that cannot be written is named, and the others are written."""
+"""Writes the result files of a command; a file that cannot be written is reported, and the others are written."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,18 +10,18 @@ from drpt.storage import StorageError, explain_failure
 
 
 def write_results(files: Mapping[Path, Callable[[], str | bytes]], console: Console) -> int:
-    """Write files, and tell where they are.
+    """Write files and print their paths.
 
     Args:
-        files: The contents of each, made when it is its turn.
-        console: Where paths are printed; faults go to the standard error.
+        files: Functions that produce the contents, by path; each is called just before its file is written.
+        console: Console for paths; errors go to standard error.
 
     Returns:
-        0; 1 when a file could not be written.
+        The exit status: 0, or 1 if a file could not be written.
 
     Raises:
-        ValueError: Contents could not be made, for another reason than the disk.
-        OSError: Never; whatever the disk refuses is told.
+        ValueError: The contents of a file could not be produced.
+        OSError: Never; failed writes are reported.
     """
     status = 0
     for path, make in files.items():

@@ -1,4 +1,4 @@
-"""Reading back the configuration that a run left in its folder."""
+"""Reads the configuration in a run's folder, for `drpt probe` and `drpt outcome`."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -21,24 +21,24 @@ from drpt.tasks.run_spec import RunSpec
 
 
 def read_config(folder: Path) -> DictConfig:
-    """A run's configuration as it was composed; a key that came into being since has today's default.
+    """Read a run's configuration as it was composed; keys that were added since have today's defaults.
 
-    The source of data is taken as it is: each source has keys of its own, and another one's would be refused.
+    The data source is taken as saved, without defaults: every source has its own keys.
 
     Args:
-        folder: The run's.
+        folder: Folder of the run.
 
     Returns:
-        Free to be changed; values are checked by `drpt.app.config.check_config`.
+        A new configuration; `drpt.app.config.check_config` checks its values.
 
     Raises:
-        ResultsError: There is none, it is no YAML, or it has keys that this version does not know.
+        ResultsError: The file is missing, is not YAML, or has keys that this version does not know.
     """
     path = folder / CONFIG_FILE
     try:
         saved = literal_values(yaml.safe_load(path.read_text()))  # interpolations were resolved when it was written
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ResultsError(f"{folder}: no readable {CONFIG_FILE} there; give the folder of one run.") from error
+        raise ResultsError(f"{folder}: there is no readable {CONFIG_FILE}; give the folder of one run.") from error
     if isinstance(saved, dict):
         saved = read_through(saved)
     _as_it_trained(saved)
@@ -46,7 +46,7 @@ def read_config(folder: Path) -> DictConfig:
     OmegaConf.set_struct(config, False)
     try:
         config.data.source = _defaults_of(saved["data"]["name"], saved["data"]["source"]) | saved["data"]["source"]
-        if saved.get("algorithm"):  # which of its schemas it was, its keys say
+        if saved.get("algorithm"):  # its keys tell which of the schemas it has
             config.algorithm = next(
                 kind for kind in ALGORITHMS.values() if set(saved["algorithm"]) <= set(kind.__dataclass_fields__)
             )
@@ -56,16 +56,16 @@ def read_config(folder: Path) -> DictConfig:
 
 
 def read_spec(folder: Path) -> RunSpec:
-    """A run's checked configuration.
+    """Read and check a run's configuration.
 
     Args:
-        folder: The run's.
+        folder: Folder of the run.
 
     Returns:
-        Plain dataclasses and values.
+        The checked configuration.
 
     Raises:
-        ResultsError: See `read_config`; or a value breaks a rule, as in a run of another version of drpt.
+        ResultsError: The file cannot be read (see `read_config`), or a value breaks a rule of this version of drpt.
     """
     config = read_config(folder)
     try:
@@ -76,16 +76,16 @@ def read_spec(folder: Path) -> RunSpec:
 
 
 def _as_it_trained(saved: Any) -> None:
-    """Of a task that draws no responses, an earlier version took a choice a rollout phase for one a step."""
+    """Set a choice per phase to one per step for tasks without rollouts, as an earlier version treated it."""
     try:
         if saved["regularizer"]["choice_scope"] == PHASE and not find_task(saved["task"]["name"]).draws_responses:
             saved["regularizer"]["choice_scope"] = ChoiceScope.STEP.value
     except (KeyError, TypeError, ValueError):
-        pass  # reported by whoever needs them
+        pass  # reported where the values are used
 
 
 def _defaults_of(name: str, source: dict[str, Any]) -> dict[str, Any]:
-    """Today's values of the keys that a preset's source of the same class has got since."""
+    """Today's defaults of keys that were added since to a preset's source of the same class."""
     if not (config_folder() / "data" / f"{name}.yaml").exists():
         return {}
     preset = OmegaConf.to_container(compose_run([word("data", name)]).data.source, resolve=False)

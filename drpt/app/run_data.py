@@ -1,4 +1,4 @@
-"""What a run is made from: its texts, tokenizer and files, recorded when it begins and compared whenever it is met again."""
+"""Fingerprints of a run's texts, tokenizer and files: recorded when the run begins, compared whenever it is used again."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,33 +20,33 @@ from drpt.rewards.references import ChecksReferences, ReadableSource, require_re
 from drpt.tasks.run_spec import RunSpec
 
 DATE = "date"  # entry of data.json
-# Entries of data.json, and what is said of one that differs.
+# Entries of data.json, with the message about a difference.
 _SAID = {
     "fingerprint": "its examples differ (data.source)",
-    "source": "the data that it draws from differ (data.source)",
+    "source": "the data that examples are drawn from differ (data.source)",
     "tokenizer": "the tokenizer or the chat template differs (model.name)",
     "model": "the model's weights or configuration differ (model.name)",
     "adapter": "the adapter differs (finetune.adapter)",
-    "reward": "files that the reward or a judge is made of differ (reward.*)",
-    "reward_models": "models that the reward or a judge is made of differ (reward.*)",
+    "reward": "files of the reward or a judge differ (reward.*)",
+    "reward_models": "models of the reward or a judge differ (reward.*)",
 }
 
 
 class DataChangedError(ValueError):
-    """A run that is met again was made from other data, files or another model than its configuration leads to now."""
+    """Data, files or model of a run have changed since it was made."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """What a run is made from."""
+    """The examples of a run, and fingerprints of everything it is made from."""
 
     pools: Pools
-    fingerprints: Mapping[str, str | None]  # by the keys of _SAID; None: there is none, or it is not known
-    date: datetime  # the run's today, for chat templates that ask for it; no fingerprint: another day is not another run
+    fingerprints: Mapping[str, str | None]  # checksums by the keys of _SAID; None if unknown or not applicable
+    date: datetime  # current date for chat templates that use it; not a fingerprint, since another day is not another run
 
     @property
     def remembered(self) -> dict[str, str | None]:
-        """What a checkpoint knows of it: fingerprints and date."""
+        """Fingerprints and date, for a checkpoint."""
         return dict(self.fingerprints) | {DATE: self.date.isoformat()}
 
     def record(self) -> dict[str, Any]:  # Any: JSON values
@@ -54,27 +54,27 @@ class RunData:
         return self.remembered | {"sizes": self.pools.sizes, "left_out": self.pools.counts}
 
     def begun(self, *records: Mapping[str, Any]) -> "RunData":
-        """The same with the date on which the run began.
+        """A copy with the date on which the run began.
 
         Args:
-            records: Of the run, from a checkpoint or ``data.json``; the first that knows the date counts.
+            records: Records of the run from a checkpoint or ``data.json``; the first one with a date counts.
 
         Returns:
-            With that date; as it is where none knows it.
+            The copy; unchanged if no record has a date.
         """
         known = [date for record in records if (date := recorded_date(record)) is not None]
         return replace(self, date=known[0]) if known else self
 
 
 def describe_data(spec: RunSpec, source: Source) -> RunData:
-    """Draw a run's examples and take the fingerprints of all that it is made from.
+    """Draw a run's examples and compute the fingerprints of everything it is made from.
 
     Args:
-        spec: A checked configuration.
-        source: Built from ``spec.data.source``.
+        spec: Checked configuration.
+        source: Data source that was built from ``spec.data.source``.
 
     Returns:
-        The examples, and the fingerprints.
+        The examples and the fingerprints.
 
     Raises:
         ValueError: The source has too few examples, or the reward cannot read a reference.
@@ -94,7 +94,7 @@ def _reference_checks(spec: RunSpec) -> dict[str, ChecksReferences]:
 
 
 def _draw(spec: RunSpec, source: Source, checks: Mapping[str, ChecksReferences]) -> Pools:
-    """Draw the pools, without the examples whose reference no answer can equal where these are to be left out."""
+    """Draw the pools; examples whose reference the reward cannot read are left out if the configuration says so."""
     readable = ReadableSource(source, [term for term in checks.values() if term.unreadable == "drop"])
     share = spec.stopping_share
     pools = draw_pools(readable, spec.data, seed=spec.seed, stopping_share=share, exclusion_reason=exclusion_reason_for(spec))
@@ -102,20 +102,20 @@ def _draw(spec: RunSpec, source: Source, checks: Mapping[str, ChecksReferences])
 
 
 class DrawnBefore:
-    """Fingerprints of many runs: sources are built, and examples drawn, once for all runs that have them in common."""
+    """A cache of fingerprints: sources are built, and examples drawn, once for all runs that share them."""
 
     def __init__(self) -> None:
         self._sources: dict[str, tuple[Source, str]] = {}
         self._drawn: dict[str, str] = {}
 
     def fingerprints(self, spec: RunSpec) -> Mapping[str, str | None]:
-        """See `RunData.fingerprints`.
+        """The fingerprints of a run (see `RunData.fingerprints`).
 
         Args:
-            spec: A checked configuration.
+            spec: Checked configuration of the run.
 
         Returns:
-            Checksums by name; None: there is none, or it is not known.
+            Checksums by name; None if unknown or not applicable.
 
         Raises:
             ValueError: The source cannot be built, or has too few examples.
@@ -125,7 +125,7 @@ class DrawnBefore:
             built = build_source(spec.data.node)
             self._sources[key] = built, source_fingerprint(built)
         source, print_of_source = self._sources[key]
-        # Which examples fit is a matter of the tokenizer, and of the room that responses need.
+        # Which examples fit depends on the tokenizer and on the length of responses.
         room = [
             spec.task.name,
             spec.model.label,
@@ -147,28 +147,28 @@ def _of_files(spec: RunSpec) -> dict[str, str | None]:
 
 
 def check_data_are_the_same(folder: Path, found: Mapping[str, str | None], recorded: Mapping[str, Any] | None = None) -> None:
-    """Compare with what the run in a folder was made from.
+    """Check that a run's data, files and model have not changed.
 
     Args:
-        folder: The run's; without a readable ``data.json`` there is nothing to compare.
-        found: The fingerprints that its configuration leads to now, see `RunData`.
-        recorded: Those that a checkpoint of the run knows; taken from ``data.json`` if left out.
+        folder: Folder of the run; without a readable ``data.json`` nothing is compared.
+        found: Present fingerprints (see `RunData`).
+        recorded: Fingerprints from a checkpoint of the run; default: those in ``data.json``.
 
     Raises:
-        DataChangedError: Something that is known on both sides differs.
+        DataChangedError: A present and a recorded fingerprint differ.
     """
     recorded = read_record(folder) if recorded is None else recorded
     pairs = {key: (recorded.get(key), found[key]) for key in _SAID}
     differing = [_SAID[key] for key, (then, now) in pairs.items() if None not in (then, now) and then != now]
     if differing:
         raise DataChangedError(
-            f"{folder}: changed since this run was made: {'; '.join(differing)}. Put that back, or take another sweep=…, so "
-            "that results of the two are not mixed."
+            f"{folder}: changed since this run was made: {'; '.join(differing)}. Undo the change, or use another sweep=…, so "
+            "that the results are not mixed."
         )
 
 
 def read_record(folder: Path) -> dict[str, Any]:  # Any: JSON values
-    """The entries of a run's ``data.json``; none where it is not there or unreadable."""
+    """The entries of a run's ``data.json``; empty if the file is missing or unreadable."""
     try:
         record = json.loads((folder / DATA_FILE).read_text())
     except (OSError, ValueError):
@@ -177,7 +177,7 @@ def read_record(folder: Path) -> dict[str, Any]:  # Any: JSON values
 
 
 def recorded_date(record: Mapping[str, Any]) -> datetime | None:
-    """The day and time on which a run began, by its record; None where it does not say."""
+    """The date and time at which a run began, from its record; None if it has none."""
     try:
         return datetime.fromisoformat(record[DATE])
     except (KeyError, TypeError, ValueError):
@@ -185,18 +185,18 @@ def recorded_date(record: Mapping[str, Any]) -> datetime | None:
 
 
 def write_record(folder: Path, found: RunData) -> None:
-    """Record what a run is made from, in its folder."""
+    """Write ``data.json`` into a run's folder."""
     write_atomically(folder / DATA_FILE, json.dumps(found.record(), indent=1))
 
 
 def _of_named_files(node: object) -> str | None:
-    """A checksum of the files and folders that a part of a configuration names; None where it names none."""
+    """A checksum of the files and folders that a part of a configuration names; None if it names none."""
     prints = [_of_path(path) for path in _paths(node)]
     return "-".join(filter(None, prints)) or None
 
 
 def _of_named_models(node: object) -> str | None:
-    """A checksum of the models that a part of a configuration names by ``model``, beside ``revision``; None for none."""
+    """A checksum of the models (``model`` and ``revision``) that a part of a configuration names; None if it names none."""
     prints = [print_ for model, revision in _models(node) if (print_ := named_model_fingerprint(model, revision)) is not None]
     return "-".join(prints) or None
 
@@ -220,7 +220,7 @@ def _of_path(path: Path) -> str | None:
 
 
 def _paths(node: object, key: str = "") -> Iterator[Path]:
-    """Texts that are paths by their key or their slashes; a label may be a folder's name by chance."""
+    """Texts that are paths, judging by their key or slashes: a label may equal a folder's name by chance."""
     if isinstance(node, str):
         if key == "path" or "/" in node:
             yield Path(node).expanduser()

@@ -1,4 +1,4 @@
-"""Which examples a run would not see: asked while its pools are drawn, before its model is loaded."""
+"""Finds examples that do not fit into a run's context, while its pools are drawn and before its model is loaded."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -10,26 +10,26 @@ from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
 
 if TYPE_CHECKING:
-    from drpt.data.fitting import Fitting  # which loads torch
+    from drpt.data.fitting import Fitting  # imports torch
 
 
 def exclusion_reason_for(spec: RunSpec) -> ExclusionReason | None:
-    """Which examples training would not see.
+    """A function that tells which examples training would not use.
 
     Args:
-        spec: A checked configuration.
+        spec: Checked configuration.
 
     Returns:
-        See `drpt.data.fitting`; the tokenizer is loaded when the first example is asked about. None where all are seen.
+        A function as in `drpt.data.fitting`, which loads the tokenizer at its first call; None if all examples are used.
     """
-    if find_task(spec.task.name).trains_encoder:  # which reads the beginnings of long texts
+    if find_task(spec.task.name).trains_encoder:  # encoders read the beginnings of long texts
         return None
 
     return _LazyFitting(spec)
 
 
 class _LazyFitting:
-    """Loads the tokenizer when the first example is asked about; without one, everything fits: the model's loading says why."""
+    """Loads the tokenizer at the first call. If that fails, everything fits: loading the model will report the error."""
 
     def __init__(self, spec: RunSpec) -> None:
         self._spec = spec
@@ -57,5 +57,5 @@ class _LazyFitting:
 
 
 def longest_response(spec: RunSpec) -> int:
-    """Tokens of the longest response that is drawn, in training or measuring; 0 where none is."""
+    """Tokens of the longest response drawn in training or evaluation; 0 if none is drawn."""
     return 0 if spec.rollout is None else max(spec.rollout.max_tokens, spec.evaluation.max_new_tokens)

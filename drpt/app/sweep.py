@@ -1,4 +1,4 @@
-"""Checking every job of a sweep before the first one starts."""
+"""Plans a sweep: lists its jobs and checks every one before the first starts."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from drpt.run_identity import job_name, point_of
 from drpt.tasks.errors import ConfigError, NotForTaskError
 from drpt.tasks.run_spec import RunSpec
 
-_SHOWN_FAULTS = 20  # of a report
+_SHOWN_FAULTS = 20  # largest number of faults in a report
 
 Job = tuple[Said, ...]
 Watch = Callable[[Iterable[Job], int], Iterable[Job]]
@@ -27,11 +27,11 @@ Watch = Callable[[Iterable[Job], int], Iterable[Job]]
 class SweepPlan:
     """The jobs of a sweep."""
 
-    num_jobs: int  # combinations, without those that are left out
-    specs: Mapping[str, RunSpec]  # of the distinct ones, by their names
-    words: Mapping[str, tuple[str, ...]]  # what each is composed of, by the same names
-    left_out: tuple[str, ...]  # a line for each choice of a pattern that a task has no use for
-    points: Mapping[str, str]  # what the replicates of each have in common, by their names; see `drpt.run_identity.point_of`
+    num_jobs: int  # number of combinations, without those left out
+    specs: Mapping[str, RunSpec]  # specifications of the distinct jobs, by name
+    words: Mapping[str, tuple[str, ...]]  # overrides of the distinct jobs, by name
+    left_out: tuple[str, ...]  # a message for each choice of a pattern that the task cannot use
+    points: Mapping[str, str]  # checksum of the settings that replicates share, by job name (`drpt.run_identity.point_of`)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -40,21 +40,21 @@ class SweepPlan:
 
     @property
     def num_duplicates(self) -> int:
-        """Combinations that equal another: such as strengths of a set that has none."""
+        """Number of combinations that repeat another one, such as strengths of a set that has none."""
         return self.num_jobs - len(self.specs)
 
 
 def read_sweep(texts: Sequence[str]) -> tuple[Said, ...]:
-    """Read the words of a sweep, with those that a chosen experiment gives its sweeps.
+    """Read the overrides of a sweep, with those that the chosen experiment defines for sweeps.
 
     Args:
-        texts: As typed, without flags.
+        texts: Overrides as typed, without flags.
 
     Returns:
-        See `drpt.app.command.read_command`; of an option that the command and the experiment name, the command's word counts.
+        Overrides as from `drpt.app.command.read_command`; the command takes precedence over the experiment.
 
     Raises:
-        ConfigError: A word is wrong; a line for each fault.
+        ConfigError: An override is faulty; one line for each fault.
     """
     command = read_command(texts, is_sweep=True)
     params = compose_groups(base_words(command)).hydra.sweeper.get("params") or {}
@@ -64,19 +64,19 @@ def read_sweep(texts: Sequence[str]) -> tuple[Said, ...]:
 
 
 def plan_sweep(command: Sequence[Said], *, watch: Watch = lambda jobs, _: jobs) -> SweepPlan:
-    """Check every job.
+    """Check every job of a sweep.
 
-    Values are tried one by one first, so that a bad one is found before all combinations are looked at.
+    Every value is checked once first, so that a faulty one is found before all combinations are checked.
 
     Args:
-        command: See `read_sweep`.
-        watch: Is given the jobs and their number, and hands them on: to show progress.
+        command: Overrides from `read_sweep`.
+        watch: Function that receives the jobs and their number and passes the jobs on, to show progress.
 
     Returns:
         The plan.
 
     Raises:
-        ConfigError: Words cannot be combined or a job's configuration is bad; every distinct fault is listed once.
+        ConfigError: Overrides cannot be combined or a job's configuration is faulty; every distinct fault is listed once.
     """
     axes = read_axes(command)
     planner = _Planner(axes)
@@ -99,28 +99,28 @@ def plan_sweep(command: Sequence[Said], *, watch: Watch = lambda jobs, _: jobs) 
 
 
 class _Planner:
-    """Looks at jobs and remembers what is wrong.
+    """Checks jobs and collects their faults.
 
     Args:
-        axes: Options of the sweep, each with its values.
+        axes: Axes of the sweep.
     """
 
     def __init__(self, axes: Sequence[Axis]) -> None:
         self._axes = axes
         self._values = JobValues(axes)
-        self._faults: dict[str, None] = {}  # lines in order
-        self.left_out: dict[str, None] = {}  # likewise
+        self._faults: dict[str, None] = {}  # messages in order; a dictionary as an ordered set
+        self.left_out: dict[str, None] = {}  # messages about choices left out, in order
         self._built: dict[str, ConfigError | None] = {}
 
     def look(self, job: Job, *, builds: bool = True) -> tuple[str, str, RunSpec] | None:
         """Check a job.
 
         Args:
-            job: The job's words: one value of each axis, in the axes' order.
-            builds: Whether to build what it names by classes, too, which imports them.
+            job: Overrides of the job: one value of each axis, in the axes' order.
+            builds: Whether to build the classes that the configuration names, which imports them.
 
         Returns:
-            Its name, its point and its specification; None where it is left out, or faulty, which is remembered.
+            Name, point and specification; None if the job is left out or faulty, which is noted.
         """
         try:
             values, faults = self._values.of(job)
@@ -131,7 +131,7 @@ class _Planner:
             if builds:
                 self._build(spec)
         except NotForTaskError as error:
-            group = f"{error.group}/"  # or one within it
+            group = f"{error.group}/"  # prefix of groups nested in it
             of_pattern = [value for value in job if value.is_glob and f"{value.typed.key}/".startswith(group)]
             if of_pattern:
                 self.left_out[f"{of_pattern[0].typed.shown} is left out: {error}"] = None
@@ -144,16 +144,16 @@ class _Planner:
         return job_name(values), point_of(values), spec
 
     def try_values(self) -> None:
-        """Look at every value once, beside the first of the others.
+        """Check every value once, with the first value of all other axes.
 
         Raises:
-            ConfigError: One is bad.
+            ConfigError: A value is faulty.
         """
         swept = [place for place, axis in enumerate(self._axes) if axis.is_swept]
-        if len(swept) < 2:  # there are no combinations
+        if len(swept) < 2:  # without combinations, every value is checked anyway
             return
-        swept.sort(key=lambda place: not self._axes[place].said.is_group)  # choices decide what else fits
-        for builds in (False, True):  # a bad word is found before anything is imported
+        swept.sort(key=lambda place: not self._axes[place].said.is_group)  # groups first: other values depend on them
+        for builds in (False, True):  # find faulty overrides before anything is imported
             first = [axis.values[0] for axis in self._axes]
             for place in swept:
                 values, rest = self._axes[place].values, first[place + 1 :]
@@ -162,10 +162,10 @@ class _Planner:
             self.stop_at_faults()
 
     def stop_at_faults(self) -> None:
-        """Report what was found.
+        """Raise if there are faults.
 
         Raises:
-            ConfigError: Something was.
+            ConfigError: There are faults.
         """
         if self._faults:
             lines = list(self._faults)
@@ -173,10 +173,10 @@ class _Planner:
             raise ConfigError("\n".join([*lines[:_SHOWN_FAULTS], *([f"… and {more} more"] if more > 0 else [])]))
 
     def stop_at_many_faults(self) -> None:
-        """Report as soon as a report is full.
+        """Raise if there are as many faults as a report shows.
 
         Raises:
-            ConfigError: It is.
+            ConfigError: There are that many faults.
         """
         if len(self._faults) >= _SHOWN_FAULTS:
             self.stop_at_faults()
@@ -185,7 +185,7 @@ class _Planner:
         self._faults |= dict.fromkeys(report.splitlines())
 
     def _build(self, spec: RunSpec) -> None:
-        """Build what a job names by classes, and look at its folders, once for all jobs that agree in that."""
+        """Build the classes that a job names and check its folders, once for all jobs with the same ones."""
         reward = None if spec.reward is None else vars(spec.reward)
         parts = [vars(spec.task), vars(spec.model), vars(spec.finetune), spec.data.label, spec.data.node, reward]
         key = json.dumps(parts, sort_keys=True, default=str)

@@ -1,4 +1,4 @@
-"""How long a sweep will still take: said after the first steps of its first job, and whenever a job ends."""
+"""Estimates the remaining time of a sweep, after the first steps of its first job and at the end of every job."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-_FIRST_STEPS = 3  # steps of the first job after which an estimate is worth something
+_FIRST_STEPS = 3  # number of steps of the first job that an estimate needs
 _current: "SweepClock | None" = None
 
 
@@ -14,10 +14,10 @@ class SweepClock:
     """Times the jobs that one process runs one after another.
 
     Args:
-        num_jobs: Jobs to be run.
-        num_finished: Jobs of the sweep that are finished already: they cost nothing.
-        console: Where to print; default: standard error.
-        now: Seconds of a clock.
+        num_jobs: Number of jobs to run.
+        num_finished: Number of jobs that are already finished and take no time.
+        console: Console to print to; default: standard error.
+        now: Clock, in seconds.
     """
 
     def __init__(
@@ -31,20 +31,20 @@ class SweepClock:
         self._num_jobs, self._num_finished = num_jobs, num_finished
         self._console = console or Console(stderr=True, highlight=False)
         self._now = now
-        self._seconds: list[float] = []  # of the jobs that have ended
+        self._seconds: list[float] = []  # durations of the jobs that have ended
         self._number = 0
         self._start = self._first_step = now()
         self._is_said = False
 
     @contextmanager
     def job(self, number: int) -> Iterator[None]:
-        """Time a job, and say at its end what is left.
+        """Time a job, and print the remaining time at its end.
 
         Args:
-            number: Of the job, from 0.
+            number: Index of the job, from 0.
 
         Yields:
-            Nothing; `current_clock` is this one meanwhile.
+            Nothing; inside, `current_clock` returns this clock.
         """
         global _current
         self._number, self._start, before = number, self._now(), _current
@@ -65,18 +65,18 @@ class SweepClock:
 
     @property
     def place(self) -> str:
-        """Of the job in the sweep, for its progress bar: ``2/6``."""
+        """Position of the current job in the sweep, for the progress bar: ``2/6``."""
         return f"{self._number + 1}/{self._num_jobs}"
 
     def after_step(self, done: int, num_steps: int) -> str | None:
-        """Listen to the training steps of the job.
+        """Note a training step of the current job.
 
         Args:
-            done: Steps that the job has taken since it began or went on.
-            num_steps: Steps that it takes from there to its end.
+            done: Number of steps since the job began or was resumed.
+            num_steps: Total number of steps from there to the end.
 
         Returns:
-            A line about the time left, once, after the first steps of the first job.
+            A line about the remaining time, once, after the first steps of the first job; otherwise None.
         """
         if done == 1:
             self._first_step = self._now()
@@ -93,12 +93,12 @@ class SweepClock:
 
 
 def current_clock() -> SweepClock | None:
-    """The clock of the sweep whose job runs in this process, if there is one."""
+    """The clock of the sweep that runs in this process; None if there is none."""
     return _current
 
 
 def shown_time(seconds: float) -> str:
-    """A duration to two places: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """A duration in up to two units: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{max(whole, 1)} s"

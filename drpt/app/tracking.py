@@ -1,9 +1,8 @@
-"""Weights & Biases: names, groups and tags chosen so that a dashboard groups by regularizer and strength by itself.
+"""Mirrors a run to Weights & Biases, with names, groups and tags that make dashboards group by regularizer and strength.
 
-A job is one W&B run, whose id belongs to the job's folder. Each optimizer step is one row of its history, with the step's
-number, and is sent when it is whole; a job that goes on sends again what the server does not have, from ``metrics.jsonl``, and
-nothing twice. Offline, W&B's file is written anew from there, and replaces those of earlier attempts. W&B mirrors a run: once
-it has begun, what fails about it is a warning, and the run goes on without.
+A job is one W&B run, whose id is stored in the job's folder. Each optimizer step is one row of the history and is sent when it
+is complete. A resumed job sends the rows of ``metrics.jsonl`` that the server lacks, and none twice. Offline, W&B's file is
+rewritten from ``metrics.jsonl`` and replaces those of earlier attempts. After the start, failures of W&B are only warnings.
 """
 
 import logging
@@ -30,23 +29,23 @@ _log = logging.getLogger(__name__)
 _ID_FILE = "wandb_id.txt"
 _ID = re.compile(r"[0-9a-z]{8,64}")
 _LONGEST_TAG = 64
-_INIT_SECONDS = 30.0  # a server that has not answered by then is out of reach
-_TRIES = 10  # a second each, to have the id of a run again that could not be started online
-_STEP = "trainer/global_step"  # the x-axis
+_INIT_SECONDS = 30.0  # time after which a server that has not answered counts as unreachable
+_TRIES = 10  # attempts, one a second, to reuse the id of a run that could not be started online
+_STEP = "trainer/global_step"  # metric of the x-axis
 
 
 class WandbMirror(Logger):
-    """A Lightning logger whose rows are whole steps.
+    """A Lightning logger that sends one row for each optimizer step.
 
     Args:
-        run: W&B's, started.
+        run: Started W&B run.
     """
 
     def __init__(self, run: "wandb.Run") -> None:
         super().__init__()
-        self._run: wandb.Run | None = run  # None: given up
+        self._run: wandb.Run | None = run  # None after a failure
         self._id, self._project = str(run.id), str(run.project)
-        # What the server has: the last step, and by how much W&B's count of rows is ahead (once, a row was less than a step).
+        # State of the server: its last step, and how many rows more than steps it has (an earlier version sent partial rows).
         self._last_sent = int(run.summary.get(_STEP, -1)) if run.resumed else -1
         self._ahead = max(0, int(run.starting_step) - self._last_sent - 1) if run.resumed else 0
         self._row: dict[str, float] = {}
@@ -63,10 +62,10 @@ class WandbMirror(Logger):
         return self._id
 
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: object, **kwargs: object) -> None:
-        """Nothing to do: the run has the configuration."""
+        """Do nothing: the W&B run already has the configuration."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add figures to the row of their step; it is sent once a later step has begun."""
+        """Add values to the row of their step, which is sent when the next step begins."""
         assert step is not None
         if step != self._row_step:
             self._send()
@@ -74,20 +73,20 @@ class WandbMirror(Logger):
         self._row |= metrics
 
     def replay(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Bring the run to where the job is.
+        """Send the metrics of earlier steps that the run lacks.
 
         Args:
-            lines: Lines of ``metrics.jsonl``, in the order of writing.
+            lines: Records of ``metrics.jsonl`` in the order of writing.
         """
         for line in lines:
             self.log_metrics({line["name"]: line["value"]}, step=line["step"])
 
     def conclude(self, figures: Mapping[str, Mapping[str, float]], tables: Mapping[str, list[dict[str, Any]]]) -> None:
-        """Put a run's final figures into its summary, and its tables beside them.
+        """Write final figures and tables to the run's summary.
 
         Args:
-            figures: See `drpt.analysis.run.summarize`.
-            tables: Rows of plain values by the table's name; empty ones are left out.
+            figures: Final figures from `drpt.analysis.run.summarize`.
+            tables: Rows of plain values by name of the table; empty tables are left out.
         """
         self._send()
         self._try(lambda run: run.summary.update({f"final/{name}": value for name, value in figures["final"].items()}))
@@ -97,11 +96,11 @@ class WandbMirror(Logger):
         )
 
     def close(self, *, exit_code: int, is_preempted: bool = False) -> None:
-        """Finish the run: the next one of a sweep must not land in this one's.
+        """Finish the run, so that the next job of a sweep does not continue it.
 
         Args:
-            exit_code: 0 for a run that has taken all its steps. A row that may not be whole is not sent.
-            is_preempted: Whether it was told to stop.
+            exit_code: Exit code; 0 if the run took all its steps. Otherwise the last row may be incomplete and is not sent.
+            is_preempted: Whether the run was stopped by a signal.
         """
         import wandb
 
@@ -119,9 +118,11 @@ class WandbMirror(Logger):
             return
         try:
             action(self._run)
-        except Exception as error:  # whatever it is, the run's own files have all of it
+        except Exception as error:  # the run's own files have everything, so no failure of W&B may end the run
             self._run = None
-            _log.warning("W&B: %s; the run goes on without it, and metrics.jsonl has everything", error or type(error).__name__)
+            _log.warning(
+                "W&B: %s; the run continues without it, and metrics.jsonl has everything", error or type(error).__name__
+            )
 
 
 def _table(rows: list[dict[str, Any]]) -> "wandb.Table":
@@ -134,20 +135,20 @@ def _table(rows: list[dict[str, Any]]) -> "wandb.Table":
 def start_tracking(
     spec: RunSpec, config: dict[str, Any], folder: Path, lines: Iterable[Mapping[str, Any]]
 ) -> WandbMirror | None:
-    """A Lightning logger around a started W&B run, or None when tracking is off.
+    """Start a W&B run, unless tracking is off.
 
-    The run's group is its point (see `group_name`), so that seeds of one point are averaged, and nothing else; its name is the
-    regularizer with its dials and the seed; tags name sweep, task, model, data, set and partition; the whole configuration is
-    there to filter and group by, and ``regularizer.strength`` can be put on an axis.
+    The run's group is its point (see `group_name`), so that dashboards average over the seeds of one point. Its name is the
+    regularizer with its dials and the seed. Tags name sweep, task, model, data, set and partition. The whole configuration is
+    available for filters, groups and axes.
 
     Args:
-        spec: The run's configuration.
-        config: The same in plain values.
-        folder: The run's; W&B writes its files below it.
-        lines: What was measured before, of a job that goes on (see `WandbMirror.replay`).
+        spec: Configuration of the run.
+        config: The same configuration in plain values.
+        folder: Folder of the run, below which W&B writes its files.
+        lines: Metrics of earlier steps of a resumed job (see `WandbMirror.replay`).
 
     Returns:
-        The logger; whoever asked for it closes it.
+        A Lightning logger, which the caller must close; None if tracking is off.
 
     Raises:
         ValueError: ``logger.mode=online`` without a login.
@@ -159,6 +160,24 @@ def start_tracking(
     import wandb
 
     run_id = _id_of(folder)
+    try:
+        run = _start(spec, config, folder, run_id, online=is_online)
+    except wandb.Error as error:
+        if spec.logger.mode != "auto" or not is_online:
+            raise
+        _log.warning("W&B cannot be reached (%s); this run is kept offline: send it later with `wandb sync`", error)
+        run, run_id = _start_offline(spec, config, folder, run_id)
+    run.define_metric(_STEP)
+    run.define_metric("*", step_metric=_STEP, step_sync=True)
+    mirror = WandbMirror(run)
+    mirror.replay(lines)
+    _remove_pieces(folder, run_id, Path(run.dir).parent)
+    return mirror
+
+
+def _start(spec: RunSpec, config: dict[str, Any], folder: Path, run_id: str, *, online: bool) -> "wandb.Run":
+    import wandb
+
     regularizer = spec.regularizer
     tags = {
         "sweep": spec.sweep,
@@ -168,69 +187,58 @@ def start_tracking(
         "set": regularizer.set,
         "partition": regularizer.partition,
     }
+    return wandb.init(
+        project=spec.logger.project,
+        entity=spec.logger.entity,
+        dir=folder,
+        id=run_id,
+        resume="allow" if online else None,
+        mode="online" if online else "offline",
+        name=f"{regularizer.label} seed={spec.seed}",
+        group=group_name(regularizer.label, config),
+        job_type=spec.task.name,
+        tags=[f"{name}:{value}"[:_LONGEST_TAG] for name, value in tags.items()],
+        config=config | {"regularizer_label": regularizer.label, "point": point_of(config)},
+        settings=wandb.Settings(silent=True, init_timeout=_INIT_SECONDS),
+    )
 
-    def start(*, online: bool) -> wandb.Run:
-        return wandb.init(
-            project=spec.logger.project,
-            entity=spec.logger.entity,
-            dir=folder,
-            id=run_id,
-            resume="allow" if online else None,
-            mode="online" if online else "offline",
-            name=f"{regularizer.label} seed={spec.seed}",
-            group=group_name(regularizer.label, config),
-            job_type=spec.task.name,
-            tags=[f"{name}:{value}"[:_LONGEST_TAG] for name, value in tags.items()],
-            config=config | {"regularizer_label": regularizer.label, "point": point_of(config)},
-            settings=wandb.Settings(silent=True, init_timeout=_INIT_SECONDS),
-        )
 
+def _start_offline(spec: RunSpec, config: dict[str, Any], folder: Path, run_id: str) -> tuple["wandb.Run", str]:
+    """Start a run offline after a failed online attempt, under a new id if the attempt does not release the old one."""
     try:
-        run = start(online=is_online)
-    except wandb.Error as error:
-        if spec.logger.mode != "auto" or not is_online:
+        return _once_the_attempt_has_ended(lambda: _start(spec, config, folder, run_id, online=False)), run_id
+    except Exception as held:  # W&B raises errors of several classes
+        if not _is_held(held):
             raise
-        _log.warning("W&B cannot be reached (%s); this run is kept offline: send it later with `wandb sync`", error)
-        try:
-            run = _once_the_attempt_has_ended(lambda: start(online=False))
-        except Exception as held:  # W&B's own kinds differ
-            if not _is_held(held):
-                raise
-            _log.warning("W&B's own process still holds the run's id; this piece of it is kept as a run of its own")
-            _remove_pieces(folder, run_id, None)
-            run_id = uuid4().hex[:12]
-            write_atomically(folder / _ID_FILE, run_id)
-            run = start(online=False)
-    run.define_metric(_STEP)
-    run.define_metric("*", step_metric=_STEP, step_sync=True)
-    mirror = WandbMirror(run)
-    mirror.replay(lines)
-    _remove_pieces(folder, run_id, Path(run.dir).parent)
-    return mirror
+    _log.warning("W&B's own process still holds the run's id; this part of the run is kept as a separate run")
+    _remove_pieces(folder, run_id, None)
+    run_id = uuid4().hex[:12]
+    write_atomically(folder / _ID_FILE, run_id)
+    return _start(spec, config, folder, run_id, online=False), run_id
 
 
 def group_name(label: str, config: Mapping[str, Any]) -> str:
-    """The group of a W&B run: that of the runs which differ from it in the seed alone, as in tables.
+    """The group of a W&B run, which it shares with runs that differ in the seed alone.
 
     Args:
-        label: The regularizer with its dials.
-        config: The run's configuration in plain values.
+        label: Label of the regularizer with its dials.
+        config: Configuration of the run in plain values.
 
     Returns:
-        The label, and the beginning of `drpt.run_identity.point_of`, which tells points of one label apart.
+        The label and the beginning of `drpt.run_identity.point_of`, which distinguishes points with the same label.
     """
     return f"{label} {point_of(config)[:6]}"
 
 
 def _once_the_attempt_has_ended(start: "Callable[[], wandb.Run]") -> "wandb.Run":
-    """The attempt to go online holds the run's id until W&B's own process has ended, which on a busy machine takes a while."""
+    """Start a run, waiting until W&B's process has released the id of the failed online attempt."""
     import wandb
 
     for _ in range(_TRIES):
         wandb.teardown()
         try:
             return start()
-        except Exception as error:  # W&B's own kinds differ
+        except Exception as error:  # W&B raises errors of several classes
             if not _is_held(error):
                 raise
             time.sleep(1.0)
@@ -243,7 +251,7 @@ def _is_held(error: Exception) -> bool:
 
 
 def _id_of(folder: Path) -> str:
-    """The id of the folder's W&B run: the same whenever the job is met."""
+    """The id of the folder's W&B run, the same for every attempt at the job."""
     path = folder / _ID_FILE
     try:
         known = path.read_text().strip()
@@ -258,24 +266,26 @@ def _id_of(folder: Path) -> str:
 
 
 def _remove_pieces(folder: Path, run_id: str, own: Path | None) -> None:
-    """Remove what earlier attempts have left to be sent: the new file, or the server, has all of it."""
+    """Remove offline files of earlier attempts, whose contents the new file or the server has."""
     for piece in (folder / "wandb").glob(f"offline-run-*-{run_id}"):
         if own is None or piece.resolve() != own.resolve():
             shutil.rmtree(piece, ignore_errors=True)
 
 
 def is_logged_in() -> bool:
-    """Whether W&B has credentials; whether they are still good is not asked of its server."""
+    """Whether W&B has credentials; they are not checked with its server."""
     import wandb
 
     return bool(wandb.login(prompt=False, verify=False))
 
 
 def _is_online(mode: str) -> bool:
-    environment = os.environ.get("WANDB_MODE", "")  # W&B's own switch has the last word in mode auto
+    environment = os.environ.get("WANDB_MODE", "")  # W&B's own switch takes precedence in mode auto
     if mode == "offline" or (mode == "auto" and environment in {"offline", "dryrun"}):
         return False
     has_login = is_logged_in()
     if mode == "online" and not has_login:
-        raise ValueError("logger.mode=online: no W&B login. Run `wandb login`, or choose logger.mode=offline or logger=off.")
+        raise ValueError(
+            "logger.mode=online needs a W&B login. Run `wandb login`, or choose logger.mode=offline or logger=off."
+        )
     return has_login

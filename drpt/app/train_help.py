@@ -1,4 +1,4 @@
-"""`drpt train --help`: every group, option and default, read from conf/ and the catalogue."""
+"""`drpt train --help`: groups, their choices and defaults, and frequent keys, read from conf/ and the catalogue."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,11 +18,11 @@ from drpt.geometry.lookup import set_entry
 _USAGE = """\
 [bold]drpt train[/] \\[-m] \\[group=choice …] \\[key=value …]
 
-Train a language model under a regularizer. One run, or with [bold]-m[/] a sweep: give
-a group or key several values with commas, [bold]range(5)[/] or [bold]glob(*)[/], and every combination
-is run; all are checked before the first starts. Results are in runs/<sweep>/<job>/; a
-sweep ends with a table, chart.png and report.html. The same command with the same
-[bold]sweep=…[/] skips what is finished and goes on with what was interrupted.
+Train a language model under a regularizer: one run, or with [bold]-m[/] a sweep. In a sweep,
+a group or key has several values, written with commas, [bold]range(5)[/] or [bold]glob(*)[/], and every
+combination is run; all are checked before the first starts. Results go to
+runs/<sweep>/<job>/; a sweep ends with a table, chart.png and report.html. The same command
+with the same [bold]sweep=…[/] skips finished jobs and resumes interrupted ones.
 
   drpt train                                    layer-wise subset, SmolLM2-135M, LoRA
   drpt train regularizer=mix regularizer.strength=0.25 seed=3
@@ -36,7 +36,7 @@ sweep ends with a table, chart.png and report.html. The same command with the sa
   drpt train --cfg job regularizer=full         print the configuration, train nothing
 """
 _KEYS = (
-    ("seed", "draws target examples, the order of examples, adapters, dropout"),
+    ("seed", "seed of target examples, example order, adapters and dropout"),
     ("sweep", "name of the folder under runs/; default: the time of the start"),
     ("regularizer.set", " ".join(SETS) + ", or the dotted path of a class of yours"),
     ("regularizer.partition", " ".join(member.value for member in Partition) + ": finer = weaker regularization"),
@@ -46,21 +46,21 @@ _KEYS = (
     ),
     ("regularizer.strength", "the set's λ, larger = stronger, or auto; see the sets below and drpt explain"),
     ("regularizer.relaxation", "ρ in [0, 1], or auto: u = (1−ρ) P(v) + ρ v; 1 is target-only training"),
-    ("data.num_target", "target examples that training may see: the scarce ones"),
-    ("data.general_rows, data.target_rows", "n and m: general and target examples a step"),
-    ("data.max_length", "tokens; longer conversations are cut"),
-    ("optimizer.lr, trainer.max_steps", "the highest learning rate, the number of optimizer steps"),
+    ("data.num_target", "number of target examples for training, which are scarce"),
+    ("data.general_rows, data.target_rows", "n and m: general and target examples in a step"),
+    ("data.max_length", "tokens of a conversation; longer ones are cut"),
+    ("optimizer.lr, trainer.max_steps", "peak learning rate, number of optimizer steps"),
     ("trainer.precision", "32-true, bf16-mixed, bf16-true"),
-    ("rollout.num_prompts, num_responses", "task=rlvr, rlhf: prompts of a rollout phase, responses to each"),
+    ("rollout.num_prompts, num_responses", "task=rlvr, rlhf: prompts in a rollout phase, responses to each"),
     (
         "algorithm.target.source, objective",
-        "task=rlvr, rlhf: whose gradient v is: prompts or self; reward, token_pg, train_loss, …",
+        "task=rlvr, rlhf: examples (prompts or self) and loss (reward, token_pg, train_loss, …) of v",
     ),
     (
         "algorithm.kl.coefficient, control",
-        "algorithm=ppo: what a nat away from the model before training costs; fixed or adaptive",
+        "algorithm=ppo: penalty for a nat of divergence from the reference; fixed or adaptive",
     ),
-    ("evaluation.every_steps", "steps between two measurements on held-out target examples"),
+    ("evaluation.every_steps", "steps between two evaluations on held-out target examples"),
 )
 
 
@@ -68,7 +68,7 @@ def show_help(console: Console) -> None:
     """Print the help.
 
     Args:
-        console: Where to.
+        console: Console to print to.
     """
     console.print(_USAGE, soft_wrap=True)
     groups = Table.grid(padding=(0, 2))
@@ -79,14 +79,14 @@ def show_help(console: Console) -> None:
     keys = Table.grid(padding=(0, 2))
     for key, meaning in _KEYS:
         keys.add_row(f"  {key}", f"[dim]{meaning}[/]")
-    console.print("\n[bold]keys most often set[/] (all of them: drpt train --cfg job)")
+    console.print("\n[bold]frequent keys[/] (all keys: drpt train --cfg job)")
     console.print(keys)
     sets = Table.grid(padding=(0, 2))
     for name, entry in SETS.items():
         sets.add_row(f"  {name}", entry.formula, f"[dim]{_update_of(entry)}[/]".replace("[0,", "\\[0,"))
-    console.print("\n[bold]feasible sets[/] and the update each gives")
+    console.print("\n[bold]feasible sets[/] and their updates")
     console.print(sets)
-    console.print("\none key in full: drpt train --help regularizer.strength")
+    console.print("\nexplanation of one key: drpt train --help regularizer.strength")
     console.print("Hydra's own options: drpt train --hydra-help")
 
 
@@ -123,7 +123,7 @@ def _update_of(entry: SetEntry) -> str:
 
 
 def _choices(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """Group, choice and the first comment of each file; the group's name once."""
+    """Group, choice and first comment of each file; only the first row of a group has its name."""
     defaults = _defaults(folder / "train.yaml")
     groups = [path for path in folder.iterdir() if path.is_dir() and path.name != "hydra"]
     for group in sorted([*groups, *(folder / name for name in NESTED)]):

@@ -1,4 +1,4 @@
-"""From a checked configuration to a trained, measured run: a list of parts, put together."""
+"""Trains and evaluates one run: builds the parts from a checked configuration and runs Lightning's trainer."""
 
 import json
 import logging
@@ -8,7 +8,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from drpt.analysis.run import CHECKPOINTS, OUTCOMES_FILE, SAMPLES_FILE, summarize
@@ -46,31 +47,31 @@ _log = logging.getLogger(__name__)
 
 
 def train(spec: RunSpec, config: dict[str, Any], source: Source, data: RunData, folder: Path, number: str) -> dict[str, Any]:
-    """Train, evaluate, and leave everything in the run's folder.
+    """Train and evaluate a run, and store everything in its folder.
 
     Args:
-        spec: The run's configuration.
-        config: The same in plain values, for the tracker.
-        source: Whose verifier judges answers.
-        data: Examples, and fingerprints of all that the run is made from.
-        folder: The run's; if it holds a checkpoint, training goes on from there.
-        number: Of the job within its sweep, for the progress bar.
+        spec: Configuration of the run.
+        config: The same configuration in plain values, for the tracker.
+        source: Data source, whose verifier judges answers.
+        data: Examples, and fingerprints of everything the run is made from.
+        folder: Folder of the run; training resumes from a checkpoint in it.
+        number: Position of the job in its sweep, for the progress bar.
 
     Returns:
-        What `summary.json` holds besides the status.
+        The entries of `summary.json` besides the status.
 
     Raises:
-        ValueError: The model, its adapter or a classifier of the reward cannot be loaded, or the data go beyond the model's
-            tokens or positions; ``data.packing`` with a model that would mix examples.
-        CheckpointError: The run was begun before, and cannot go on from its checkpoints.
-        DataChangedError: It was begun before with other examples or files.
-        StorageError: The run's folder cannot be written to; checkpoints are as they were.
-        Interrupted: The process was told to end; the state after the latest step is in a checkpoint.
+        ValueError: The model, its adapter or a classifier of the reward cannot be loaded; the data exceed the model's
+            vocabulary or positions; or ``data.packing`` is set for a model that would mix examples.
+        CheckpointError: The run was begun before and cannot be resumed from its checkpoints.
+        DataChangedError: The run was begun before with other examples or files.
+        StorageError: The run's folder cannot be written to; checkpoints are unchanged.
+        Interrupted: The process received a signal to end; a checkpoint has the state after the latest step.
     """
     start = time.perf_counter()
     _quieten_libraries()
     keep_freed_memory()
-    # First of all: a run that cannot go on ends at once.
+    # First, so that a run that cannot be resumed fails at once.
     resume, data = _resume_point(spec, data, folder)
     regularizer = build_regularizer(
         spec.regularizer, seed=spec.seed, sketch=spec.sketch, activation_budget_mib=spec.trainer.activation_budget_mib
@@ -110,17 +111,15 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, data: RunData, 
 
 
 def _resume_point(spec: RunSpec, data: RunData, folder: Path) -> tuple[ResumePoint, RunData]:
-    """Where the run goes on, and its data with the date on which it began.
-
-    Said, with what is wrong with newer checkpoints. Examples and files must be those of before.
+    """Find the checkpoint to resume from, check that the data have not changed, and log faults of newer checkpoints.
 
     Args:
-        spec: The run's configuration.
-        data: Examples and fingerprints of now.
-        folder: The run's.
+        spec: Configuration of the run.
+        data: Present examples and fingerprints.
+        folder: Folder of the run.
 
     Returns:
-        The checkpoint to go on from, and the data.
+        The checkpoint to resume from, and the data with the date on which the run began.
     """
     found = find_resume_point(folder, folder / CHECKPOINTS, num_steps=spec.trainer.max_steps)
     if found.path is not None:
@@ -130,20 +129,20 @@ def _resume_point(spec: RunSpec, data: RunData, folder: Path) -> tuple[ResumePoi
     for fault in found.passed_over:
         _log.warning("%s", fault)
     if found.step:
-        _log.info("%s goes on after step %d", folder.name, found.step)
+        _log.info("%s resumes after step %d", folder.name, found.step)
         late = [step for step in spec.trainer.keep_steps if step < found.step]
         if missing := [step for step in late if not (folder / CHECKPOINTS / step_file(step)).exists()]:
             _log.warning(
-                "%s: trainer.keep_steps=%s is asked for after step %d: the weights after steps %s were not kept.",
+                "%s: trainer.keep_steps=%s was added after step %d: the weights after steps %s were not kept.",
                 *(folder.name, spec.trainer.keep_steps, found.step, missing),
             )
     elif read_metrics(folder / METRICS_FILE):
-        _log.warning("%s begins from the beginning: there is no checkpoint in %s", folder.name, folder / CHECKPOINTS)
+        _log.warning("%s starts from the beginning: there is no checkpoint in %s", folder.name, folder / CHECKPOINTS)
     return found, data
 
 
 def _fit(assembly: Assembly, parts: Parts, data: RunData, config: dict[str, Any], number: str) -> dict[str, Any]:
-    """Run the trainer under its loggers; figures of the run."""
+    """Run the trainer with its loggers, and return the figures of the run."""
     spec, folder, resume = parts.spec, parts.folder, parts.resume
     num_steps, evaluation = spec.trainer.max_steps, assembly.evaluation
     task_metrics = find_task(spec.task.name).metrics
@@ -168,35 +167,16 @@ def _fit(assembly: Assembly, parts: Parts, data: RunData, config: dict[str, Any]
     mirror = start_tracking(spec, config, folder, read_metrics(metrics.path))
     exit_code, is_interrupted = 1, False
     try:
-        trainer = Trainer(
-            max_steps=num_steps,
-            accelerator=spec.trainer.accelerator,
-            devices=1,
-            precision=spec.trainer.precision,
-            logger=[RunFolderLogger(metrics), *([mirror] if mirror else [])],
-            # What writes a part of a step, what ends it, and what may be interrupted and done again.
-            callbacks=[*assembly.recorders, StepEnd(), evaluation, keeper, progress, *assembly.callbacks],
-            # One process, also where Slurm started it: its signals are ours to hear.
-            plugins=[LightningEnvironment(), DurableCheckpointIO()],
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,  # ours writes what a resumed run needs, and no more
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            log_every_n_steps=1,
-        )
-        # Lightning's listener would end the run after its last step, also where somebody passes SIGTERM over.
-        trainer._signal_connector.register_signal_handlers = lambda: None
+        loggers = [RunFolderLogger(metrics), *([mirror] if mirror else [])]
+        # Order matters: callbacks that record a step, its end, and then those that may be interrupted and repeated.
+        callbacks = [*assembly.recorders, StepEnd(), evaluation, keeper, progress, *assembly.callbacks]
+        trainer = _trainer(spec, loggers, callbacks)
         with farewell(save=lambda: keeper.rescue(trainer), say=lambda: None):
             _run(trainer, assembly, checkpoint)
         selected_step = num_steps if keeper.best_step is None else keeper.best_step
         figures = summarize(read_metrics(metrics.path), selected_step, task_metrics)
         samples = evaluation.samples if keeper.best_step is None else keeper.best_samples
-        if samples:  # none where the checkpoint was written before samples travelled in it
-            write_atomically(folder / SAMPLES_FILE, json.dumps(samples, indent=1, ensure_ascii=False))
-        tables = {"samples": samples} | rollout_tables(folder)
-        if "outcomes" in tables:
-            write_atomically(folder / OUTCOMES_FILE, json.dumps(tables["outcomes"], indent=1))
+        tables = _write_tables(folder, samples)
         if mirror is not None:
             mirror.conclude(figures, tables)
         exit_code = 0
@@ -212,19 +192,51 @@ def _fit(assembly: Assembly, parts: Parts, data: RunData, config: dict[str, Any]
     return {**figures, "steps": num_steps, "selected_step": selected_step}
 
 
+def _trainer(spec: RunSpec, loggers: list[Logger], callbacks: list[Callback]) -> Trainer:
+    trainer = Trainer(
+        max_steps=spec.trainer.max_steps,
+        accelerator=spec.trainer.accelerator,
+        devices=1,
+        precision=spec.trainer.precision,
+        logger=loggers,
+        callbacks=callbacks,
+        # One process, also under Slurm: `drpt.interruption` handles its signals.
+        plugins=[LightningEnvironment(), DurableCheckpointIO()],
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,  # `Checkpoints` writes only what resuming needs
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        log_every_n_steps=1,
+    )
+    # Lightning's own handler would end a run on SIGTERM after its last step, even where SIGTERM is ignored.
+    trainer._signal_connector.register_signal_handlers = lambda: None
+    return trainer
+
+
+def _write_tables(folder: Path, samples: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Write samples and verifier outcomes into the run's folder, and return all tables by name."""
+    if samples:  # empty for a checkpoint of a version that did not store samples
+        write_atomically(folder / SAMPLES_FILE, json.dumps(samples, indent=1, ensure_ascii=False))
+    tables = {"samples": samples} | rollout_tables(folder)
+    if "outcomes" in tables:
+        write_atomically(folder / OUTCOMES_FILE, json.dumps(tables["outcomes"], indent=1))
+    return tables
+
+
 def _run(trainer: Trainer, assembly: Assembly, checkpoint: Path | None) -> None:
     try:
         trainer.fit(assembly.module, assembly.data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
         if not trainer.interrupted or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            raise  # by whoever listens to a signal of a cluster's
-        # Lightning turns somebody else's interruption from the keyboard into an exit, and leaves the keyboard unheard.
+            raise  # an exception of another library's signal handler, such as a cluster's
+        # Lightning turns a KeyboardInterrupt of another library into an exit, and leaves SIGINT ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from None
 
 
 def _metrics_journal(folder: Path, resume: ResumePoint) -> Journal:
-    """The file of metrics with what was measured up to the checkpoint; refused where a checkpoint of old misses steps."""
+    """Open the metrics file with the lines up to the checkpoint; refuse it if steps before the checkpoint are missing."""
     path = folder / METRICS_FILE
     if METRICS_FILE in resume.journals or not resume.step:
         return Journal(path, resume.journals.get(METRICS_FILE))
@@ -232,8 +244,8 @@ def _metrics_journal(folder: Path, resume: ResumePoint) -> Journal:
     missing = resume.step - len({line["step"] for line in kept if line["step"] > 0})
     if missing:
         raise CheckpointError(
-            f"{path}: {missing} of the {resume.step} steps before the checkpoint have no line. Put the file back if there is a "
-            f"copy of it, or delete {folder / CHECKPOINTS} to train this run from the beginning."
+            f"{path}: {missing} of the {resume.step} steps before the checkpoint have no line. Restore the file from a copy, "
+            f"or delete {folder / CHECKPOINTS} to train this run from the beginning."
         )
     return Journal.of(path, kept)
 
@@ -247,8 +259,8 @@ def _report_counts(counts: dict[str, int]) -> None:
 def _quieten_libraries() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # deprecated inside Lightning, nothing of ours
-    # A policy is trained in evaluation mode: without dropout.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # a deprecation inside Lightning
+    # A policy is trained in evaluation mode, that is, without dropout.
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-    # Lightning's advice for data loaders with workers; ours makes a batch in well under a millisecond.
+    # Lightning advises more workers, but a batch takes well under a millisecond.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

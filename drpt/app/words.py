@@ -1,8 +1,8 @@
-"""Words of a command, `option=value`, in Hydra's grammar: a text stays the text that was typed.
+"""Overrides `option=value` in Hydra's grammar, quoted so that a text keeps its typed form.
 
 Hydra reads ``1e10`` as a number, ``true`` as a truth value and an unquoted ``~`` or ``ä`` as an error, whatever the option is.
-Here the kind of the option decides: what is given to an option that holds a text is quoted before Hydra sees it. Words that
-we compose ourselves are made by `word`.
+Here the type of the option decides: values of text options are quoted before Hydra parses them. Overrides that drpt composes
+itself are built by `word`.
 """
 
 import re
@@ -24,30 +24,30 @@ from drpt.tasks.errors import ConfigError
 
 _WORD = re.compile(r"(?P<prefix>\+{0,2}|~)(?P<key>[\w$./@:-]+)(?:=(?P<value>.*))?", re.DOTALL | re.ASCII)
 _NAME = re.compile(r"(?:[A-Za-z_][\w-]*(?:/[A-Za-z_][\w-]*)*|[A-Za-z_$][\w$-]*(?:\.[\w$]+)*|)(?:@[\w.$:-]*)?", re.ASCII)
-_ARGUMENTS_ARE_VALUES = {"choice", "shuffle", "sort", "tag"}  # of these functions: what is in the brackets are the values
+_ARGUMENTS_ARE_VALUES = {"choice", "shuffle", "sort", "tag"}  # functions whose arguments are the values
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One word that says something about the configuration."""
+    """One override of the configuration, as typed."""
 
-    prefix: str  # nothing, + (a new key), ++ (a new key or not) or ~ (away with it)
-    key: str  # a group, or the full name of an option
-    value: str | None  # after the first equals sign; None where a word that takes away has none
+    prefix: str  # empty, + (adds a key), ++ (adds or sets a key) or ~ (removes a key)
+    key: str  # name of a group, or full name of an option
+    value: str | None  # text after the first equals sign; None for a removal without a value
 
     @property
     def text(self) -> str:
-        """The word as a whole."""
+        """The whole override."""
         return f"{self.prefix}{self.key}" if self.value is None else f"{self.prefix}{self.key}={self.value}"
 
     @property
     def shown(self) -> str:
-        """The word as a shell takes it, for messages."""
+        """The override as it is typed in a shell, for messages."""
         return in_shell(self.text)
 
     def parse(self) -> Override:
-        """What Hydra makes of the word.
+        """Parse the override with Hydra's grammar.
 
         Returns:
             Key, kind and value or values.
@@ -62,29 +62,29 @@ class Word:
 
 
 def read_word(text: str) -> Word:
-    """Take a word apart.
+    """Split an override into its parts.
 
     Args:
-        text: As typed.
+        text: Override as typed.
 
     Returns:
-        Its parts; the value may still be no value of Hydra's grammar.
+        Prefix, key and value; the value is not checked.
 
     Raises:
-        ConfigError: It is no word of the form ``option=value``.
+        ConfigError: The text does not have the form ``option=value``.
     """
     match = _WORD.fullmatch(text)
     if match is None or (match["value"] is None and match["prefix"] != "~"):
         raise ConfigError(f"{in_shell(text)}: {_what_is_no_word(text)}")
     if not _NAME.fullmatch(match["key"]) and "" not in match["key"].split("."):
         raise ConfigError(
-            f"{in_shell(text)}: there is no option {match['key']!r}: names begin with a letter; dots lead to an option "
-            "(trainer.max_steps), slashes to a group (data/target)."
+            f"{in_shell(text)}: there is no option {match['key']!r}: names begin with a letter; options are written with dots "
+            "(trainer.max_steps), groups with slashes (data/target)."
         )
     if "" in match["key"].split("."):
         whole = ".".join(filter(None, match["key"].split(".")))
         meant = f", as in {in_shell(f'{whole}=…')}" if whole else ""
-        raise ConfigError(f"{in_shell(text)}: a name stands before, between and after the dots{meant}.")
+        raise ConfigError(f"{in_shell(text)}: there must be a name before and after every dot{meant}.")
     return Word(prefix=match["prefix"], key=match["key"], value=match["value"])
 
 
@@ -95,26 +95,26 @@ def _what_is_no_word(text: str) -> str:
         return "write option=value."
     if bare != bare.strip():
         return f"no space around the equals sign: {in_shell(f'{name.strip()}={value.strip()}')}."
-    return f"there is no option {bare!r}: names are of letters (a-z), digits, underscores and dots."
+    return f"there is no option {bare!r}: names consist of letters (a-z), digits, underscores and dots."
 
 
 def quoted(text: str) -> str:
-    """A text as a value in Hydra's grammar, whatever its characters: nothing in it is a number, a list or a reference."""
+    """A text quoted in Hydra's grammar, so that no part of it is read as a number, list or reference."""
     return in_quotes(literal(text))
 
 
 def word(key: str, text: str) -> str:
-    """A word that sets an option to a text: ``sweep='1e3'``."""
+    """An override that sets an option to a text: ``sweep='1e3'``."""
     return f"{key}={quoted(text)}"
 
 
 def literal(text: str) -> str:
-    r"""A text as OmegaConf must hold it, so that ``${…}`` in it refers to nothing: ``a${b}`` becomes ``a\${b}``."""
+    r"""A text with escaped interpolations for OmegaConf: ``a${b}`` becomes ``a\${b}``."""
     return re.sub(r"(\\*)\$\{", lambda match: 2 * match[1] + r"\${", text)
 
 
 def literal_values(value: Any) -> Any:  # Any: plain values of a configuration
-    """Plain values as OmegaConf must hold them, so that no text in them refers to anything: see `literal`."""
+    """Plain values with all texts escaped by `literal`."""
     if isinstance(value, str):
         return literal(value)
     if isinstance(value, Mapping):
@@ -123,25 +123,25 @@ def literal_values(value: Any) -> Any:  # Any: plain values of a configuration
 
 
 def in_shell(text: str) -> str:
-    """A word as it is typed in a shell: in quotes where a shell would do something with its characters."""
+    """A text as it is typed in a shell, quoted if a shell would interpret its characters."""
     if re.fullmatch(r"[\w@%+=:,./^-]+", text):
         return text
     return shlex.quote(text) if re.search(r'["$`\\!]', text) else f'"{text}"'
 
 
 def spelled(word: Word, kind: Kind, *, is_sweep: bool) -> Word:
-    """The same word with every text in quotes, as the option's kind asks for it.
+    """Quote every text in an override, according to the option's type.
 
     Args:
-        word: As typed.
-        kind: Of the option's values.
-        is_sweep: Whether commas separate values of a sweep.
+        word: Override as typed.
+        kind: Admissible types of the option's values.
+        is_sweep: Whether commas separate the values of a sweep.
 
     Returns:
-        A word that follows Hydra's grammar, unless its value is empty or missing.
+        An override that follows Hydra's grammar, unless its value is empty or missing.
 
     Raises:
-        ConfigError: A comma separates values where there is no sweep.
+        ConfigError: A comma separates values, but the command is not a sweep.
     """
     if not word.value:
         return word
@@ -156,16 +156,16 @@ def spelled(word: Word, kind: Kind, *, is_sweep: bool) -> Word:
 
 def _several(word: Word, kind: Kind) -> str:
     assert word.value is not None
-    ways = ["drpt train -m makes a sweep of them"]
+    ways = ["for a sweep, use drpt train -m"]
     if item_kind(kind) is not None:
-        ways.append(f"a list is {in_shell(f'{word.key}=[{word.value}]')}")
+        ways.append(f"for a list, {in_shell(f'{word.key}=[{word.value}]')}")
     if takes_text(kind):
-        ways.append(f"one text is {in_shell(f'{word.key}={in_quotes(word.value)}')}")
+        ways.append(f"for one text, {in_shell(f'{word.key}={in_quotes(word.value)}')}")
     return f"{word.shown} gives several values: {'; '.join(ways)}."
 
 
 def _spelled_part(word: Word, part: str, kind: Kind) -> str:
-    """One value of a sweep of which some do not follow the grammar."""
+    """Quote one value of a sweep in which some values do not follow the grammar."""
     try:
         (value,) = _spelled_values(replace(word, value=part), kind)
     except (HydraException, ValueError, TypeError, AssertionError):
@@ -174,12 +174,12 @@ def _spelled_part(word: Word, part: str, kind: Kind) -> str:
 
 
 def _spelled_values(word: Word, kind: Kind) -> Iterator[str]:
-    """The values that commas separate, texts in quotes; raises what the parser and functions of the grammar raise."""
+    """The comma-separated values with quoted texts; raises errors of the parser and of functions in the grammar."""
     assert word.value is not None
     source = f"k={word.value}"
     tree = _tree(source)
     tree_value = tree.value()
-    if tree_value is None:  # white space alone
+    if tree_value is None:  # only white space
         yield in_quotes(word.value)
         return
     sweep = tree_value.simpleChoiceSweep()
@@ -188,11 +188,11 @@ def _spelled_values(word: Word, kind: Kind) -> Iterator[str]:
         is_whole = sweep is None and element.primitive() is not None
         changes = list(_quotings(element, kind, is_whole=is_whole, whole=word.value))
         yield _changed(source, element.start.start, element.stop.stop + 1, changes)
-    _parser().parse_override(source)  # what the parser takes, a function may still refuse
+    _parser().parse_override(source)  # a function may refuse what the parser accepts
 
 
 def _quotings(element: Any, kind: Kind, *, is_whole: bool, whole: str) -> Iterator[tuple[int, int, str]]:
-    """Beginning, end and replacement of every text in an element of the grammar."""
+    """Start, end and quoted form of every text in an element of the grammar."""
     place = (element.start.start, element.stop.stop + 1)
     if (primitive := element.primitive()) is not None:
         tokens = [child.symbol for child in primitive.getChildren()]
@@ -214,7 +214,7 @@ def _quotings(element: Any, kind: Kind, *, is_whole: bool, whole: str) -> Iterat
         if name in _ARGUMENTS_ARE_VALUES:
             for argument in function.element():
                 yield from _quotings(argument, kind, is_whole=False, whole=whole)
-        elif name not in _functions() and takes_text(kind):  # a text with brackets
+        elif name not in _functions() and takes_text(kind):  # a text with parentheses
             yield (*place, in_quotes(whole[place[0] - 2 : place[1] - 2].strip()))
 
 
@@ -227,7 +227,7 @@ def _changed(source: str, start: int, stop: int, changes: list[tuple[int, int, s
 
 
 def _parts(value: str) -> list[str]:
-    """A value cut at the commas that are in no brackets and no quotes."""
+    """A value split at commas outside of brackets and quotes."""
     parts, closing, quote = [""], [], ""
     for char in value:
         if quote:
@@ -246,7 +246,7 @@ def _parts(value: str) -> list[str]:
 
 
 def in_quotes(text: str) -> str:
-    """A text in quotes of Hydra's grammar; ``${…}`` in it still refers to an option."""
+    """A text in quotes of Hydra's grammar; ``${…}`` in it remains a reference."""
     return str(QuotedString(text=text, quote=Quote.single).with_quotes())
 
 
@@ -271,6 +271,6 @@ def _tree(source: str) -> Any:  # Any: a class that ANTLR generates, without typ
 
 
 def _reason(error: Exception) -> str:
-    """The end of Hydra's message: what stands before names its own parts."""
+    """The last line of Hydra's message, without the name of its internal error."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return re.sub(r"^\w+Error while evaluating '.*?': ", "", lines[-1])

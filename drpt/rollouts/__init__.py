@@ -1,1 +1,1 @@
-"""Responses sampled from the policy: one protocol; vLLM here or behind a server, and transformers as the reference."""
+"""Sampling responses from the policy: one protocol, with vLLM in this process or on a server, and transformers as reference."""

@@ -1,4 +1,4 @@
-"""From the `rollout` config group to an engine."""
+"""Builds the rollout engine that the `rollout` config group describes; called when a reinforcement-learning run is set up."""
 
 from pathlib import Path
 
@@ -15,16 +15,16 @@ def build_rollout(spec: RolloutSpec, *, model_folder: Path, device: torch.device
     """Build the engine.
 
     Args:
-        spec: The `rollout` config group.
-        model_folder: With the model's configuration and weights; a server has its own.
-        device: Where engines of this process compute.
-        max_model_len: Most tokens of prompt and response.
+        spec: Values of the `rollout` config group.
+        model_folder: Folder with the model's configuration and weights; unused by a server, which has its own.
+        device: Device of engines that run in this process.
+        max_model_len: Largest number of tokens of prompt and response together.
 
     Returns:
-        The engine; whoever asked for it calls `close`.
+        The engine; the caller must `close` it.
 
     Raises:
-        RolloutError: It cannot be built here.
+        RolloutError: The engine cannot be built on this machine or for this model.
     """
     if spec.engine == "vllm_server":
         return VllmServerRollout(

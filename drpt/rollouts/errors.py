@@ -1,5 +1,5 @@
-"""What an engine raises; no torch."""
+"""The error that rollout engines raise; free of torch."""
 
 
 class RolloutError(RuntimeError):
-    """An engine could not be built, died or answered what cannot be; the message says what to do."""
+    """An engine could not be built, failed, or returned invalid data; the message says what to do."""

@@ -1,4 +1,4 @@
-"""An engine in the trainer's own process leaves the trainer as it found it.
+"""Isolation of an engine that shares the trainer's process: every call leaves the trainer's global state as it was.
 
 Measured with vLLM 0.32: it seeds the global random generators, replaces `torch.set_num_threads` by a function that does
 nothing and, on the CPU, parts of `torch.cuda` by placeholders, sets environment variables (``LD_PRELOAD`` among them, which
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-_QUIET = ("vllm", "torch._library.triton")  # loggers whose remarks are of no use to whoever trains
-# What vLLM's CPU worker replaces. `torch.cuda.set_stream` is not here: on a GPU vLLM's own version has to see every call.
+_QUIET = ("vllm", "torch._library.triton")  # loggers whose messages below errors do not help users
+# What vLLM's CPU worker replaces. `torch.cuda.set_stream` is missing: on a GPU vLLM's version must see every call.
 _REPLACED: tuple[tuple[Any, str], ...] = (
     (torch, "set_num_threads"),
     (torch, "Event"),
@@ -40,13 +40,13 @@ _ABSENT = object()
 
 
 class Isolation:
-    """A room for calls into one engine.
+    """Separates the global state of one engine from that of its process.
 
-    What the engine changes there of the environment and of torch's functions is there again in the next call, and nowhere else.
+    Environment variables and torch functions that the engine changes are restored after each call, and set again for the next.
 
     Args:
-        environment: Variables that the engine is to find.
-        threads: Of its computations on the CPU; None leaves their number.
+        environment: Environment variables for the engine.
+        threads: Number of CPU threads for the engine; None keeps the process's number.
     """
 
     def __init__(self, environment: Mapping[str, str], *, threads: int | None) -> None:
@@ -56,7 +56,7 @@ class Isolation:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Run what is inside with the engine's settings; the trainer's are back afterwards, whatever happened.
+        """Run the body with the engine's settings, and restore the trainer's afterwards, also after errors.
 
         Yields:
             Nothing.
@@ -132,7 +132,7 @@ def _random_states() -> Iterator[None]:
 
 @contextmanager
 def _arithmetic(threads: int | None) -> Iterator[None]:
-    """Threads, and the precision and device of products: the engine's own is the highest."""
+    """Set the engine's threads and the highest precision of matrix products; restore these and the current device."""
     set_threads, own_threads = torch.set_num_threads, torch.get_num_threads()
     precision = torch.get_float32_matmul_precision()
     device = torch.cuda.current_device() if _has_cuda() else None
@@ -154,16 +154,16 @@ def _has_cuda() -> bool:
 
 @contextmanager
 def _process_groups() -> Iterator[None]:
-    """Leave the trainer's group standing; take away one that the engine made for itself, which alone has no use for it.
+    """Keep the trainer's process group, and destroy one that the engine created for itself.
 
-    Left standing, it would be taken for the trainer's: a strategy that wants one would find it, and train without the others.
+    A distributed strategy would otherwise take the engine's group for the trainer's and train without the other processes.
     """
     had_group, destroy, hook = dist.is_initialized(), dist.destroy_process_group, sys.excepthook
 
     def destroy_own(group: dist.ProcessGroup | None = None) -> None:
         is_default = group is None or group is dist.group.WORLD
         if not (had_group and is_default):
-            with suppress(ValueError):  # gone already, together with the default group of its time
+            with suppress(ValueError):  # destroyed before, together with its default group
                 destroy(group)
 
     dist.destroy_process_group = destroy_own
@@ -188,7 +188,7 @@ def _collectable_objects() -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """No remarks below errors, and no warnings, which are about libraries that the engine looks through."""
+    """Suppress log messages below errors, and warnings, which concern libraries that the engine inspects."""
     levels = {name: logging.getLogger(name).level for name in _QUIET}
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Which addresses rollouts may travel to: this machine and private networks."""
+"""Addresses that rollouts may be sent to: this machine and private networks. Used by the client and the server launcher."""
 
 import ipaddress
 import socket
@@ -10,7 +10,7 @@ _PRIVATE = tuple(
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a numeric address is this machine's own."""
+    """Whether a numeric address is a loopback address."""
     return _parse(address).is_loopback
 
 
@@ -21,16 +21,16 @@ def is_private(address: str) -> bool:
 
 
 def resolve(host: str) -> list[str]:
-    """Numeric addresses of a host, in the resolver's order.
+    """Resolve a host.
 
     Args:
-        host: A name or a numeric address.
+        host: Host name or numeric address.
 
     Returns:
-        At least one.
+        Numeric addresses in the resolver's order; at least one.
 
     Raises:
-        OSError: The name is not known.
+        OSError: The name cannot be resolved.
     """
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -1,4 +1,4 @@
-"""What generates responses, whatever is behind it."""
+"""The protocol of rollout engines, their sampling settings and their responses; the interface between `drpt.rl` and engines."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How responses are drawn; the same for all prompts of one call."""
+    """Sampling settings, the same for all prompts of a call."""
 
-    num_responses: int  # of each prompt
-    max_tokens: int  # longest response
-    temperature: float  # logits are divided by it; 0 = the most likely token
-    seed: int  # with the place of prompt and response in the call it determines every draw
-    stop_token_ids: tuple[int, ...]  # each ends a response and is part of it
-    top_p: float = 1.0  # share of the probability that is drawn from; 1 = all
-    top_k: int = 0  # tokens that are drawn from; 0 = all
+    num_responses: int  # responses to each prompt
+    max_tokens: int  # tokens of the longest response
+    temperature: float  # divisor of the logits; 0 = the most likely token
+    seed: int  # seed that, with the positions of prompt and response in the call, determines every draw
+    stop_token_ids: tuple[int, ...]  # tokens that end a response and belong to it
+    top_p: float = 1.0  # probability mass of the most likely tokens that are sampled from; 1 = all
+    top_k: int = 0  # number of the most likely tokens that are sampled from; 0 = all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """One response to one prompt."""
 
-    token_ids: tuple[int, ...]  # at least one; the token that ended it is the last
-    logprobs: tuple[float, ...]  # nats, of each token when it was drawn, under the temperature
-    is_finished: bool  # a stop token ended it, not the length
+    token_ids: tuple[int, ...]  # at least one token; a stop token, if any, is the last
+    logprobs: tuple[float, ...]  # log-probability of each token under the sampling distribution, in nats
+    is_finished: bool  # True if a stop token ended the response, False if max_tokens did
 
 
 class Rollout(Protocol):
@@ -34,13 +34,13 @@ class Rollout(Protocol):
 
     @property
     def dtype(self) -> str:
-        """``float32`` or ``bfloat16``: what it computes in."""
+        """The engine's floating-point type: ``float32`` or ``bfloat16``."""
 
     def sync(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Take over the policy's weights, and forget what was cached under the old ones.
+        """Load the policy's weights, and drop what was cached under the old ones.
 
         Args:
-            weights: Every parameter by its name in the Hugging Face model, adapters merged; a tied one once.
+            weights: Name in the Hugging Face model and value of every parameter, adapters merged, tied parameters once.
 
         Raises:
             RolloutError: The engine has died, or the weights do not fit it.
@@ -50,16 +50,16 @@ class Rollout(Protocol):
         """Draw responses.
 
         Args:
-            prompts: Token ids, each at least one and short enough for the engine's context.
-            sampling: How.
+            prompts: Token ids of each prompt; at least one, and short enough for the engine's context.
+            sampling: Sampling settings.
 
         Returns:
-            ``sampling.num_responses`` a prompt, in the prompts' order; the same call on the same weights gives the same
-            responses where the engine is deterministic (float32).
+            ``sampling.num_responses`` responses for each prompt, in the prompts' order. The same call on the same weights
+            gives the same responses if the engine is deterministic (float32).
 
         Raises:
             RolloutError: The engine has died, or a prompt does not fit.
         """
 
     def close(self) -> None:
-        """Free everything; may be called again."""
+        """Free all resources; further calls have no effect."""

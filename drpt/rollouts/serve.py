@@ -1,19 +1,19 @@
-r"""``python -m drpt.rollouts.serve``: starts a vLLM server that `rollout=vllm_server` can sync and ask.
+r"""``python -m drpt.rollouts.serve``: starts a vLLM server for `rollout=vllm_server`.
 
-On the machine of the server, with the policy's model folder (weights, configuration, tokenizer)::
+Start it on the server's machine with the policy's model folder (weights, configuration, tokenizer)::
 
     python -m drpt.rollouts.serve --model FOLDER --host 10.0.0.2 --port 8000 --dtype bfloat16 --max-model-len 2048 \
         -- --tensor-parallel-size 2
 
-and for the run: ``rollout=vllm_server rollout.url=http://10.0.0.2:8000 rollout.weights_folder=/a/folder/both/can/reach``.
+and the run with ``rollout=vllm_server rollout.url=http://10.0.0.2:8000 rollout.weights_folder=/a/folder/both/can/reach``.
 
-Every request must carry a token, or whoever shares the machine could replace the server's weights. One is made, and left in
-a file that only its user can read, under ``~/.local/state/drpt/servers``: runs of the same user with the same home find it by
-themselves. For other runs the server says at its start how to put it into the environment variable ``DRPT_SERVER_TOKEN``.
-Where that is set when the server starts, or ``--token-variable`` names another one, the token is taken from there.
+Every request must carry a token; otherwise other users of the machine could replace the server's weights. The server creates
+one in a file that only its user can read, under ``~/.local/state/drpt/servers``. Runs of the same user with the same home
+folder find it there. For other runs, the server prints how to set the environment variable ``DRPT_SERVER_TOKEN``. If this
+variable is set when the server starts, or ``--token-variable`` names another one, the token is taken from there.
 
-A thin wrapper: it sees to the token, sets what vLLM reads from the environment, and becomes vLLM's own server process. End
-it by SIGTERM or Ctrl-C: vLLM's engine processes outlive a server that was killed by SIGKILL.
+This launcher sets the token and vLLM's environment variables, and then becomes vLLM's own server process. Stop it with
+SIGTERM or Ctrl-C: after SIGKILL, vLLM's engine processes keep running.
 """
 
 import argparse
@@ -32,14 +32,14 @@ from drpt.rollouts.server_guard import TOKEN_VARIABLE
 from drpt.rollouts.server_token import CLIENT_VARIABLE, check_token, forget_token, leave_token
 from drpt.rollouts.spec import CPU_BLOCK_TOKENS, DTYPES
 
-_ABOUT = (__doc__ or "").replace("``", "").replace("::", ":")  # as the command line's help
+_ABOUT = (__doc__ or "").replace("``", "").replace("::", ":")  # text of --help
 _EXTENSION = "drpt.rollouts.server_extension.WeightRepacking"
 _CPU_KV_CACHE_MIB = 512
 _GUARD = "drpt.rollouts.server_guard.RequestGuard"
 
 
 def start_command(*, port: int, dtype: str, max_model_len: int, host: str, token_variable: str | None) -> str:
-    """The command line that starts a fitting server; the user fills in the model's folder."""
+    """The command line that starts a suitable server; the user fills in the model's folder."""
     words = ["python -m drpt.rollouts.serve --model FOLDER", f"--host {host} --port {port}"]
     words.append(f"--dtype {dtype} --max-model-len {max_model_len}")
     if token_variable is not None:
@@ -48,17 +48,17 @@ def start_command(*, port: int, dtype: str, max_model_len: int, host: str, token
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Check the options and become vLLM's server; returns only by an exception.
+    """Check the options and become vLLM's server process; never returns normally.
 
     Args:
-        arguments: Those of the command line when left out.
+        arguments: Command-line arguments; default: those of the process.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
     environment = dict(os.environ)
     try:
         command = vllm_command(options, environment)
-        require_free_port(options.host, options.port)  # or a running server would lose its token to this one
+        require_free_port(options.host, options.port)  # otherwise the token of a running server would be overwritten
         about_token = set_token(options, environment)
     except (ValueError, RolloutError) as error:
         parser.error(str(error))
@@ -68,31 +68,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def vllm_command(options: argparse.Namespace, environment: dict[str, str]) -> list[str]:
-    """The command line of vLLM's server for our options.
+    """The command line of vLLM's server.
 
     Args:
-        options: As parsed.
-        environment: What the server will see; settings are added.
+        options: Parsed options of this launcher.
+        environment: Environment variables of the server, changed in place.
 
     Returns:
-        Program and arguments; the token is not among them.
+        Program and arguments, without the token.
 
     Raises:
-        ValueError: The model is no folder, or the host is not known.
+        ValueError: The model is not a folder, or the host cannot be resolved.
     """
     if not Path(options.model).is_dir():
-        raise ValueError(f"--model={options.model} is no folder; name one with a saved model and its tokenizer.")
+        raise ValueError(f"--model={options.model} is not a folder; give one with a saved model and its tokenizer.")
     try:
         resolve(options.host)
     except OSError as error:
-        raise ValueError(f"--host={options.host} is not known: {error}.") from error
-    # The endpoints that sync weights exist in this mode alone. Nothing is reported to vLLM's makers.
+        raise ValueError(f"--host={options.host} cannot be resolved: {error}.") from error
+    # The endpoints that sync weights exist in development mode only. Usage statistics are switched off.
     environment |= {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    # The `vllm` program of the CPU wheel does not start; the module does.
+    # The `vllm` program of the CPU wheel does not start, but the module does.
     words = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", options.model]
     if _is_cpu_wheel():
-        words += ["--block-size", str(CPU_BLOCK_TOKENS)]  # before the user's words, which may know better
-    words += options.vllm  # before ours, which win: the address was checked
+        words += ["--block-size", str(CPU_BLOCK_TOKENS)]  # before the user's options, which may override it
+    words += options.vllm  # before ours, which override them: the address was checked
     words += ["--host", options.host, "--port", str(options.port), "--dtype", options.dtype]
     words += ["--max-model-len", str(options.max_model_len), "--generation-config", "vllm"]
     words += ["--logprobs-mode", "processed_logprobs", "--worker-extension-cls", _EXTENSION, "--middleware", _GUARD]
@@ -100,7 +100,7 @@ def vllm_command(options: argparse.Namespace, environment: dict[str, str]) -> li
     kv_cache_mib = options.kv_cache_mib
     if _is_cpu_wheel():
         words.append("--enforce-eager")
-        # Unbound threads share the cores with a trainer beside them.
+        # Threads that are not bound to cores share them with a trainer on the same machine.
         environment |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(options.threads)}
         kv_cache_mib = _CPU_KV_CACHE_MIB if kv_cache_mib is None else kv_cache_mib
     if kv_cache_mib is not None:
@@ -112,11 +112,11 @@ def require_free_port(host: str, port: int) -> None:
     """Refuse an address that another process listens on.
 
     Args:
-        host: The address to listen on.
-        port: The port to listen on.
+        host: Address to listen on.
+        port: Port to listen on.
 
     Raises:
-        ValueError: It is taken, or may not be listened on.
+        ValueError: The port is in use or not permitted.
     """
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -125,42 +125,42 @@ def require_free_port(host: str, port: int) -> None:
             probe.bind(address)
         except OSError as error:
             reason = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror
-            raise ValueError(f"--port={port} of --host={host} cannot be taken ({reason}): give another --port.") from error
+            raise ValueError(f"--port={port} of --host={host} cannot be used ({reason}): give another --port.") from error
 
 
 def set_token(options: argparse.Namespace, environment: dict[str, str]) -> str:
-    """Give the server the token that requests must carry.
+    """Set the token that requests must carry.
 
     Args:
-        options: As parsed.
-        environment: What the server will see; the token is added, since whoever is not its user cannot read it there.
+        options: Parsed options of this launcher.
+        environment: Environment variables of the server, which other users cannot read; the token is added in place.
 
     Returns:
-        Words on where clients find it, without the token.
+        A message about where clients find the token, without the token itself.
 
     Raises:
-        ValueError: The named variable is not set, or a token cannot be left where clients look for it.
-        RolloutError: The token cannot travel in a request's header.
+        ValueError: The named variable is not set, or the token file cannot be written.
+        RolloutError: The token is not allowed in a request header.
     """
     name = options.token_variable or (CLIENT_VARIABLE if environment.get(CLIENT_VARIABLE) else None)
     if name is not None:
         if not environment.get(name):
             raise ValueError(f"--token-variable={name}: this environment variable is not set.")
         environment[TOKEN_VARIABLE] = check_token(environment[name], name)
-        forget_token(options.port)  # of an earlier server
-        said = "" if name == CLIENT_VARIABLE else f", and name it by rollout.token_variable={name}"
-        return f"Requests must carry the token in {name}: set it for runs, too{said}."
+        forget_token(options.port)  # remove the token of an earlier server
+        said = "" if name == CLIENT_VARIABLE else f", with rollout.token_variable={name}"
+        return f"Requests must carry the token in {name}: set this variable for runs, too{said}."
     try:
         left = leave_token(options.host, options.port)
     except OSError as error:
         raise ValueError(
-            f"The server's token cannot be left where runs look for it ({error}). Put a secret into the environment variable "
-            f"{CLIENT_VARIABLE}, here and for the runs."
+            f"The server's token file cannot be written ({error}). Set the environment variable {CLIENT_VARIABLE} to a secret, "
+            "here and for the runs."
         ) from error
     environment[TOKEN_VARIABLE] = left.token
     return (
-        f"Requests must carry a token. Runs of this user find it by themselves: it is in {left.path}\n"
-        "For a run of another machine that does not share this folder, say there:\n"
+        f"Requests must carry a token. Runs of this user find it automatically in {left.path}\n"
+        "For a run on another machine that does not share this folder, type there:\n"
         f'  export {CLIENT_VARIABLE}="$(ssh {socket.gethostname()} cat {shlex.quote(str(left.path))})"'
     )
 
@@ -175,13 +175,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--model", required=True, help="folder with the model and its tokenizer")
-    add("--host", default="127.0.0.1", help="address to listen on; by default this machine alone can reach it")
-    add("--port", type=int, default=8000)
-    add("--dtype", choices=DTYPES, default="float32", help="the same as rollout.dtype")
+    add("--host", default="127.0.0.1", help="address to listen on; the default is reachable from this machine only")
+    add("--port", type=int, default=8000, help="port to listen on; default: 8000")
+    add("--dtype", choices=DTYPES, default="float32", help="floating-point type, the same as rollout.dtype")
     add("--max-model-len", type=int, required=True, help="tokens of the longest prompt and response together")
-    add("--token-variable", help="environment variable with the token that requests must carry; default: one is made")
-    add("--kv-cache-mib", type=int, help="memory for keys and values; default: vLLM's choice on a GPU, else 512")
-    add("--threads", type=int, default=1, help="on the CPU")
+    add("--token-variable", help="environment variable with the token that requests must carry; default: a new token")
+    add("--kv-cache-mib", type=int, help="MiB for the cache of keys and values; default: vLLM's choice on a GPU, else 512")
+    add("--threads", type=int, default=1, help="threads on the CPU; default: 1")
     add("vllm", nargs="*", help="after `--`: further options of vLLM's server, such as --tensor-parallel-size 2")
     return parser
 

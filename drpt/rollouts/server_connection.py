@@ -1,4 +1,4 @@
-"""Requests to a server on this machine or in a private network, with a token that is never shown."""
+"""HTTP requests to a vLLM server on this machine or in a private network, with a secret token. Used by `vllm_server`."""
 
 import json
 import os
@@ -15,27 +15,27 @@ from drpt.rollouts.server_token import CLIENT_VARIABLE, check_token, find_token,
 
 _CONNECT_SECONDS = 10.0
 _CONNECT_TRIES = 3
-_SHOWN_CHARACTERS = 400  # of an answer that is quoted in an error
+_SHOWN_CHARACTERS = 400  # longest quotation of an answer in an error message
 
 
 class ServerConnection:
-    """Asks one server for JSON; safe to use from several threads.
+    """Sends requests to one server and reads JSON answers; safe to use from several threads.
 
-    Setting up a connection is tried again, a request that was sent never is: the server may have acted on it. The token
-    is in no attribute's text, no log and no error.
+    A failed connection is retried, but a request that was sent never is, since the server may have acted on it. The token
+    appears in no representation, log or error.
     """
 
     def __init__(self, url: str, token_variable: str | None, remedy: str) -> None:
-        """Check the address and find the token; nothing is sent.
+        """Check the address and find the token, without sending anything.
 
         Args:
-            url: ``http://HOST:PORT`` or https.
-            token_variable: Environment variable with the token; null = ``DRPT_SERVER_TOKEN`` where that is set, else what a
-                server of this user's left (see `drpt.rollouts.server_token`), else none is sent.
-            remedy: What an error tells the user to do.
+            url: Address ``http://HOST:PORT`` or ``https://HOST:PORT``.
+            token_variable: Environment variable with the token. None = ``DRPT_SERVER_TOKEN`` if set, else the token file of a
+                server of this user (see `drpt.rollouts.server_token`), else no token.
+            remedy: Advice to the user that ends every error message.
 
         Raises:
-            RolloutError: The address is public, unknown or no address, or the token is missing.
+            RolloutError: The address is public, unknown or malformed, or the named variable has no token.
         """
         self.url, self._remedy = url, remedy
         self._is_tls, self._host, self._port, addresses = _checked_address(url)
@@ -49,20 +49,20 @@ class ServerConnection:
         """Send one request and wait for its answer.
 
         Args:
-            method: GET or POST.
-            path: With the query.
-            body: What is sent as JSON; null = nothing.
-            seconds: Longest silence; null = for ever, until `stop` is called elsewhere.
+            method: HTTP method: GET or POST.
+            path: Path of the request, with its query.
+            body: Value to send as JSON; None = no body.
+            seconds: Longest time without data, in seconds; None = no limit until another thread calls `stop`.
 
         Returns:
-            The answer's JSON, null for an empty one.
+            The decoded JSON, or None for an empty answer.
 
         Raises:
-            RolloutError: No connection, no answer, or another status than 200.
+            RolloutError: There was no connection, no answer, or a status other than 200.
         """
         asked = f"{method} {path}"
         connection = self._connect(asked)
-        link = connection.sock  # the connection forgets it while an answer is read
+        link = connection.sock  # kept here: the connection drops its reference while an answer is read
         try:
             link.settimeout(seconds)
             content = None if body is None else json.dumps(body).encode()
@@ -80,10 +80,10 @@ class ServerConnection:
         try:
             return json.loads(text) if text else None
         except ValueError:
-            raise self.error(asked, f"answered no JSON: {text}") from None
+            raise self.error(asked, f"gave an answer that is not JSON: {text}") from None
 
     def error(self, asked: str, answer: str, *, is_token_wrong: bool = False) -> RolloutError:
-        """An error that names the server, what it was asked, what came back (shortened) and what to do."""
+        """An error with the server's address, the request, the answer (shortened) and the remedy."""
         if self._token is not None:
             answer = answer.replace(self._token, "***")
         if len(answer) > _SHOWN_CHARACTERS:
@@ -92,26 +92,26 @@ class ServerConnection:
         return RolloutError(f"{self.url}, asked for {asked}, {answer}\n{remedy}")
 
     def _about_token(self) -> str:
-        """Where the right token is to be found, when the server has refused ours."""
+        """Where to find the right token, after the server has refused ours."""
         if self._token is None:
             return (
-                f"It wants a token, and none was found: a server of yours on this machine leaves one in {token_folder()}; "
-                f"that of another machine or user goes into the environment variable {CLIENT_VARIABLE}."
+                f"The server requires a token, and none was found. Your own servers on this machine leave it in "
+                f"{token_folder()}; for a server of another machine or user, set the environment variable {CLIENT_VARIABLE}."
             )
         return f"Its token is not the one in {self._origin}: put the server's token there."
 
     def stop(self) -> None:
-        """End every request under way, and refuse new ones until `restart`."""
+        """Abort all requests in progress, and refuse new ones until `restart`."""
         with self._lock:
             self._is_stopped = True
             for link in self._open:
                 try:
                     link.shutdown(socket.SHUT_RDWR)
-                except OSError:  # it has ended by itself
+                except OSError:  # the request has already ended
                     continue
 
     def restart(self) -> None:
-        """Take requests again."""
+        """Accept requests again."""
         with self._lock:
             self._is_stopped = False
 
@@ -127,10 +127,10 @@ class ServerConnection:
                 if attempt == _CONNECT_TRIES - 1:
                     raise self.error(asked, f"cannot be reached ({type(error).__name__}: {error})") from None
                 time.sleep(0.5 * 2**attempt)
-        # A name can point elsewhere by now: the token goes to an address that was looked at, or nowhere.
+        # The name may resolve to another address by now; the token must not be sent to a public one.
         if not is_private(peer := str(connection.sock.getpeername()[0])):
             connection.close()
-            raise self.error(asked, f"is at {peer} now, a public address; nothing was sent")
+            raise self.error(asked, f"is now at the public address {peer}; nothing was sent")
         with self._lock:
             if self._is_stopped:
                 connection.close()
@@ -147,9 +147,10 @@ def _checked_address(url: str) -> tuple[bool, str, int, list[str]]:
     parts = urlsplit(url)
     if "@" in parts.netloc:
         raise RolloutError(
-            f"rollout.url holds a user or password; put the server's token into the environment variable {CLIENT_VARIABLE}."
+            "rollout.url must not contain a user name or password; put the server's token into the environment variable "
+            f"{CLIENT_VARIABLE}."
         )
-    form = f"rollout.url={url!r} must read http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:8000."
+    form = f"rollout.url={url!r} must have the form http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:8000."
     try:
         host, port = parts.hostname, parts.port
     except ValueError:
@@ -166,19 +167,19 @@ def _checked_address(url: str) -> tuple[bool, str, int, list[str]]:
     try:
         addresses = resolve(host)
     except OSError as error:
-        raise RolloutError(f"rollout.url={url!r}: the host {host} is not known ({error}); check the name.") from None
+        raise RolloutError(f"rollout.url={url!r}: the host {host} cannot be resolved ({error}); check the name.") from None
     public = [address for address in addresses if not is_private(address)]
     if public:
         raise RolloutError(
             f"rollout.url={url!r} leads to {public[0]}, which is neither this machine nor a private network (10/8, 172.16/12, "
-            "192.168/16, fc00::/7). Prompts, weights and the token stay within one: tunnel the port (ssh -L "
+            "192.168/16, fc00::/7). Prompts, weights and the token must stay within these: tunnel the port (ssh -L "
             f"{port}:127.0.0.1:{port} {host}) and use http://127.0.0.1:{port}."
         )
     return parts.scheme == "https", host, port, addresses
 
 
 def _token_for(addresses: list[str], port: int, variable: str | None) -> tuple[str | None, str]:
-    """The token to send, and where it is from, in words."""
+    """The token to send, and its origin in words."""
     if variable is None and not os.environ.get(CLIENT_VARIABLE):
         left = find_token(addresses, port)
         return (None, "") if left is None else (left.token, str(left.path))
@@ -186,6 +187,6 @@ def _token_for(addresses: list[str], port: int, variable: str | None) -> tuple[s
     token = os.environ.get(name)
     if not token:
         raise RolloutError(
-            f"rollout.token_variable={name}: this environment variable is not set; put the server's token into it."
+            f"rollout.token_variable={name}: this environment variable is not set; set it to the server's token."
         )
     return check_token(token, name), name

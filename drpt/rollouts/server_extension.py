@@ -1,4 +1,4 @@
-"""What a worker of a vLLM server can do beyond vLLM: say what it holds, and take over weights from a folder."""
+"""Methods added to the workers of a vLLM server: describing their model, and loading weights from a folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,21 +9,21 @@ from torch import Tensor
 
 
 class WeightRepacking:
-    """Mixed into vLLM's worker by ``--worker-extension-cls``; its methods are called by ``/collective_rpc``.
+    """Mixin for vLLM's worker, installed by ``--worker-extension-cls``; clients call its methods via ``/collective_rpc``.
 
-    Needed since vLLM 0.32's own ``reload_weights`` leaves behind, on the CPU, the packed copy of a tied output layer.
+    It is needed because ``reload_weights`` of vLLM 0.32 does not update the packed copy of a tied output layer on the CPU.
     """
 
-    model_runner: Any  # vLLM's, without types
+    model_runner: Any  # Any: vLLM has no types that we check
     model_config: Any
     reload_weights: Any
 
     def drpt_describe(self) -> dict[str, Any]:
-        """What a client compares itself with.
+        """Describe the server's model, for a client to compare with its own.
 
         Returns:
-            ``dtype``, ``logprobs_mode``, ``max_model_len``, and ``shapes``: every parameter of the Hugging Face model
-            by its name there, a tied one once.
+            ``dtype``, ``logprobs_mode``, ``max_model_len``, and ``shapes``: the shape of every parameter by its name in the
+            Hugging Face model, tied parameters once.
         """
         config = self.model_config
         return {
@@ -37,21 +37,21 @@ class WeightRepacking:
         """Replace every weight.
 
         Args:
-            folder: Holds safetensors files with exactly the parameters of ``drpt_describe``; the caller sees to that.
+            folder: Folder of safetensors files with exactly the parameters of ``drpt_describe``; this is not checked here.
 
         Returns:
-            ``num_tensors`` that were read.
+            ``num_tensors``, the number of tensors that were read.
 
         Raises:
-            FileNotFoundError: No file is there: the folder is the client's own and not shared.
+            FileNotFoundError: The folder has no weights, as when client and server do not share it.
         """
         paths = sorted(Path(folder).glob("*.safetensors"))
         if not paths:
-            raise FileNotFoundError(f"{folder} holds no weights here: rollout.weights_folder must be one folder for both")
+            raise FileNotFoundError(f"{folder} has no weights on the server: rollout.weights_folder must be shared by both")
         names: list[str] = []
         self.reload_weights(weights_iterator=_read(paths, names))
         for module in self.model_runner.get_model().modules():
-            # An empty weight was consumed by its packing, which reloading has done again.
+            # An empty weight was consumed when it was packed; reloading has packed it again.
             if hasattr(module, "cpu_linear") and module.weight.numel() > 0:
                 module.quant_method.process_weights_after_loading(module)
         return {"num_tensors": len(names)}
@@ -62,7 +62,7 @@ def _read(paths: list[Path], names: list[str]) -> Iterator[tuple[str, Tensor]]:
 
     for path in paths:
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - not a dictionary
+            for name in file.keys():  # noqa: SIM118 - a safetensors file is not a dictionary
                 names.append(name)
                 yield name, file.get_tensor(name)
 

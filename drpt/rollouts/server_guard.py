@@ -1,4 +1,4 @@
-"""What every request to a vLLM server of ours passes first."""
+"""Authentication of all requests to a vLLM server that `drpt.rollouts.serve` started."""
 
 import hashlib
 import hmac
@@ -10,11 +10,10 @@ TOKEN_VARIABLE = "VLLM_API_KEY"
 
 
 class RequestGuard:
-    """ASGI middleware: no token, no answer, whatever the path; a server that was given none answers nothing.
+    """ASGI middleware that refuses requests without the token on every path; without a token of its own it refuses all.
 
-    vLLM's own check covers the paths that generate and leaves out the ones that change weights or run a method of the
-    worker, which a synced server must offer. Requests that a browser sends for a page of another origin are refused
-    with or without a token.
+    vLLM's own check covers only the generating paths, not those that change weights or call methods of the worker. Requests
+    that a browser sends for a web page are always refused.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
@@ -31,7 +30,7 @@ class RequestGuard:
                 await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
                 await send({"type": "http.response.body", "body": reason.encode()})
                 return
-        elif scope["type"] != "lifespan":  # web sockets: nothing of ours uses them
+        elif scope["type"] != "lifespan":  # web sockets are not used
             return
         await self._app(scope, receive, send)
 
@@ -46,5 +45,5 @@ class RequestGuard:
 
 
 def _digest(text: bytes) -> bytes:
-    # Digests have one length, so that comparing them tells nothing about the token's.
+    # All digests have the same length, so that their comparison does not reveal the token's.
     return hashlib.sha256(text).digest()

@@ -1,4 +1,4 @@
-"""Weights on their way to a server: safetensors files in a folder that both can reach."""
+"""Writes the policy's weights for a server, as safetensors files in a shared folder. Called by `vllm_server` at every sync."""
 
 import os
 import shutil
@@ -10,22 +10,22 @@ from torch import Tensor
 
 from drpt.rollouts.errors import RolloutError
 
-_SHARD_BYTES = 2 * 2**30  # what is held beside the model while writing: merged adapters come as new tensors
+_SHARD_BYTES = 2 * 2**30  # size of a file, and thus of the copies held in memory: merged adapters are new tensors
 
 
 def write_weights(
     weights: Iterable[tuple[str, Tensor]], folder: Path, *, shapes: Mapping[str, Sequence[int]], dtype: torch.dtype
 ) -> None:
-    """Write every parameter, in files of at most 2 GiB or one parameter; the folder is there when it is whole.
+    """Write every parameter, in files of at most 2 GiB or one parameter. The folder appears only when it is complete.
 
     Args:
-        weights: Name and value.
-        folder: Must not exist.
-        shapes: Of every parameter that the server holds, by name.
-        dtype: What the server computes in.
+        weights: Name and value of each parameter.
+        folder: Folder to create; it must not exist.
+        shapes: Shape of every parameter of the server, by name.
+        dtype: Floating-point type of the server.
 
     Raises:
-        RolloutError: The names or shapes are not the server's, or the disk refuses; nothing is left behind.
+        RolloutError: Names or shapes differ from the server's, or writing fails; nothing is left behind.
     """
     half = folder.with_name(f".{folder.name}.part")
     try:
@@ -48,7 +48,7 @@ def _write_shards(
     for name, value in weights:
         if name not in missing or list(value.shape) != list(shapes[name]):
             raise _wrong_model(
-                f"{name} with shape {list(value.shape)}, where the server has {list(shapes.get(name, [])) or 'none'}"
+                f"{name} of shape {list(value.shape)}, where the server has {list(shapes.get(name, [])) or 'none'}"
             )
         missing.remove(name)
         copy = _own_storage(value.detach().to("cpu", dtype))
@@ -76,6 +76,5 @@ def _save(shard: dict[str, Tensor], folder: Path, place: int) -> None:
 
 def _wrong_model(difference: str) -> RolloutError:
     return RolloutError(
-        f"The server holds another model than the policy: the policy has {difference}. Start the server with the policy's own "
-        "folder."
+        f"The server's model is not the policy's, which has {difference}. Start the server with the policy's own folder."
     )

@@ -1,4 +1,4 @@
-"""The `rollout` config group: its keys and rules, without torch."""
+"""The schema of the `rollout` config group: its keys and their rules; free of torch."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,15 @@ from drpt.checks import check_choice, check_interval
 
 ENGINES = {
     "vllm": "vLLM in this process, on the CPU or a GPU",
-    "vllm_server": "a vLLM server that `rollout.url` names, in another process or machine",
-    "transformers": "transformers' generate with a copy of the policy: slow, needs nothing more",
+    "vllm_server": "a vLLM server at `rollout.url`, in another process or on another machine",
+    "transformers": "transformers' generate with a copy of the policy: slow, needs no other package",
 }
-DTYPES = {"float32": "log-probs equal the trainer's to rounding", "bfloat16": "faster, log-probs are off by up to tenths"}
-# Tokens of a block of the cache of keys and values on the CPU: the smallest that ordinary attention takes. Responses to one
-# prompt share whole blocks alone, and vLLM's own 128 is longer than many a prompt: each response would then prefill it anew.
+DTYPES = {
+    "float32": "log-probabilities equal the trainer's up to rounding",
+    "bfloat16": "faster; log-probabilities differ by up to a few tenths",
+}
+# Tokens in a block of the CPU's key–value cache: the smallest number that vLLM's attention supports. Responses to one prompt
+# share whole blocks only; with vLLM's default of 128, which exceeds many prompts, each response would prefill its prompt anew.
 CPU_BLOCK_TOKENS = 32
 
 
@@ -19,22 +22,22 @@ CPU_BLOCK_TOKENS = 32
 class RolloutSpec:
     """How responses are generated."""
 
-    engine: str  # a key of ENGINES
-    dtype: str  # a key of DTYPES: what the engine computes in
-    num_prompts: int  # general prompts of one rollout phase; the engine takes over the policy's weights before each
+    engine: str  # engine that draws responses; a key of ENGINES
+    dtype: str  # floating-point type of the engine; a key of DTYPES
+    num_prompts: int  # general prompts in a rollout phase; the engine loads the policy's weights before each phase
     num_responses: int  # responses to each prompt: the group whose rewards are compared
-    max_tokens: int  # longest response
-    temperature: float  # training sees log-probs under it, too
-    top_p: float  # share of the probability that is drawn from; 1 = all
-    top_k: int  # tokens that are drawn from; 0 = all
-    parity_every_phases: int  # phases between two comparisons of the engine's log-probs with the trainer's
-    parity_responses: int  # responses that are compared
-    parity_bound: float | None  # largest mean difference in nats before the run stops; null = the dtype's own
-    kv_cache_mib: int  # memory of vLLM's cache of keys and values
-    threads: int  # of a vLLM engine on the CPU
-    url: str | None  # of the server, for engine=vllm_server
-    token_variable: str | None  # name of the environment variable that holds the server's token
-    weights_folder: str | None  # where weights are left for the server: a folder that both can reach
+    max_tokens: int  # tokens of the longest response
+    temperature: float  # divisor of the logits, in [0.01, 2]; the trainer computes log-probabilities under it, too
+    top_p: float  # probability mass of the most likely tokens that are sampled from, in (0, 1]; 1 = all
+    top_k: int  # number of the most likely tokens that are sampled from; 0 = all
+    parity_every_phases: int  # phases between two comparisons of the engine's log-probabilities with the trainer's
+    parity_responses: int  # responses in each of these comparisons
+    parity_bound: float | None  # largest mean difference in nats a token before the run stops; null = the dtype's default
+    kv_cache_mib: int  # size of vLLM's cache of keys and values, in MiB
+    threads: int  # threads of a vLLM engine on the CPU
+    url: str | None  # address of the server, http://HOST:PORT; needed by engine=vllm_server and by no other
+    token_variable: str | None  # environment variable with the server's token; null = DRPT_SERVER_TOKEN or its token file
+    weights_folder: str | None  # folder that run and server share, for weights on their way to the server
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -56,24 +59,26 @@ class RolloutSpec:
         for key, meaning in counts.items():
             check_interval(f"rollout.{key}", getattr(self, key), low=1, meaning=meaning)
         meaning = "what logits are divided by when responses are drawn"
-        # vLLM refuses more, and takes 0.01 for less.
+        # vLLM refuses higher temperatures, and raises lower ones to 0.01.
         check_interval("rollout.temperature", self.temperature, low=0.01, high=2, meaning=meaning)
-        meaning = "the share of the probability that is drawn from; 1 = all"
+        meaning = "the probability mass of the most likely tokens that are sampled from; 1 = all"
         check_interval("rollout.top_p", self.top_p, low=0, high=1, is_low_included=False, meaning=meaning)
-        check_interval("rollout.top_k", self.top_k, low=0, meaning="the tokens that are drawn from; 0 = all")
+        check_interval(
+            "rollout.top_k", self.top_k, low=0, meaning="the number of the most likely tokens that are sampled from; 0 = all"
+        )
         if self.parity_bound is not None:
             meaning = "nats of mean difference before the run stops"
             check_interval("rollout.parity_bound", self.parity_bound, low=0, is_low_included=False, meaning=meaning)
         if (self.engine == "vllm_server") != (self.url is not None):
             raise ValueError(
                 f"rollout.url={self.url!r}: rollout=vllm_server needs the address of a server, such as "
-                "http://127.0.0.1:8000; the other engines take none."
+                "http://127.0.0.1:8000; with other engines, leave it null."
             )
         for key in ("token_variable", "weights_folder"):
             if getattr(self, key) is not None and self.engine != "vllm_server":
-                raise ValueError(f"rollout.{key}={getattr(self, key)!r} goes with rollout=vllm_server alone; leave it null.")
+                raise ValueError(f"rollout.{key}={getattr(self, key)!r} is for rollout=vllm_server only; leave it null.")
 
     @property
     def truncates(self) -> bool:
-        """Whether some tokens are never drawn, so that the engine's log-probs are not the policy's."""
+        """Whether some tokens are never drawn, so that the engine's log-probabilities are not the policy's."""
         return self.top_p < 1.0 or self.top_k > 0

@@ -1,4 +1,4 @@
-"""transformers with a copy of the policy: slow, plain, and what the other engines are compared with."""
+"""The reference engine: transformers' ``generate`` on a copy of the policy. Slow and simple; tests compare vLLM with it."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,10 +17,10 @@ from drpt.rollouts.requests import check_prompts, checked_weights
 
 
 class TransformersRollout:
-    """A model of its own, which a sync copies the policy's weights into, and transformers' ``generate``.
+    """Engine with a separate model, into which a sync copies the policy's weights.
 
-    Every response has a random generator of its own, with the seed that vLLM gives it (see `VllmRollout`); the draws are
-    others. What is drawn does not depend on what else is in the batch, but for rounding.
+    Every response has its own random generator, with the seed that vLLM would use (see `VllmRollout`), though the draws
+    differ from vLLM's. Up to rounding, a response does not depend on the rest of the batch.
     """
 
     def __init__(
@@ -29,21 +29,21 @@ class TransformersRollout:
         """Load the model.
 
         Args:
-            model_folder: With configuration and weights in safetensors; not needed afterwards.
-            dtype: ``float32`` or ``bfloat16``.
-            max_model_len: Most tokens of prompt and response.
-            device: Where it computes.
-            batch_rows: Responses drawn together.
+            model_folder: Folder with configuration and weights in safetensors; not needed afterwards.
+            dtype: Floating-point type: ``float32`` or ``bfloat16``.
+            max_model_len: Largest number of tokens of prompt and response together.
+            device: Device of the model.
+            batch_rows: Number of responses drawn in one batch.
 
         Raises:
-            RolloutError: The folder has no model that transformers can load, or one with fewer positions.
+            RolloutError: transformers cannot load a model from the folder, or the model has too few positions.
         """
         from transformers import AutoConfig, AutoModelForCausalLM
 
         self._dtype, self._max_model_len = dtype, max_model_len
         self._device, self._batch_rows = device, batch_rows
         try:
-            # All weights are there: nothing is drawn, so that no seed counts.
+            # The folder has all weights, so that none is initialised and the seed has no effect.
             label = f"rollout=transformers: {model_folder}"
             config = AutoConfig.from_pretrained(model_folder, trust_remote_code=False)
             check_positions(config, label=label, wanted=max_model_len, option=f"max_model_len={max_model_len}")
@@ -60,18 +60,18 @@ class TransformersRollout:
 
     @property
     def dtype(self) -> str:
-        """``float32`` or ``bfloat16``: what it computes in."""
+        """The engine's floating-point type: ``float32`` or ``bfloat16``."""
         return self._dtype
 
     @torch.no_grad()
     def sync(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Take over the policy's weights.
+        """Copy the policy's weights into the engine's model.
 
         Args:
-            weights: Every parameter by its name in the Hugging Face model, adapters merged; a tied one once.
+            weights: Name in the Hugging Face model and value of every parameter, adapters merged, tied parameters once.
 
         Raises:
-            RolloutError: They are another model's.
+            RolloutError: The weights belong to another model.
         """
         own = dict(merged_weights(self._opened()))
         shapes = {name: values.shape for name, values in own.items()}
@@ -80,17 +80,17 @@ class TransformersRollout:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[Response]]:
-        """Draw responses, those to prompts of like length together.
+        """Draw responses, in batches of prompts of similar length.
 
         Args:
-            prompts: Token ids, each at least one.
-            sampling: How; its stop tokens alone end a response.
+            prompts: Token ids of each prompt; at least one.
+            sampling: Sampling settings; only their stop tokens end a response.
 
         Returns:
-            ``sampling.num_responses`` a prompt, in the prompts' order.
+            ``sampling.num_responses`` responses for each prompt, in the prompts' order.
 
         Raises:
-            RolloutError: The engine is closed, or a prompt does not fit.
+            RolloutError: The engine is closed, or a prompt is invalid or too long.
         """
         model, count = self._opened(), sampling.num_responses
         vocabulary = model.get_input_embeddings().num_embeddings
@@ -104,13 +104,13 @@ class TransformersRollout:
         return [[found[place * count + number] for number in range(count)] for place in range(len(prompts))]
 
     def close(self) -> None:
-        """Free everything; may be called again."""
+        """Free the model; further calls have no effect."""
         self._model = None
         release_memory()
 
     def _opened(self) -> Any:
         if self._model is None:
-            raise RolloutError("rollout=transformers: the engine is closed; build another.")
+            raise RolloutError("rollout=transformers: the engine is closed; build a new one.")
         return self._model
 
     def _draw(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling) -> list[Response]:
@@ -120,10 +120,10 @@ class TransformersRollout:
         padded = [[0] * (length - len(prompt)) + list(prompt) for prompt in prompts]
         mask = [[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         drawing = _Drawing(sampling, seeds)
-        # A configuration made anew: the model's own may penalise repetition or cut the distribution.
+        # A new configuration: the model's own may penalise repetition or truncate the distribution.
         settings = GenerationConfig(
             max_new_tokens=sampling.max_tokens,
-            do_sample=False,  # the most likely token of what the drawing leaves
+            do_sample=False,  # the drawing leaves only one token possible
             eos_token_id=list(sampling.stop_token_ids) or None,
             pad_token_id=0,
         )
@@ -138,7 +138,7 @@ class TransformersRollout:
 
 
 class _Drawing:
-    """Draws each row's next token with the row's own generator, and leaves it alone possible.
+    """A logits processor that draws each row's next token with the row's own generator and rules out all others.
 
     ``argmax_v(log p_v + Gumbel noise)`` has the distribution p; the noise is ``-log E`` with E exponential.
     """
@@ -146,7 +146,7 @@ class _Drawing:
     def __init__(self, sampling: Sampling, seeds: Sequence[int]) -> None:
         self._sampling = sampling
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.logprobs: list[Tensor] = []  # nats, of the drawn tokens; one [row] a step
+        self.logprobs: list[Tensor] = []  # log-probabilities of the drawn tokens, in nats; one tensor [row] for each step
 
     def __call__(self, token_ids: Tensor, logits: Tensor) -> Tensor:
         logprobs = _log_probabilities(logits.float(), self._sampling)  # [row, token]
@@ -162,7 +162,7 @@ class _Drawing:
 
 
 def _log_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Of the next token under the settings; at temperature 1 where it is 0."""
+    """Log-probabilities [row, token] of the next token under the sampling settings; a temperature of 0 counts as 1."""
     scaled = logits / (sampling.temperature or 1.0)
     if sampling.top_k:
         least = scaled.topk(min(sampling.top_k, scaled.shape[-1])).values[:, -1:]
@@ -178,5 +178,5 @@ def _log_probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
 
 def _response(tokens: list[int], logprobs: list[float], sampling: Sampling) -> Response:
     stops = [place for place, token in enumerate(tokens) if token in sampling.stop_token_ids]
-    length = stops[0] + 1 if stops else len(tokens)  # what follows is padding
+    length = stops[0] + 1 if stops else len(tokens)  # the rest is padding
     return Response(token_ids=tuple(tokens[:length]), logprobs=tuple(logprobs[:length]), is_finished=bool(stops))

@@ -1,9 +1,8 @@
-"""vLLM in the trainer's own process: the default engine, on a CPU or a GPU.
+"""The default engine: vLLM in the trainer's process, on a CPU or a GPU.
 
-What is done here besides calling it is needed with vLLM 0.32, and tested. After a sync linear layers are packed anew on the
-CPU (a tied output layer would silently keep the old weights), and the prefix cache is emptied (which would go on with the old
-ones). Prompts are not prefilled in pieces on the CPU, since a seeded request cannot be continued there. For speed alone the
-cache's blocks are short there.
+vLLM 0.32 needs some workarounds, which are tested. After a sync, linear layers are packed again on the CPU (a tied output
+layer would silently keep its old weights), and the prefix cache is emptied (it would keep results of the old weights). On the
+CPU, chunked prefill is off, because a seeded request cannot be continued there. Cache blocks are short on the CPU, for speed.
 """
 
 import weakref
@@ -24,21 +23,21 @@ from drpt.rollouts.requests import check_prompts, checked_weights
 from drpt.rollouts.spec import CPU_BLOCK_TOKENS
 
 _MIB = 2**20
-_MOST_SEQUENCES = 256  # under way at once
+_MOST_SEQUENCES = 256  # sequences that are generated at the same time
 _ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # or the engine would be a process of its own
-    "VLLM_CONFIGURE_LOGGING": "0",  # our own handlers get its errors
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # keep the engine in this process
+    "VLLM_CONFIGURE_LOGGING": "0",  # errors go to the handlers of this process
     "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the trainer's threads are not to be nailed to a core
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # do not bind the trainer's threads to a core
     "TOKENIZERS_PARALLELISM": "false",
 }
 
 
 class VllmRollout:
-    """One engine a process: another may follow after `close`. With several processes each builds its own, all at once.
+    """A vLLM engine. A process can have one at a time; with several processes, all build theirs at the same time.
 
-    Response ``j`` to prompt ``i`` of a call is drawn with the seed ``sampling.seed + i * num_responses + j``; a temperature
-    of 0 takes the most likely tokens, with their log-probs at temperature 1.
+    Response ``j`` to prompt ``i`` of a call is drawn with the seed ``sampling.seed + i * num_responses + j``. A temperature of
+    0 takes the most likely tokens, with their log-probabilities at temperature 1.
     """
 
     _open: ClassVar["weakref.ref[VllmRollout] | None"] = None
@@ -49,19 +48,19 @@ class VllmRollout:
         """Build the engine.
 
         Args:
-            model_folder: With configuration and weights in safetensors; not needed afterwards.
-            dtype: ``float32`` or ``bfloat16``.
-            max_model_len: Most tokens of prompt and response.
-            kv_cache_mib: Memory of the cache of keys and values.
-            threads: On the CPU.
-            device: Where it computes.
+            model_folder: Folder with configuration and weights in safetensors; not needed afterwards.
+            dtype: Floating-point type: ``float32`` or ``bfloat16``.
+            max_model_len: Largest number of tokens of prompt and response together.
+            kv_cache_mib: Size of the cache of keys and values, in MiB.
+            threads: Number of threads on the CPU.
+            device: Device of the engine.
 
         Raises:
-            RolloutError: vLLM is not installed or cannot serve this model here, or another engine is open.
+            RolloutError: vLLM is not installed or cannot run this model here, or another engine is open.
         """
         other = VllmRollout._open() if VllmRollout._open is not None else None
         if other is not None and other._llm is not None:
-            raise RolloutError("rollout=vllm: this process has an engine already; close it before building another.")
+            raise RolloutError("rollout=vllm: this process already has an engine; close it before building another.")
         self._dtype, self._max_model_len = dtype, max_model_len
         self._is_cpu = device.type == "cpu"
         self._isolation = Isolation(_ENVIRONMENT, threads=threads if self._is_cpu else None)
@@ -76,7 +75,7 @@ class VllmRollout:
         finally:
             if self._llm is None:
                 release_memory()
-        # At the process's end, too: vLLM would then shut down outside of the isolation, and stumble.
+        # Also at the end of the process, where vLLM would otherwise shut down outside of the isolation and fail.
         self._finalizer = weakref.finalize(self, _shut_down, self._llm, self._isolation)
         VllmRollout._open = weakref.ref(self)
 
@@ -85,39 +84,39 @@ class VllmRollout:
 
     @property
     def dtype(self) -> str:
-        """``float32`` or ``bfloat16``: what it computes in."""
+        """The engine's floating-point type: ``float32`` or ``bfloat16``."""
         return self._dtype
 
     def sync(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Take over the policy's weights, and forget what was cached under the old ones.
+        """Load the policy's weights, and drop what was cached under the old ones.
 
         Args:
-            weights: Every parameter by its name in the Hugging Face model, adapters merged; a tied one once.
+            weights: Name in the Hugging Face model and value of every parameter, adapters merged, tied parameters once.
 
         Raises:
-            RolloutError: The weights are another model's, or the engine has failed: it is of no use then, and is to be closed.
+            RolloutError: The weights belong to another model, or the engine failed and must be closed.
         """
-        with self._working("taking over weights") as llm:
+        with self._working("loading weights") as llm:
             checked = checked_weights(weights, self._shapes, engine="vllm")
             llm.collective_rpc("reload_weights", kwargs={"weights_iterator": checked})
             if self._is_cpu:
                 llm.apply_model(_repack)
             if not llm.reset_prefix_cache():
-                raise RolloutError("rollout=vllm: what was cached under the old weights cannot be forgotten.")
+                raise RolloutError("rollout=vllm: vLLM could not empty its cache of the old weights' keys and values.")
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[Response]]:
         """Draw responses.
 
         Args:
-            prompts: Token ids, each at least one.
-            sampling: How; its stop tokens alone end a response.
+            prompts: Token ids of each prompt; at least one.
+            sampling: Sampling settings; only their stop tokens end a response.
 
         Returns:
-            ``sampling.num_responses`` a prompt, in the prompts' order. In float32 a response depends on its prompt, its
-            place and the seed, not on the others in the call.
+            ``sampling.num_responses`` responses for each prompt, in the prompts' order. In float32 a response depends on its
+            prompt, its position and the seed, not on the other prompts of the call.
 
         Raises:
-            RolloutError: A prompt does not fit; or the engine has failed, and is to be closed.
+            RolloutError: A prompt is invalid or too long; or the engine failed and must be closed.
         """
         check_prompts(prompts, sampling, max_model_len=self._max_model_len, vocabulary=self._vocabulary, engine="vllm")
         with self._working("generating") as llm:
@@ -128,11 +127,11 @@ class VllmRollout:
             asked = [TokensPrompt(prompt_token_ids=list(prompt)) for prompt in prompts]
             answers = llm.generate(asked, _settings(len(prompts), sampling), use_tqdm=False)
             responses = [[_response(output, sampling) for output in answer.outputs] for answer in answers]
-        # The most likely response is asked for once.
+        # The most likely response is generated once and repeated.
         return [own * sampling.num_responses for own in responses] if sampling.temperature == 0 else responses
 
     def close(self) -> None:
-        """Free everything; may be called again."""
+        """Free all resources; further calls have no effect."""
         if self._llm is None:
             return
         self._llm = None
@@ -145,33 +144,33 @@ class VllmRollout:
         options: dict[str, Any] = {
             "max_model_len": self._max_model_len,
             "max_num_seqs": _MOST_SEQUENCES,
-            "logprobs_mode": "processed_logprobs",  # under the temperature
-            "generation_config": "vllm",  # the model's own would sample otherwise than asked
+            "logprobs_mode": "processed_logprobs",  # of the sampling distribution, temperature included
+            "generation_config": "vllm",  # ignore the model's own sampling settings
             "skip_tokenizer_init": True,
             "use_tqdm_on_load": False,
         }
         if self._is_cpu:
-            # Without pieces a whole prompt has to fit into a step.
+            # Without chunked prefill, a whole prompt must fit into one step.
             batched = max(self._max_model_len, 4096)
             options |= {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": batched}
             return options | {"block_size": CPU_BLOCK_TOKENS}
-        # The share of the GPU is compared with what is free beside the trainer, and else the cache's size alone counts.
+        # vLLM only checks this share against the free memory; the cache's size is set by kv_cache_memory_bytes.
         options["gpu_memory_utilization"] = 0.01
         return options | ({} if device.index is None else {"device_ids": [device.index]})
 
     @contextmanager
     def _working(self, doing: str) -> Iterator[Any]:
-        """The engine, apart from the trainer; whatever interrupts it leaves it unfit for more.
+        """Use the engine in isolation from the trainer; after any exception it cannot be used again.
 
         Yields:
             vLLM's ``LLM``.
 
         Raises:
-            RolloutError: It is closed or unfit, or fails now.
+            RolloutError: The engine is closed, has failed before, or fails in the body.
         """
         if self._llm is None or self._failure is not None:
             state = "is closed" if self._llm is None else f"has failed before ({self._failure})"
-            raise RolloutError(f"rollout=vllm: the engine {state}; close it and build another.")
+            raise RolloutError(f"rollout=vllm: the engine {state}; close it and build a new one.")
         try:
             with self._isolation.entered(), torch.no_grad():
                 yield self._llm
@@ -180,8 +179,8 @@ class VllmRollout:
             if isinstance(error, RolloutError) or not isinstance(error, Exception):
                 raise
             raise RolloutError(
-                f"rollout=vllm: the engine failed while {self._failure}. Close it and build another; rollout=transformers "
-                "needs nothing of vLLM."
+                f"rollout=vllm: the engine failed while {self._failure}. Close it and build a new one; rollout=transformers "
+                "works without vLLM."
             ) from error
 
 
@@ -191,15 +190,15 @@ def _build(model_folder: Path, device: torch.device, options: dict[str, Any]) ->
         from vllm.platforms import current_platform
     except ImportError as error:
         raise RolloutError(
-            f"rollout=vllm: vLLM cannot be imported ({_first_line(error)}). Run `make install`, or take rollout=transformers."
+            f"rollout=vllm: vLLM cannot be imported ({_first_line(error)}). Run `make install`, or use rollout=transformers."
         ) from error
     if current_platform.device_type != device.type:
         raise RolloutError(
-            f"rollout=vllm: the vLLM that is installed computes on {current_platform.device_type or 'nothing here'}, the "
-            f"trainer on {device.type}. Install the other one (extras `cpu` and `gpu`), or take rollout=transformers."
+            f"rollout=vllm: the installed vLLM computes on {current_platform.device_type or 'no device here'}, the trainer on "
+            f"{device.type}. Install the other one (extras `cpu` and `gpu`), or use rollout=transformers."
         )
     if device.type == "cpu":
-        # Linux lets a process use a processor's AMX tiles once it has asked; vLLM's attention in bfloat16 does not ask.
+        # Linux requires a process to request the use of AMX tiles; vLLM's bfloat16 attention uses them without a request.
         torch.cpu._init_amx()
     current_platform.import_kernels()
     try:
@@ -208,16 +207,17 @@ def _build(model_folder: Path, device: torch.device, options: dict[str, Any]) ->
     except Exception as error:
         from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
 
-        cleanup_dist_env_and_memory()  # or what was begun stands in the way of the next engine
+        cleanup_dist_env_and_memory()  # otherwise the partly built engine blocks the next one
         raise RolloutError(
-            f"rollout=vllm: no engine for this model, data.max_length={options['max_model_len']} and rollout.kv_cache_mib="
+            "rollout=vllm: vLLM cannot build an engine for this model with "
+            f"data.max_length={options['max_model_len']} and rollout.kv_cache_mib="
             f"{options['kv_cache_memory_bytes'] // _MIB}: {_first_line(error)}. rollout=transformers runs every model."
         ) from error
 
 
 @contextmanager
 def _unbound_memory() -> Iterator[None]:
-    """Keep vLLM from binding the whole process, the trainer's memory included, to one node of the machine's memory."""
+    """Keep vLLM from binding the whole process, including the trainer, to the memory of one NUMA node."""
     operators: Any = torch.ops._C
     bind = getattr(operators, "init_cpu_memory_env", None)
     if bind is None:
@@ -235,15 +235,15 @@ def _shut_down(llm: Any, isolation: Isolation) -> None:
         from vllm.model_executor.model_loader.reload.layerwise import LAYERWISE_INFO
 
         llm.llm_engine.engine_core.shutdown()
-        # What a sync notes down about layers holds on to them, packed weights and all; there is no other engine.
+        # This record of a sync keeps layers and their packed weights alive. No other engine uses it.
         LAYERWISE_INFO.clear()
 
 
 def _repack(model: nn.Module) -> None:
-    """Lay linear layers out for the CPU's kernels, from the weights that were loaded."""
+    """Pack the loaded weights of linear layers for the CPU's kernels."""
     for module in model.modules():
         weight = getattr(module, "weight", None)
-        # An empty weight was consumed by its packing, which reloading has done already.
+        # An empty weight was consumed when it was packed; reloading has packed it again.
         if hasattr(module, "cpu_linear") and weight is not None and weight.numel():
             method: Any = module.quant_method
             method.process_weights_after_loading(module)
@@ -255,14 +255,14 @@ def _settings(num_prompts: int, sampling: Sampling) -> list[Any]:
     return [
         SamplingParams(
             n=sampling.num_responses if sampling.temperature > 0 else 1,
-            seed=sampling.seed + place * sampling.num_responses,  # vLLM counts on from it for the others
+            seed=sampling.seed + place * sampling.num_responses,  # vLLM adds 1 for each further response
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
-            logprobs=0,  # of the drawn token alone
+            logprobs=0,  # log-probabilities of the drawn tokens only
             detokenize=False,
-            ignore_eos=True,  # what ends a response is said by the next line
+            ignore_eos=True,  # only stop_token_ids end a response
             stop_token_ids=list(sampling.stop_token_ids),
         )
         for place in range(num_prompts)
@@ -272,7 +272,7 @@ def _settings(num_prompts: int, sampling: Sampling) -> list[Any]:
 def _response(output: Any, sampling: Sampling) -> Response:
     token_ids, reason = tuple(output.token_ids), output.finish_reason
     if reason != "stop" and (reason != "length" or len(token_ids) != sampling.max_tokens):
-        raise RolloutError(f"rollout=vllm: a response broke off after {len(token_ids)} tokens ({reason}).")
+        raise RolloutError(f"rollout=vllm: a response was cut off after {len(token_ids)} tokens ({reason}).")
     logprobs = tuple(float(of_place[token].logprob) for of_place, token in zip(output.logprobs, token_ids, strict=True))
     return Response(token_ids=token_ids, logprobs=logprobs, is_finished=reason == "stop")
 

@@ -1,11 +1,11 @@
-"""Does the probe predict training? Mean squared errors of update rules beside the final losses of runs under the same rules.
+"""Compares the probe with training: mean squared errors of update rules and final losses of runs under the same rules.
 
     python -m experiments.bias_variance.predicts PROBE.json SWEEP_FOLDER [--rows 8x2]
 
 Prints a table and Spearman's rank correlations with 95 % intervals, and writes ``predicts.json`` and ``predicts.png`` beside
-the probe. The interval is a bootstrap over rules and over seeds, all rules' alike, since a seed's target examples are common
-to them: it speaks of other rules of these kinds and other draws of the target. Probed figures are taken as they are; their
-errors are shown, but they share draws and pool, so that most of them moves all rules together.
+the probe. The interval is a bootstrap over rules and seeds; all rules get the same resampled seeds, since a seed's target
+examples are common to them. It thus covers other rules of these kinds and other draws of the target. The probe's errors are
+shown but not resampled: all rules share draws and pool, so that most of the error moves all rules together.
 """
 
 import argparse
@@ -39,10 +39,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One rule, probed and trained with."""
+    """A rule that was both probed and used for training."""
 
     label: str
-    name: str  # of the probe's family
+    name: str  # family of the probe
     mse: float
     mse_stderr: float
     cosine: float
@@ -55,12 +55,12 @@ class Pair:
 
     @property
     def loss_stderr(self) -> float:
-        """Of the mean, over seeds."""
+        """Standard error of the mean loss over seeds."""
         return float(np.std(list(self.losses.values()), ddof=1) / len(self.losses) ** 0.5)
 
 
 def rule_of(regularizer: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What decides an update, whatever the rule is called."""
+    """The settings that determine an update, independent of the rule's name."""
     name, score = regularizer["set"], regularizer["score"]
     strength = 0.0 if name in _PLAIN and regularizer["strength"] is None else regularizer["strength"]
     is_alike = name in SETS and SETS[name].is_alike and strength != AUTO and regularizer["relaxation"] != AUTO
@@ -77,18 +77,18 @@ def rule_of(regularizer: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def pair(points: Sequence[Mapping[str, Any]], runs: Sequence[Run], size: tuple[int, int]) -> list[Pair]:
-    """Rules that were both probed and trained with, for the seeds that all of them have.
+    """Match probed rules with runs, for the seeds that all rules have.
 
     Args:
-        points: Of ``probe.json``.
-        runs: Of the sweep.
-        size: (n, m) of the probe.
+        points: Points of ``probe.json``.
+        runs: Runs of the sweep.
+        size: Batch size (n, m) of the probe.
 
     Returns:
-        By probed error; automatic dials are left out, since those of training remember past steps.
+        Pairs, ordered by probed error; automatic dials are left out, since in training they average over past steps.
 
     Raises:
-        ValueError: Fewer than three rules were both probed and trained with.
+        ValueError: Fewer than three rules were both probed and used for training.
     """
     by_rule: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
@@ -101,7 +101,7 @@ def pair(points: Sequence[Mapping[str, Any]], runs: Sequence[Run], size: tuple[i
             shared.append((point, by_rule.pop(rule)))
     if len(shared) < 3:
         raise ValueError(
-            f"{len(shared)} rules were both probed at n={size[0]}, m={size[1]} and trained with; at least 3 are needed."
+            f"{len(shared)} rules were both probed at n={size[0]}, m={size[1]} and used for training; at least 3 are needed."
         )
     common = set.intersection(*({int(run.config["seed"]) for run in members} for _, members in shared))
     pairs = []
@@ -130,9 +130,9 @@ def correlate(pairs: Sequence[Pair], figure: str, *, seed: int = 0) -> dict[str,
     """Spearman's correlation of a probed figure with the mean final loss, and its 95 % interval.
 
     Args:
-        pairs: At least three.
-        figure: ``mse``, or ``cosine``, which is negated: smaller is better for both.
-        seed: Of the resampling.
+        pairs: At least three pairs.
+        figure: ``mse`` or ``cosine``; the cosine is negated, so that smaller is better for both.
+        seed: Seed of the bootstrap.
 
     Returns:
         ``rho``, ``low`` and ``high``.
@@ -151,7 +151,7 @@ def correlate(pairs: Sequence[Pair], figure: str, *, seed: int = 0) -> dict[str,
 
 
 def draw(pairs: Sequence[Pair], title: str) -> bytes:
-    """Probed error against final loss, a labelled point a rule."""
+    """Draw probed error against final loss, with a labelled point for each rule."""
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(7.5, 5.2), dpi=130, layout="constrained")
         FigureCanvasAgg(figure)

@@ -1,1 +1,1 @@
-"""A file of a million conversations: what reading and drawing from it take."""
+"""The time and memory of reading and drawing from a file of a million conversations."""

@@ -1,7 +1,7 @@
-"""Seconds and memory of drawing pools from a large file; one process a size, so that each has its own peak.
+"""Measures time and memory of drawing pools from a large file, in one process for each size to get separate peaks.
 
 ``python -m experiments.big_file.measure FOLDER`` writes files of 10^4, 10^5 and 10^6 lines (about 1 KB each) into FOLDER, draws
-from each, and prints a table; what was measured is in ``results.json`` beside this file.
+from each, prints a table, and stores the measurements in ``results.json`` beside this file.
 """
 
 import json
@@ -17,11 +17,11 @@ _STATUS = Path("/proc/self/status")
 
 
 def write_file(path: Path, num_lines: int) -> None:
-    """Conversations of about 1 KB, no two alike.
+    """Write distinct conversations of about 1 KB.
 
     Args:
-        path: The file; left alone if it is there.
-        num_lines: How many.
+        path: File to write; an existing file is kept.
+        num_lines: Number of conversations.
     """
     if path.exists():
         return
@@ -38,8 +38,8 @@ def measure(path: Path, target: Path) -> dict[str, float]:
     """Draw from a file as a run does, with the embedded model's tokenizer.
 
     Args:
-        path: General examples.
-        target: Target examples.
+        path: File of general examples.
+        target: File of target examples.
 
     Returns:
         Seconds by stage, and peak resident memory in MB before and after.

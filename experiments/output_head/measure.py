@@ -24,16 +24,16 @@ from drpt.objectives.language_modeling import counted_losses
 from experiments.overhead.steps import Subject
 from experiments.overhead.store import environment
 from experiments.overhead.timing import interleave, ratio
+from experiments.readme import fill_section
 
 _FOLDER = Path(__file__).parent
 _QUICK_FOLDER = Path("runs/output_head_quick")
-_MARKS = ("<!-- results: written by --report -->", "<!-- end of results -->")
 _COUNTED, _ALL = "tokens that count", "all tokens"
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Rows that are alike."""
+    """A batch of rows with the same numbers of prompt and response tokens."""
 
     name: str
     rows: int
@@ -52,7 +52,7 @@ _SHAPES = (
 def main(arguments: list[str] | None = None) -> None:
     """Measure, or report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="counted ones (default: 7)")
+    parser.add_argument("--rounds", type=int, default=7, help="counted rounds (default: 7)")
     parser.add_argument("--quick", action="store_true", help=f"the tiny model, one round, into {_QUICK_FOLDER}")
     parser.add_argument("--report", action="store_true", help="measure nothing: the table from results.json")
     options = parser.parse_args(arguments)
@@ -60,43 +60,41 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--rounds must be at least 1.")
     folder = _QUICK_FOLDER if options.quick else _FOLDER
     if not options.report:
-        if not options.quick:  # as in training; a test's process goes on
+        if not options.quick:  # as in training; not in a test, whose process has more to do
             keep_freed_memory()
         record = measure("tiny" if options.quick else "smollm2_135m", rounds=1 if options.quick else options.rounds)
         write_atomically(folder / "results.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     table = render(json.loads((folder / "results.json").read_text()))
     print(table)
     if not options.quick:
-        before, rest = (_FOLDER / "README.md").read_text().split(_MARKS[0])
-        filled = f"{before}{_MARKS[0]}\n\n{table}\n{_MARKS[1]}{rest.split(_MARKS[1])[1]}"
-        write_atomically(_FOLDER / "README.md", filled)
+        fill_section(_FOLDER / "README.md", "results", table)
 
 
 def measure(model: Any, *, rounds: int) -> dict[str, Any]:  # Any: one of the names that a subject has
-    """Both sides of every shape, interleaved within it.
+    """Time both variants of every shape, interleaved.
 
     Args:
         model: Name of the model.
-        rounds: Counted ones, after two to warm up.
+        rounds: Number of counted rounds, after two warm-up rounds.
 
     Returns:
-        Every round's seconds, for `render`.
+        Seconds of every round, for `render`.
     """
     subject = Subject(model, "lora")
     shapes = []
     for shape in _SHAPES:
         tokens = _batch(subject, shape)
-        sides = {
+        variants = {
             _COUNTED: lambda tokens=tokens: _pass(
                 predict(subject.model, tokens.model_inputs(), predicting_places(tokens.loss_mask)).logits, tokens
             ),
             _ALL: lambda tokens=tokens: _pass(_all_logits(subject.model, tokens), tokens),
         }
-        timed = interleave(sides, warm_ups=2, rounds=rounds, prepare=subject.forget_gradients)
-        if errors := {name: side.error for name, side in timed.items() if side.error}:
+        timed = interleave(variants, warm_ups=2, rounds=rounds, prepare=subject.forget_gradients)
+        if errors := {name: variant.error for name, variant in timed.items() if variant.error}:
             raise RuntimeError(f"{shape.name}: {errors}")
-        seconds = {name: side.seconds for name, side in timed.items()}
-        preemptions = {name: side.preemptions for name, side in timed.items()}
+        seconds = {name: variant.seconds for name, variant in timed.items()}
+        preemptions = {name: variant.preemptions for name, variant in timed.items()}
         shapes.append({"shape": asdict(shape), "seconds": seconds, "preemptions": preemptions})
     return {"model": model, "rounds": rounds, "environment": environment("experiments.output_head.measure"), "shapes": shapes}
 
@@ -122,13 +120,13 @@ def _pass(logits: Tensor, tokens: TokenBatch) -> None:
 
 
 def render(record: dict[str, Any]) -> str:
-    """The table.
+    """Render the table.
 
     Args:
-        record: Of `measure`.
+        record: Result of `measure`.
 
     Returns:
-        Markdown.
+        The table in Markdown.
     """
     described = record["environment"]
     lines = [
@@ -141,7 +139,7 @@ def render(record: dict[str, Any]) -> str:
     for found in record["shapes"]:
         shape, seconds = _Shape(**found["shape"]), found["seconds"]
         own = ratio(seconds[_COUNTED], seconds[_ALL])
-        assert own is not None  # a side that failed was an error
+        assert own is not None  # a variant that failed was an error
         lines.append(
             f"| {shape.name} | {shape.rows} × ({shape.prompt} + {shape.response}) | {median(seconds[_ALL]):.2f} | "
             f"{median(seconds[_COUNTED]):.2f} | {own.median:.2f} [{own.low:.2f}, {own.high:.2f}] |"

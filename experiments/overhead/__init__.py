@@ -1,1 +1,1 @@
-"""What a regularized step costs beside a standard one."""
+"""The cost of a regularized step relative to a standard one."""

@@ -1,11 +1,11 @@
-"""Steps of this checkout beside those of another, such as an earlier commit; and what the capture's check costs.
+"""Compares steps of this checkout with those of another, such as an earlier commit, and measures the capture's check.
 
     git worktree add ../before COMMIT
     python -m experiments.overhead.against ../before
 
-Each checkout's code runs in a process of its own, which waits while the other one measures: step by step in turns, side by
-side, round by round in a shuffled order. The result goes to ``against.json`` beside this file, and from there into the README;
-``--report`` does the second alone.
+Each checkout runs in a process of its own, and the two take turns: one step of each variant at a time, in an order that is
+shuffled in every round. The result goes to ``against.json`` beside this file, and from there into the README; ``--report``
+does only the latter.
 """
 
 import argparse
@@ -19,23 +19,22 @@ from statistics import median
 from types import TracebackType
 
 from experiments.overhead.settings import FIRST
-from experiments.overhead.sides import HULL_SKETCH, STANDARD, SUBSET_AUTO, SUBSET_SKETCH
 from experiments.overhead.store import Record, commit_of, environment, save
 from experiments.overhead.timing import ratio
+from experiments.overhead.variants import HULL_SKETCH, STANDARD, SUBSET_AUTO, SUBSET_SKETCH
+from experiments.readme import fill_section
 
-SIDES = (STANDARD, SUBSET_SKETCH, SUBSET_AUTO, HULL_SKETCH)
+VARIANTS = (STANDARD, SUBSET_SKETCH, SUBSET_AUTO, HULL_SKETCH)
 CHECKED = (SUBSET_SKETCH, SUBSET_AUTO)
 HERE = Path(__file__).parent
-README = HERE / "README.md"
-_START, _END = "<!-- against: written by experiments.overhead.against -->", "<!-- end of against -->"
 
 
 class Worker:
-    """A process that runs one checkout's code, a step whenever it is asked.
+    """A process that runs single steps with one checkout's code.
 
     Args:
-        checkout: Its folder.
-        model: Which model is trained.
+        checkout: Folder of the checkout.
+        model: Name of the model.
     """
 
     def __init__(self, checkout: Path, model: str) -> None:
@@ -49,23 +48,23 @@ class Worker:
             text=True,
         )
 
-    def seconds(self, side: str, *, is_first: bool = False, has_check: bool = True) -> float:
-        """Of one step.
+    def seconds(self, variant: str, *, is_first: bool = False, has_check: bool = True) -> float:
+        """Run and time one step.
 
         Args:
-            side: Its name.
-            is_first: Whether a new capture takes it, which checks the model.
-            has_check: False to leave that check out.
+            variant: Name of the variant.
+            is_first: Whether to use a new capture, whose first step checks the model.
+            has_check: False to skip that check.
 
         Returns:
-            Wall-clock time.
+            Wall-clock time in seconds.
 
         Raises:
             RuntimeError: The process has ended.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(f"{int(is_first)}{int(has_check)}{side}", file=self._process.stdin, flush=True)
+        print(f"{int(is_first)}{int(has_check)}{variant}", file=self._process.stdin, flush=True)
         for line in self._process.stdout:
             if line.startswith("seconds "):
                 return float(line.split()[1])
@@ -81,19 +80,19 @@ class Worker:
 
 
 def measure(other: Path, model: str, rounds: int) -> Record:
-    """All rounds.
+    """Measure all rounds.
 
     Args:
-        other: The other checkout.
-        model: Which model is trained.
-        rounds: Counted ones; one before them warms up.
+        other: Folder of the other checkout.
+        model: Name of the model.
+        rounds: Number of counted rounds, after one warm-up round.
 
     Returns:
-        Seconds by side and checkout, and of first steps with and without the check.
+        Seconds by variant and checkout, and seconds of first steps with and without the check.
     """
     own = Path(__file__).parents[2]
-    steps: dict[str, dict[str, list[float]]] = {side.name: {"this": [], "other": []} for side in SIDES}
-    first: dict[str, dict[str, list[float]]] = {side.name: {"checked": [], "unchecked": []} for side in CHECKED}
+    steps: dict[str, dict[str, list[float]]] = {variant.name: {"this": [], "other": []} for variant in VARIANTS}
+    first: dict[str, dict[str, list[float]]] = {variant.name: {"checked": [], "unchecked": []} for variant in CHECKED}
     shuffled = random.Random(0)
     with Worker(own, model) as this, Worker(other, model) as that:
         for number in range(rounds + 1):
@@ -119,20 +118,20 @@ def _ratio(found: dict[str, list[float]]) -> float:
 
 
 def table(record: Record) -> str:
-    """This commit's steps over the other's, and first steps with the check over those without.
+    """Render ratios of this commit's steps to the other's, and of first steps with the check to those without.
 
     Args:
-        record: See `measure`.
+        record: Result of `measure`.
 
     Returns:
-        Markdown.
+        The table in Markdown.
     """
-    rounds = len(record["steps"][SIDES[0].name]["this"])
+    rounds = len(record["steps"][VARIANTS[0].name]["this"])
     lines = [
         f"Commit `{record['this']}` over `{record['other']}`, setting {record['setting']}, {rounds} rounds, {record['cpu']}, "
         f"{record['threads']} threads, torch {record['packages']['torch']}:",
         "",
-        "| side | seconds before | seconds now | now / before | first step with the check / without |",
+        "| variant | seconds before | seconds now | now / before | first step with the check / without |",
         "| :-- | --: | --: | --: | --: |",
     ]
     for name, found in record["steps"].items():
@@ -149,12 +148,9 @@ def _spread(seconds: list[float], base: list[float]) -> str:
 
 
 def report() -> None:
-    """Put the table into the README."""
+    """Write the table into the README."""
     record = json.loads((HERE / "against.json").read_text())
-    text = README.read_text()
-    before, _, rest = text.partition(_START)
-    _, _, after = rest.partition(_END)
-    README.write_text(f"{before}{_START}\n\n{table(record)}\n\n{_END}{after}")
+    fill_section(HERE / "README.md", "against", table(record))
 
 
 def main() -> None:

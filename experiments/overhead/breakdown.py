@@ -1,9 +1,8 @@
-"""Where a step's seconds go: forward, activation backward, products, solve, update, AdamW.
+"""Measures the parts of a step: forward, activation backward, products, solve, update, AdamW.
 
-On a CPU every operation is done when its call returns, so that the clocks of one real step, watched through its trace, add up
-to it. Two more sides have the step itself switched off: modules are captured and nothing is recorded, so that forward and
-activation backward are all that is left, on n and on n + m rows. A standard step's weight gradient is its backward pass less
-that floor's.
+On a CPU every operation is complete when its call returns, so that the parts of a step, timed through its trace, add up to the
+whole. Two more variants are floors: modules are captured but nothing is recorded, so that only forward and activation backward
+remain, on n and on n + m rows. The weight gradient of a standard step is its backward pass minus that of the floor.
 """
 
 import time
@@ -23,16 +22,16 @@ from drpt.capture.tokens import RecentTokens
 from drpt.capture.trace import Span, StepTrace
 from drpt.objectives.language_modeling import sample_losses
 from experiments.overhead.settings import Setting
-from experiments.overhead.sides import STANDARD, SUBSET_SKETCH, WIDER, parts_of
 from experiments.overhead.steps import Subject, make_step, precision_of
 from experiments.overhead.timing import Timed, as_record, interleave
+from experiments.overhead.variants import STANDARD, SUBSET_SKETCH, WIDER, parts_of
 
 PARTS = ("forward", "backward", "products", "solve", "update", "capture", "adamw")  # backward: of activations, if captured
 FLOORS = {"nothing recorded, n rows": False, "nothing recorded, n + m rows": True}
 
 
 class Stopwatch:
-    """Seconds of nested parts, each without those inside it."""
+    """Times nested parts; the time of a part excludes the parts inside it."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -41,7 +40,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
-        """Time what runs inside, under this name."""
+        """Time the body under this name."""
         self._change()
         self._running.append(part)
         try:
@@ -63,21 +62,21 @@ def measure_breakdown(
     """Time the parts of standard, captured and floor steps, interleaved.
 
     Args:
-        subject: What is trained.
-        setting: Rows, tokens, precision.
-        warm_ups: Rounds before the counted ones.
-        rounds: Counted ones.
-        after_step: Told of every step.
+        subject: Model and optimizer.
+        setting: Rows, tokens and precision.
+        warm_ups: Number of warm-up rounds.
+        rounds: Number of counted rounds.
+        after_step: Callback after every step.
 
     Returns:
         `Timed` records with the seconds of every part of every counted round.
     """
     parts: dict[str, list[dict[str, float]]] = {}
     steps: dict[str, Callable[[], None]] = {}
-    for side in (STANDARD, WIDER, *parts_of(setting)):
+    for variant in (STANDARD, WIDER, *parts_of(setting)):
         watch = Stopwatch()
-        step = make_step(subject, setting, side, watch=watch, trace=_Clocks(watch))
-        steps[side.name] = _watched(step, watch, parts.setdefault(side.name, []))
+        step = make_step(subject, setting, variant, watch=watch, trace=_Clocks(watch))
+        steps[variant.name] = _watched(step, watch, parts.setdefault(variant.name, []))
     for name, is_wide in FLOORS.items():
         watch = Stopwatch()
         step = _make_floor(subject, setting, setting.num_general + (setting.num_target if is_wide else 0), watch)
@@ -87,7 +86,7 @@ def measure_breakdown(
 
 
 class _Clocks(StepTrace):
-    """Times the pieces of a step's own work under their names."""
+    """Times the parts of the capture's own work through the step's trace."""
 
     def __init__(self, watch: Stopwatch) -> None:
         self._watch = watch
@@ -97,7 +96,7 @@ class _Clocks(StepTrace):
 
 
 class _Unrecorded:
-    """Stands in the place of a step's recorder, and keeps nothing."""
+    """A replacement for a step's recorder that keeps nothing."""
 
     def __init__(self, num_rows: int) -> None:
         self.layout = Layout(range(num_rows))

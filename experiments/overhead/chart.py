@@ -1,4 +1,4 @@
-"""Three pictures: step time by side and setting, where a step's seconds go, and how the ratio grows."""
+"""Draws three pictures: step time by variant and setting, the parts of a step, and the growth of the ratio with n, T and m."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -13,30 +13,30 @@ from matplotlib.ticker import NullLocator, ScalarFormatter
 from experiments.overhead.breakdown import PARTS
 from experiments.overhead.goals import median_parts, step_bound
 from experiments.overhead.settings import BREAKDOWN_SETTINGS, FIRST, GROWTH, SHAPES, STEP_SETTINGS, Setting
-from experiments.overhead.sides import ALL_SIDES, GROWTH_SIDES, STANDARD
 from experiments.overhead.store import Record
 from experiments.overhead.timing import ratio
+from experiments.overhead.variants import ALL_VARIANTS, GROWTH_VARIANTS, STANDARD
 
 _STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-# Of Okabe and Ito's palette; what differs in colour differs in shape, or stands in a fixed order, too.
+# Colours of Okabe and Ito's palette; things that differ in colour also differ in shape or have a fixed order.
 _FULL, _LORA = "#0072B2", "#D55E00"
 _PART_COLOURS = dict(zip(PARTS, ("#56B4E9", "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#999999", "#F0E442"), strict=True))
 _PART_NAMES = {"backward": "backward (captured: of activations)", "capture": "bookkeeping", "adamw": "AdamW"}
 _LINES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"))
 _GREY = "#777777"
-_DRAWN = [side for side in ALL_SIDES if side.sees_all or side.regularizer.needs_general]
+_DRAWN = [variant for variant in ALL_VARIANTS if variant.sees_all or variant.regularizer.needs_general]
 
 
 def draw_steps(results: Mapping[str, Record]) -> bytes | None:
-    """A panel a shape; a row a side: dots with quartiles, the count and the goal.
+    """Draw a panel for each shape with a row for each variant: dots with quartiles, the count and the goal.
 
-    Steps that see target rows alone are left out: they are far shorter, and the others would not be told apart.
+    Steps on target rows only are left out: they are far shorter, and the others could not be distinguished.
 
     Args:
         results: Records by name.
 
     Returns:
-        A PNG, or None where nothing was measured.
+        The picture as PNG, or None if nothing was measured.
     """
     records = {s: results[f"steps-{s.key}"] for s in STEP_SETTINGS if f"steps-{s.key}" in results}
     shapes = [shape for shape in SHAPES if any(s.shape == shape.shape for s in records)]
@@ -50,7 +50,7 @@ def draw_steps(results: Mapping[str, Record]) -> bytes | None:
             own = {setting: record for setting, record in records.items() if setting.shape == shape.shape}
             _draw_shape(axes, own)
             axes.set_title(shape.shape)
-        names = [side.name for side in _DRAWN]
+        names = [variant.name for variant in _DRAWN]
         panels[0].set_yticks(range(len(names)), names)
         panels[0].invert_yaxis()
         _legend_of_steps(figure, panels[0])
@@ -59,17 +59,17 @@ def draw_steps(results: Mapping[str, Record]) -> bytes | None:
 
 
 def _draw_shape(axes: Axes, records: Mapping[Setting, Record]) -> None:
-    places = {side.name: place for place, side in enumerate(_DRAWN)}
+    places = {variant.name: place for place, variant in enumerate(_DRAWN)}
     for place in places.values():
         axes.axhline(place, color="#eeeeee", linewidth=0.8, zorder=0)
     axes.axvline(1.0, color=_GREY, linewidth=0.9, zorder=1)
     for setting, record in records.items():
         offset = {"full": -0.18, "lora": 0.18}[setting.finetune] + {"fp32": -0.07, "bf16": 0.07}[setting.precision]
         style = _marker(setting)
-        for name, side in record["sides"].items():
+        for name, variant in record["variants"].items():
             if name not in places:
                 continue
-            found = ratio(side["seconds"], record["sides"][STANDARD.name]["seconds"])
+            found = ratio(variant["seconds"], record["variants"][STANDARD.name]["seconds"])
             if found is not None:
                 error = [[found.median - found.low], [found.high - found.median]]
                 axes.errorbar([found.median], [places[name] + offset], xerr=error, elinewidth=0.8, zorder=3, **style)
@@ -104,13 +104,13 @@ def _legend_of_steps(figure: Figure, axes: Axes) -> None:
 
 
 def draw_breakdown(results: Mapping[str, Record]) -> bytes | None:
-    """Stacked bars of seconds, a panel a setting.
+    """Draw stacked bars of seconds, with a panel for each setting.
 
     Args:
         results: Records by name.
 
     Returns:
-        A PNG, or None where nothing was measured.
+        The picture as PNG, or None if nothing was measured.
     """
     settings = [setting for setting in BREAKDOWN_SETTINGS if f"breakdown-{setting.key}" in results]
     if not settings:
@@ -120,7 +120,7 @@ def draw_breakdown(results: Mapping[str, Record]) -> bytes | None:
         FigureCanvasAgg(figure)
         panels = figure.subplots(1, len(settings), squeeze=False, sharey=True)[0]
         for axes, setting in zip(panels, settings, strict=True):
-            _draw_parts(axes, results[f"breakdown-{setting.key}"]["sides"])
+            _draw_parts(axes, results[f"breakdown-{setting.key}"]["variants"])
             axes.set_title(setting.label)
             axes.set_xlabel("seconds (median of each part)")
         panels[0].invert_yaxis()
@@ -129,8 +129,8 @@ def draw_breakdown(results: Mapping[str, Record]) -> bytes | None:
         return _image(figure)
 
 
-def _draw_parts(axes: Axes, sides: Mapping[str, Record]) -> None:
-    parts = {name: median_parts(side) for name, side in sides.items()}
+def _draw_parts(axes: Axes, variants: Mapping[str, Record]) -> None:
+    parts = {name: median_parts(variant) for name, variant in variants.items()}
     starts = dict.fromkeys(parts, 0.0)
     for part in PARTS:
         widths = [found.get(part, 0.0) for found in parts.values()]
@@ -148,13 +148,13 @@ def _draw_parts(axes: Axes, sides: Mapping[str, Record]) -> None:
 
 
 def draw_growth(results: Mapping[str, Record]) -> bytes | None:
-    """Ratio against n, T and m: measured, and dashed the operation count.
+    """Draw the measured ratio against n, T and m, and the operation count as dashed lines.
 
     Args:
         results: Records by name.
 
     Returns:
-        A PNG, or None where nothing was measured.
+        The picture as PNG, or None if nothing was measured.
     """
     lines = {axis: [s for s in settings if _point(results, s) is not None] for axis, settings in GROWTH.items()}
     if not any(lines.values()):
@@ -167,26 +167,26 @@ def draw_growth(results: Mapping[str, Record]) -> bytes | None:
             _draw_line(axes, results, axis, settings)
         panels[0].set_ylabel("seconds over those of a standard step on n rows")
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(GROWTH_SIDES) - 1, frameon=False)
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(GROWTH_VARIANTS) - 1, frameon=False)
         return _image(figure)
 
 
 def _draw_line(axes: Axes, results: Mapping[str, Record], axis: str, settings: Sequence[Setting]) -> None:
     at = {s: {"n": s.num_general, "T": s.num_tokens, "m": s.num_target}[axis] for s in settings}
     axes.axhline(1.0, color=_GREY, linewidth=0.9)
-    for side, (colour, marker) in zip(GROWTH_SIDES[1:], _LINES, strict=True):
+    for variant, (colour, marker) in zip(GROWTH_VARIANTS[1:], _LINES, strict=True):
         places, measured, counted = [], [], []
         for setting in settings:
             record = _point(results, setting)
             assert record is not None
-            found = ratio(record["sides"][side.name]["seconds"], record["sides"][STANDARD.name]["seconds"])
-            operations = record["operations"][side.name]
+            found = ratio(record["variants"][variant.name]["seconds"], record["variants"][STANDARD.name]["seconds"])
+            operations = record["operations"][variant.name]
             if found is not None:
                 places.append(at[setting])
                 measured.append(found.median)
                 counted.append((operations["free"] + operations["products"]) / operations["standard"])
-        axes.plot(places, measured, marker=marker, color=colour, markersize=5, linewidth=1.4, label=side.name)
-        axes.plot(places, counted, "--", color=colour, linewidth=1.0, label=f"{side.name}: count")
+        axes.plot(places, measured, marker=marker, color=colour, markersize=5, linewidth=1.4, label=variant.name)
+        axes.plot(places, counted, "--", color=colour, linewidth=1.0, label=f"{variant.name}: count")
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.set_xticks(list(at.values()))

@@ -1,4 +1,4 @@
-"""One linear layer by itself, at shapes of Llama-3.2-1B: each product of a step, alone, beside the standard step's three."""
+"""Measures a single linear layer at shapes of Llama-3.2-1B: each product of a step, relative to the standard step's three."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from drpt.capture.segments import Segments
 from drpt.capture.tokens import TokenVectors
 from experiments.overhead.timing import as_record, interleave
 
-# Items of several seconds are for seeing that `auto` is right not to take them: one counted round is enough.
+# Items of several seconds only confirm that `auto` does not choose them, so one counted round suffices.
 _ONCE_ABOVE_SECONDS = 2.0
 _EXACT = {"reduced": reduced, "pairwise": pairwise, "direct": direct}
 _SKETCHES = (("gaussian", 64), ("gaussian", 32), ("row_mask", 64))
@@ -28,7 +28,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerSetting:
-    """A layer and the rows that pass through it."""
+    """Shapes of a layer and its inputs."""
 
     outputs: int
     inputs: int
@@ -62,13 +62,13 @@ def measure_layer(setting: LayerSetting, *, warm_ups: int, rounds: int, after_st
     """Time each product of one layer, interleaved.
 
     Args:
-        setting: Shapes.
-        warm_ups: Rounds before the counted ones.
-        rounds: Counted ones.
-        after_step: Told of every product.
+        setting: Shapes of the layer and its inputs.
+        warm_ups: Number of warm-up rounds.
+        rounds: Number of counted rounds.
+        after_step: Callback after every product.
 
     Returns:
-        `Timed` records by item, each with its multiplications, and the method that `auto` takes.
+        `Timed` records by item, each with its multiplications, and the method that `auto` chooses.
     """
     items = make_items(setting)
     with torch.no_grad():
@@ -85,7 +85,7 @@ def measure_layer(setting: LayerSetting, *, warm_ups: int, rounds: int, after_st
 
 
 def make_items(setting: LayerSetting) -> dict[str, Callable[[], object]]:
-    """The products by name. A gramian is of the general rows alone and does not depend on m: only m = 1 has it."""
+    """The products by name. A gramian, of the general rows, does not depend on m; it is measured for m = 1 only."""
     generator = torch.Generator().manual_seed(0)
     dtype = _DTYPES[setting.precision]
     n, m, length = setting.num_general, setting.num_target, setting.num_tokens

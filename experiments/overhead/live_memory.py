@@ -1,8 +1,8 @@
-"""The highest number of bytes that malloc had handed out while something ran, sampled (glibc; elsewhere unknown).
+"""Samples the peak of allocated bytes while something runs (with glibc; elsewhere unknown).
 
-Resident memory says nothing in a process that keeps what was freed. What is handed out is what is alive: tensors, scratch
-space of kernels, large objects; not what a library maps by itself, as Python does for small ones. A thread looks fifty
-times a second; the large tensors that make a peak live longer.
+Resident memory is no measure in a process that keeps freed memory. Allocated bytes are those in use: tensors, scratch space of
+kernels and large objects, without memory that a library maps by itself, as Python does for small objects. A thread samples
+fifty times a second; the large tensors that make up a peak live longer.
 """
 
 import ctypes
@@ -35,10 +35,10 @@ class _MallInfo(ctypes.Structure):
 
 
 class LiveMemory:
-    """Watches while it is entered.
+    """Samples allocated memory inside a ``with`` block.
 
     Attributes:
-        peak: Bytes above those at the start; None where the C library does not tell.
+        peak: Peak in bytes above the start; None if the C library does not report it.
     """
 
     def __init__(self) -> None:
@@ -78,6 +78,6 @@ def _asker() -> Any:  # Any: ctypes has no types for functions
 
 
 def _live_bytes(ask: Any) -> int:  # Any: as above
-    """Handed out now, in all heaps."""
+    """Bytes that are allocated now, in all heaps."""
     found = ask()
     return int(found.uordblks + found.hblkhd)

@@ -1,4 +1,4 @@
-"""What a regularized step costs beside a standard one: one command measures, one renders what was measured.
+"""Measures the cost of a regularized step relative to a standard one, and renders the results.
 
 python -m experiments.overhead.measure            # everything; a second call goes on where the first stopped
 python -m experiments.overhead.measure --report   # tables in README.md and the pictures, from results/ alone
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         for path in write_report(folder):
             console.print(f"written: {path}", highlight=False)
         return
-    # What tests measure does not matter, and their process goes on.
+    # Not in a test, whose timings do not matter and whose process has more to do.
     if options.model != "tiny":
         keep_freed_memory()
     jobs = all_jobs(Subjects(options.model), QUICK if options.quick else effort(options.rounds))
@@ -56,8 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if missing and load > _QUIET_LOAD:
         console.print(
-            f"the machine is busy (load average {load:.1f}): two threads that share a core with other work can take twenty "
-            "times as long, and ratios mean nothing; wait until it is quiet",
+            f"the machine is busy (load average {load:.1f}): threads that share a core with other work can take twenty times "
+            "as long, and ratios are meaningless; wait until it is idle",
             highlight=False,
         )
     _run(missing, folder, options.model, console)
@@ -89,9 +89,9 @@ def _is_asked_for(job: Job, options: Any) -> bool:  # Any: what argparse returns
 
 
 def _is_there(job: Job, folder: Path) -> bool:
-    """Whole, and of the sides that are asked for now."""
+    """Whether the results of a job exist, for the present variants."""
     path = folder / f"{job.name}.json"
-    return path.exists() and job.sides == json.loads(path.read_text()).get("sides", {}).keys()
+    return path.exists() and job.variants == json.loads(path.read_text()).get("variants", {}).keys()
 
 
 def _run(jobs: list[Job], folder: Path, model: str, console: Console) -> None:
@@ -111,7 +111,7 @@ def _run(jobs: list[Job], folder: Path, model: str, console: Console) -> None:
             took = time.perf_counter() - start
             described["load_after"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
             save(folder, job.name, {"model": model, **found, "took_seconds": took, "environment": described})
-            errors = [name for name, side in (found.get("sides") or found["items"]).items() if side["error"]]
+            errors = [name for name, variant in (found.get("variants") or found["items"]).items() if variant["error"]]
             note = f"; could not run: {', '.join(errors)}" if errors else ""
             console.print(f"{job.name}: {took:.0f} s{note}", highlight=False)
 

@@ -1,9 +1,9 @@
-"""Peak memory of one side's step, alone in a process of its own.
+"""Measures the peak memory of a variant's step in a process of its own.
 
-The child asks glibc to take every tensor of 64 KiB or more from the kernel and to return it as soon as it is freed
-(``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``), so that its resident memory is what is alive. Training keeps freed
-memory instead (`drpt.memory.keep_freed_memory`), and its process stays at the peak, with what fragmentation adds. The
-kernel's mark of the highest resident memory is reset before the second step, where AdamW's moments are there already.
+In the child, glibc takes every tensor of 64 KiB or more from the kernel and returns it as soon as it is freed
+(``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``), so that resident memory equals memory in use. Training keeps freed
+memory instead (`drpt.memory.keep_freed_memory`), so its process stays at the peak plus fragmentation. The kernel's record of
+peak resident memory is reset before the second step, when AdamW's moments already exist.
 """
 
 import json
@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import Any, cast
 
 from experiments.overhead.settings import Setting
-from experiments.overhead.sides import Side
+from experiments.overhead.variants import Variant
 
 _ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
 
 
-def measure_memory(model: str, setting: Setting, side: Side, *, num_threads: int) -> dict[str, Any]:
+def measure_memory(model: str, setting: Setting, variant: Variant, *, num_threads: int) -> dict[str, Any]:
     """Run two steps in a fresh process.
 
     Args:
-        model: Its name.
-        setting: Rows, tokens, what is trained.
-        side: How.
-        num_threads: Of torch.
+        model: Name of the model.
+        setting: Rows, tokens, fine-tuning and precision.
+        variant: Variant of the step.
+        num_threads: Number of torch's threads.
 
     Returns:
-        Bytes: ``held`` before the first step, ``held_between`` steps, ``peak`` of the second step. Or the ``error``.
+        Bytes ``held`` before the first step, ``held_between`` steps, and at the ``peak`` of the second step; or an ``error``.
     """
-    request = json.dumps({"model": model, "setting": asdict(setting), "side": asdict(side)})
+    request = json.dumps({"model": model, "setting": asdict(setting), "variant": asdict(variant)})
     found = subprocess.run(
         [sys.executable, "-m", "experiments.overhead.memory", request],
         capture_output=True,
@@ -51,9 +51,9 @@ def main(request: str) -> None:
     from experiments.overhead.steps import Subject, make_step
 
     asked = json.loads(request)
-    setting, side = Setting(**asked["setting"]), Side(**asked["side"])
+    setting, variant = Setting(**asked["setting"]), Variant(**asked["variant"])
     subject = Subject(asked["model"], setting.finetune)
-    step = make_step(subject, setting, side)
+    step = make_step(subject, setting, variant)
     held = _status("VmRSS")
     step()
     subject.forget_gradients()

@@ -1,9 +1,9 @@
-"""How many multiplications a step takes: what no implementation can go below, and what the products add.
+"""Counts the multiplications of a step: the minimum of any implementation, and the part of the products.
 
-Matrices alone are counted: attention, norms, the loss and AdamW are left out on both sides. A trained matrix takes three
-products over the tokens of a standard step; here two over all tokens, and the update over the rows that are kept. A frozen one
-takes two. How many rows are kept is known of sets that choose a number of them; where any coefficient may vanish (filter, hull,
-cone and most relatives) all are counted, and the time may lie below the count.
+Only matrix products are counted; attention, norms, the loss and AdamW are left out for both steps. In a standard step a trained
+matrix takes three products over the tokens. Here it takes two over all tokens, and the update over the rows that are kept. A
+frozen matrix takes two. The number of kept rows is known for sets that select a fixed number. For sets whose coefficients may
+vanish (filter, hull, cone and most relatives), all rows are counted, and the measured time may lie below the count.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from drpt.capture.options import ProductsMethod
 from drpt.capture.products.cost import Need, ParameterShape, UseShape
 from drpt.capture.products.sketch_spec import SketchKind
 from experiments.overhead.settings import Setting
-from experiments.overhead.sides import Side
+from experiments.overhead.variants import Variant
 
 
 @dataclass(frozen=True, slots=True)
 class Operations:
     """Multiplications of one step."""
 
-    standard: int  # of the standard step on the general rows
-    free: int  # of this one, were products free
+    standard: int  # multiplications of the standard step on the general rows
+    free: int  # multiplications of this step without the products
     products: int
 
     @property
     def limit(self) -> float:
-        """The ratio that no implementation can go below."""
+        """Lowest ratio that any implementation can reach, without products."""
         return self.free / self.standard
 
     @property
     def ratio(self) -> float:
-        """The ratio with the products."""
+        """Ratio with the products."""
         return (self.free + self.products) / self.standard
 
     def __add__(self, other: "Operations") -> "Operations":
@@ -41,16 +41,16 @@ class Operations:
         return Operations(self.standard + other.standard, self.free + other.free, self.products + other.products)
 
 
-def count(model: nn.Module, setting: Setting, side: Side) -> Operations:
-    """Of all linear layers and tables of a model, tied ones once.
+def count(model: nn.Module, setting: Setting, variant: Variant) -> Operations:
+    """Count the multiplications of all linear layers and embeddings of a model, tied ones once.
 
     Args:
-        model: Trained parameters are those that require gradients.
+        model: Model, whose trained parameters require gradients.
         setting: Rows and tokens.
-        side: How the step is made.
+        variant: Variant of the step.
 
     Returns:
-        The model's sum.
+        The sum over the model.
     """
     uses: dict[int, list[nn.Module]] = {}
     for module in model.modules():
@@ -58,12 +58,12 @@ def count(model: nn.Module, setting: Setting, side: Side) -> Operations:
             uses.setdefault(id(module.weight), []).append(module)
     total = Operations(0, 0, 0)
     for modules in uses.values():
-        total += count_matrix(modules, setting, side)
+        total += count_matrix(modules, setting, variant)
     return total
 
 
-def count_matrix(modules: Sequence[nn.Module], setting: Setting, side: Side) -> Operations:
-    """Of one matrix and the modules that use it."""
+def count_matrix(modules: Sequence[nn.Module], setting: Setting, variant: Variant) -> Operations:
+    """Count the multiplications of one matrix in all modules that use it."""
     weight = modules[0].get_parameter("weight")
     general, target = setting.num_general * setting.num_tokens, setting.num_target * setting.num_tokens
     shape = ParameterShape(
@@ -74,36 +74,36 @@ def count_matrix(modules: Sequence[nn.Module], setting: Setting, side: Side) -> 
         num_target=setting.num_target,
     )
     num_dense = sum(isinstance(module, nn.Linear) for module in modules)
-    per_pass = num_dense * weight.numel()  # of one token through all uses
-    regularizer = side.regularizer
-    targets = regularizer.needs_target or side.sees_all
-    seen = general * (side.sees_all or regularizer.needs_general) + target * targets
+    per_pass = num_dense * weight.numel()  # multiplications for one token in all uses
+    regularizer = variant.regularizer
+    targets = regularizer.needs_target or variant.sees_all
+    seen = general * (variant.sees_all or regularizer.needs_general) + target * targets
     if not weight.requires_grad:
-        passes = 3 if side.is_recomputing else 2
+        passes = 3 if variant.is_recomputing else 2
         return Operations(2 * general * per_pass, passes * seen * per_pass, 0)
-    if side.need is None:
+    if variant.need is None:
         return Operations(3 * general * per_pass, 3 * seen * per_pass, 0)
-    standard, free = shape.step(kept_examples=float(kept_examples(setting, side)))
-    again = seen * per_pass if side.is_recomputing else 0
-    return Operations(standard, free + again, _products(shape, side, side.need))
+    standard, free = shape.step(kept_examples=float(kept_examples(setting, variant)))
+    again = seen * per_pass if variant.is_recomputing else 0
+    return Operations(standard, free + again, _products(shape, variant, variant.need))
 
 
-def kept_examples(setting: Setting, side: Side) -> int:
+def kept_examples(setting: Setting, variant: Variant) -> int:
     """Rows that the update is taken over, at most: the k that are chosen, or all general ones, and v's where it counts."""
-    regularizer = side.regularizer
+    regularizer = variant.regularizer
     return regularizer.most_kept(setting.num_general) + (setting.num_target if regularizer.feasible_set.uses_target else 0)
 
 
-def _products(shape: ParameterShape, side: Side, need: Need) -> int:
-    if side.width is not None:
-        left, right = min(side.width, shape.left), min(side.width, shape.right)
+def _products(shape: ParameterShape, variant: Variant, need: Need) -> int:
+    if variant.width is not None:
+        left, right = min(variant.width, shape.left), min(variant.width, shape.right)
         found = shape.sketch(left, right)
-        if side.sketch != SketchKind.ROW_MASK.value:
+        if variant.sketch != SketchKind.ROW_MASK.value:
             return found.multiplications
-        # Coordinates are picked, not multiplied: what is left is the comparison of what was picked.
+        # Coordinates are selected without multiplications; only the selected ones are compared.
         examples = shape.num_general + shape.num_target
         tokens = sum(use.general_tokens + use.target_tokens for use in shape.uses)
         return (tokens + examples**2) * left * right
-    method = ProductsMethod(side.products)
+    method = ProductsMethod(variant.products)
     method = shape.cheapest(need) if method is ProductsMethod.AUTO else method
     return shape.cost(method, need).multiplications

@@ -1,4 +1,4 @@
-"""Tables and pictures from the results' files alone."""
+"""Renders tables and pictures from the files of results."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,39 +11,39 @@ from experiments.overhead.chart import draw_breakdown, draw_growth, draw_steps
 from experiments.overhead.goals import Goal, check, choice_seconds, live_ratio, median_parts, memory_ratio
 from experiments.overhead.layers import LAYER_SETTINGS, STANDARD_ITEMS, TINY_LAYER_SETTINGS, LayerSetting
 from experiments.overhead.settings import BREAKDOWN_SETTINGS, GROWTH, MEMORY_SETTINGS, SHAPES, STEP_SETTINGS, Setting
-from experiments.overhead.sides import ALL_SIDES, GROWTH_SIDES, STANDARD, SUBSET_AUTO, SUBSET_SKETCH, WIDER
 from experiments.overhead.store import RESULTS, Record, load_all
 from experiments.overhead.timing import Ratio, median_or_none, ratio
+from experiments.overhead.variants import ALL_VARIANTS, GROWTH_VARIANTS, STANDARD, SUBSET_AUTO, SUBSET_SKETCH, WIDER
+from experiments.readme import fill_section
 
 _README = Path(__file__).parent / "README.md"
-_MARKS = ("<!-- results: written by --report -->", "<!-- end of results -->")
 
 
 def write_report(folder: Path) -> list[Path]:
-    """Fill README.md, for the folder beside it, or write ``report.md`` into another; pictures beside either.
+    """Write tables into README.md, or into ``report.md`` for other folders than the experiment's own; and the pictures.
 
     Args:
-        folder: Of results.
+        folder: Folder of results.
 
     Returns:
-        What was written.
+        Paths of the written files.
 
     Raises:
         FileNotFoundError: There are no results.
     """
     results = load_all(folder)
     if not results:
-        raise FileNotFoundError(f"{folder} holds no results: measure first (python -m experiments.overhead.measure).")
+        raise FileNotFoundError(f"{folder} has no results: measure first (python -m experiments.overhead.measure).")
     is_own = folder.resolve() == RESULTS.resolve()
     place = _README.parent if is_own else folder
     drawn = {"steps.png": draw_steps(results), "breakdown.png": draw_breakdown(results), "growth.png": draw_growth(results)}
     pictures = {name: image for name, image in drawn.items() if image is not None}
     text = render(results, list(pictures))
-    if is_own:
-        before, rest = _README.read_text().split(_MARKS[0])
-        text = f"{before}{_MARKS[0]}\n\n{text}\n{_MARKS[1]}{rest.split(_MARKS[1])[1]}"
     written = [_README if is_own else folder / "report.md"]
-    write_atomically(written[0], text)
+    if is_own:
+        fill_section(_README, "results", text)
+    else:
+        write_atomically(written[0], text)
     for name, image in pictures.items():
         write_atomically(place / name, image)
         written.append(place / name)
@@ -51,19 +51,19 @@ def write_report(folder: Path) -> list[Path]:
 
 
 def render(results: Mapping[str, Record], pictures: Sequence[str] = ()) -> str:
-    """All tables.
+    """Render all tables.
 
     Args:
         results: Records by name.
-        pictures: Those that are there.
+        pictures: File names of existing pictures.
 
     Returns:
-        Markdown.
+        The tables in Markdown.
     """
     sections = [
         _provenance(results),
         "### Goals\n\n" + _goals(check(results)),
-        _picture("steps.png", "Step time over a standard step's, by side and setting", pictures),
+        _picture("steps.png", "Step time over a standard step's, by variant and setting", pictures),
         *(_steps(results[name]) for name in _names("steps", SHAPES) if name in results),
         *(_steps_by_shape(results, trained) for trained in dict.fromkeys(s.trained for s in STEP_SETTINGS[len(SHAPES) :])),
         _picture("breakdown.png", "Where the seconds of a step go", pictures),
@@ -132,24 +132,24 @@ def _spread(found: Ratio | None) -> str:
 
 
 def _steps(record: Record) -> str:
-    sides, counts = record["sides"], record["operations"]
+    variants, counts = record["variants"], record["operations"]
     rows = []
-    for name, side in sides.items():
-        over_n = ratio(side["seconds"], sides[STANDARD.name]["seconds"])
-        over_all = ratio(side["seconds"], sides[WIDER.name]["seconds"])
+    for name, variant in variants.items():
+        over_n = ratio(variant["seconds"], variants[STANDARD.name]["seconds"])
+        over_all = ratio(variant["seconds"], variants[WIDER.name]["seconds"])
         counted = counts[name]
         count_ratio = (counted["free"] + counted["products"]) / counted["standard"]
         rows.append(
             (
                 name,
-                _number(median_or_none(side["seconds"]), 2),
+                _number(median_or_none(variant["seconds"]), 2),
                 _spread(over_n),
                 "–" if over_all is None else f"{over_all.median:.3f}",
                 f"{count_ratio:.3f}",
                 "–" if over_n is None else f"{over_n.median / count_ratio:.2f}",
-                _number(live_ratio(sides, name, WIDER), 3),
-                str(max(side["page_faults"], default="–")),
-                str(max(side.get("preemptions", ()), default="–")),
+                _number(live_ratio(variants, name, WIDER), 3),
+                str(max(variant["page_faults"], default="–")),
+                str(max(variant.get("preemptions", ()), default="–")),
             )
         )
     head = (
@@ -167,11 +167,11 @@ def _steps(record: Record) -> str:
 
 
 def _steps_by_shape(results: Mapping[str, Record], trained: str) -> str:
-    """A row a side, three columns a shape."""
+    """A table with a row for each variant and three columns for each shape."""
     found = {s: results[f"steps-{s.key}"] for s in STEP_SETTINGS if s.trained == trained and f"steps-{s.key}" in results}
     if not found:
         return ""
-    names = [side.name for side in ALL_SIDES if any(side.name in record["sides"] for record in found.values())]
+    names = [variant.name for variant in ALL_VARIANTS if any(variant.name in record["variants"] for record in found.values())]
     rows = [[name, *(cell for record in found.values() for cell in _cells(record, name))] for name in names]
     columns = ("time over n rows (count)", "over n + m rows", "memory over n + m rows")
     head = ["", *(f"{setting.shape}: {column}" for setting in found for column in columns)]
@@ -180,31 +180,31 @@ def _steps_by_shape(results: Mapping[str, Record], trained: str) -> str:
 
 
 def _cells(record: Record, name: str) -> list[str]:
-    sides = record["sides"]
-    if name not in sides:
+    variants = record["variants"]
+    if name not in variants:
         return ["", "", ""]
-    over_n, over_all = (ratio(sides[name]["seconds"], sides[base.name]["seconds"]) for base in (STANDARD, WIDER))
+    over_n, over_all = (ratio(variants[name]["seconds"], variants[base.name]["seconds"]) for base in (STANDARD, WIDER))
     counted = record["operations"][name]
     time = "–" if over_n is None else f"{over_n.median:.2f}"
     return [
         f"{time} ({(counted['free'] + counted['products']) / counted['standard']:.2f})",
         "–" if over_all is None else f"{over_all.median:.2f}",
-        _number(live_ratio(sides, name, WIDER), 3),
+        _number(live_ratio(variants, name, WIDER), 3),
     ]
 
 
 def _note(setting: Setting, record: Record) -> str:
-    standard = median_or_none(record["sides"][STANDARD.name]["seconds"])
-    faults, preemptions = _worst(record["sides"])
+    standard = median_or_none(record["variants"][STANDARD.name]["seconds"])
+    faults, preemptions = _worst(record["variants"])
     return (
         f"- {setting.shape}: `full` on n rows {_number(standard, 2)} s; {_rounds(record)[:-1]}; most page faults {faults}, "
         f"most preemptions {preemptions}."
     )
 
 
-def _worst(sides: Mapping[str, Record]) -> list[str]:
-    """Of any side in any counted round."""
-    counts = [[c for side in sides.values() for c in side.get(what, ())] for what in ("page_faults", "preemptions")]
+def _worst(variants: Mapping[str, Record]) -> list[str]:
+    """Largest numbers of page faults and preemptions of any variant in any counted round."""
+    counts = [[c for variant in variants.values() for c in variant.get(what, ())] for what in ("page_faults", "preemptions")]
     return [str(max(own, default="–")) for own in counts]
 
 
@@ -227,23 +227,23 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _breakdown(record: Record) -> str:
-    sides = record["sides"]
-    floors = {name: median_parts(sides[name]) for name in FLOORS}
+    variants = record["variants"]
+    floors = {name: median_parts(variants[name]) for name in FLOORS}
     rows = []
-    for name, side in sides.items():
-        if not side["parts"]:
+    for name, variant in variants.items():
+        if not variant["parts"]:
             rows.append((name, *["–"] * (len(STEP_PARTS) + 2)))
             continue
-        parts = median_parts(side)
-        base = sides[SUBSET_AUTO.name if name.endswith(", auto") else SUBSET_SKETCH.name]
-        choice = ratio(choice_seconds(side), choice_seconds(base)) if "products" in parts else None
-        total = median(sum(round_.values()) for round_ in side["parts"])
+        parts = median_parts(variant)
+        base = variants[SUBSET_AUTO.name if name.endswith(", auto") else SUBSET_SKETCH.name]
+        choice = ratio(choice_seconds(variant), choice_seconds(base)) if "products" in parts else None
+        total = median(sum(round_.values()) for round_ in variant["parts"])
         shown = [_number(parts.get(part), 3) if part in parts else "" for part in STEP_PARTS]
         rows.append((name, *shown, _number(total, 3), "" if choice is None else f"{choice.median:.2f}"))
     gradient = [
-        f"{name}: {median_parts(sides[name])['backward'] - floors[floor]['backward']:.3f} s"
+        f"{name}: {median_parts(variants[name])['backward'] - floors[floor]['backward']:.3f} s"
         for name, floor in zip((STANDARD.name, WIDER.name), FLOORS, strict=True)
-        if sides[name]["parts"] and sides[floor]["parts"]
+        if variants[name]["parts"] and variants[floor]["parts"]
     ]
     head = ("seconds", *STEP_PARTS, "sum", "products + solve over subset's")
     note = (
@@ -255,12 +255,12 @@ def _breakdown(record: Record) -> str:
 
 def _memory(record: Record) -> str:
     rows = []
-    for name, side in record["sides"].items():
-        if side.get("error"):
+    for name, variant in record["variants"].items():
+        if variant.get("error"):
             rows.append((name, *["–"] * 4))
             continue
-        mib = [(side["peak"] - side[above]) / 2**20 for above in ("held", "held_between")]
-        ratios = [memory_ratio(record["sides"], name, above) for above in ("held", "held_between")]
+        mib = [(variant["peak"] - variant[above]) / 2**20 for above in ("held", "held_between")]
+        ratios = [memory_ratio(record["variants"], name, above) for above in ("held", "held_between")]
         rows.append((name, f"{mib[0]:.0f}", _number(ratios[0], 3), f"{mib[1]:.0f}", _number(ratios[1], 3)))
     head = (
         "peak of a step, MiB",
@@ -273,7 +273,7 @@ def _memory(record: Record) -> str:
 
 
 def _layers(results: Mapping[str, Record], precision: str) -> str:
-    """A row a product, a column a layer: over the standard three (count)."""
+    """A table with a row for each product and a column for each layer, relative to the three standard products."""
     names = [f"layers-{setting.key}" for setting in (*LAYER_SETTINGS, *TINY_LAYER_SETTINGS) if setting.precision == precision]
     records = [results[name] for name in names if name in results]
     if not records:
@@ -293,7 +293,7 @@ def _layers(results: Mapping[str, Record], precision: str) -> str:
 
 
 def _standard_seconds(record: Record) -> tuple[float | None, int]:
-    """Of forward, activation backward and weight gradient together; and their multiplications."""
+    """Seconds and multiplications of forward, activation backward and weight gradient together."""
     seconds = [median_or_none(record["items"][name]["seconds"]) for name in STANDARD_ITEMS]
     known = [value for value in seconds if value is not None]
     return sum(known) if len(known) == len(seconds) else None, sum(record["operations"][name] for name in STANDARD_ITEMS)
@@ -314,20 +314,20 @@ def _growth(results: Mapping[str, Record]) -> str:
             record = results.get(f"growth-{setting.key}") or results.get(f"steps-{setting.key}")
             if record is None:
                 continue
-            sides, counts = record["sides"], record["operations"]
-            row = [setting.shape, _number(median_or_none(sides[STANDARD.name]["seconds"]), 2)]
-            for side in GROWTH_SIDES[1:]:
-                found = ratio(sides[side.name]["seconds"], sides[STANDARD.name]["seconds"])
-                counted = counts[side.name]
+            variants, counts = record["variants"], record["operations"]
+            row = [setting.shape, _number(median_or_none(variants[STANDARD.name]["seconds"]), 2)]
+            for variant in GROWTH_VARIANTS[1:]:
+                found = ratio(variants[variant.name]["seconds"], variants[STANDARD.name]["seconds"])
+                counted = counts[variant.name]
                 count_ratio = (counted["free"] + counted["products"]) / counted["standard"]
                 row.append("–" if found is None else f"{found.median:.3f} ({count_ratio:.3f})")
-            rows.append([*row, *_worst(sides)])
+            rows.append([*row, *_worst(variants)])
     if not rows:
         return ""
     head = (
         "full, fp32",
         "standard step, s",
-        *(f"{side.name} (count)" for side in GROWTH_SIDES[1:]),
+        *(f"{variant.name} (count)" for variant in GROWTH_VARIANTS[1:]),
         "most page faults",
         "most preemptions",
     )
@@ -336,9 +336,9 @@ def _growth(results: Mapping[str, Record]) -> str:
 
 def _failures(results: Mapping[str, Record]) -> str:
     found = [
-        f"- {name}, {side}: {record['error']}"
+        f"- {name}, {variant}: {record['error']}"
         for name, result in results.items()
-        for side, record in (result.get("sides") or result["items"]).items()
+        for variant, record in (result.get("variants") or result["items"]).items()
         if record.get("error")
     ]
     return "### What could not be run\n\n" + "\n".join(found) if found else ""

@@ -1,4 +1,4 @@
-"""Shapes of a step, what is trained and in which precision; and which of them each part of the measurement looks at."""
+"""Settings of a step (shape, fine-tuning, precision), and the settings of each part of the measurement."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -6,11 +6,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One shape of a step, and how it is trained."""
+    """Shape, fine-tuning and precision of a step."""
 
     num_general: int  # n
     num_target: int  # m
-    num_tokens: int  # T, of a row
+    num_tokens: int  # T, tokens of a row
     finetune: Literal["full", "lora"] = "full"
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, around forward and backward
 
@@ -31,11 +31,11 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """In tables and charts."""
+        """Label in tables and charts."""
         return f"{self.shape}, {self.trained}"
 
 
-FIRST = Setting(num_general=8, num_target=1, num_tokens=128)  # goals for time are about this one and the next
+FIRST = Setting(num_general=8, num_target=1, num_tokens=128)  # this setting and the next have goals for time
 FOUR_TARGETS = replace(FIRST, num_target=4)
 LONGER = Setting(num_general=4, num_target=1, num_tokens=256)
 SHAPES = (FIRST, FOUR_TARGETS, LONGER)
@@ -45,7 +45,7 @@ STEP_SETTINGS = tuple(
     for precision in ("fp32", "bf16")
     for shape in SHAPES
 )
-# With one side a process, beside what every step's warm-up tells of the memory it holds.
+# Settings for peak memory with one process for each variant, in addition to the memory sampled in every warm-up.
 MEMORY_SETTINGS = (
     FIRST,
     FOUR_TARGETS,

@@ -1,4 +1,4 @@
-"""From a setting and a side to a step that can be run: model, tokens, capture, AdamW."""
+"""Builds runnable steps from a setting and a variant: model, tokens, capture, AdamW."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,18 +16,18 @@ from drpt.models.load import apply_finetune, load_model
 from drpt.models.spec import FinetuneSpec, ModelSpec
 from drpt.objectives.language_modeling import sample_losses
 from experiments.overhead.settings import Setting
-from experiments.overhead.sides import Side
+from experiments.overhead.variants import Variant
 
 ModelName = Literal["smollm2_135m", "tiny"]
-Watch = Callable[[str], AbstractContextManager[None]]  # times a part of the step under its name
+Watch = Callable[[str], AbstractContextManager[None]]  # context manager that times a part of the step under its name
 
 
 class Subject:
-    """A model, its optimizer and its tokenizer; all sides of a setting share them.
+    """A model with its optimizer and tokenizer, which all variants of a setting share.
 
     Args:
-        name: Which model.
-        finetune: What of it is trained.
+        name: Name of the model.
+        finetune: Kind of fine-tuning.
     """
 
     def __init__(self, name: ModelName, finetune: str) -> None:
@@ -47,7 +47,7 @@ class Subject:
         self.key = (name, finetune)
         self.model: nn.Module = apply_finetune(loaded.model, spec, seed=0)
         self.tokenizer = loaded.tokenizer
-        # So small that the model stays the same for all rounds: AdamW's work does not depend on it.
+        # A learning rate so small that the model hardly changes; AdamW's work does not depend on it.
         self.optimizer = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=1e-9)
         self._tokens: dict[tuple[int, int], torch.Tensor] = {}
 
@@ -63,7 +63,7 @@ class Subject:
 
 
 def real_tokens(tokenizer: Any, num_rows: int, length: int) -> torch.Tensor:  # Any: transformers has no types
-    """Generated questions and answers, one after another, cut into rows without padding."""
+    """Token ids of generated questions and answers, concatenated and cut into rows without padding."""
     source = ReasoningSource(
         target="gsm_symbolic",
         target_options={},
@@ -86,16 +86,16 @@ def step_rows(num_general: int, num_target: int) -> StepRows:
     return StepRows(general=general, num_target=num_target)
 
 
-def rows_of(setting: Setting, side: Side) -> StepRows:
-    """What the side looks at, as in training; the wider standard step takes target rows for general ones."""
+def rows_of(setting: Setting, variant: Variant) -> StepRows:
+    """The rows of a variant, as in training; the wider standard step treats target rows as general ones."""
     n, m = setting.num_general, setting.num_target
-    if side.sees_all:
+    if variant.sees_all:
         return step_rows(n + m, 0)
-    return step_rows(n if side.regularizer.needs_general else 0, m if side.regularizer.needs_target else 0)
+    return step_rows(n if variant.regularizer.needs_general else 0, m if variant.regularizer.needs_target else 0)
 
 
 def precision_of(setting: Setting) -> AbstractContextManager[object]:
-    """Autocast where the setting asks for it; as in training, the backward pass runs under it too."""
+    """Autocast for bf16 settings; as in training, it includes the backward pass."""
     return torch.autocast("cpu", dtype=torch.bfloat16) if setting.precision == "bf16" else nullcontext()
 
 
@@ -107,30 +107,30 @@ def _unwatched(part: str) -> Iterator[None]:
 def make_step(
     subject: Subject,
     setting: Setting,
-    side: Side,
+    variant: Variant,
     *,
     rows: StepRows | None = None,
     watch: Watch = _unwatched,
     trace: StepTrace = UNWATCHED,
     check: bool = True,
 ) -> Callable[[], None]:
-    """Forward, backward, update in ``.grad`` and AdamW.
+    """Build a step: forward, backward, update in ``.grad``, and AdamW.
 
     Args:
-        subject: What is trained.
-        setting: Rows, tokens, precision.
-        side: How.
-        rows: Other rows than the side's own.
-        watch: Told of the parts ``forward``, ``backward``, ``adamw``.
-        trace: Told of the capture's own work.
-        check: Whether the first step proves that the model is covered.
+        subject: Model and optimizer.
+        setting: Rows, tokens and precision.
+        variant: Variant of the step.
+        rows: Rows to use instead of the variant's own.
+        watch: Timer for the parts ``forward``, ``backward`` and ``adamw``.
+        trace: Trace of the capture's own work.
+        check: Whether the first step checks that the model is covered.
 
     Returns:
-        One step; gradients must be forgotten between two.
+        A function that runs one step; gradients must be cleared between two calls.
     """
     model = subject.model
-    capture = GradientCapture(model, side.build_regularizer(), check=check)
-    rows = rows_of(setting, side) if rows is None else rows
+    capture = GradientCapture(model, variant.build_regularizer(), check=check)
+    rows = rows_of(setting, variant) if rows is None else rows
     ids = subject.tokens(setting.num_general + setting.num_target, setting.num_tokens)[: rows.num_examples]
     mask = torch.ones_like(ids, dtype=torch.bool)
 

@@ -1,4 +1,4 @@
-"""Results on disk: one JSON file a setting, whole or not there."""
+"""Stores results as one JSON file for each setting, written atomically."""
 
 import json
 import os
@@ -17,10 +17,10 @@ Record = dict[str, Any]
 
 
 def environment(module: str) -> Record:
-    """Machine, versions, commit, threads, how busy the machine is, and the command.
+    """Describe the machine, versions, commit, threads, load and command.
 
     Args:
-        module: That was run, such as experiments.overhead.measure.
+        module: Name of the module that was run, such as experiments.overhead.measure.
 
     Returns:
         Plain values.
@@ -37,18 +37,18 @@ def save(folder: Path, name: str, record: Record) -> None:
 
 
 def load_all(folder: Path) -> dict[str, Record]:
-    """Every result, by name."""
+    """All results, by name."""
     return {path.stem: cast("Record", json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))}
 
 
 def commit_of(checkout: Path | None = None) -> str | None:
-    """A checkout's, with ``+changes`` when files other than results differ from it.
+    """The commit of a checkout, with ``+changes`` if files other than results differ from it.
 
     Args:
-        checkout: Its folder; this one if left out.
+        checkout: Folder of the checkout; default: this one.
 
     Returns:
-        None where git knows of none.
+        The commit, or None if git finds none.
     """
     folder = Path(__file__).parent if checkout is None else checkout / "experiments" / "overhead"
 

@@ -1,6 +1,6 @@
-"""Seconds of several sides, interleaved: round by round, in an order that is shuffled anew, after rounds to warm up.
+"""Times several variants in interleaved rounds, in an order that is shuffled in every round, after warm-up rounds.
 
-The rounds to warm up, which are not counted, tell how much memory each side holds at once.
+The warm-up rounds are not counted; they measure how much memory each variant holds at once.
 """
 
 import random
@@ -17,18 +17,18 @@ from experiments.overhead.live_memory import LiveMemory
 
 @dataclass(slots=True, kw_only=True)
 class Timed:
-    """What was measured of one side, nothing left out."""
+    """All measurements of one variant."""
 
-    warm_up: list[float] = field(default_factory=list)  # seconds, not counted
-    seconds: list[float] = field(default_factory=list)  # one a counted round
-    page_faults: list[int] = field(default_factory=list)  # minor ones of the same rounds: memory touched for the first time
-    preemptions: list[int] = field(default_factory=list)  # likewise: how often other work took a core from a thread
-    live_peak: int | None = None  # bytes that the last warm-up held at once, above those held before it
-    error: str | None = None  # why it could not be run
+    warm_up: list[float] = field(default_factory=list)  # seconds of the warm-up rounds
+    seconds: list[float] = field(default_factory=list)  # seconds of each counted round
+    page_faults: list[int] = field(default_factory=list)  # minor page faults of each counted round (memory touched first)
+    preemptions: list[int] = field(default_factory=list)  # preemptions of threads by other work in each counted round
+    live_peak: int | None = None  # peak bytes of the last warm-up, above those held before it
+    error: str | None = None  # reason why the variant could not be run
 
 
 def interleave(
-    sides: Mapping[str, Callable[[], object]],
+    variants: Mapping[str, Callable[[], object]],
     *,
     warm_ups: int,
     rounds: int,
@@ -36,29 +36,29 @@ def interleave(
     after_step: Callable[[], None] = lambda: None,
     once_above_seconds: float | None = None,
 ) -> dict[str, Timed]:
-    """Time all sides.
+    """Time all variants.
 
     Args:
-        sides: Each makes one step.
-        warm_ups: Rounds before the counted ones.
-        rounds: Counted ones.
-        prepare: Called before every step, untimed.
-        after_step: Told of every step.
-        once_above_seconds: Sides whose last warm-up took longer are counted in the first round alone.
+        variants: Functions that run one step, by name.
+        warm_ups: Number of warm-up rounds.
+        rounds: Number of counted rounds.
+        prepare: Function called before every step, untimed.
+        after_step: Callback after every step.
+        once_above_seconds: Variants whose last warm-up took longer are counted in the first round only.
 
     Returns:
-        By the sides' names. One that raises is left out from then on, and its error is kept.
+        Measurements by name. A variant that raises is skipped from then on, and its error is kept.
     """
-    timed = {name: Timed() for name in sides}
+    timed = {name: Timed() for name in variants}
     generator = random.Random(0)
     for round_ in range(warm_ups + rounds):
-        names = list(sides)
+        names = list(variants)
         generator.shuffle(names)
         for name in names:
             record = timed[name]
             is_slow = once_above_seconds is not None and bool(record.warm_up) and record.warm_up[-1] > once_above_seconds
             if record.error is None and not (is_slow and record.seconds):
-                _time(sides[name], record, prepare, is_counted=round_ >= warm_ups)
+                _time(variants[name], record, prepare, is_counted=round_ >= warm_ups)
             after_step()
     return timed
 
@@ -71,7 +71,7 @@ def _time(step: Callable[[], object], record: Timed, prepare: Callable[[], None]
     try:
         with watch or nullcontext():
             step()
-    except Exception as error:  # the other sides' figures are worth having
+    except Exception as error:  # the other variants must still be measured
         record.error = f"{type(error).__name__}: {error}".splitlines()[0]
         record.seconds.clear()
         record.page_faults.clear()
@@ -96,7 +96,7 @@ def as_record(timed: Mapping[str, Timed]) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The median over rounds of the ratio within a round, and its quartiles."""
+    """Median and quartiles over rounds of the ratio within a round."""
 
     median: float
     low: float
@@ -104,16 +104,16 @@ class Ratio:
 
 
 def ratio(seconds: Sequence[float], base: Sequence[float]) -> Ratio | None:
-    """Of a side to another, round by round.
+    """Ratio of two variants' times, round by round.
 
     Args:
-        seconds: Of the side.
-        base: Of the other, in the same rounds.
+        seconds: Seconds of the variant in each round.
+        base: Seconds of the base variant in the same rounds.
 
     Returns:
-        None where one of them has no counted round.
+        The ratio, or None if one of them has no counted round.
     """
-    ratios = [own / other for own, other in zip(seconds, base, strict=False)]  # a slow side may have fewer rounds
+    ratios = [own / other for own, other in zip(seconds, base, strict=False)]  # a slow variant may have fewer rounds
     if not ratios:
         return None
     if len(ratios) == 1:
@@ -123,5 +123,5 @@ def ratio(seconds: Sequence[float], base: Sequence[float]) -> Ratio | None:
 
 
 def median_or_none(values: Sequence[float]) -> float | None:
-    """None of no values."""
+    """The median; None if there are no values."""
     return median(values) if values else None

@@ -1,1 +1,1 @@
-"""What the judges of the study cannot see."""
+"""Plain PPO and filters on toxicity, and what the study's judges miss."""

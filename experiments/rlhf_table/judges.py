@@ -1,4 +1,4 @@
-"""What the embedded judges say of the categories of prompts: which of them they can hardly tell from neutral ones.
+"""Scores each category of prompts with the embedded judges, to find those that they hardly distinguish from neutral ones.
 
 python -m experiments.rlhf_table.judges
 
@@ -17,25 +17,24 @@ from drpt.rewards.categories import CATEGORIES_FILE, limits_of
 from drpt.rewards.offensive import OffensiveReward
 from drpt.rewards.reward import Answer, RewardTerm
 from drpt.rewards.sentiment import SentimentReward
+from experiments.readme import fill_section
 
 _README = Path(__file__).parent / "README.md"
-_MARKS = ("<!-- judges: written by experiments.rlhf_table.judges -->", "<!-- end of judges -->")
 
 
 def main() -> None:
-    """Measure, and write both files."""
+    """Score all prompts, and write both files."""
     texts = texts_by_category()
     judges: dict[str, RewardTerm] = {"offensive": OffensiveReward(measure="probability"), "sentiment": SentimentReward()}
     found = {name: {category: figures(judge, texts[category]) for category in CATEGORIES} for name, judge in judges.items()}
     lines = ",\n".join(f' "{name}": {json.dumps(rows)}' for name, rows in found.items())
     write_atomically(CATEGORIES_FILE, f"{{\n{lines}\n}}\n")
-    before, rest = _README.read_text().split(_MARKS[0])
     said = "\n".join(f"- `{name}`: {line}" for name in found for line in limits_of(name))
-    write_atomically(_README, f"{before}{_MARKS[0]}\n\n{_table(found)}\n\n{said}\n\n{_MARKS[1]}{rest.split(_MARKS[1])[1]}")
+    fill_section(_README, "judges", f"{_table(found)}\n\n{said}")
 
 
 def texts_by_category() -> dict[str, list[str]]:
-    """The prompts of every category, each text in one category alone."""
+    """Prompts by category; each text belongs to one category only."""
     others = [category for category in CATEGORIES if category != NEUTRAL]
     source = ToxicityPrompts(general=[NEUTRAL], target=others, instruction="{prompt}", system=None)
     found: dict[str, list[str]] = {category: [] for category in CATEGORIES}
@@ -45,7 +44,7 @@ def texts_by_category() -> dict[str, list[str]]:
 
 
 def figures(judge: RewardTerm, texts: list[str]) -> dict[str, float]:
-    """Mean toxicity with its standard error, and the share of texts beyond one half."""
+    """Mean toxicity with its standard error, and the share of texts above one half."""
     messages = (Message(role="user", content=""), Message(role="assistant", content=""))
     example = Example(messages=messages, source="")
     verdicts = judge([Answer(example=example, text=text, is_finished=True, num_tokens=1) for text in texts])

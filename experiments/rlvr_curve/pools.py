@@ -1,7 +1,7 @@
-"""What the study's pools hold: ``python -m experiments.rlvr_curve.pools``; seconds, no model.
+"""Counts overlaps in the study's pools; ``python -m experiments.rlvr_curve.pools`` takes seconds and needs no model.
 
-For each seed: how many held-out sums are distinct up to the order of their terms, how many general prompts were left out since
-they ask a held-out sum in other words, and how many of those that stayed do.
+For each seed: the number of held-out sums that are distinct up to the order of their terms, the number of general prompts that
+were left out because they ask a held-out sum in other words, and the number of remaining ones that do.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def num_distinct(examples: Sequence[Example]) -> int:
-    """How many sums differ in more than the order of their terms."""
+    """Number of sums that are distinct up to the order of their terms."""
     return len({canonical(str(example.payload["metadata"]["expression"])) for example in examples})
 
 

@@ -1,1 +1,1 @@
-"""What vLLM gains over transformers in drawing responses."""
+"""How much faster vLLM draws responses than transformers."""

@@ -28,10 +28,10 @@ from drpt.rollouts.transformers_engine import TransformersRollout
 from drpt.rollouts.vllm_engine import VllmRollout
 from experiments.overhead.store import environment
 from experiments.overhead.timing import Ratio, interleave, ratio
+from experiments.readme import fill_section
 
 _FOLDER = Path(__file__).parent
 _QUICK_FOLDER = Path("runs/rollout_speed_quick")
-_MARKS = ("<!-- results: written by --report -->", "<!-- end of results -->")
 _VLLM, _GENERATE, _ENGINE = "rollout=vllm", "generate", "rollout=transformers"
 _SYNC = "sync, "
 _QUESTIONS = (
@@ -50,24 +50,22 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
     folder = _QUICK_FOLDER if options.quick else _FOLDER
     if not options.report:
-        if not options.quick:  # as in training; a test's process goes on
+        if not options.quick:  # as in training; not in a test, whose process has more to do
             keep_freed_memory()
         record = measure(options)
         write_atomically(folder / "results.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     table = render(json.loads((folder / "results.json").read_text()))
     print(table)
     if not options.quick:
-        before, rest = (_FOLDER / "README.md").read_text().split(_MARKS[0])
-        filled = f"{before}{_MARKS[0]}\n\n{table}\n{_MARKS[1]}{rest.split(_MARKS[1])[1]}"
-        write_atomically(_FOLDER / "README.md", filled)
+        fill_section(_FOLDER / "README.md", "results", table)
 
 
 def _parse(arguments: list[str] | None) -> Any:  # Any: what argparse returns
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="counted ones (default: 7)")
+    parser.add_argument("--rounds", type=int, default=7, help="counted rounds (default: 7)")
     parser.add_argument("--sequences", type=int, default=64, help="responses a round, a multiple of 16 (default: 64)")
-    parser.add_argument("--tokens", type=int, default=48, help="of each response (default: 48)")
-    parser.add_argument("--threads", type=int, default=1, help="of all sides (default: 1)")
+    parser.add_argument("--tokens", type=int, default=48, help="tokens of each response (default: 48)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of all variants (default: 1)")
     parser.add_argument("--quick", action="store_true", help=f"the tiny model, one round, into {_QUICK_FOLDER}")
     parser.add_argument("--report", action="store_true", help="measure nothing: the table from results.json")
     options = parser.parse_args(arguments)
@@ -79,13 +77,13 @@ def _parse(arguments: list[str] | None) -> Any:  # Any: what argparse returns
 
 
 def measure(options: Any) -> Record:  # Any: what argparse returns
-    """All sides in both dtypes, interleaved within a dtype.
+    """Time all variants in both dtypes, interleaved within a dtype.
 
     Args:
-        options: As parsed.
+        options: Parsed options.
 
     Returns:
-        Every round's seconds, for `render`.
+        Seconds of every round, for `render`.
     """
     source = "tiny" if options.quick else "embedded"
     loaded = load_model(ModelSpec(source=source, name=None, revision=None, chat_template="own", gradient_checkpointing=False))
@@ -116,7 +114,7 @@ def _measure_dtype(loaded: LoadedModel, folder: Path, dtype: str, options: Any) 
         max_tokens=options.tokens,
         temperature=1.0,
         seed=0,
-        stop_token_ids=(),  # nothing ends a response before its length
+        stop_token_ids=(),  # all responses have full length
     )
     device = torch.device("cpu")
     start = time.perf_counter()
@@ -125,46 +123,46 @@ def _measure_dtype(loaded: LoadedModel, folder: Path, dtype: str, options: Any) 
     )
     build_seconds = time.perf_counter() - start
     try:
-        # One batch of all, as `generate` has it.
+        # A single batch, as for `generate`.
         reference = TransformersRollout(
             model_folder=folder, dtype=dtype, max_model_len=_CONTEXT, device=device, batch_rows=options.sequences
         )
         weights = list(merged_weights(loaded.model))
-        sides = {
+        variants = {
             _VLLM: lambda: _draw(vllm, prompts, sampling),
             _GENERATE: lambda: _generate(reference._model, prompts, sampling),
             _ENGINE: lambda: _draw(reference, prompts, sampling),
             _SYNC + _VLLM: lambda: vllm.sync(weights),
             _SYNC + _ENGINE: lambda: reference.sync(weights),
         }
-        cpu_seconds: dict[str, list[float]] = {name: [] for name in sides}
+        cpu_seconds: dict[str, list[float]] = {name: [] for name in variants}
         timed = interleave(
-            {name: _with_cpu_seconds(step, cpu_seconds[name]) for name, step in sides.items()},
+            {name: _with_cpu_seconds(step, cpu_seconds[name]) for name, step in variants.items()},
             warm_ups=1,
             rounds=options.rounds,
-            prepare=lambda: vllm.sync(weights),  # as before each phase of training: nothing is left of an earlier draw
+            prepare=lambda: vllm.sync(weights),  # as before each phase of training, so that the cache is empty
         )
     finally:
         vllm.close()
         release_memory()
-    errors = {name: side.error for name, side in timed.items() if side.error}
+    errors = {name: variant.error for name, variant in timed.items() if variant.error}
     if errors:
         raise RuntimeError(f"{dtype}: {errors}")
     return {
         "build_seconds": build_seconds,
-        "sides": {
+        "variants": {
             name: {
-                "seconds": side.seconds,
+                "seconds": variant.seconds,
                 "cpu_seconds": cpu_seconds[name][-options.rounds :],
-                "preemptions": side.preemptions,
+                "preemptions": variant.preemptions,
             }
-            for name, side in timed.items()
+            for name, variant in timed.items()
         },
     }
 
 
 def _prompts(tokenizer: Any) -> list[list[int]]:
-    """16 chats of four lengths."""
+    """Token ids of 16 chat prompts of four lengths."""
     prompts = []
     for place in range(16):
         turn = [{"role": "user", "content": f"{_QUESTIONS[place % len(_QUESTIONS)]} ({place})"}]
@@ -188,7 +186,7 @@ def _draw(engine: Rollout, prompts: Sequence[Sequence[int]], sampling: Sampling)
 
 
 def _generate(model: Any, prompts: Sequence[Sequence[int]], sampling: Sampling) -> None:
-    """Transformers' own sampling, left-padded, in one batch: without log-probs, and with one random generator for all."""
+    """Sample with transformers in one left-padded batch, without log-probabilities and with one random generator for all."""
     from transformers import GenerationConfig
 
     rows = [prompt for prompt in prompts for _ in range(sampling.num_responses)]
@@ -212,13 +210,13 @@ def _generate(model: Any, prompts: Sequence[Sequence[int]], sampling: Sampling) 
 
 
 def render(record: Record) -> str:
-    """The tables.
+    """Render the tables.
 
     Args:
-        record: Of `measure`.
+        record: Result of `measure`.
 
     Returns:
-        Markdown.
+        The tables in Markdown.
     """
     described = record["environment"]
     lines = [
@@ -226,19 +224,19 @@ def render(record: Record) -> str:
         f"{described['cpu']}, {described['threads']} thread(s), load before {described['load_before']:.1f}; commit "
         f"`{described['commit']}`.",
         "",
-        "| dtype | side | tokens/s | vLLM's speed over it, by wall clock | by CPU seconds |",
+        "| dtype | variant | tokens/s | vLLM's speed over it, by wall clock | by CPU seconds |",
         "| :-- | :-- | --: | --: | --: |",
     ]
     num_tokens = record["sequences"] * record["tokens"]
     for dtype, found in record["dtypes"].items():
-        sides = found["sides"]
+        variants = found["variants"]
         for name in (_VLLM, _GENERATE, _ENGINE):
-            ratios = [ratio(sides[name][key], sides[_VLLM][key]) for key in ("seconds", "cpu_seconds")]
+            ratios = [ratio(variants[name][key], variants[_VLLM][key]) for key in ("seconds", "cpu_seconds")]
             shown = ["1", "1"] if name == _VLLM else [_spread(own) for own in ratios]
-            lines.append(f"| {dtype} | {name} | {num_tokens / median(sides[name]['seconds']):.0f} | {' | '.join(shown)} |")
+            lines.append(f"| {dtype} | {name} | {num_tokens / median(variants[name]['seconds']):.0f} | {' | '.join(shown)} |")
     lines += ["", "| dtype | build, s | sync, vLLM, s | sync, transformers, s |", "| :-- | --: | --: | --: |"]
     for dtype, found in record["dtypes"].items():
-        seconds = [median(found["sides"][_SYNC + name]["seconds"]) for name in (_VLLM, _ENGINE)]
+        seconds = [median(found["variants"][_SYNC + name]["seconds"]) for name in (_VLLM, _ENGINE)]
         lines.append(f"| {dtype} | {found['build_seconds']:.1f} | {seconds[0]:.3f} | {seconds[1]:.3f} |")
     return "\n".join(lines) + "\n"
 

@@ -1,1 +1,1 @@
-"""What the solvers make of hard inputs."""
+"""How the solvers handle hard inputs."""

@@ -1,7 +1,7 @@
-"""Eighteen kinds of gradients that solvers find hard, and Gaussian ones to compare them with.
+"""Eighteen kinds of gradients that are hard for solvers, and Gaussian ones for comparison.
 
-A kind draws gradients of n examples and of a target in some blocks; `products_of` makes the inner products, in float64 or, as
-the capture does, of float32 gradients summed in float32.
+Each kind draws gradients of n examples and of a target in several blocks. `products_of` computes the inner products in
+float64, or from float32 gradients with float32 sums, as the capture does.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class HardInput:
     weights: Tensor  # ω [general]
 
     def rounded(self, dtype: torch.dtype) -> "HardInput":
-        """The same in another precision, and back: the gradients that its products belong to."""
+        """The gradients rounded to another precision and converted back."""
         return HardInput(general=self.general.to(dtype).double(), target=self.target.to(dtype).double(), weights=self.weights)
 
     @property
@@ -34,7 +34,7 @@ class HardInput:
 
 
 def products_of(given: HardInput, dtype: torch.dtype) -> Products:
-    """Inner products, of gradients in ``dtype`` and summed in it."""
+    """Inner products of gradients in ``dtype``, summed in ``dtype``."""
     general, target = given.general.to(dtype), given.target.to(dtype)
     return Products(
         gramian=general @ general.mT,
@@ -57,12 +57,12 @@ def _given(general: Tensor, target: Tensor, weights: Tensor | None = None) -> Ha
 
 
 def gaussian(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """Independent directions: what is easy."""
+    """Independent directions, the easy case."""
     return _given(_normal(generator, blocks, n, DIM), _normal(generator, blocks, DIM))
 
 
 def rank_deficient(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """A third as many directions as examples."""
+    """Gradients that span a third as many dimensions as there are examples."""
     dim = max(1, n // 3)
     return _given(_normal(generator, blocks, n, dim), _normal(generator, blocks, dim))
 
@@ -86,12 +86,12 @@ def _around(generator: torch.Generator, blocks: int, n: int, spread: float) -> H
 
 
 def nearly_parallel(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """One gradient and 1e-4 of others."""
+    """A common gradient plus individual parts of relative size 1e-4."""
     return _around(generator, blocks, n, 1e-4)
 
 
 def hardly_different(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """One gradient and 1e-9 of others: less than float32 can tell, near what float64's squares can."""
+    """A common gradient plus individual parts of relative size 1e-9, below float32's precision."""
     return _around(generator, blocks, n, 1e-9)
 
 
@@ -115,7 +115,7 @@ def zero_rows(generator: torch.Generator, blocks: int, n: int) -> HardInput:
 
 
 def nothing(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """In turn, all general gradients vanish, or the target's, or both."""
+    """Blocks in which all general gradients vanish, or the target's, or both, in turn."""
     given = gaussian(generator, blocks, n)
     given.general[::3] = 0
     given.target[1::3] = 0
@@ -125,7 +125,7 @@ def nothing(generator: torch.Generator, blocks: int, n: int) -> HardInput:
 
 
 def lengths_across(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """Blocks of lengths from 1e-12 to 1e12, general and target gradients alike."""
+    """Blocks whose gradients, general and target, have lengths from 1e-12 to 1e12."""
     exponent = 24 * torch.rand(blocks, 1, 1, generator=generator, dtype=torch.float64) - 12
     given = gaussian(generator, blocks, n)
     return _given(given.general * 10**exponent, given.target * 10 ** exponent[:, 0])
@@ -146,13 +146,13 @@ def lengths_and_parallel(generator: torch.Generator, blocks: int, n: int) -> Har
 
 
 def uneven_weights(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """Weights from 1e-6 to 1, before they are brought to a sum of 1."""
+    """Weights from 1e-6 to 1, before normalisation."""
     given = gaussian(generator, blocks, n)
     return _given(given.general, given.target, 10 ** (-6 * torch.rand(n, generator=generator, dtype=torch.float64)))
 
 
 def no_weight(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """Every other example weighs nothing."""
+    """Every other example has weight 0."""
     given = gaussian(generator, blocks, n)
     weights = torch.ones(n, dtype=torch.float64)
     weights[1::2] = 0
@@ -160,21 +160,21 @@ def no_weight(generator: torch.Generator, blocks: int, n: int) -> HardInput:
 
 
 def ties(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """Examples along axes, all as aligned with the target as the next."""
+    """Examples along the axes, all equally aligned with the target."""
     general = torch.eye(DIM, dtype=torch.float64)[:n].expand(blocks, n, DIM).clone()
     sign = torch.where(torch.rand(blocks, 1, generator=generator, dtype=torch.float64) < 0.5, -1.0, 1.0)
     return _given(general, sign * torch.ones(blocks, DIM, dtype=torch.float64))
 
 
 def hilbert(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """Rows of Hilbert's matrix: each is almost a combination of the others."""
+    """Rows of the Hilbert matrix, each almost a combination of the others."""
     place = torch.arange(DIM, dtype=torch.float64)
     rows = 1.0 / (torch.arange(n, dtype=torch.float64)[:, None] + place + 1)
     return _given(rows.expand(blocks, n, DIM).clone(), _normal(generator, blocks, DIM))
 
 
 def at_a_corner(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """The target is one of the examples, or of the faces between them: multipliers vanish."""
+    """A target that is one of the examples or on a face between them, so that multipliers vanish."""
     general = _normal(generator, blocks, n, DIM)
     share = torch.rand(blocks, n, generator=generator, dtype=torch.float64)
     share[:, n // 2 :] = 0
@@ -184,7 +184,7 @@ def at_a_corner(generator: torch.Generator, blocks: int, n: int) -> HardInput:
 
 
 def crowd(generator: torch.Generator, blocks: int, n: int) -> HardInput:
-    """Two directions for all examples, and a target in their plane."""
+    """All examples and the target in one plane."""
     return _given(_normal(generator, blocks, n, 2), _normal(generator, blocks, 2))
 
 
@@ -214,6 +214,6 @@ KINDS: dict[str, Kind] = {
 
 
 def hard_input(kind: str, *, n: int, blocks: int = 30, seed: int = 0) -> HardInput:
-    """Gradients of a kind, or Gaussian ones."""
+    """Draw gradients of one kind, which may be Gaussian."""
     generator = torch.Generator().manual_seed(seed)
     return (gaussian if kind == "gaussian" else KINDS[kind])(generator, blocks, n)

@@ -1,4 +1,4 @@
-"""What the solvers make of hard inputs: how many blocks they solve, and in how much of a Gaussian's time.
+"""Measures the solvers on hard inputs: how many blocks they solve, and their time relative to Gaussian inputs.
 
 python -m experiments.solvers.measure            # measures, and writes results.json and the tables in README.md
 python -m experiments.solvers.measure --report   # the tables alone, from results.json
@@ -17,12 +17,12 @@ import torch
 
 from drpt.files import write_atomically
 from experiments.overhead.store import environment
+from experiments.readme import fill_section
 from experiments.solvers.hard_inputs import KINDS, hard_input, products_of
 from experiments.solvers.sets import SOLVING, rule_of
 
 _FOLDER = Path(__file__).parent
 _QUICK_FOLDER = Path("runs/solvers_quick")
-_MARKS = ("<!-- results: written by --report -->", "<!-- end of results -->")
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
 _BASE = "gaussian"
 _BLOCKS = 30
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
     folder = _QUICK_FOLDER if options.quick else _FOLDER
     if not options.report:
-        # A line a setting, so that a difference between two versions of the file can be read.
+        # One line for each setting keeps diffs readable.
         record = measure((2,) if options.quick else (1, 2, 4, 8, 16, 32, 64), options.rounds)
         lines = ",\n".join(json.dumps(line, sort_keys=True) for line in record["settings"])
         head = json.dumps({name: value for name, value in record.items() if name != "settings"}, sort_keys=True)
@@ -43,13 +43,12 @@ def main(arguments: list[str] | None = None) -> None:
     tables = render(json.loads((folder / "results.json").read_text()))
     print(tables)
     if not options.quick:
-        before, rest = (_FOLDER / "README.md").read_text().split(_MARKS[0])
-        write_atomically(_FOLDER / "README.md", f"{before}{_MARKS[0]}\n\n{tables}\n{_MARKS[1]}{rest.split(_MARKS[1])[1]}")
+        fill_section(_FOLDER / "README.md", "results", tables)
 
 
 def _parse(arguments: list[str] | None) -> Any:  # Any: what argparse returns
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="counted ones (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds (default: 5)")
     parser.add_argument("--quick", action="store_true", help=f"few examples, one round, into {_QUICK_FOLDER}")
     parser.add_argument("--report", action="store_true", help="measure nothing: the tables from results.json")
     options = parser.parse_args(arguments)
@@ -61,14 +60,14 @@ def _parse(arguments: list[str] | None) -> Any:  # Any: what argparse returns
 
 
 def measure(counts: tuple[int, ...], rounds: int) -> Record:
-    """Every set on every kind, in one thread; the kinds of a set, number of examples and precision are interleaved.
+    """Measure every set on every kind of input, in one thread, with the kinds interleaved.
 
     Args:
         counts: Numbers of general examples.
-        rounds: Counted ones; one to warm up comes before.
+        rounds: Number of counted rounds, after one warm-up round.
 
     Returns:
-        Plain values: CPU seconds of every round, blocks that were not solved, and the largest residual of the others.
+        CPU seconds of every round, number of unsolved blocks, and largest residual of the solved ones, as plain values.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -104,13 +103,13 @@ def _measure(name: str, n: int, dtype: torch.dtype, rounds: int) -> dict[str, Re
 
 
 def render(record: Record) -> str:
-    """The tables.
+    """Render the tables.
 
     Args:
-        record: Of `measure`.
+        record: Result of `measure`.
 
     Returns:
-        Markdown.
+        The tables in Markdown.
     """
     described, settings = record["environment"], record["settings"]
     counts = sorted({setting["n"] for setting in settings})
@@ -147,7 +146,7 @@ def _gaussian(settings: list[Record], n: int) -> float:
 
 
 def _ratio(setting: Record, kind: str) -> float:
-    """The median over rounds of the time over a Gaussian's in the same round."""
+    """Median over rounds of the time relative to Gaussian input in the same round."""
     pairs = zip(setting["kinds"][kind]["cpu_seconds"], setting["kinds"][_BASE]["cpu_seconds"], strict=True)
     return float(median(seconds / max(base, 1e-6) for seconds, base in pairs))
 

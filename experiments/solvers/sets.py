@@ -1,4 +1,4 @@
-"""The sets that solve something, each once or with and without its ridge or margin."""
+"""The sets whose projection needs a solver, each with and without its ridge or margin if it has one."""
 
 from drpt.geometry.projection import Projection, build_projection
 from drpt.geometry.spec import ProjectionSpec

@@ -1,6 +1,6 @@
-"""Two hundred word problems of our own, each with an answer that arithmetic gives: a small target file.
+"""Generates two hundred arithmetic word problems with their answers, as a small target file.
 
-``python -m experiments.word_problems.problems FILE`` writes them, one ``{"question": …, "answer": …}`` a line.
+``python -m experiments.word_problems.problems FILE`` writes one ``{"question": …, "answer": …}`` on each line.
 """
 
 import json
@@ -18,7 +18,7 @@ _PLACES = ("the harbour", "the old mill", "the library", "the market square", "t
 
 
 def problems() -> Iterator[tuple[str, int]]:
-    """All problems with their answers, no question twice."""
+    """Yield distinct problems with their answers."""
     draw = random.Random(_SEED)
     seen: set[str] = set()
     kinds: tuple[Callable[[random.Random], tuple[str, int]], ...] = (_shared, _bought, _walked, _packed, _older, _filled)

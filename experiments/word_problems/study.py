@@ -1,7 +1,7 @@
-"""Train on the word problems with generated general data, and keep what the page says beside the question.
+"""Trains on the word problems with generated general data, and stores the contents of the run's page in this folder.
 
 python -m experiments.word_problems.study            # everything: problems, 20 steps, results.json, chart.png, README.md
-python -m experiments.word_problems.study --record   # of a run that is there: results.json, chart.png and README.md
+python -m experiments.word_problems.study --record   # results.json, chart.png and README.md of a finished run
 python -m experiments.word_problems.study --report   # README.md alone, from results.json
 """
 
@@ -16,6 +16,7 @@ from drpt.analysis.report import write_report
 from drpt.analysis.table_formats import as_markdown
 from drpt.app.cli import main as drpt
 from drpt.files import write_atomically
+from experiments.readme import fill_section
 from experiments.word_problems.problems import write_problems
 
 _FOLDER = Path(__file__).parent
@@ -26,7 +27,6 @@ _WORDS = (
     *("trainer.max_steps=20", "evaluation.every_steps=20", "data.num_eval=40", "evaluation.num_generate=8"),
     *("trainer.checkpoint_every_steps=10", "logger=off", f"sweep={_SWEEP.name}"),
 )
-_MARKS = ("<!-- results: written by experiments.word_problems.study -->", "<!-- end of results -->")
 _CURVES = ("target/", "general/", "train/loss/")
 _NUM_ANSWERS = 8
 
@@ -34,10 +34,10 @@ Record = dict[str, Any]  # Any: JSON values
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train, record, report, or the later ones alone."""
+    """Train, record and report, or only the later steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true", help="train nothing")
-    parser.add_argument("--report", action="store_true", help="train and read nothing: README.md from results.json")
+    parser.add_argument("--report", action="store_true", help="only write README.md, from results.json")
     parser.add_argument("--sweep", type=Path, default=_SWEEP, help=f"with --record: the sweep's folder (default: {_SWEEP})")
     options = parser.parse_args(arguments)
     if not (options.record or options.report):
@@ -45,10 +45,9 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.report:
         record(options.sweep, _FOLDER)
     readme = _FOLDER / "README.md"
-    before, rest = readme.read_text().split(_MARKS[0])
     words = render(json.loads((_FOLDER / "results.json").read_text()))
     print(words)
-    write_atomically(readme, f"{before}{_MARKS[0]}\n\n{words}\n\n{_MARKS[1]}{rest.split(_MARKS[1])[1]}")
+    fill_section(readme, "results", words)
 
 
 def _train() -> None:
@@ -62,11 +61,11 @@ def _train() -> None:
 
 
 def record(sweep: Path, folder: Path) -> None:
-    """Write what a finished sweep's page says into ``results.json``, and its picture beside it.
+    """Write the contents of a finished sweep's page into ``results.json``, and its picture beside it.
 
     Args:
-        sweep: The sweep's folder, all of whose runs are finished.
-        folder: Where the two files go.
+        sweep: Folder of a sweep whose runs are all finished.
+        folder: Folder for the two files.
 
     Raises:
         SystemExit: A run is not finished, or a file is damaged.
@@ -100,13 +99,13 @@ def _curves(metrics: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
 
 
 def render(found: Record) -> str:
-    """What the page says, as Markdown.
+    """Render the contents of the page.
 
     Args:
-        found: What `record` wrote.
+        found: Contents of ``results.json``, as `record` wrote them.
 
     Returns:
-        Effective counts, settings, table and answers.
+        Effective counts, settings, table and answers in Markdown.
     """
     sizes: Mapping[str, int] = found["sizes"]
     lines = [

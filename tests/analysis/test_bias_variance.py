@@ -182,7 +182,7 @@ def test_a_target_gradient_within_noise_is_refused():
         target=pool.target,
         population=pool.population,
     )
-    with pytest.raises(TargetGradientError, match="cannot be told from noise"):
+    with pytest.raises(TargetGradientError, match="cannot be distinguished from noise"):
         measure([regularizer("mean")], quiet, draw(quiet, num_draws=20, general_rows=N, target_rows=M, seed=0))
 
 

@@ -160,11 +160,11 @@ def _text(old, new):
         ("summary.json", _values(status=[1]), "has status=[1] instead of a text"),
         ("summary.json", _values(label=7), "has label=7 instead of a text"),
         ("summary.json", _values(final=None), "has no final"),
-        ("summary.json", _values(final=[0.5]), "has final=[0.5] instead of keys with values"),
-        ("summary.json", _values(best="none"), "has best='none' instead of keys with values"),
+        ("summary.json", _values(final=[0.5]), "has final=[0.5] instead of a mapping"),
+        ("summary.json", _values(best="none"), "has best='none' instead of a mapping"),
         ("summary.json", _values(selected_step="last"), "has selected_step='last' instead of a whole number"),
-        ("summary.json", _values(final={}), "holds no final target/reward/mean"),
-        ("summary.json", _final("target/reward/mean", float("nan")), "holds NaN for final target/reward/mean"),
+        ("summary.json", _values(final={}), "has no final target/reward/mean"),
+        ("summary.json", _final("target/reward/mean", float("nan")), "has NaN for final target/reward/mean"),
         ("summary.json", _final("target/accuracy/mean", "0.5"), "has final target/accuracy/mean='0.5' instead of a number"),
         ("summary.json", _final("target/reward/mean", True), "has final target/reward/mean=True instead of a number"),
         (
@@ -173,14 +173,14 @@ def _text(old, new):
             "has final target/reward/mean with a whole number of 401 digits",
         ),
         ("config.yaml", _text("seed: 1", f"seed: 1{'0' * 400}"), "has a value with a whole number of 401 digits"),
-        ("config.yaml", _text("trainer:", "evaluation:\ntrainer:"), "has evaluation=None instead of keys with values"),
+        ("config.yaml", _text("trainer:", "evaluation:\ntrainer:"), "has evaluation=None instead of a mapping"),
         ("config.yaml", _text("seed: 1", "seed: one"), "has seed='one' instead of a whole number"),
         ("config.yaml", _text("seed: 1", "seed: true"), "has seed=True instead of a whole number"),
         ("config.yaml", _text("name: rlvr", "name: rlvx"), "has task.name='rlvx': nothing is known of what counts"),
-        ("config.yaml", _text("name: rlvr", "- rlvr"), "has task=['rlvr'] instead of keys with values"),
+        ("config.yaml", _text("name: rlvr", "- rlvr"), "has task=['rlvr'] instead of a mapping"),
         ("config.yaml", _text("name: full", "names: full"), "has no regularizer.name"),
         ("config.yaml", _text("strength: null", "strength: [1]"), "has regularizer.strength=[1] instead of a number or a text"),
-        ("config.yaml", _text("trainer:", "trainers:"), "has no section trainer: it is cut off"),
+        ("config.yaml", _text("trainer:", "trainers:"), "has no section trainer: it is truncated"),
         ("config.yaml", _text("seed: 1", "seed: &seed [*seed]"), "is nested too deeply"),
         ("config.yaml", _text("seed: 1", "seed: {"), "is malformed: "),
     ],
@@ -245,12 +245,12 @@ def _lines(change):
         (
             "metrics.jsonl",
             _lines(lambda lines: lines[: len(lines) // 2]),
-            "is not whole: its last target/reward/mean is of",
+            "is incomplete: its last target/reward/mean, of",
         ),
-        ("metrics.jsonl", _lines(lambda lines: ["[1]", *lines]), "has line 1=[1] instead of keys with values"),
+        ("metrics.jsonl", _lines(lambda lines: ["[1]", *lines]), "has line 1=[1] instead of a mapping"),
         ("metrics.jsonl", _lines(lambda lines: ['{"step": "1", "name": "a", "value": 1}', *lines]), "has line 1: step='1'"),
         ("metrics.jsonl", _folder, "cannot be read (Is a directory)"),
-        ("samples.json", _number, "holds 7 instead of a list"),
+        ("samples.json", _number, "has 7 instead of a list"),
         ("samples.json", _text('"reward": 1.0', '"reward": "1.0"'), "has entry 1: reward='1.0' instead of a number or null"),
         ("samples.json", _text('"answer": ', '"answers": '), "has no entry 1: answer"),
         ("outcomes.json", _half, "is malformed"),
@@ -324,8 +324,8 @@ def test_every_job_is_counted_and_named_with_the_way_out(sweep):
         f"missing {DAMAGED}: it has not begun",
         "failed mix-0.5-layer-0: NonFiniteLossError: step 3",
         "interrupted mix-0.5-layer-1: it was stopped",
-        "killed mix-0.5-layer-2: its process ended without a word",
-        f"`drpt resume {sweep}` goes on with what is not finished.",
+        "killed mix-0.5-layer-2: its process ended without recording a reason",
+        f"`drpt resume {sweep}` runs the unfinished jobs.",
     ]
     for text in (as_markdown(tabulate(found), [counts, *lines]), as_latex(tabulate(found), [counts, *lines])):
         assert counts in text
@@ -374,7 +374,7 @@ def test_a_record_of_an_earlier_version_leaves_missing_jobs_unknown(sweep):
     assert counts_of(read_sweep(sweep)) == "rl: 3 jobs finished; how many there should be is not recorded"
     assert read_sweep(sweep).is_complete
     _say(sweep / "full-None-0", status="failed", error="no")
-    assert "Jobs that never began are not known" in lines_below(read_sweep(sweep))[-1]
+    assert "Jobs that never began are unknown" in lines_below(read_sweep(sweep))[-1]
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,7 @@ def test_a_damaged_record_is_named_and_its_whole_lines_count(sweep, line):
     found = read_sweep(sweep)
     assert not found.is_complete
     lines = "\n".join(lines_below(found))
-    assert f"{path} is {'damaged: 1 of its 2 lines' if line else 'empty'}; jobs that never began may not be known." in lines
+    assert f"{path} is {'damaged: 1 of its 2 lines' if line else 'empty'}; jobs that never began may be unknown." in lines
     assert ("3 of 4 jobs finished; 1 missing" if line else "3 jobs finished; how many there should be cannot be read") in lines
     assert "earlier version" not in lines
 
@@ -410,7 +410,7 @@ def test_one_run_by_itself_is_read(sweep):
     found = read_sweep(sweep / DAMAGED)
     assert (found.name, len(found)) == (DAMAGED, 1)
     _say(sweep / DAMAGED, status="interrupted")
-    assert lines_below(read_sweep(sweep / DAMAGED))[-1] == f"`drpt resume {sweep}` goes on with what is not finished."
+    assert lines_below(read_sweep(sweep / DAMAGED))[-1] == f"`drpt resume {sweep}` runs the unfinished jobs."
 
 
 def test_folders_of_something_else_are_no_jobs(sweep):
@@ -428,7 +428,7 @@ def test_a_folder_in_the_place_of_a_file_leaves_the_other_two(sweep, name):
     report = write_report(sweep)
     ((path, fault),) = report.faults.items()
     assert path == sweep / name
-    assert fault.startswith(f"{path}: a folder stands where a file should be. Move it away")
+    assert fault.startswith(f"{path}: this is a folder, but a file is needed there. Move it away")
     assert len(report.written) == 2
     assert all(path.is_file() for path in report.written.values())
     assert len(report.rows) == 3
@@ -436,7 +436,7 @@ def test_a_folder_in_the_place_of_a_file_leaves_the_other_two(sweep, name):
 
 @pytest.mark.parametrize(
     ("number", "remedy"),
-    [(errno.ENOSPC, "Make room"), (errno.EROFS, "Give yourself the right"), (errno.EIO, "Mend that")],
+    [(errno.ENOSPC, "Make room"), (errno.EROFS, "writable, or use another"), (errno.EIO, "Remove the cause")],
 )
 def test_a_disk_that_takes_nothing_is_said_with_the_remedy(sweep, monkeypatch, number, remedy):
     def write(path, content):
@@ -456,7 +456,7 @@ def test_a_chart_that_cannot_be_drawn_leaves_table_and_page(sweep, monkeypatch):
     monkeypatch.setattr("drpt.analysis.report.draw_chart", lambda *_: 1 / 0)
     report = write_report(sweep)
     assert list(report.written) == ["page", "table"]
-    assert "could not be made (ZeroDivisionError: division by zero)" in report.faults[sweep / "chart.png"]
+    assert "could not be created (ZeroDivisionError: division by zero)" in report.faults[sweep / "chart.png"]
 
 
 def test_names_with_dollar_signs_are_drawn(sweep, tmp_path):

@@ -73,7 +73,7 @@ def test_data_that_changed_are_another_point_and_named(tmp_path):
     assert len({label.rpartition("=")[2] for label in labels}) == 2
     assert "data=" in as_csv(rows)
     (note,) = row_notes(rows)
-    assert "never averaged" in note
+    assert "not averaged" in note
     assert len([row for row in tabulate(list(read_sweep(tmp_path))) if row.name == ZERO_SHOT]) == 2
 
 

@@ -159,7 +159,7 @@ def test_report_names_runs_that_are_not_finished(sweep):
 
 
 def test_folders_without_results_are_explained(tmp_path):
-    with pytest.raises(ResultsError, match="no run here"):
+    with pytest.raises(ResultsError, match="has no runs"):
         read_sweep(tmp_path)
     with pytest.raises(ResultsError, match="no sweep under"):
         newest_sweep(tmp_path)

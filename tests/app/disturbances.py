@@ -156,7 +156,7 @@ def hurt(draw, place, words, seconds):
     assert status in (0, 128 + number), command.text
     if number != signal.SIGKILL:
         assert "Traceback" not in command.text, command.text
-        is_at_work = " goes on with what is left" not in command.text and "goes on with" in command.text
+        is_at_work = "` continues " in command.text
         for path in place.glob(f"runs/{SWEEP}/*/summary.json") if is_at_work else ():
             assert json.loads(path.read_text())["status"] in ("interrupted", "finished"), command.text
     return f"{number.name} after {delay:.2f} s: {status}: {command.text.strip().splitlines()[-1:]}"

@@ -49,9 +49,9 @@ def test_help_of_a_key_says_kind_default_meaning_and_choices(drpt):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["probe", "run=nosuch"], "run=nosuch: no such folder; give the folder of one run, runs/SWEEP/JOB."),
-        (["probe", "run=."], "no readable config.yaml there; give the folder of one run."),
-        (["probe", "checkpoint=last"], "checkpoint=last: of which run? Add run=FOLDER."),
+        (["probe", "run=nosuch"], "run=nosuch: there is no such folder; give the folder of one run, runs/SWEEP/JOB."),
+        (["probe", "run=."], "there is no readable config.yaml; give the folder of one run."),
+        (["probe", "checkpoint=last"], "checkpoint=last needs a run: add run=FOLDER."),
         (
             ["train", "trainer.accelerator=gpu"],
             "trainer.accelerator=gpu: this machine has no GPU that torch can use. Take cpu",
@@ -60,7 +60,7 @@ def test_help_of_a_key_says_kind_default_meaning_and_choices(drpt):
         (["train", "-m", "seed=range(0)"], '"seed=range(0)" gives no value.'),
         (
             ["train", "-m", "optimizer.lr=interval(0,1)"],
-            '"optimizer.lr=interval(0,1)": an interval is for sweepers that search',
+            '"optimizer.lr=interval(0,1)": only sweepers that search take an interval',
         ),
         (
             ["train", "regularizer=iif"],

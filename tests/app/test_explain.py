@@ -15,7 +15,7 @@ def test_every_preset_is_explained(drpt, name):
     assert status == 0, text
     assert text.startswith(name)
     assert "no plan" not in text
-    is_plain = "nothing: one weighted loss" in text
+    is_plain = "gradient of one weighted loss" in text
     assert ("\nplan of tiny, finetune=lora" in text) != is_plain
     for heading in ("set ", "update ", "from ", "blocks ", "relaxation ", "rows ", "costs "):
         assert f"\n{heading}" in text
@@ -25,12 +25,12 @@ def test_strengths_and_needs_are_told(drpt):
     _, text = drpt("explain", "regularizer=layerwise_span", "model=tiny", "regularizer.strength=auto")
     text = " ".join(text.split())
     assert "λ → ∞: towards a vanishing update" in text
-    assert "auto: the strength with the smallest estimated error, of 0, 0.001" in text
+    assert "auto: the strength with the smallest estimated error, among 0, 0.001" in text
     assert "<v_j, v_k> [m, m]" in text
     _, text = drpt("explain", "regularizer=mix", "model=tiny", "regularizer.strength=auto")
     assert "in closed form" in text
     _, text = drpt("explain", "regularizer=full", "model=tiny")
-    assert "nothing: one weighted loss gives the update" in text
+    assert "nothing: the update is the gradient of one weighted loss" in text
     _, text = drpt("explain", "regularizer=layerwise_subset", "model=tiny", "regularizer.relaxation=auto")
     assert "ρ = auto" in text
 
@@ -75,7 +75,7 @@ def test_plan_of_full_fine_tuning(drpt):
     assert "embed_tokens = lm_head 259×64 ×1 tied direct" in lines["embed_tokens = lm_head 259×64"]
     assert "input_layernorm 64 ×2 norm exact rows" in lines["input_layernorm 64"]
     text = " ".join(text.split())
-    assert "plan of tiny, finetune=full, a block each layer: alignments and gramian" in text
+    assert "plan of tiny, finetune=full, each layer a block: alignments and gramian" in text
     assert "n = 8 general and m = 2 target rows of T = 64 tokens each (data.max_length: the worst case)" in text
     assert "times a standard step over n rows" in text
     assert "MiB for tied parameters until their last use" in text
@@ -111,7 +111,7 @@ def test_plan_with_sketches(drpt):
     assert "sketch 16×64" in lines_of(text)["q_proj 64×64"]
     assert "sketch 16×96" in lines_of(text)["down_proj 64×96"]
     assert "MiB of random matrices" in text
-    assert "unbiased, of random matrices" in text
+    assert "unbiased estimates from random matrices" in text
     assert "pairwise" not in text.split("plan of")[1]
 
 
@@ -120,7 +120,7 @@ def test_plan_says_when_a_second_pass_is_taken(drpt):
     _, text = drpt(*words)
     assert "within trainer.activation_budget_mib=4096: no second pass" in " ".join(text.split())
     _, text = drpt(*words, "trainer.activation_budget_mib=0.5")
-    assert "more than trainer.activation_budget_mib=0.5: a second pass forms the update instead" in " ".join(text.split())
+    assert "more than trainer.activation_budget_mib=0.5: instead, a second pass forms the update" in " ".join(text.split())
     _, text = drpt(*words, "trainer.activation_budget_mib=0.5", "trainer.micro_batches=3")
     assert "the run would stop" in " ".join(text.split())
 

@@ -101,7 +101,7 @@ def test_a_run_with_an_adapter_goes_on_as_if_it_had_never_stopped(drpt, places, 
         assert "the power went out" in text
     status, text = drpt("resume", "runs/broken")
     assert status == 0, text
-    assert "goes on after step 2" in text
+    assert "resumes after step 2" in text
     assert figures(only_run("broken")) == figures(only_run("whole"))
 
 

@@ -132,7 +132,7 @@ def test_a_regularizer_with_one_run_is_named_and_left_out(drpt, sweep):
         shutil.rmtree(folder)
     status, text = drpt("outcome", str(sweep))
     assert status == 1, "two jobs are missing"
-    assert "left out, with one run that can be measured (seed 0): full" in text
+    assert "left out, with one measurable run (seed 0): full" in text
     assert [entry["name"] for entry in record_of(sweep)["regularizers"]] == ["target_only_stopped"]
 
 
@@ -141,7 +141,7 @@ def test_a_loss_that_is_not_the_recorded_one_is_said(drpt, sweep):
     summary = json.loads((folder / "summary.json").read_text())
     summary["final"]["target/loss/mean"] += 0.1
     (folder / "summary.json").write_text(json.dumps(summary))
-    assert f"{folder.name}: held-out loss" in outcome(drpt)
+    assert f"{folder.name}: the held-out loss" in outcome(drpt)
 
 
 @pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-true", marks=pytest.mark.long)])
@@ -216,7 +216,7 @@ def _break(sweep, how):
 
 
 OF_THE_SWEEP = {
-    "one seed": "every regularizer has one finished run only (seed 0). Bias and variance are over replicates, at least 2",
+    "one seed": "every regularizer has only one finished run (seed 0). Bias and variance are over replicates, at least 2",
     "nothing finished": "none of its 6 runs is finished yet (interrupted)",
     "another version": "not a configuration of this version of drpt",
 }
@@ -236,10 +236,10 @@ def test_what_is_missing_is_said(drpt, sweep, how):
 
 
 OF_ONE_RUN = {
-    "no checkpoint": "last.ckpt is not there, and without the trained parameters nothing can be measured",
-    "half a checkpoint": "last.ckpt is no checkpoint, or was cut off, and the run's figures are of step 6",
+    "no checkpoint": "last.ckpt is missing, and nothing can be measured without the trained parameters",
+    "half a checkpoint": "last.ckpt is no checkpoint, or was cut off, but the run's figures are of step 6",
     "a bit of a checkpoint": "last.ckpt is damaged (the checksum of",
-    "another step": "is of step 4, and the run's figures are of step 6",
+    "another step": "is of step 4, but the run's figures are of step 6",
     "another model": "belongs to another model",
     "numbers that are none": "have NaN or infinite entries",
     "changed data": "changed since this run was made: its examples differ (data.source)",
@@ -267,7 +267,7 @@ def test_a_regularizer_that_is_left_with_one_run_is_left_out(drpt, sweep, how):
     _break(sweep, how)
     status, text = drpt("outcome", str(sweep))
     assert status == 1, text
-    assert "left out, with one run that can be measured (seed 2): full" in text
+    assert "left out, with one measurable run (seed 2): full" in text
     assert [entry["name"] for entry in record_of(sweep)["regularizers"]] == ["target_only_stopped"]
 
 
@@ -283,7 +283,7 @@ def test_runs_of_a_version_with_fewer_options_are_read(drpt, sweep):
 def test_nowhere_and_nothing(drpt):
     status, text = drpt("outcome")
     assert status == 2
-    assert "no sweep under runs/" in text
+    assert "There is no sweep under runs/" in text
     status, text = drpt("outcome", "--logits-mib", "0")
     assert status == 2
     assert "must be a whole number of at least 1" in text

@@ -91,13 +91,13 @@ def test_a_run_that_is_told_to_stop_goes_on_where_it_was(task, function, call, s
     assert summary["status"] == "interrupted"
     if step is not None:
         where = f"after step {step}" if step else "from the beginning: no step was saved"
-        assert f"stopped by {number.name}; `drpt resume runs/{SWEEP}` goes on with" in text
+        assert f"stopped by {number.name}; `drpt resume runs/{SWEEP}`" in text
         assert text.strip().endswith(where), text
         assert summary["resumes_after_step"] == step
     status, text = processes.run(tmp_path, "resume", f"runs/{SWEEP}")
     assert status == 0, text
     if step:
-        assert f"goes on after step {step}\n" in text
+        assert f"resumes after step {step}\n" in text
     peaceful(task)[0].assert_equal(result_of(tmp_path))
 
 
@@ -130,7 +130,7 @@ def test_a_job_that_a_cluster_requeues_goes_on(place, call, step, tmp_path):
     assert summary_of(tmp_path)["status"] == "interrupted"
     status, text = processes.run(tmp_path, *words, prepare=Requeued(both[0]))
     assert status == 0, text
-    assert f"goes on after step {step}\n" in text
+    assert f"resumes after step {step}\n" in text
     peaceful("sft")[0].assert_equal(result_of(tmp_path))
 
 
@@ -145,4 +145,4 @@ def test_the_other_jobs_of_a_sweep_are_not_started(tmp_path):
     status, text = processes.run(tmp_path, "resume", f"runs/{SWEEP}")
     assert status == 0, text
     assert len(list(tmp_path.glob(f"runs/{SWEEP}/*/summary.json"))) == 3
-    assert "goes on after step 2\n" in text
+    assert "resumes after step 2\n" in text

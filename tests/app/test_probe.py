@@ -69,7 +69,7 @@ def test_probe_of_a_trained_run(drpt):
     assert len(set(directions.values())) == 4
     status, text = drpt("probe", f"run={folder}", "seed=3", *SMALL)
     assert status == 2
-    assert "seed=3: decides what run=" in " ".join(text.split())
+    assert "seed=3: run=" in " ".join(text.split())
     status, text = drpt("probe", f"run={folder}", "checkpoint=3", *SMALL)
     assert status == 2
     assert "this run has first, 2, 5, last" in text
@@ -188,8 +188,8 @@ def test_exact_probe_is_near_the_sketched_one(drpt):
     [
         (("--draws", "15"), "15 must be even"),
         (("data.num_targt=3",), "Did you mean 'num_target'"),
-        (("run=nowhere",), "run=nowhere: no such folder; give the folder of one run"),
-        (("checkpoint=last",), "of which run? Add run=FOLDER"),
+        (("run=nowhere",), "run=nowhere: there is no such folder; give the folder of one run"),
+        (("checkpoint=last",), "needs a run: add run=FOLDER"),
         (("run=.", "checkpoint=lst"), "must be first, last, best or the number of a step"),
         (("run=",), "run=: give run= once, with a value"),
         (("run=.", "data.max_lenght=30"), "Did you mean 'max_length'"),
@@ -201,7 +201,7 @@ def test_exact_probe_is_near_the_sketched_one(drpt):
         (("--draws", "many"), "many must be even"),
         (("--families", "hul"), "Did you mean 'hull'"),
         (("--rows", "8"), "such as 8x2"),
-        (("--pool", "3"), "must be even, at least 4"),
+        (("--pool", "3"), "must be even and at least 4"),
     ],
 )
 def test_bad_probes_are_explained(drpt, words, message):

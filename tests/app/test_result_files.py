@@ -30,8 +30,8 @@ def test_what_can_be_written_is_and_the_rest_is_named(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == f"a.json: {tmp_path / 'a.json'}\ne.png: {tmp_path / 'new' / 'e.png'}\n"
     folder, file, disk = err.splitlines()
-    assert folder.startswith(f"{tmp_path / 'b.json'}: a folder stands where a file should be. Move it away")
-    assert file.startswith(f"{taken}: a file stands where a folder should be. Move it away")
+    assert folder.startswith(f"{tmp_path / 'b.json'}: this is a folder, but a file is needed there. Move it away")
+    assert file.startswith(f"{taken}: this is a file, but a folder is needed there. Move it away")
     assert disk.startswith(f"{tmp_path / 'd.json'}: the disk or your quota is full")
     assert (tmp_path / "new" / "e.png").read_bytes() == b"e"
     assert write_results({tmp_path / "a.json": lambda: "again"}, Console()) == 0
@@ -43,10 +43,10 @@ def test_what_can_be_written_is_and_the_rest_is_named(tmp_path, capsys):
     ("number", "remedy"),
     [
         (errno.EDQUOT, "Make room"),
-        (errno.EACCES, "Give yourself the right to write to"),
-        (errno.EROFS, "Give yourself the right to write to"),
+        (errno.EACCES, "writing is not permitted"),
+        (errno.EROFS, "writing is not permitted"),
         (errno.EFBIG, "Raise the limit"),
-        (errno.EIO, "Mend that"),
+        (errno.EIO, "Remove the cause"),
     ],
 )
 def test_every_fault_has_a_remedy(tmp_path, number, remedy):
@@ -60,9 +60,9 @@ def test_every_fault_has_a_remedy(tmp_path, number, remedy):
 def test_faults_of_reading_are_no_faults_of_writing(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         (tmp_path / "none").read_text()
-    assert explain_os_error(caught.value) == f"{tmp_path / 'none'} is not there."
+    assert explain_os_error(caught.value) == f"{tmp_path / 'none'} does not exist."
     assert explain_os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) == (
-        "the output cannot be written (no space left on device): see where it goes to."
+        "the output cannot be written (no space left on device): check where it is redirected to."
     )
 
 
@@ -71,8 +71,8 @@ def test_a_place_is_looked_at_without_being_made(tmp_path, monkeypatch):
     assert not (tmp_path / "a").exists()
     (tmp_path / "taken").write_text("a file")
     for place in (tmp_path / "taken", tmp_path / "taken" / "b"):
-        with pytest.raises(StorageError, match=r"taken: a file stands where a folder should be\. Move it away"):
+        with pytest.raises(StorageError, match=r"taken: this is a file, but a folder is needed there\. Move it away"):
             require_folder(place)
     monkeypatch.setattr(os, "access", lambda *_: False)  # a superuser may write everywhere
-    with pytest.raises(StorageError, match="Give yourself the right to write to"):
+    with pytest.raises(StorageError, match="writing is not permitted"):
         require_folder(tmp_path / "a")

@@ -26,7 +26,7 @@ def test_a_finished_run_that_lost_its_summary_is_summed_up_again(drpt):
     (folder / "summary.json").write_text('{"status": "fin')
     status, text = drpt("resume", "runs/again")
     assert status == 0, text
-    assert "goes on after step 6" in text
+    assert "resumes after step 6" in text
     after = [(folder / name).read_bytes() for name in files[:2]], json.loads((folder / "summary.json").read_text())
     assert after[0] == before[0]
     assert after[1]["final"] == before[1]["final"]
@@ -105,7 +105,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(tmp_path):
     status, text = processes.run(tmp_path, *words)
     assert status == 0, text
     assert f"{last} is no checkpoint, or was cut off" in text.replace("\n", "")
-    assert "goes on after step 3\n" in text
+    assert "resumes after step 3\n" in text
     peaceful("sft")[0].assert_equal(result_of(tmp_path))
     assert (last.parent / "damaged-last.ckpt").exists()
 
@@ -136,4 +136,4 @@ def test_a_folder_in_the_logs_place_is_named(drpt):
     log.mkdir()
     status, text = drpt("train", *words)
     assert status == 2
-    assert "train.log: a folder stands where a file should be" in text
+    assert "train.log: this is a folder, but a file is needed there" in text

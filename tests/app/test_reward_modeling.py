@@ -106,7 +106,7 @@ def test_a_killed_run_goes_on(tmp_path, drpt):
     assert not list(Path("runs/long").glob("*/reward_model"))
     status, text = drpt("resume", "runs/long")
     assert status == 0, text
-    assert "goes on after step" in text
+    assert "resumes after step" in text
     resumed, reward = figures(only_run("long")), head_of(only_run("long"))
     os.chdir(tmp_path)
     status, text = drpt("train", *words)

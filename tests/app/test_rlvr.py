@@ -198,7 +198,7 @@ def test_a_killed_run_goes_on_in_the_middle_of_a_phase(tmp_path, drpt):
     os.chdir(broken)
     status, text = drpt("resume", "runs/long")
     assert status == 0, text
-    assert "goes on after step" in text
+    assert "resumes after step" in text
     resumed = figures(only_run("long"))
     os.chdir(tmp_path)
     status, text = drpt("train", *words)

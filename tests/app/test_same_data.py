@@ -55,7 +55,7 @@ CHANGES = {
     "target data": (lambda: write("target", "no"), "examples differ"),
     "one example more": (
         lambda: write("target", num=41),
-        "the data that it draws from differ",
+        "the data that examples are drawn from differ",
     ),
     "tokenizer": (lambda: edit_tokenizer(Path("here")), "the tokenizer or the chat template differs"),
     "chat template": (lambda: edit_template(Path("here")), "the tokenizer or the chat template differs"),
@@ -148,7 +148,7 @@ def test_an_adapter_belongs_to_a_run(trained):
 def test_steps_to_keep_that_come_too_late_are_said(trained):
     status, text = trained("train", *WORDS, "trainer.keep_steps=[1]")
     assert status == 0, text
-    assert "was finished before trainer.keep_steps=[1] was asked for" in " ".join(text.split())
+    assert "finished without trainer.keep_steps=[1]" in " ".join(text.split())
 
 
 def test_a_probe_of_a_run_draws_what_it_was_trained_on(trained):
@@ -170,7 +170,7 @@ def test_a_finished_job_whose_record_of_data_is_damaged_is_refused(trained, what
     before = contents(run)
     status, text = trained("train", *WORDS)
     assert status == 2, text
-    assert "data.json is missing or damaged, so that it is not known what this finished run was made from" in text
+    assert "data.json is missing or damaged, so it is unknown which data this finished run was made from" in text
     assert contents(run) == before
     status, text = trained("table", "runs/data")
     assert status == 1

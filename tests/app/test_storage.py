@@ -34,13 +34,13 @@ def test_a_file_where_a_folder_should_be(drpt):
     Path("runs").write_text("")
     status, text = drpt("train", *WORDS)
     assert status == 2
-    assert "runs: a file stands where a folder should be. Move it away" in told(text)
+    assert "runs: this is a file, but a folder is needed there. Move it away" in told(text)
     Path("runs").unlink()
     Path("runs").mkdir()
     Path("runs/full").write_text("")
     status, text = drpt("train", "-m", *WORDS)
     assert status == 2
-    assert "runs/full: a file stands where a folder should be" in told(text)
+    assert "runs/full: this is a file, but a folder is needed there" in told(text)
     Path("runs/full").unlink()
     status, text = drpt("train", *WORDS, "trainer.max_steps=1")
     assert status == 0, text
@@ -52,7 +52,7 @@ def test_a_file_where_a_folder_should_be(drpt):
     (folder / "checkpoints").write_text("")
     status, text = drpt("train", *WORDS, "trainer.max_steps=1")
     assert status == 1
-    assert "checkpoints: a file stands where a folder should be" in told(text)
+    assert "checkpoints: this is a file, but a folder is needed there" in told(text)
     assert summary_of(".")["status"] == "failed"
     (folder / "checkpoints").unlink()
     for path in folder.iterdir():
@@ -61,7 +61,7 @@ def test_a_file_where_a_folder_should_be(drpt):
     folder.write_text("")
     status, text = drpt("train", *WORDS, "trainer.max_steps=1")
     assert status == 2
-    assert f"{folder.name}: a file stands where a folder should be" in told(text)
+    assert f"{folder.name}: this is a file, but a folder is needed there" in told(text)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_folder_where_a_file_should_be(drpt, name):
     status, text = drpt("train", *WORDS, "trainer.max_steps=1")
     assert status in (1, 2), text
     assert name in told(text)
-    assert "a folder stands where a file should be" in told(text) or "lacks the" in told(text)
+    assert "this is a folder, but a file is needed there" in told(text) or "lacks the" in told(text)
 
 
 def test_a_trained_run_whose_cleaning_up_fails_is_finished(drpt, monkeypatch):
@@ -93,7 +93,7 @@ def test_a_trained_run_whose_cleaning_up_fails_is_finished(drpt, monkeypatch):
     assert summary_of(".")["status"] == "finished"
     assert (folder / "checkpoints" / "previous.ckpt").exists()
     status, text = drpt("train", *WORDS, "trainer.max_steps=4")
-    assert "finished already" in text
+    assert "already finished" in text
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.ckpt"}, "what was left over is done"
 
 
@@ -121,7 +121,7 @@ def test_files_that_may_not_be_large_enough(tmp_path, drpt):
     """The limit is met by the second checkpoint's metrics or by a checkpoint; then it is lifted."""
     status, text = processes.run(tmp_path, "train", *WORDS, prepare=Limit(60_000))
     assert status == 1, text
-    assert "last.ckpt: larger than a file may be here (`ulimit -f`). Raise the limit" in told(text)
+    assert "last.ckpt: exceeds the largest permitted file size (`ulimit -f`). Raise the limit" in told(text)
     summary = summary_of(tmp_path)
     assert summary["status"] == "failed"
     assert "StorageError" in summary["error"]
@@ -169,7 +169,7 @@ def test_a_full_disk(small_disk, tmp_path, drpt, when):
     assert len(checkpoints) == (when == "later")
     filler.unlink()
     status, text = processes.run(tmp_path, "train", *WORDS, f"runs_folder={small_disk}/runs")
-    assert ("goes on after step" in text) == (when == "later"), text
+    assert ("resumes after step" in text) == (when == "later"), text
     found = losses(only_run_of(small_disk))
     os.chdir(tmp_path)
     status, text = drpt("train", *WORDS)
@@ -187,7 +187,7 @@ def test_a_disk_that_may_not_be_written(small_disk, tmp_path):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     status, text = processes.run(tmp_path, "train", *WORDS, f"runs_folder={small_disk}/runs")
     assert status == 2
-    assert "may not be written (read-only file system). Give yourself the right to write" in told(text)
+    assert "writing is not permitted (read-only file system). Make" in told(text)
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     status, text = processes.run(tmp_path, "train", *WORDS, "trainer.max_steps=1", f"runs_folder={small_disk}/runs")
     (folder,) = small_disk.glob("runs/full/*/")
@@ -195,4 +195,4 @@ def test_a_disk_that_may_not_be_written(small_disk, tmp_path):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     status, text = processes.run(tmp_path, "resume", f"{small_disk}/runs/full")
     assert status in (1, 2)
-    assert "may not be written" in told(text)
+    assert "writing is not permitted" in told(text)

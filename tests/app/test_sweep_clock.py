@@ -51,11 +51,11 @@ def test_a_sweep_says_how_many_jobs_it_has_and_how_long_they_take(drpt):
     words = (*TINY, "regularizer=full,mix", "regularizer.strength=0.25,0.5", "evaluation.num_generate=0", "data.num_eval=2")
     status, text = drpt("train", "-m", *words, "trainer.max_steps=3", "sweep=s")
     assert status == 0, text
-    assert "3 jobs; 1 more would be the same and are skipped" in text
+    assert "3 jobs; 1 duplicates of these are skipped" in text
     assert re.search(r"3 jobs to run, about .* left \(.* each, judging by the first 3 steps\)", text)
     assert re.search(r"job 1 of 3 took .*; 2 jobs left, about", text)
     assert "seed=0 2/3: step" in text
     status, text = drpt("train", "-m", *words, "trainer.max_steps=3", "sweep=s")
     assert status == 0, text
-    assert "3 jobs; 1 more would be the same and are skipped; 3 are finished already and skipped" in text
+    assert "3 jobs; 1 duplicates of these are skipped; 3 are already finished and skipped" in text
     assert "to run" not in text

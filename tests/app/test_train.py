@@ -91,7 +91,7 @@ def test_a_second_call_trains_nothing(one, drpt):
     before = (folder / "metrics.jsonl").stat().st_mtime_ns
     status, text = drpt("train", *TINY, "sweep=one")
     assert status == 0
-    assert "finished already" in text
+    assert "already finished" in text
     assert (folder / "metrics.jsonl").stat().st_mtime_ns == before
 
 
@@ -204,7 +204,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_never_stopped(tmp_path, drpt, s
     assert json.loads((folder / "summary.json").read_text())["status"] != "finished"
     status, text = drpt("resume", str(broken / "runs" / "long"))  # from elsewhere
     assert status == 0, text
-    assert "goes on after step" in text
+    assert "resumes after step" in text
     assert not (tmp_path / "runs").exists()
     os.chdir(tmp_path)
     status, text = drpt("train", *TINY, *LONG, *words)
@@ -290,7 +290,7 @@ def test_several_processes_are_refused(drpt, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     status, text = drpt("train", *TINY)
     assert status == 2
-    assert "WORLD_SIZE=2: drpt train is one process" in text
+    assert "WORLD_SIZE=2: drpt train runs in one process" in text
 
 
 def test_one_failing_job_does_not_stop_the_others(drpt):
@@ -345,7 +345,7 @@ def test_unknown_flags_are_refused(drpt):
 def test_nothing_to_report_is_said(drpt):
     status, text = drpt("table")
     assert status == 2
-    assert "no sweep under runs/" in text
+    assert "There is no sweep under runs/" in text
     status, text = drpt("report", "nowhere")
     assert status == 2
     assert "nowhere: no such folder" in text

@@ -90,7 +90,7 @@ def _interrupt(sweep):
 
 def _kill(sweep):
     _status(sweep, "running")
-    return "1 killed", "killed full-seed1-", "its process ended without a word"
+    return "1 killed", "killed full-seed1-", "its process ended without recording a reason"
 
 
 def _lose(sweep):
@@ -168,7 +168,7 @@ def test_a_finished_job_whose_configuration_is_damaged_gets_it_back(tell, sweep)
     assert tell("table")[0] == 1
     status, out, err = tell("resume")
     assert status == 0, err
-    assert "config.yaml was damaged, and has been written anew" in out + err
+    assert "config.yaml was damaged and has been rewritten" in out + err
     assert tell("table", "--format", "csv") == before
 
 
@@ -226,7 +226,7 @@ def test_what_is_in_the_lock_s_place_is_named(tell, sweep):
     _status(sweep, "interrupted")
     status, out, err = tell("resume", "runs/four")
     assert status == 1
-    assert f"{lock.parent.name}/.lock: a folder stands where a file should be" in out + err
+    assert f"{lock.parent.name}/.lock: this is a folder, but a file is needed there" in out + err
 
 
 # --- results that cannot be written
@@ -237,9 +237,9 @@ def test_outcomes_say_what_is_missing_and_are_shown_where_they_cannot_be_written
     (sweep / "outcome.png").mkdir()
     status, out, err = tell("outcome")
     assert status == 1
-    for word in (f"four: 3 of 4 jobs finished; {count}", *words, "left out, with one run that can be measured (seed 0): full"):
+    for word in (f"four: 3 of 4 jobs finished; {count}", *words, "left out, with one measurable run (seed 0): full"):
         assert word in out
-    assert "runs/four/outcome.png: a folder stands where a file should be. Move it away" in err
+    assert "runs/four/outcome.png: this is a folder, but a file is needed there. Move it away" in err
     record = json.loads((sweep / "outcome.json").read_text())
     assert sorted(record["jobs"].values()) == ["failed", *["finished"] * 3]
 
@@ -264,7 +264,7 @@ def test_a_probe_that_cannot_be_written_ends_before_its_work(tell):
     for place in ("taken", "taken/below"):
         status, out, err = tell(*PROBE, "--out", place)
         assert (status, out) == (2, "")
-        assert "taken: a file stands where a folder should be. Move it away" in err
+        assert "taken: this is a file, but a folder is needed there. Move it away" in err
 
 
 @pytest.mark.long
@@ -275,7 +275,7 @@ def test_a_probe_whose_disk_is_full_shows_what_it_found(tell, monkeypatch):
     monkeypatch.setattr("drpt.app.result_files.write_atomically", write)
     status, out, err = tell(*PROBE, "--out", "out")
     assert status == 1
-    assert "the best of each family" in out
+    assert "best point of each family" in out
     assert "out/probe.json: the disk or your quota is full" in err
 
 

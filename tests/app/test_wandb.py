@@ -144,5 +144,5 @@ def test_what_fails_about_the_mirror_does_not_fail_the_run(caplog):
     log(mirror, 0, 9)
     conclude(mirror)
     assert [record.message for record in caplog.records] == [
-        "W&B: no space; the run goes on without it, and metrics.jsonl has everything"
+        "W&B: no space; the run continues without it, and metrics.jsonl has everything"
     ]

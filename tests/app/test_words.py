@@ -84,10 +84,10 @@ def test_items_of_lists_and_values_of_mappings_are_texts_where_they_should_be():
 
 def test_where_there_is_no_sweep_the_ways_out_are_shown_in_quotes():
     with pytest.raises(
-        ConfigError, match=r"^key=a,b gives several values: drpt train -m makes .*; one text is \"key='a,b'\"\.$"
+        ConfigError, match=r"^key=a,b gives several values: for a sweep, use drpt train -m; .*for one text, \"key='a,b'\"\.$"
     ):
         value_of("a,b", kind_of(str))
-    with pytest.raises(ConfigError, match=r"a list is \"key=\[1,2\]\"\.$"):
+    with pytest.raises(ConfigError, match=r"for a list, \"key=\[1,2\]\"\.$"):
         value_of("1,2", kind_of(list[int]))
 
 
@@ -101,7 +101,7 @@ def test_what_is_no_word_is_refused(text):
     "key", ["data/general.yaml", "data/", "/data", "data//general", "a:b", "1a", "data/1", "a/b.c/d", "data/general.yaml@x"]
 )
 def test_names_that_lead_nowhere_are_refused_in_our_words(key):
-    with pytest.raises(ConfigError, match=r"there is no option .* dots lead to an option .* slashes to a group"):
+    with pytest.raises(ConfigError, match=r"there is no option .* written with dots .* groups with slashes"):
         read_word(f"{key}=1")
 
 

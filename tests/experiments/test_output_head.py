@@ -1,7 +1,6 @@
 """What leaving out logits saves: the measurement runs, and its table comes from its record alone."""
 
 import json
-from pathlib import Path
 
 from experiments.output_head import measure
 
@@ -14,12 +13,7 @@ def test_ratios_below_one_are_for_leaving_out():
     assert "| short | 2 × (3 + 4) | 3.00 | 2.00 | 0.62 [0.56, 0.69] |" in measure.render(record)
 
 
-def test_the_readme_has_a_place_for_results():
-    text = (Path(measure.__file__).parent / "README.md").read_text()
-    assert [text.count(mark) for mark in measure._MARKS] == [1, 1]
-
-
-def test_quick_measures_both_sides_of_every_shape(tmp_path, monkeypatch, capsys):
+def test_quick_measures_both_variants_of_every_shape(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(measure, "_QUICK_FOLDER", tmp_path)
     measure.main(["--quick"])
     record = json.loads((tmp_path / "results.json").read_text())

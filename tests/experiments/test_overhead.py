@@ -17,7 +17,9 @@ from experiments.overhead.memory import measure_memory
 from experiments.overhead.operations import count
 from experiments.overhead.report import render
 from experiments.overhead.settings import FIRST, FOUR_TARGETS, STEP_SETTINGS
-from experiments.overhead.sides import (
+from experiments.overhead.store import load_all
+from experiments.overhead.timing import Ratio, interleave, ratio
+from experiments.overhead.variants import (
     AUTO_STRENGTH,
     EVERYWHERE,
     GLOBAL_AGAIN,
@@ -29,8 +31,6 @@ from experiments.overhead.sides import (
     WIDER,
     sides_of,
 )
-from experiments.overhead.store import load_all
-from experiments.overhead.timing import Ratio, interleave, ratio
 
 
 def layer(*, is_trained=True):
@@ -49,7 +49,7 @@ def test_limits_of_the_count_are_those_of_the_design():
 
 
 def test_rows_that_a_regularizer_does_not_look_at_are_not_counted():
-    named = {side.name: side for side in EVERYWHERE}
+    named = {variant.name: variant for variant in EVERYWHERE}
     assert count(layer(), FIRST, named["target_only"]).ratio == pytest.approx(1 / 8)
     assert count(layer(), FIRST, named["random_subset"]).ratio == 1.0
     assert count(layer(), FIRST, named["mix"]).ratio == pytest.approx(9 / 8)
@@ -68,7 +68,7 @@ def test_every_preset_and_every_way_of_comparing_is_measured_at_every_setting(se
     assert (AUTO_STRENGTH in sides) == (setting.num_target > 1)
 
 
-def test_frozen_matrices_count_two_products_on_both_sides():
+def test_frozen_matrices_count_two_products_on_both_variants():
     counted = count(layer(is_trained=False), FIRST, SUBSET_SKETCH)
     assert (counted.limit, counted.products) == (9 / 8, 0)
 
@@ -82,8 +82,8 @@ def test_a_tied_table_is_counted_once_with_its_dense_use():
 
 def test_exact_products_count_what_the_design_says():
     # reduced: one more product over all rows, (2 (n + m) + k + n + m) / 3 n
-    side = replace(SUBSET_AUTO, products="reduced")
-    assert count(layer(), FIRST, side).ratio == pytest.approx((2 * 9 + 4 + 9) / 24)
+    variant = replace(SUBSET_AUTO, products="reduced")
+    assert count(layer(), FIRST, variant).ratio == pytest.approx((2 * 9 + 4 + 9) / 24)
 
 
 def test_ratio_is_the_median_of_ratios_within_rounds():
@@ -92,7 +92,7 @@ def test_ratio_is_the_median_of_ratios_within_rounds():
     assert ratio([], [1.0]) is None
 
 
-def test_a_side_that_fails_is_kept_with_its_reason_and_the_others_go_on():
+def test_a_variant_that_fails_is_kept_with_its_reason_and_the_others_go_on():
     def fails():
         raise RuntimeError("no such product\nand more")
 
@@ -143,22 +143,22 @@ def test_measures_resumes_and_reports(tmp_path, capsys):
     assert len(results) == 4
     record = results[steps]
     assert {"commit", "threads", "cpu", "packages", "load_before", "load_after"} <= record["environment"].keys()
-    assert all(len(side["seconds"]) == 1 and len(side["warm_up"]) == 1 for side in record["sides"].values())
-    parts = results[f"breakdown-{FOUR_TARGETS.key}"]["sides"]
-    for side in parts.values():  # the clocks cover the step
-        assert sum(side["parts"][0].values()) == pytest.approx(side["seconds"][0], rel=0.2)
+    assert all(len(variant["seconds"]) == 1 and len(variant["warm_up"]) == 1 for variant in record["variants"].values())
+    parts = results[f"breakdown-{FOUR_TARGETS.key}"]["variants"]
+    for variant in parts.values():  # the clocks cover the step
+        assert sum(variant["parts"][0].values()) == pytest.approx(variant["seconds"][0], rel=0.2)
     assert parts[SUBSET_AUTO.name]["parts"][0]["products"] > 0.0
     assert parts["nothing recorded, n rows"]["parts"][0].get("update") is None
 
     (tmp_path / f"{steps}.json").write_text(json.dumps(record | {"took_seconds": 1234.5}))
-    growth = results["growth-n2-m1-T128-full-fp32"]  # of an earlier list of sides
-    del growth["sides"][SUBSET_AUTO.name]
+    growth = results["growth-n2-m1-T128-full-fp32"]  # of an earlier list of variants
+    del growth["variants"][SUBSET_AUTO.name]
     (tmp_path / "growth-n2-m1-T128-full-fp32.json").write_text(json.dumps(growth))
     capsys.readouterr()
     main([*words, *patterns])
     assert "3 are there already" in capsys.readouterr().out
     assert load_all(tmp_path)[steps]["took_seconds"] == 1234.5
-    assert SUBSET_AUTO.name in load_all(tmp_path)["growth-n2-m1-T128-full-fp32"]["sides"]
+    assert SUBSET_AUTO.name in load_all(tmp_path)["growth-n2-m1-T128-full-fp32"]["variants"]
 
     main(["--report", "--results", str(tmp_path)])
     report = (tmp_path / "report.md").read_text()
@@ -169,9 +169,9 @@ def test_measures_resumes_and_reports(tmp_path, capsys):
 
 
 def test_verdicts_follow_the_figures():
-    seconds = {side.name: [1.5, 3.0, 6.0] for side in EVERYWHERE}
+    seconds = {variant.name: [1.5, 3.0, 6.0] for variant in EVERYWHERE}
     seconds |= {STANDARD.name: [1.0, 2.0, 4.0], WIDER.name: [1.1, 2.2, 4.4], SUBSET_SKETCH.name: [0.9, 1.9, 4.4]}
-    sides = {
+    variants = {
         name: {"seconds": own, "page_faults": [0, 0, 0], "preemptions": [0, 0, 0], "live_peak": 100, "error": None}
         for name, own in seconds.items()
     }
@@ -179,7 +179,7 @@ def test_verdicts_follow_the_figures():
     record = {
         "part": "steps",
         "model": "tiny",
-        "sides": sides,
+        "variants": variants,
         "operations": counts,
         "setting": {"num_general": 8, "num_target": 1, "num_tokens": 128, "finetune": "full", "precision": "fp32"},
         "warm_ups": 1,
@@ -190,10 +190,10 @@ def test_verdicts_follow_the_figures():
     goals = check({f"steps-{FIRST.key}": record})
     assert (goals[0].found.median, goals[0].verdict, round(goals[0].limit, 2)) == (0.95, "met", 0.92)
     assert [goal.verdict for goal in goals[1:6]] == ["not measured", "missed", "missed", "missed", "not measured"]
-    sides[SUBSET_SKETCH.name]["seconds"] = [1.1, 2.2, 4.4]
+    variants[SUBSET_SKETCH.name]["seconds"] = [1.1, 2.2, 4.4]
     assert check({f"steps-{FIRST.key}": record})[0].verdict == "missed"
     assert "**missed**" in render({f"steps-{FIRST.key}": record})
-    sides[SUBSET_AUTO.name]["live_peak"] = 106
+    variants[SUBSET_AUTO.name]["live_peak"] = 106
     held = next(goal for goal in check({f"steps-{FIRST.key}": record}) if goal.text.startswith("memory held at once"))
     assert (held.found.median, held.verdict) == (1.06, "missed")
     assert SUBSET_AUTO.name in held.text

@@ -85,12 +85,14 @@ def test_a_token_that_no_header_can_carry_is_an_error(tmp_path):
 def test_a_token_that_cannot_be_left_is_an_error_with_the_way_out(tmp_path, state):
     state.parent.mkdir(parents=True)
     state.write_text("in the way")
-    with pytest.raises(ValueError, match=r"cannot be left where runs look for it .*DRPT_SERVER_TOKEN, here and for the runs"):
+    with pytest.raises(
+        ValueError, match=r"token file cannot be written .*DRPT_SERVER_TOKEN to a secret, here and for the runs"
+    ):
         _token(tmp_path)
 
 
 def test_a_host_that_is_not_known_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match=r"--host=no\.such\.host\.invalid is not known"):
+    with pytest.raises(ValueError, match=r"--host=no\.such\.host\.invalid cannot be resolved"):
         _command(tmp_path, "--host", "no.such.host.invalid")
 
 
@@ -114,7 +116,7 @@ def test_blocks_are_short_on_the_cpu_unless_the_user_says_otherwise(tmp_path, mo
 def test_a_model_that_is_no_folder_is_an_error(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--model", str(tmp_path / "none"), "--max-model-len", "64"])
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_the_command_we_recommend_is_one_we_understand(tmp_path):
@@ -132,7 +134,7 @@ def test_a_server_at_the_same_port_keeps_its_token(tmp_path, state, capsys):
         mine = leave_token("127.0.0.1", port)
         with pytest.raises(SystemExit):
             main(["--model", str(tmp_path), "--max-model-len", "64", "--port", str(port)])
-        assert f"--port={port} of --host=127.0.0.1 cannot be taken (another process listens there)" in capsys.readouterr().err
+        assert f"--port={port} of --host=127.0.0.1 cannot be used (another process listens there)" in capsys.readouterr().err
         assert mine.path.read_text() == mine.token
     assert left.path.read_text() == left.token
     require_free_port("127.0.0.1", port)

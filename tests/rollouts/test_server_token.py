@@ -47,7 +47,7 @@ def test_a_new_server_at_the_same_port_replaces_the_token():
 def test_a_file_that_others_can_read_is_refused(suffix):
     path = leave_token("127.0.0.1", 8000).path.with_suffix(suffix)
     path.chmod(0o640)
-    with pytest.raises(RolloutError, match=r"others can read or change it\. Remove it"):
+    with pytest.raises(RolloutError, match=r"other users can read or change it\. Remove it"):
         find_token(["127.0.0.1"], 8000)
 
 
@@ -71,7 +71,9 @@ def test_a_damaged_file_is_named(suffix, text, message):
 
 def test_a_missing_secret_is_named():
     leave_token("127.0.0.1", 8000).path.unlink()
-    with pytest.raises(RolloutError, match=r"\.token, which a server of yours left, cannot be read .*: start it again"):
+    with pytest.raises(
+        RolloutError, match=r"\.token, the token of one of your servers, cannot be read .*: start the server again"
+    ):
         find_token(["127.0.0.1"], 8000)
 
 

@@ -78,7 +78,7 @@ def test_a_public_address_is_refused():
 
 
 def test_a_server_elsewhere_needs_a_shared_folder():
-    with pytest.raises(RolloutError, match=r"rollout\.weights_folder must name a folder"):
+    with pytest.raises(RolloutError, match=r"rollout\.weights_folder must be a folder"):
         _client("http://10.255.255.1:8000")
 
 
@@ -233,7 +233,7 @@ class TestRealServer:
 
     def test_nothing_of_ours_shows_the_token(self, server, rollout):
         said = server.log.read_text()
-        assert "Runs of this user find it by themselves: it is in " in said
+        assert "Runs of this user find it automatically in " in said
         assert _token_of(server) not in repr(rollout) + str(rollout) + said
         (command,) = {Path(f"/proc/{server.process.pid}/cmdline").read_bytes()}
         assert _token_of(server).encode() not in command
@@ -267,13 +267,13 @@ class TestRealServer:
 
     def test_another_models_weights_are_refused_and_the_old_ones_stay(self, rollout):
         before = rollout.generate(PROMPTS, _sampling())
-        with pytest.raises(RolloutError, match=r"holds another model.*shape \[9, 64\]"):
+        with pytest.raises(RolloutError, match=r"server's model is not the policy's.*shape \[9, 64\]"):
             rollout.sync([("model.embed_tokens.weight", torch.ones(9, 64))])
         assert rollout.generate(PROMPTS, _sampling()) == before
 
     def test_a_sync_by_another_client_is_noticed(self, server, rollout):
         other = _client(server.url)
-        with pytest.raises(RolloutError, match="does not hold the policy's weights: sync before"):
+        with pytest.raises(RolloutError, match="does not have the policy's weights: sync before"):
             other.generate(PROMPTS, _sampling())
         other.sync(_perturbed().named_parameters())
         with pytest.raises(RolloutError, match="drew from other weights"):
@@ -315,7 +315,7 @@ def test_a_killed_server_stops_a_run_clearly_and_the_run_goes_on_with_another(se
     with _running_server(tmp_path / "server", server.port) as another:
         resumed = subprocess.run([sys.executable, "-c", code, "resume", "runs/long"], timeout=300, check=False, **options)
         assert resumed.returncode == 0, resumed.stdout
-        assert "goes on after step" in resumed.stdout
+        assert "resumes after step" in resumed.stdout
         assert json.loads(summary.read_text())["status"] == "finished"
         rollout = _client(another.url)
         rollout.sync(tiny_model().named_parameters())

@@ -1,4 +1,4 @@
-"""What is compared: every regularizer of `conf/regularizer`, and every way of getting the products that it looks at."""
+"""The compared variants of a step: every regularizer of `conf/regularizer`, and every method for its products."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,17 +19,17 @@ _STEP_SIZE = 1e-5  # of greedy_greats, in place of ${optimizer.lr}; its time doe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """One way of making a step."""
+class Variant:
+    """A variant of a step."""
 
     name: str
-    preset: str  # of conf/regularizer: set, partition, score and dials
+    preset: str  # preset of conf/regularizer: set, partition, score and dials
     products: str = "auto"
-    sketch: str | None = None  # a value of SketchKind
+    sketch: str | None = None  # kind of sketch, a value of SketchKind
     width: int | None = None
-    strength: str | None = None  # auto, in place of the preset's
-    is_recomputing: bool = False  # nothing may be kept: a second backward pass forms the update
-    sees_all: bool = False  # standard training on the n + m rows
+    strength: str | None = None  # "auto" instead of the preset's strength
+    is_recomputing: bool = False  # whether nothing is kept, so that a second backward pass forms the update
+    sees_all: bool = False  # whether it is standard training on all n + m rows
 
     @property
     def activation_budget_mib(self) -> float:
@@ -38,12 +38,12 @@ class Side:
 
     @property
     def regularizer(self) -> Regularizer:
-        """What it looks at; steps are made with another one, which `build_regularizer` gives."""
+        """A regularizer for inspection; steps use new ones from `build_regularizer`."""
         return _regularizer(self)
 
     @property
     def need(self) -> Need | None:
-        """Which products it asks for; None where coefficients are known beforehand."""
+        """The products that it needs; None if its coefficients are known in advance."""
         return need_of(self.regularizer) if self.regularizer.needs_products else None
 
     def build_regularizer(self) -> Regularizer:
@@ -62,15 +62,15 @@ class Side:
         )
 
     def sketch_spec(self) -> SketchSpec | None:
-        """The `sketch` config group, where it counts."""
+        """The `sketch` config group; None if nothing is sketched."""
         if self.sketch is None or self.width is None:
             return None
         return SketchSpec(kind=self.sketch, left_width=self.width, right_width=self.width, seed=0, refresh_steps=None)
 
 
 @cache
-def _regularizer(side: Side) -> Regularizer:
-    return side.build_regularizer()
+def _regularizer(variant: Variant) -> Regularizer:
+    return variant.build_regularizer()
 
 
 def _named(
@@ -81,10 +81,10 @@ def _named(
     width: int | None = None,
     strength: str | None = None,
     is_recomputing: bool = False,
-) -> Side:
+) -> Variant:
     """Called by partition, set and products; by its file's name where nothing is compared."""
     found = preset_values("regularizer", name)
-    side = Side(
+    variant = Variant(
         name="",
         preset=name,
         products=products,
@@ -93,28 +93,28 @@ def _named(
         strength=strength,
         is_recomputing=is_recomputing,
     )
-    if side.need is None:
+    if variant.need is None:
         label = name
     else:
         label = f"{found['partition']} {found['set']}, {products if kind is None else f'{kind} {width}'}"
     label += ", strength auto" if strength else ""
     label += ", recompute" if is_recomputing else ""
-    return replace(side, name=label)
+    return replace(variant, name=label)
 
 
-def _sketched(name: str, kind: str = "gaussian", width: int = 64, **more: Any) -> Side:  # Any: other arguments of _named
+def _sketched(name: str, kind: str = "gaussian", width: int = 64, **more: Any) -> Variant:  # Any: other arguments of _named
     return _named(name, products="sketch", kind=kind, width=width, **more)
 
 
-STANDARD = Side(name="full, n rows", preset="full")
-WIDER = Side(name="full, n + m rows", preset="full", sees_all=True)
+STANDARD = Variant(name="full, n rows", preset="full")
+WIDER = Variant(name="full, n + m rows", preset="full", sees_all=True)
 SUBSET_AUTO, SUBSET_SKETCH = _named("layerwise_subset"), _sketched("layerwise_subset")
 HULL_AUTO, HULL_SKETCH = _named("layerwise_hull"), _sketched("layerwise_hull")
 GLOBAL_AUTO, GLOBAL_SKETCH = _named("global_subset"), _sketched("global_subset")
 GLOBAL_AGAIN = _named("global_subset", is_recomputing=True)
 AUTO_STRENGTH = _sketched("layerwise_hull", strength="auto")
 
-# Presets that make another's steps: stopping early is no thing of a step, and choosing by phase none of a supervised run's.
+# Presets whose steps equal another's: early stopping does not change a step, and phases do not exist in supervised runs.
 SAME_STEP = {"target_only_stopped": "target_only", "iif": "global_filter"}
 WITHOUT_PRODUCTS = tuple(_named(name) for name in ("random_subset", "mix", "target_only"))
 # With the default sketches, which serve every need.
@@ -150,10 +150,10 @@ METHODS = (
 )
 EVERYWHERE = (STANDARD, WIDER, *WITHOUT_PRODUCTS, *LAYERWISE, *GLOBAL, *METHODS)
 CONE_AND_SPAN_AUTO = (_named("layerwise_cone"), _named("layerwise_span"))
-ALL_SIDES = (*EVERYWHERE, *CONE_AND_SPAN_AUTO, AUTO_STRENGTH)
-GROWTH_SIDES = (STANDARD, SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH)
-MEMORY_SIDES = (WIDER, SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH, GLOBAL_AUTO, GLOBAL_AGAIN)
-BREAKDOWN_SIDES = (
+ALL_VARIANTS = (*EVERYWHERE, *CONE_AND_SPAN_AUTO, AUTO_STRENGTH)
+GROWTH_VARIANTS = (STANDARD, SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH)
+MEMORY_VARIANTS = (WIDER, SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH, GLOBAL_AUTO, GLOBAL_AGAIN)
+BREAKDOWN_VARIANTS = (
     SUBSET_AUTO,
     SUBSET_SKETCH,
     HULL_SKETCH,
@@ -164,12 +164,12 @@ BREAKDOWN_SIDES = (
 )
 
 
-def sides_of(setting: Setting) -> Sequence[Side]:
-    """Every regularizer and product method; what is measured beyond them depends on the setting."""
+def variants_of(setting: Setting) -> Sequence[Variant]:
+    """All regularizers and product methods, and further variants that depend on the setting."""
     beyond = CONE_AND_SPAN_AUTO if setting == FIRST else ()
     return (*EVERYWHERE, *beyond, *([AUTO_STRENGTH] if setting.num_target > 1 else []))
 
 
-def parts_of(setting: Setting) -> Sequence[Side]:
-    """Whose parts are timed, beside standard steps: all for the first setting, those the goals name for the other."""
-    return BREAKDOWN_SIDES if setting == FIRST else (SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH)
+def parts_of(setting: Setting) -> Sequence[Variant]:
+    """Variants whose parts are timed besides standard steps: all for the first setting, those with goals for the other."""
+    return BREAKDOWN_VARIANTS if setting == FIRST else (SUBSET_AUTO, SUBSET_SKETCH, HULL_SKETCH)
