@@ -8,7 +8,7 @@ else the first expression there; the last formula or number of the text, of an e
 
 A "!" after a number is a factorial in a box, after ``####``, in a formula, in a text that is an expression as a whole (``5!``)
 and where its sentence goes on or ends by another sign (``5! = 120``, ``5! ways``, ``5!.``). At the end of a sentence in words
-it is an exclamation mark: "The answer is 8!" is 8.
+it is an exclamation mark, and after a formula or bold print: "The answer is 8!", ``$8$!`` and ``**8**!`` are 8.
 """
 
 import re
@@ -26,6 +26,7 @@ _ANCHOR = re.compile(
 )
 _SENTENCE = re.compile(r"\.(?:\s|\Z)|\n|\Z")
 _EXCLAMATION = re.compile(r"(?<=[\w)}$*%])!+(?=[\"'*_)\]]*(?:\s*\Z|\s*\n|\s+[A-Z]))")
+_OUTSIDE = re.compile(r"(?:(?<=\$)|(?<=\\\))|(?<=\*\*))!+\s*\Z")  # an exclamation mark after a formula or bold print
 _FACTOR = rf"\\?%|percent\b|pct\b|(?i:{MULTIPLE}|{PART})"  # what changes the size of the number before it
 _BEHIND_BOX = re.compile(rf"\s*(?:\$|\\\))?\s*((?:{_FACTOR})|\\text\{{\s*(?:{_FACTOR})\s*\}})")
 _BETWEEN_BOXES = re.compile(r"(?:[\s$,;.&]|\\[()\[\],; ]|\\q?quad|and|or|\\text\{\s*,?\s*(?:and|or)?\s*,?\s*\})*")
@@ -70,7 +71,7 @@ def find_answer(text: str, *, requires_box: bool) -> tuple[Value, str] | None:
     final = _FINAL.search(text)
     if final:
         return _value(final[1], is_marked=True)
-    whole = text.strip()
+    whole = _OUTSIDE.sub("", text.strip())
     if len(whole) <= _MAX_WHOLE and "\n" not in whole and (found := _value(whole, is_marked=_is_formula(whole))):
         return found
     if len(whole) <= _MAX_WHOLE and _is_broken_expression(whole):
