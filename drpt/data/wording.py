@@ -28,6 +28,7 @@ _PART = re.compile(
     re.VERBOSE,
 )
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _PLAIN_GAPS = frozenset(("", " "))
 _NO_BORDER = re.compile(r"[ \t\u00a0'’_-]*")
 _LIST_GAP = re.compile(r"\s*,\s*")
@@ -85,7 +86,7 @@ class Words:
 
 
 def folded(text: str) -> str:
-    """A text in one Unicode form (NFKC) and without capitals.
+    """A text in one Unicode form (NFKC), without capitals and without characters that are not seen, such as soft hyphens.
 
     Args:
         text: Any.
@@ -93,6 +94,9 @@ def folded(text: str) -> str:
     Returns:
         Line breaks and spaces as they are.
     """
+    if text.isascii():
+        return text.lower()
+    text = _UNSEEN.sub("", text)
     # Folding can undo the form, and the form brings capitals forth: the second pass settles both.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
