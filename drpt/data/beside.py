@@ -1,11 +1,14 @@
 """Additional columns of a row, such as system prompts, tools and contexts: they are read or refused, never dropped silently."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
 
 from drpt.data.example import Example, Message
-from drpt.data.record import RecordError, read_text
+from drpt.data.record import LongInteger, RecordError, kind_words, read_text
 from drpt.data.turns import read_history, read_tools
 
 SYSTEM = ("system", "system_prompt")
@@ -126,6 +129,27 @@ def refuse_lost(record: Mapping[str, object], lost: Iterable[str], mapping: Mapp
             raise RecordError(
                 f"field '{name}' would be lost: {way}, or, if it is not needed, map only the others: {mapped(mapping)}."
             )
+
+
+def refuse_no_text(record: Mapping[str, object], mapping: Mapping[str, str]) -> None:
+    """Refuse a column that should be a text and is a number, a truth value, a date or a list of texts, with what makes it one.
+
+    Args:
+        record: By column.
+        mapping: The columns that the example is made of, by the fields of ``columns={…}``.
+
+    Raises:
+        RecordError: One of these columns holds such a value.
+    """
+    texts = {field: name for field, name in mapping.items() if field not in {"messages", "conversations"}}
+    for field, name in texts.items():
+        value = record.get(name)
+        place = "[0]" if isinstance(value, list | tuple) and value and isinstance(value[0], str) else ""
+        is_number = isinstance(value, int | LongInteger | Decimal) or (isinstance(value, float) and math.isfinite(value))
+        if place or is_number or isinstance(value, date | time):
+            template = mapped({**mapping, field: f"{name}{place}"} if "prompt" in mapping else {field: f"{{{name}{place}}}"})
+            what = "takes the first text of it" if place else "writes it as text"
+            raise RecordError(f"field '{name}' must be a string, not {kind_words(value)}: {template} {what}.")
 
 
 def mapped(mapping: Mapping[str, str]) -> str:

@@ -4,7 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from drpt.checks import did_you_mean
-from drpt.data.beside import OF_TEXTS, OF_TURNS, READ_BESIDE, is_filled, mapped, refuse_lost, refuse_unwanted, with_beside
+from drpt.data.beside import (
+    OF_TEXTS,
+    OF_TURNS,
+    READ_BESIDE,
+    is_filled,
+    mapped,
+    refuse_lost,
+    refuse_no_text,
+    refuse_unwanted,
+    with_beside,
+)
 from drpt.data.example import Example, Message
 from drpt.data.pair_rows import read_pair
 from drpt.data.record import RecordError, kind_words, read_text
@@ -89,6 +99,7 @@ def read_row(record: object, source: str, rules: RowRules) -> Example:
         raise RecordError(_missing_words(missing[0], record, found))
     if not found.is_text and not found.is_pair:
         refuse_unwanted(record)
+    refuse_no_text(record, found.mapping(record))
     example = replace(found.read(record, rules), source=source)
     if found.is_text:
         return example
@@ -174,6 +185,8 @@ def _format_of(record: Mapping[str, object], rules: RowRules) -> Format:
         why = " Plain texts are only for the general pool; a target has a prompt and a response."
     elif "chosen" in record:
         why = " Preferences are for task=reward: data=preferences, or format=pair."
+    else:
+        why = _within(record)
     raise RecordError(
         f"the row has no known format (fields: {_fields(record)}).{why} Known formats: {known_formats(rules)}. Map columns of "
         "other names by columns={prompt: …, response: …}."
@@ -186,6 +199,18 @@ def _missing_words(name: str, record: Mapping[str, object], found: Format) -> st
         f"field '{name}' is missing.{did_you_mean(name, record)} Fields: {_fields(record)}. If other columns contain the "
         f"example, map them: {mapped(mapping)}."
     )
+
+
+def _within(record: Mapping[str, object]) -> str:
+    """Where the turns or rows seem to be that a row holds in a field of another name."""
+    for name, value in record.items():
+        first = value[0] if isinstance(value, list | tuple) and value else None
+        if isinstance(first, Mapping):
+            field = "messages" if "role" in first else "conversations" if "from" in first else None
+            if field is not None:
+                return f" The turns seem to be in its field {name!r}: columns={{{field}: {name}}}."
+            return f" If the rows are in its field {name!r}, write that array alone."
+    return ""
 
 
 def _fields(record: Mapping[str, object]) -> str:
@@ -201,7 +226,8 @@ def _finished(turns: list[Message], name: str, rules: RowRules) -> Example:
         turns = [*turns, Message(role="assistant", content="")]
     if turns[-1].role != "assistant":
         rule = "the assistant's, since that is what is learned" if rules.needs_response else "the user's or the assistant's"
-        raise RecordError(f"field '{name}' ends with the role {turns[-1].role!r}; the last turn must be {rule}.")
+        way = "take that turn out, or the row"
+        raise RecordError(f"field '{name}' ends with the role {turns[-1].role!r}; the last turn must be {rule}: {way}.")
     return Example(messages=tuple(turns), source="")
 
 

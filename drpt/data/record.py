@@ -45,7 +45,8 @@ def checked_text(value: object, name: str) -> str:
         RecordError: The value is not text, or contains half of a surrogate pair, which no tokenizer can read.
     """
     if not isinstance(value, str):
-        raise RecordError(f"field '{name}' must be a string, not {kind_words(value)}.")
+        way = ": fill it in, or take the row out" if value is None else ""
+        raise RecordError(f"field '{name}' must be a string, not {kind_words(value)}{way}.")
     if not value.isascii() and (found := _SURROGATE.search(value)):
         raise RecordError(
             f"field '{name}' contains \\u{ord(found[0]):04x} at character {found.start() + 1}, which is half of a surrogate "

@@ -126,6 +126,12 @@ class RowExamples:
             self._known_columns.add(names)
             self._unread |= dict.fromkeys(unread_columns(record, self._reading.rules))
 
+    def _first_refusal(self, rows: Rows) -> str:
+        record, conditions = rows.record(0), self._reading.conditions
+        assert isinstance(record, Mapping)
+        assert conditions is not None
+        return conditions.refusal(record)
+
     def _read_all(self, rows: Rows) -> list[Example]:
         examples: list[Example] = []
         faults: list[str] = []
@@ -142,7 +148,8 @@ class RowExamples:
             where = _where_keys(self._label, shown)
             raise ValueError(f"{self._label}: {len(faults)} malformed {kind}:{shown}{more}{where}")
         if not examples:
-            raise ValueError(f"{self._label}: the filter rejects all {len(rows)} {rows.unit}s.")
+            why = f" In the first, {self._first_refusal(rows)}." if self._reading.conditions is not None else ""
+            raise ValueError(f"{self._label}: no row is left: the filter rejects all {len(rows)} {rows.unit}s.{why}")
         if self._reading.rules.needs_response and not any(example.messages[-1].has_text for example in examples):
             raise ValueError(
                 f"{self._label}: all {len(examples)} responses are empty, beginning with {examples[0].source}, so there is "

@@ -7,7 +7,7 @@ from typing import Any
 
 from drpt.checks import did_you_mean
 from drpt.data.columns import cell
-from drpt.data.record import LongInteger, RecordError
+from drpt.data.record import LongInteger, RecordError, kind_words
 
 _BOUNDS = ("min", "max")
 
@@ -25,8 +25,8 @@ class _Range:
         if isinstance(value, LongInteger):
             value = float(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise RecordError(f"column {column!r} contains {value!r}, but its filter is a range of numbers.")
-        return self.low <= value < self.high  # NaN is in no range
+            raise RecordError(f"column {column!r} contains {kind_words(value)}, but its filter is a range of numbers.")
+        return self.low <= value < self.high  # not a number is in no range
 
 
 class RowFilter:
@@ -54,6 +54,21 @@ class RowFilter:
         """Paths of the columns in the conditions."""
         return list(self._conditions)
 
+    def refusal(self, row: Mapping[str, Any]) -> str:
+        """The first condition that a row does not meet, for a message where no row meets all.
+
+        Args:
+            row: A row that is not admitted, by column.
+
+        Returns:
+            The column, what it holds, and what was asked for.
+        """
+        column, wanted = next(item for item in self._conditions.items() if not _meets(row, *item))
+        held = cell(row, column)
+        shown = [f"{kind_words(one)} {one!r:.60}" if isinstance(one, str) else kind_words(one) for one in (held, wanted)]
+        asked = f"[{wanted.low}, {wanted.high})" if isinstance(wanted, _Range) else shown[1]
+        return f"{column!r} holds {shown[0]}, and the filter asks for {asked}"
+
     def admits(self, row: Mapping[str, Any]) -> bool:
         """Whether a row meets every condition.
 
@@ -66,11 +81,12 @@ class RowFilter:
         Raises:
             RecordError: A cell compared with a range is not a number.
         """
-        for column, wanted in self._conditions.items():
-            value = cell(row, column)
-            if not (wanted.admits(value, column) if isinstance(wanted, _Range) else value == wanted):
-                return False
-        return True
+        return all(_meets(row, column, wanted) for column, wanted in self._conditions.items())
+
+
+def _meets(row: Mapping[str, Any], column: str, wanted: Any) -> bool:  # Any: a range, or what the cell must equal
+    value = cell(row, column)
+    return wanted.admits(value, column) if isinstance(wanted, _Range) else bool(value == wanted)
 
 
 def _read_range(where: str, bounds: Mapping[str, Any]) -> _Range:

@@ -31,6 +31,7 @@ _GZIP = b"\x1f\x8b"
 # Other file types by their first bytes, with what to do.
 _OTHERS = {
     b"PAR1": "parquet: name it .parquet",
+    _GZIP: "compressed by gzip: unpack it, or name it by what is in it, such as .jsonl.gz",
     b"PK\x03\x04": "a zip archive (or a spreadsheet): unpack it, or save it as .csv",
     b"\xff\xfe": "UTF-16: convert it to UTF-8",
     b"\xfe\xff": "UTF-16: convert it to UTF-8",

@@ -6,7 +6,7 @@ from typing import Any
 
 from drpt.data.example import ROLES, Message, ToolCall
 from drpt.data.json_rows import as_json
-from drpt.data.record import RecordError, checked_text, kind_words, read_text
+from drpt.data.record import LongInteger, RecordError, checked_text, kind_words, read_text
 
 _CALL = "call"  # marks ShareGPT's speakers whose turns are tool calls
 # Roles of ShareGPT's speakers.
@@ -27,6 +27,7 @@ _SPEAKERS = {
 _ROUND = ("user", "assistant")  # roles of a pair in LLaMA-Factory's history
 _SWITCHES = ("train", "loss")  # axolotl's and ms-swift's names for a weight of 1 or 0
 _PARTIAL = ("train_detail", "train_offsets")
+_TEXT_PARTS = ("text", "input_text", "output_text")  # the last two as in OpenAI's responses
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -177,7 +178,7 @@ def _read_content(turn: Mapping[str, object], key: str, name: str, *, may_be_nul
     for i, part in enumerate(value):
         if isinstance(part, str):
             texts.append(checked_text(part, f"{name}[{i}]"))
-        elif isinstance(part, Mapping) and part.get("type", "text") == "text":
+        elif isinstance(part, Mapping) and part.get("type", "text") in _TEXT_PARTS:
             texts.append(read_text(part, "text", f"{name}[{i}].text"))
         else:
             kind = part.get("type") if isinstance(part, Mapping) else kind_words(part)
@@ -209,7 +210,7 @@ def _read_call(call: object, name: str) -> ToolCall:
 
 def _is_learned(turn: Mapping[str, object], role: str, where: str) -> bool:
     weight = turn.get("weight")
-    if weight is not None and (role != "assistant" or isinstance(weight, bool) or weight not in {0, 1}):
+    if weight is not None and (role != "assistant" or isinstance(weight, bool) or weight not in (0, 1)):
         raise RecordError(
             f"field '{where}.weight' is {_shown(weight)} in the {role}'s turn; it must be 1 (learned) or 0 (not learned), and "
             "only in turns of the assistant."
@@ -252,5 +253,5 @@ def _parsed(text: str, name: str) -> Any:  # Any: JSON values
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = kind_words(value) if isinstance(value, LongInteger) else repr(value)
     return text if len(text) <= 40 else f"{text[:39]}…"

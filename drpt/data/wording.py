@@ -29,6 +29,7 @@ _PART = re.compile(
     re.VERBOSE,
 )
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 _PLAIN_GAPS = frozenset(("", " "))
 _NO_BORDER = re.compile(r"[ \t\u00a0'’_-]*")
 _LIST_GAP = re.compile(r"\s*,\s*")
@@ -86,7 +87,7 @@ class Words:
 
 
 def folded(text: str) -> str:
-    """Normalise the Unicode form (NFKC) and the case of a text.
+    """Normalise the Unicode form (NFKC) and the case of a text, and drop characters that are not seen, such as soft hyphens.
 
     Args:
         text: Any text.
@@ -94,6 +95,9 @@ def folded(text: str) -> str:
     Returns:
         The normalised text; line breaks and spaces are unchanged.
     """
+    if text.isascii():
+        return text.lower()
+    text = _UNSEEN.sub("", text)
     # Case folding can undo the normal form, and normalising can produce capitals, so both are needed twice.
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 

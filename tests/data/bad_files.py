@@ -29,7 +29,8 @@ BAD = (
         label="a response of 5,000 digits",
         name="a.jsonl",
         content=b'{"prompt": "a", "response": ' + b"9" * 5000 + b"}\n",
-        error=r"a\.jsonl:1: field 'response' must be a string, not a number with 5000 digits",
+        error=r"a\.jsonl:1: field 'response' must be a string, not the number of 5000 digits: columns=\{.*"
+        r"response: \"\{response\}\"\} writes it as text",
     ),
     Written(
         label="100,000 nested brackets",
@@ -202,6 +203,42 @@ BAD = (
         name="a.jsonl",
         content=line({"chosen": [USER, ASSISTANT], "rejected": [USER, ASSISTANT]}),
         error=r"no known format .*Preferences are for task=reward",
+    ),
+    Written(
+        label="gzip under the name .parquet",
+        name="a.parquet",
+        content=gzip.compress(ROW),
+        error=r"it is no parquet file, whatever its name; it is compressed by gzip: unpack it",
+    ),
+    Written(
+        label="rows in a field, on one line",
+        name="a.json",
+        content=json.dumps({"data": [json.loads(ROW)]}).encode(),
+        error=r"If the rows are in its field 'data', write that array alone",
+    ),
+    Written(
+        label="turns under another name",
+        name="a.jsonl",
+        content=line({"dialog": [USER, ASSISTANT]}),
+        error=r"The turns seem to be in its field 'dialog': columns=\{messages: dialog\}",
+    ),
+    Written(
+        label="responses as a list",
+        name="a.jsonl",
+        content=line({"prompt": "a", "response": ["b", "c"]}),
+        error=r"not a list: columns=\{prompt: \"\{prompt\}\", response: \"\{response\[0\]\}\"\} takes the first text of it",
+    ),
+    Written(
+        label="a weight that is a list",
+        name="a.jsonl",
+        content=line({"messages": [USER, ASSISTANT | {"weight": [1]}]}),
+        error=r"field 'messages\[1\]\.weight' is \[1\] .*must be 1",
+    ),
+    Written(
+        label="a weight of 5,000 digits",
+        name="a.jsonl",
+        content=line({"messages": [USER, ASSISTANT | {"weight": 1}]}).replace(b'"weight": 1', b'"weight": ' + b"7" * 5000),
+        error=r"weight' is the number of 5000 digits in the assistant's turn",
     ),
     Written(label="an empty file", name="a.jsonl", content=b"\n", error=r"the file contains no example"),
 )

@@ -96,6 +96,19 @@ GOOD = (
         content=line({"messages": [{"role": "developer", "content": "Be brief."}, USER, ASSISTANT]}),
         turns=(("developer", "Be brief."), *PAIR),
     ),
+    Written(
+        label="text parts of OpenAI's responses",
+        name="a.jsonl",
+        content=line(
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "input_text", "text": ASK}]},
+                    {"role": "assistant", "content": [{"type": "output_text", "text": SAY}]},
+                ]
+            }
+        ),
+        turns=PAIR,
+    ),
     Written(label="prompt and completion", name="a.jsonl", content=line({"prompt": ASK, "completion": SAY}), turns=PAIR),
     Written(
         label="prompt and completion as turns",

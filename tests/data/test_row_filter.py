@@ -21,3 +21,5 @@ def test_all_conditions_must_hold():
     assert wanted.columns == ["x", "y"]
     assert [wanted.admits({"x": x, "y": y}) for x, y in ((0, "a"), (0, "b"), (-1, "a"))] == [True, False, False]
     assert RowFilter("filter", None).admits({"x": 1})
+    assert wanted.refusal({"x": -1, "y": "a"}) == "'x' holds the number -1, and the filter asks for [0, inf)"
+    assert wanted.refusal({"x": 0, "y": 5}) == "'y' holds the number 5, and the filter asks for a string 'a'"

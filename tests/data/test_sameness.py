@@ -9,8 +9,15 @@ from tests.data.lists import Lists, drawn, sentence, talk, text
 
 @pytest.mark.parametrize(
     "other",
-    ["Who wrote Emma? ", " who  wrote\tEmma?\n", "WHO WROTE EMMA?", "Ｗho wrote Emma?", "Who\u00a0wrote\u2003Emma?"],
-    ids=["a space at the end", "white space", "case", "full width", "spaces of Unicode"],
+    [
+        "Who wrote Emma? ",
+        " who  wrote\tEmma?\n",
+        "WHO WROTE EMMA?",
+        "Ｗho wrote Emma?",
+        "Who\u00a0wrote\u2003Emma?",
+        "Who wr\u00adote \u200bEmma?\ufeff",
+    ],
+    ids=["a space at the end", "white space", "case", "full width", "spaces of Unicode", "characters that are not seen"],
 )
 def test_white_space_case_and_unicode_form_make_no_difference(other):
     assert prompt_key(talk(other, "Austen")) == prompt_key(talk("Who wrote Emma?", "Austen", system="Be brief."))

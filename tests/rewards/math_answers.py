@@ -167,7 +167,8 @@ RIGHT_AND_WRONG: dict[str, list[tuple[str, list[str], list[str]]]] = {
             [r"$\sqrt2$", "√2", "sqrt(2)", r"2^{1/2}", r"\frac{2}{\sqrt{2}}", "1.414214"],
             ["1.4142", "1.41", "2", "1.414213"],
         ),
-        (r"2\pi", [r"$2\pi$", "2π", r"\boxed{2 \cdot \pi}"], ["6.28", r"\pi", "2"]),
+        (r"2\pi", [r"$2\pi$", "2π", r"\boxed{2 \cdot \pi}", "2pi", "2*pi", r"\boxed{2 pi}"], ["6.28", r"\pi", "2", "pi"]),
+        (r"\sin(x)", ["sin(x)", r"\sin x", r"\boxed{sin(x)}"], ["cos(x)", "x"]),
         ("2x+1", [r"\boxed{1+2x}", "$2x+1$", "$y=2x+1$"], ["2", "1", "$x+1$"]),
         (r"\boxed{x^2+2x+1}", [r"\boxed{(x+1)^2}"], [r"\boxed{x^2+1}"]),
         (r"\boxed{2x - y + 1 = 0}", [r"\boxed{y = 2x+1}", r"\boxed{4x-2y+2=0}"], [r"\boxed{y=2x}", r"\boxed{1}"]),
@@ -227,7 +228,16 @@ RIGHT_AND_WRONG: dict[str, list[tuple[str, list[str], list[str]]]] = {
     "exclamation marks": [
         (
             "8",
-            ["The answer is 8!", "So we get 8!", "The answer is **8**!", "The answer is $8$!", "The answer is 8! Great."],
+            [
+                "The answer is 8!",
+                "So we get 8!",
+                "The answer is **8**!",
+                "The answer is $8$!",
+                "$8$!",
+                "**8**!",
+                r"\(8\)!",
+                "The answer is 8! Great.",
+            ],
             [r"\boxed{8!}", "8!", "#### 8!", "The answer is $8!$.", "The answer is 8!."],
         ),
         ("40320", ["8!", r"\boxed{8!}", "There are 8! ways.", "The answer is 8! = 40320."], ["The answer is 8!"]),

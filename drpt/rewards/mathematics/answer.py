@@ -13,7 +13,7 @@ A model's reasoning (``<think>…</think>``) is skipped if an answer follows.
 
 A "!" after a number is a factorial in a box, after ``####``, in a formula, in a text that is one expression (``5!``), and where
 its sentence continues or ends with another mark (``5! = 120``, ``5! ways``, ``5!.``). At the end of a sentence in words it is
-an exclamation mark: "The answer is 8!" means 8.
+an exclamation mark ("The answer is 8!" means 8), and so it is after a formula or bold print: ``$8$!`` and ``**8**!`` mean 8.
 """
 
 import re
@@ -31,6 +31,7 @@ _ANCHOR = re.compile(
 )
 _SENTENCE = re.compile(r"\.(?:\s|\Z)|\n|\Z")
 _EXCLAMATION = re.compile(r"(?<=[\w)}$*%])!+(?=[\"'*_)\]]*(?:\s*\Z|\s*\n|\s+[A-Z]))")
+_OUTSIDE = re.compile(r"(?:(?<=\$)|(?<=\\\))|(?<=\*\*))!+\s*\Z")  # an exclamation mark after a formula or bold print
 _FACTOR = rf"\\?%|percent\b|pct\b|(?i:{MULTIPLE}|{PART})"  # words and signs that scale the number before them
 _BEHIND_BOX = re.compile(rf"\s*(?:\$|\\\))?\s*((?:{_FACTOR})|\\text\{{\s*(?:{_FACTOR})\s*\}})")
 _BETWEEN_BOXES = re.compile(r"(?:[\s$,;.&]|\\[()\[\],; ]|\\q?quad|and|or|\\text\{\s*,?\s*(?:and|or)?\s*,?\s*\})*")
@@ -75,7 +76,7 @@ def find_answer(text: str, *, requires_box: bool) -> tuple[Value, str] | None:
     final = _FINAL.search(text)
     if final:
         return _value(final[1], is_marked=True)
-    whole = text.strip()
+    whole = _OUTSIDE.sub("", text.strip())
     if len(whole) <= _MAX_WHOLE and "\n" not in whole and (found := _value(whole, is_marked=_is_formula(whole))):
         return found
     if len(whole) <= _MAX_WHOLE and _is_broken_expression(whole):

@@ -76,6 +76,8 @@ _COMMANDS: tuple[tuple[str, str], ...] = (
     (r"\\text\{\s*\}", ""),
     (r"\\text\{\s*(,?\s*(?:and|or)\s*,?|,)\s*\}|(?<![a-zA-Z]),?\s*\b(?:and|or)\b", ", "),
     (r"(?<![\\a-zA-Z])(?:infinity|inf)(?![a-zA-Z])", r"\\infty "),
+    (r"(?<![\\a-zA-Z])pi(?![a-zA-Z])", r"\\pi "),
+    (r"(?<![\\a-zA-Z])(sin|cos|tan|cot|log|ln|exp)(?=\s?\(|_\{?\d)", r"\\\1 "),
     (r"\*\*", "^"),
     (r"\\text\{\s*(squared|cubed|factorial|times|plus|minus|divided by)\s*\}", r" \1 "),
     (rf"(?<=[\w)}}])\s+times\s+{_FACTOR}", "*"),
