@@ -8,6 +8,7 @@ from drpt.data.source import Source, require_responses
 from drpt.models.adapter_folder import read_adapter
 from drpt.models.model_folder import pretrained_place
 from drpt.rewards.build import build_judges, build_reward
+from drpt.rollouts.outside import engine_class
 from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
 
@@ -15,7 +16,7 @@ _REASONING = "drpt.rewards.reasoning.ReasoningReward"
 
 
 def build_plugins(spec: RunSpec) -> Source:
-    """Build the source of data, and the reward with its judges to see that they can be built; look at the folders of models.
+    """Build the source of data; see that all else that is named by a path can be built, and look at the folders of models.
 
     Args:
         spec: A checked configuration.
@@ -25,10 +26,11 @@ def build_plugins(spec: RunSpec) -> Source:
 
     Raises:
         NotForTaskError: The task has no use for such data.
-        ValueError: A path leads to no source, reward or judge, a key is not one of its, a value breaks its rules, or the task
-            or the reward needs responses that the source does not have; ``model.name`` or ``finetune.adapter`` names a folder
-            that holds something else.
+        ValueError: A path leads to no source, reward, judge, optimizer, engine or layer rules; a key is not one of its, or a
+            value breaks its rules; the task or the reward needs responses that the source does not have; ``model.name`` or
+            ``finetune.adapter`` names a folder that holds something else.
     """
+    _check_dotted_paths(spec)
     check_model_folders(spec)
     source = build_source(spec.data.node)
     find_task(spec.task.name).check_source(source, spec)
@@ -47,6 +49,20 @@ def build_plugins(spec: RunSpec) -> Source:
                     "reasoning."
                 )
     return source
+
+
+def _check_dotted_paths(spec: RunSpec) -> None:
+    """Optimizer, layer rules and engine from outside the package; torch is imported where there is one."""
+    if not spec.optimizer.is_adamw:
+        from drpt.optim.build import check_optimizer
+
+        check_optimizer(spec.optimizer)
+    if spec.trainer.layer_rules:
+        from drpt.capture.layers.outside import rules_with
+
+        rules_with(spec.trainer.layer_rules)
+    if spec.rollout is not None and spec.rollout.is_own_engine:
+        engine_class(spec.rollout)
 
 
 def _general_families(spec: RunSpec) -> Iterator[tuple[str, str]]:

@@ -1,9 +1,13 @@
 """The `optimizer` config group: its keys and rules, without torch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from drpt.checks import SMALLEST_TO_SQUARE, check_choice, check_interval, check_size
 
+ADAMW = "adamw"
+_OF_ADAMW = ("betas", "eps", "weight_decay")
 SCHEDULES = ("linear", "cosine", "constant")
 _LEAST_RATE = 1e-12  # half the spacing of float32's numbers at 2e-5
 _LEAST_NEWS = 2.0**-24  # half the spacing of float32's numbers below 1: a moment that takes in less never changes
@@ -11,15 +15,17 @@ _LEAST_NEWS = 2.0**-24  # half the spacing of float32's numbers below 1: a momen
 
 @dataclass(kw_only=True)
 class OptimizerSpec:
-    """AdamW and the course of its learning rate."""
+    """AdamW, or an optimizer of the user's, and the course of its learning rate."""
 
     lr: float  # at its highest
-    betas: list[float]  # decay of the two moments
-    eps: float  # what AdamW adds to the root of the second moment
-    weight_decay: float  # decoupled; a step multiplies weights by 1 − lr · weight_decay
+    betas: list[float] | None  # decay of AdamW's two moments; null for another optimizer
+    eps: float | None  # what AdamW adds to the root of the second moment; null for another optimizer
+    weight_decay: float | None  # of AdamW, decoupled: a step multiplies weights by 1 − lr · weight_decay; null for another
     schedule: str  # one of SCHEDULES: towards 0 at the last step, or constant
     warmup_share: float  # share of the steps in which the rate climbs from 0
     clip_norm: float | None  # the update's norm is cut to this; null = never
+    name: str = ADAMW  # adamw, or the dotted path of a torch.optim.Optimizer of yours (optimizer=own)
+    arguments: dict[str, Any] = field(default_factory=dict)  # keyword arguments of an optimizer of yours, besides lr
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -27,68 +33,108 @@ class OptimizerSpec:
         Raises:
             ValueError: A value breaks its rule.
         """
-        check_learning_rate("optimizer.lr", self.lr, meaning="the highest learning rate")
-        self._check_betas()
-        check_interval("optimizer.eps", self.eps, low=0, is_low_included=False, meaning="AdamW's ε")
-        if self.eps < SMALLEST_TO_SQUARE:
-            raise ValueError(
-                f"optimizer.eps={self.eps} must be at least {SMALLEST_TO_SQUARE:g}: float32 rounds the squares of smaller "
-                "gradients to 0, so that they would be divided by ε alone and move their weights by any number of learning "
-                "rates."
-            )
-        if self.eps > 1:
-            raise ValueError(
-                f"optimizer.eps={self.eps} must be at most 1: AdamW divides by ε plus the gradient's size, and a larger ε "
-                "leaves next to nothing of the learning rate. Lower optimizer.lr instead."
-            )
-        check_interval("optimizer.weight_decay", self.weight_decay, low=0, meaning="decoupled weight decay")
-        check_decay("optimizer.lr", self.lr, self.weight_decay)
+        check_learning_rate("optimizer.lr", self.lr, meaning="the highest learning rate", is_adamw=self.is_adamw)
         check_choice("optimizer.schedule", self.schedule, SCHEDULES)
         check_interval("optimizer.warmup_share", self.warmup_share, low=0, high=1, meaning="a share of the steps")
         if self.clip_norm is not None:
-            self._check_clip_norm(self.clip_norm)
+            meaning = "the update's largest norm; null = never cut"
+            check_size("optimizer.clip_norm", self.clip_norm, is_zero_included=False, meaning=meaning)
+        if self.is_adamw:
+            self._check_adamw()
+        else:
+            self._check_other()
 
-    def _check_betas(self) -> None:
-        if len(self.betas) != 2:
-            raise ValueError(f"optimizer.betas={self.betas} must be two numbers, such as [0.9,0.999].")
-        for beta in self.betas:
+    @property
+    def is_adamw(self) -> bool:
+        """Whether the optimizer is AdamW, and no class from outside the package."""
+        return self.name == ADAMW
+
+    def _check_other(self) -> None:
+        if not self.name:
+            raise ValueError("optimizer.name is needed: add optimizer.name=…, the dotted path of an optimizer of yours.")
+        if "." not in self.name:
+            raise ValueError(
+                f"optimizer.name={self.name!r} is not known. Choices: {ADAMW}, or the dotted path of an optimizer of yours."
+            )
+        for key in _OF_ADAMW:
+            if getattr(self, key) is not None:
+                raise ValueError(
+                    f"optimizer.{key}={getattr(self, key)} belongs to AdamW and would be ignored: take optimizer=own, which "
+                    f"leaves it null, and give +optimizer.arguments.{key}=… if {self.name} has such an argument."
+                )
+        arguments: object = self.arguments
+        if not isinstance(arguments, Mapping):
+            raise ValueError(f"optimizer.arguments={arguments!r} must be a mapping, such as {{momentum: 0.9}}.")
+
+    def _check_adamw(self) -> None:
+        if self.arguments:
+            raise ValueError(
+                f"optimizer.arguments={self.arguments} belong to an optimizer of yours (optimizer=own optimizer.name=…); "
+                f"AdamW's are {', '.join(f'optimizer.{key}' for key in _OF_ADAMW)}."
+            )
+        for key in _OF_ADAMW:
+            if getattr(self, key) is None:
+                raise ValueError(f"optimizer.{key}=null: AdamW needs it; give a number, or take an optimizer of yours.")
+        assert self.betas is not None
+        assert self.eps is not None
+        assert self.weight_decay is not None
+        self._check_betas(self.betas)
+        self._check_eps(self.eps)
+        check_interval("optimizer.weight_decay", self.weight_decay, low=0, meaning="decoupled weight decay")
+        check_decay("optimizer.lr", self.lr, self.weight_decay)
+
+    def _check_eps(self, eps: float) -> None:
+        check_interval("optimizer.eps", eps, low=0, is_low_included=False, meaning="AdamW's ε")
+        if eps < SMALLEST_TO_SQUARE:
+            raise ValueError(
+                f"optimizer.eps={eps} must be at least {SMALLEST_TO_SQUARE:g}: float32 rounds the squares of smaller "
+                "gradients to 0, so that they would be divided by ε alone and move their weights by any number of learning "
+                "rates."
+            )
+        if eps > 1:
+            raise ValueError(
+                f"optimizer.eps={eps} must be at most 1: AdamW divides by ε plus the gradient's size, and a larger ε "
+                "leaves next to nothing of the learning rate. Lower optimizer.lr instead."
+            )
+        if self.clip_norm is not None and self.clip_norm < eps:
+            raise ValueError(
+                f"optimizer.clip_norm={self.clip_norm} must be at least optimizer.eps={eps:g}, which AdamW adds to the size of "
+                "what is left of the gradient: the update would all but vanish. Lower optimizer.lr instead."
+            )
+
+    def _check_betas(self, betas: list[float]) -> None:
+        if len(betas) != 2:
+            raise ValueError(f"optimizer.betas={betas} must be two numbers, such as [0.9,0.999].")
+        for beta in betas:
             check_interval("optimizer.betas", beta, low=0, high=1, is_high_included=False, meaning="a decay a step")
             if 1 - beta < _LEAST_NEWS:
                 raise ValueError(
                     f"optimizer.betas={beta} must be at most 1 - {_LEAST_NEWS:.2g}: nearer to 1, float32 rounds away what a "
                     "step adds to the moment, which then never changes."
                 )
-        first, second = self.betas
+        first, second = betas
         if first**2 > second:  # Cauchy–Schwarz: |m| / √v is bounded by a geometric series in β₁² / β₂
             raise ValueError(
-                f"optimizer.betas={self.betas}: the square of the first must be at most the second, or the first moment "
+                f"optimizer.betas={betas}: the square of the first must be at most the second, or the first moment "
                 "outlives the second, and a step may be any number of learning rates long. Are they in the right order, such "
                 "as [0.9,0.999]?"
             )
 
-    def _check_clip_norm(self, clip_norm: float) -> None:
-        meaning = "the update's largest norm; null = never cut"
-        check_size("optimizer.clip_norm", clip_norm, is_zero_included=False, meaning=meaning)
-        if clip_norm < self.eps:
-            raise ValueError(
-                f"optimizer.clip_norm={clip_norm} must be at least optimizer.eps={self.eps:g}, which AdamW adds to the size of "
-                "what is left of the gradient: the update would all but vanish. Lower optimizer.lr instead."
-            )
 
-
-def check_learning_rate(option: str, lr: float, *, meaning: str) -> None:
+def check_learning_rate(option: str, lr: float, *, meaning: str, is_adamw: bool = True) -> None:
     """Require a rate that moves weights, and to numbers whose products float32 can hold.
 
     Args:
         option: Full name of the option, as typed on the command line.
-        lr: AdamW moves a weight by about so much a step.
+        lr: Learning rate; AdamW moves a weight by about so much a step.
         meaning: What the number is, for the reader of the message.
+        is_adamw: Whether AdamW uses it; another optimizer's steps may be of any size.
 
     Raises:
         ValueError: It is not positive, too large or too small.
     """
     check_size(option, lr, is_zero_included=False, meaning=meaning)
-    if lr < _LEAST_RATE:
+    if is_adamw and lr < _LEAST_RATE:
         raise ValueError(
             f"{option}={lr} must be at least {_LEAST_RATE:g}: {meaning}. AdamW moves a weight by about so much a step, and "
             "float32 rounds that away in every weight above a hundred-thousandth."

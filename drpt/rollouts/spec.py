@@ -1,6 +1,8 @@
 """The `rollout` config group: its keys and rules, without torch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from drpt.checks import check_choice, check_interval
 
@@ -19,7 +21,7 @@ CPU_BLOCK_TOKENS = 32
 class RolloutSpec:
     """How responses are generated."""
 
-    engine: str  # a key of ENGINES
+    engine: str  # a key of ENGINES, or the dotted path of a class of yours
     dtype: str  # a key of DTYPES: what the engine computes in
     num_prompts: int  # general prompts of one rollout phase; the engine takes over the policy's weights before each
     num_responses: int  # responses to each prompt: the group whose rewards are compared
@@ -35,6 +37,7 @@ class RolloutSpec:
     url: str | None  # of the server, for engine=vllm_server
     token_variable: str | None  # name of the environment variable that holds the server's token
     weights_folder: str | None  # where weights are left for the server: a folder that both can reach
+    arguments: dict[str, Any] = field(default_factory=dict)  # keyword arguments of an engine of yours
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -42,7 +45,15 @@ class RolloutSpec:
         Raises:
             ValueError: A value breaks its rule.
         """
-        check_choice("rollout.engine", self.engine, ENGINES)
+        if self.is_own_engine:
+            self._check_arguments()
+        else:
+            check_choice("rollout.engine", self.engine, ENGINES, ", or the dotted path of an engine of yours")
+            if self.arguments:
+                raise ValueError(
+                    f"rollout.arguments={self.arguments} belong to an engine of yours (rollout.engine=my_engines.Mine); "
+                    f"rollout.engine={self.engine} takes none."
+                )
         check_choice("rollout.dtype", self.dtype, DTYPES)
         counts = {
             "num_prompts": "general prompts of one rollout phase",
@@ -72,6 +83,16 @@ class RolloutSpec:
         for key in ("token_variable", "weights_folder"):
             if getattr(self, key) is not None and self.engine != "vllm_server":
                 raise ValueError(f"rollout.{key}={getattr(self, key)!r} goes with rollout=vllm_server alone; leave it null.")
+
+    def _check_arguments(self) -> None:
+        arguments: object = self.arguments
+        if not isinstance(arguments, Mapping):
+            raise ValueError(f"rollout.arguments={arguments!r} must be a mapping, such as {{beams: 4}}.")
+
+    @property
+    def is_own_engine(self) -> bool:
+        """Whether the engine is a class from outside the package."""
+        return self.engine not in ENGINES and "." in self.engine
 
     @property
     def truncates(self) -> bool:

@@ -53,7 +53,10 @@ def test_its_steps_are_counted_as_supervised_ones(drpt):
     ("name", "said"),
     [
         ("sfx", r"task\.name='sfx'.*known are sft, rlvr, rlhf, reward, or the dotted path of a class of yours"),
-        ("no.such.module.Task", r"task\.name='no\.such\.module\.Task' cannot be imported \(No module named 'no'\)"),
+        (
+            "no.such.module.Task",
+            r"task\.name=no\.such\.module\.Task: cannot be imported \(No module named 'no'; add the folder",
+        ),
         ("tests.tasks.short_answers.Nobody", r"cannot be imported \(module .* has no attribute 'Nobody'\)"),
         ("tests.tasks.short_answers.NoTask", r"is no task: derive the class from drpt\.tasks\.task\.Task"),
         ("tests.tasks.short_answers.Unmeasured", r"has no metrics: give the class an attribute metrics, a TaskMetrics"),
