@@ -15,11 +15,22 @@ WHERE = {
     "a kind of layer": "its file in `drpt/capture/layers/`",
     "a way to compute products": "its file in `drpt/capture/products/`",
     "a loss": "`drpt/objectives/`",
+    "an optimizer": "`drpt/optim/`, with its keys in `drpt/optim/spec.py` and a preset in `conf/optimizer/`",
+    "a rollout engine": "its file and its line in `drpt/rollouts/build.py`, its name in `drpt/rollouts/spec.py`",
     "a format of data files": "`drpt/data/formats.py`",
     "a reward or a judge": "`drpt/rewards/` and a preset in `conf/reward/`",
     "a task": "`drpt/tasks/` and a preset in `conf/task/`",
     "a figure of the table": "`drpt/analysis/`",
     "a key": "the `spec.py` of its room, its default in `conf/`, and its kind in `drpt/run_identity.py`",
+}
+
+OUTSIDE = {
+    "sets and scores": "own_set",
+    "layer rules": "own_layer",
+    "rewards": "own_reward",
+    "tasks, metrics, advantages and policy losses": "own_task",
+    "optimizers": "own_optimizer",
+    "rollout engines": "own_engine",
 }
 
 
@@ -53,5 +64,10 @@ def render() -> str:
         lines.append(f"| `{room}` | {text} |")
     lines += ["", "## Where to add what", "", "| to add | touch |", "| --- | --- |"]
     lines += [f"| {what} | {where} |" for what, where in WHERE.items()]
-    lines += ["", "From outside the package, all but the last three plug in by a dotted path; see the how-to pages."]
+    lines += [
+        "",
+        "Code outside the package plugs in by a dotted path: "
+        + ", ".join(f"[{what}](how_to/{page}.md)" for what, page in OUTSIDE.items())
+        + ". Where it is named, checked and refused is `drpt/plugins.py`.",
+    ]
     return "\n".join(lines) + "\n"

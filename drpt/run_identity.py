@@ -36,8 +36,8 @@ RESULT: Mapping[str, tuple[str, ...]] = {
         *("choice_scope", "base_weights", "stopping_share"),
     ),
     "sketch": ("kind", "left_width", "right_width", "seed", "refresh_steps"),
-    "optimizer": ("lr", "betas", "eps", "weight_decay", "schedule", "warmup_share", "clip_norm"),
-    "trainer": ("max_steps", "accelerator", "precision", "micro_batches"),
+    "optimizer": ("lr", "betas", "eps", "weight_decay", "schedule", "warmup_share", "clip_norm", "name", "arguments"),
+    "trainer": ("max_steps", "accelerator", "precision", "micro_batches", "layer_rules"),
     "evaluation": ("every_steps", "batch_rows", "num_generate", "max_new_tokens", "pass_k"),
     "algorithm": (
         *("name", "normalisation", "clip_low", "clip_high", "epochs", "old_logprobs", "importance_cap"),
@@ -47,7 +47,7 @@ RESULT: Mapping[str, tuple[str, ...]] = {
         *("kl.control", "kl.coefficient", "kl.target", "kl.horizon", "kl.estimator", "kl.stop"),
         *("value.coefficient", "value.clip", "value.lr", "score.scaling", "score.clip"),
     ),
-    "rollout": ("engine", "dtype", "num_prompts", "num_responses", "max_tokens", "temperature", "top_p", "top_k"),
+    "rollout": ("engine", "dtype", "num_prompts", "num_responses", "max_tokens", "temperature", "top_p", "top_k", "arguments"),
     "reward": ("name", "terms", "judges"),
 }
 
@@ -83,6 +83,10 @@ _LATER: Mapping[str, object] = {
     "data.source.format": "auto",
     "data.near_duplicates": 0.7,
     "reward.judges": {},
+    "optimizer.name": "adamw",
+    "optimizer.arguments": {},
+    "trainer.layer_rules": [],
+    "rollout.arguments": {},
     "reward.terms.correct.unreadable": "error",
 }
 # Keys without effect that are still part of folder names for compatibility, with their default at that time.

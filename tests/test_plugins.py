@@ -2,7 +2,7 @@
 
 import pytest
 
-from drpt.plugins import build_plugin
+from drpt.plugins import build_plugin, import_named
 
 
 class Speaks:
@@ -121,3 +121,17 @@ def test_what_a_class_says_of_its_keys_is_given_their_full_names(word, message):
 
 def test_a_class_that_takes_any_key_gets_them_all():
     assert build("Anything", word="a", volume=3).keys == {"word": "a", "volume": 3}
+
+
+def test_a_module_that_fails_while_it_is_imported_is_named_with_the_line(tmp_path, monkeypatch):
+    (tmp_path / "breaks.py").write_text("x = 1\nlen(x)\n\n\nclass Thing:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"^test\.node=breaks\.Thing: cannot be imported \(TypeError: .*, in breaks\.py, line 2\)"
+    ):
+        import_named("test.node", "breaks.Thing")
+
+
+def test_a_module_that_is_not_on_the_path_is_told_how_to_get_there():
+    with pytest.raises(ValueError, match=r"^test\.node=my_sets\.Mine: .*add the folder that holds my_sets\.py to PYTHONPATH"):
+        import_named("test.node", "my_sets.Mine")

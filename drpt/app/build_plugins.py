@@ -11,6 +11,7 @@ from drpt.data.source import Source, require_responses
 from drpt.models.adapter_folder import read_adapter
 from drpt.models.model_folder import pretrained_place
 from drpt.rewards.build import build_judges, build_reward
+from drpt.rollouts.outside import engine_class
 from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
 
@@ -18,7 +19,7 @@ _REASONING = "drpt.rewards.reasoning.ReasoningReward"
 
 
 def build_plugins(spec: RunSpec) -> Source:
-    """Build the data source; also build the reward and its judges and check the model folders, to find mistakes early.
+    """Build the data source; check all else that a dotted path names, and the model folders, to find mistakes early.
 
     Args:
         spec: Checked configuration.
@@ -28,10 +29,12 @@ def build_plugins(spec: RunSpec) -> Source:
 
     Raises:
         NotForTaskError: The task cannot use such data.
-        ValueError: A path does not lead to a source, reward or judge; a key is unknown or a value breaks a rule; the task or
+        ValueError: A path does not lead to a source, reward, judge, optimizer, engine or layer rules; a key is unknown or a value
+            breaks a rule; the task or
             the reward needs responses that the source does not have; or ``model.name`` or ``finetune.adapter`` names an
             unsuitable folder.
     """
+    _check_dotted_paths(spec)
     check_model_folders(spec)
     source = build_source(spec.data.node)
     find_task(spec.task.name).check_source(source, spec)
@@ -50,6 +53,20 @@ def build_plugins(spec: RunSpec) -> Source:
                     "reasoning."
                 )
     return source
+
+
+def _check_dotted_paths(spec: RunSpec) -> None:
+    """Optimizer, layer rules and engine from outside the package; torch is imported where there is one."""
+    if not spec.optimizer.is_adamw:
+        from drpt.optim.build import check_optimizer
+
+        check_optimizer(spec.optimizer)
+    if spec.trainer.layer_rules:
+        from drpt.capture.layers.outside import rules_with
+
+        rules_with(spec.trainer.layer_rules)
+    if spec.rollout is not None and spec.rollout.is_own_engine:
+        engine_class(spec.rollout)
 
 
 def _general_families(spec: RunSpec) -> Iterator[tuple[str, str]]:

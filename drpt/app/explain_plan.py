@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drpt.capture.errors import UnsupportedModuleError
+from drpt.capture.layers.outside import rules_with
 from drpt.capture.options import ChoiceScope, Partition, ProductsMethod
 from drpt.capture.passes.waiting import WAITING_BYTES
 from drpt.capture.planning.plan import CostPlan, plan_of
@@ -48,7 +49,7 @@ def print_plan(run: RunSpec, console: Console) -> None:
     size = _step_size(run, regularizer)
     try:
         model = meta_model(run.model, run.finetune)
-        plan = plan_of(model, regularizer, size)
+        plan = plan_of(model, regularizer, size, layer_rules=rules_with(run.trainer.layer_rules))
     except (ValueError, UnsupportedModuleError) as error:
         console.print(f"no plan: {error}", markup=False, soft_wrap=True)
         return

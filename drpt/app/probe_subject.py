@@ -13,6 +13,8 @@ from torch import Tensor
 from drpt.analysis.run import CHECKPOINTS, ResultsError
 from drpt.app.run_data import read_record, recorded_date
 from drpt.app.run_fitting import exclusion_reason_for
+from drpt.capture.layers.outside import rules_with
+from drpt.capture.layers.rules import LayerRules
 from drpt.capture.pool import GradientPool
 from drpt.data.batch import pad_rows
 from drpt.data.build_source import build_source
@@ -45,6 +47,7 @@ class Subject:
     encoded: list[EncodedExample]
     halves: tuple[dict[str, Tensor], dict[str, Tensor]]  # indices in ``encoded`` by role: general, target, population, used
     pad_token_id: int
+    layer_rules: LayerRules
 
 
 def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> Subject:
@@ -68,6 +71,7 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
     """
     if not find_task(spec.task.name).is_supervised:
         raise ValueError(f"task={spec.task.name}: the probe needs gradients of supervised losses; choose task=sft.")
+    rules = rules_with(spec.trainer.layer_rules)
     path = None if run is None else _checkpoint(run / CHECKPOINTS, checkpoint)
     kinds = _draw(spec, pool, is_trained=run is not None)
     loaded = load_model(spec.model, seed=spec.seed, max_length=spec.data.max_length)
@@ -92,7 +96,7 @@ def prepare(spec: RunSpec, *, pool: int, run: Path | None, checkpoint: str) -> S
         halves[0][name], halves[1][name] = places[: wanted // 2], places[wanted // 2 :]
         encoded += usable[:wanted]
     check_token_ids(encoded, num_tokens=num_tokens(loaded.model.config))
-    return Subject(model=model, encoded=encoded, halves=halves, pad_token_id=loaded.tokenizer.pad_token_id)
+    return Subject(model=model, encoded=encoded, halves=halves, pad_token_id=loaded.tokenizer.pad_token_id, layer_rules=rules)
 
 
 def _draw(spec: RunSpec, pool: int, *, is_trained: bool) -> dict[str, Sequence[Example]]:
@@ -152,7 +156,7 @@ def collect_gradients(subject: Subject, *, width: int | None, batch_tokens: int)
     """
     encoded, model = subject.encoded, subject.model
     seeds = (0,) if width is None else (0, 1)
-    pool = GradientPool(model, num_examples=len(encoded), width=width, seeds=seeds)
+    pool = GradientPool(model, num_examples=len(encoded), width=width, seeds=seeds, layer_rules=subject.layer_rules)
     device = next(model.parameters()).device
     batches = _batches([len(example.token_ids) for example in encoded], batch_tokens)
     for places in track(batches, description="gradients", console=Console(stderr=True)):

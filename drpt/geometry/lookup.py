@@ -4,11 +4,11 @@ A name is a key of the catalogue, or the dotted path of a class from outside the
 """
 
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from drpt.geometry.catalogue import SCORES, SETS
 from drpt.geometry.entry import ScoreEntry, SetEntry
+from drpt.plugins import import_named
 
 if TYPE_CHECKING:
     from drpt.geometry.feasible_set import FeasibleSet
@@ -103,13 +103,7 @@ def score_class(name: str) -> "type[Score]":
 
 
 def _class(key: str, path: str, base: type) -> Any:  # Any: a subclass of base
-    module, _, name = path.rpartition(".")
-    try:
-        cls = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"regularizer.{key}={path}: cannot be imported ({error}). Give the dotted path of an importable class."
-        ) from error
+    cls = import_named(f"regularizer.{key}", path)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise ValueError(f"regularizer.{key}={path}: {cls!r} is no subclass of {base.__module__}.{base.__name__}.")
     return cls

@@ -1,4 +1,4 @@
-"""What all training modules share: a model under a capture, the skeleton of a step, AdamW, and checkpoints."""
+"""What all training modules share: a model under a capture, the skeleton of a step, the optimizer, and checkpoints."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
+from drpt.capture.layers.outside import rules_with
 from drpt.capture.passes.report import StepReport, merged_metrics
 from drpt.capture.precision.meter import ScoreMeter
 from drpt.capture.regularizer import Regularizer
@@ -20,7 +21,7 @@ from drpt.interruption import begin_protected, end_protected
 from drpt.memory import release_memory
 from drpt.modules.spec import TrainerSpec
 from drpt.modules.update_watch import UpdateWatch, num_non_finite
-from drpt.optim.adamw import build_adamw
+from drpt.optim.build import build_optimizer
 from drpt.optim.spec import OptimizerSpec
 
 _log = logging.getLogger(__name__)
@@ -60,11 +61,12 @@ class RegularizedTraining(LightningModule):
         self.model = model
         self.cost = CostMeter(torch.device("cpu"))
         trainer = specs.trainer
-        self.capture = GradientCapture(model, regularizer, check=trainer.check_capture)
+        layer_rules = rules_with(trainer.layer_rules)
+        self.capture = GradientCapture(model, regularizer, layer_rules=layer_rules, check=trainer.check_capture)
         self.watch = UpdateWatch(self.capture.parameters, self.capture.plan.blocks, self.capture.unregularized)
         self.meter: ScoreMeter | None = None
         if trainer.checks_scores and regularizer.needs_products:
-            self.meter = ScoreMeter(model, regularizer)
+            self.meter = ScoreMeter(model, regularizer, layer_rules=layer_rules)
         self.regularizer = regularizer
         self.optimizer_spec = specs.optimizer
         self.trainer_spec = trainer
@@ -73,8 +75,9 @@ class RegularizedTraining(LightningModule):
         self._after_step: dict[str, Any] | None = None  # see `end_step`
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW over the trained parameters; the schedule is stepped by `run_step`."""
-        optimizer, schedule = build_adamw(self.parameter_groups(), self.optimizer_spec, num_steps=self.trainer_spec.max_steps)
+        """The optimizer over the trained parameters; `run_step` steps the schedule."""
+        num_steps = self.trainer_spec.max_steps
+        optimizer, schedule = build_optimizer(self.parameter_groups(), self.optimizer_spec, num_steps=num_steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def parameter_groups(self) -> list[dict[str, Any]]:

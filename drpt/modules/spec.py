@@ -1,6 +1,6 @@
 """The `trainer` config group: its keys and rules, without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from drpt.checks import check_choice, check_interval
 
@@ -25,6 +25,7 @@ class TrainerSpec:
     score_check_steps: int | None  # optimizer steps between two comparisons of bfloat16 scores with float32's; None = never
     checkpoint_every_steps: int  # optimizer steps between two checkpoints
     keep_steps: list[int]  # steps after which the trained parameters are kept for good, for `drpt probe checkpoint=STEP`
+    layer_rules: list[str] = field(default_factory=list)  # dotted paths of mappings from types of module to rules of yours
 
     @property
     def checks_scores(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from drpt.optim.spec import OptimizerSpec
@@ -28,12 +28,29 @@ def build_adamw(
     Returns:
         AdamW, and the schedule, whose factor multiplies each group's learning rate.
     """
+    assert spec.betas is not None
+    assert spec.eps is not None
+    assert spec.weight_decay is not None
     beta1, beta2 = spec.betas
     optimizer = AdamW(parameters, lr=spec.lr, betas=(beta1, beta2), eps=spec.eps, weight_decay=spec.weight_decay)
     for group in optimizer.param_groups:
         _warn_of_lost_decay(group)
+    return optimizer, build_schedule(optimizer, spec, num_steps=num_steps)
+
+
+def build_schedule(optimizer: Optimizer, spec: OptimizerSpec, *, num_steps: int) -> LambdaLR:
+    """The course of an optimizer's learning rate, to be stepped once an optimizer step.
+
+    Args:
+        optimizer: Any optimizer whose groups have a key ``lr``.
+        spec: The `optimizer` config group.
+        num_steps: Optimizer steps of the whole run.
+
+    Returns:
+        The schedule, whose factor multiplies each group's own rate.
+    """
     num_warmup = math.ceil(spec.warmup_share * num_steps)
-    return optimizer, LambdaLR(optimizer, lambda step: lr_factor(step, num_warmup, num_steps, spec.schedule))
+    return LambdaLR(optimizer, lambda step: lr_factor(step, num_warmup, num_steps, spec.schedule))
 
 
 def lr_factor(step: int, num_warmup: int, num_steps: int, schedule: str) -> float:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from drpt.capture.capture import GradientCapture
+from drpt.capture.layers.rules import DEFAULT_RULES, LayerRules
 from drpt.capture.micro_batch import MicroBatch
 from drpt.capture.regularizer import Regularizer
 from drpt.capture.rows import StepRows
@@ -27,6 +28,7 @@ class PhaseChoice:
     Args:
         model: Policy.
         regularizer: Regularizer that makes one choice over all layers, with a set that chooses examples.
+        layer_rules: Rules by type of module.
         check: Whether the first choice proves that examples' gradients are formed rightly; see `GradientCapture`.
     """
 
@@ -35,6 +37,7 @@ class PhaseChoice:
         model: nn.Module,
         regularizer: Regularizer,
         *,
+        layer_rules: LayerRules = DEFAULT_RULES,
         check: bool = True,
     ) -> None:
         self._regularizer = regularizer
@@ -45,6 +48,7 @@ class PhaseChoice:
                 model,
                 regularizer,
                 leaves_update=False,
+                layer_rules=layer_rules,
                 check=check,
             )
 

@@ -74,7 +74,7 @@ class PolicyLoss:
         """
         scores = self._score(model, tokens)
         known = self._policy_rows(trajectories, tokens)
-        losses, sums = self._losses(scores, known, self._terms, trajectories, tokens)
+        losses, sums = self.losses(scores, known, self._terms, trajectories, tokens)
         return losses, PolicyStatistics(sums=policy_statistics(scores.tokens, known, self._terms).sums | sums)
 
     def backward_target(
@@ -110,7 +110,7 @@ class PolicyLoss:
     def _score(self, model: nn.Module, tokens: TokenBatch) -> BatchScores:
         return score_batch(model, tokens, self._temperature)
 
-    def _losses(
+    def losses(
         self,
         scores: BatchScores,
         known: PolicyRows,
@@ -118,7 +118,19 @@ class PolicyLoss:
         trajectories: Sequence[Trajectory],
         tokens: TokenBatch,
     ) -> tuple[Float[Tensor, " row"], dict[str, Tensor]]:
-        """The training loss of each trajectory, and sums of figures that this loss alone has."""
+        """The training loss of each trajectory; a loss of one's own overrides this method.
+
+        Args:
+            scores: Scores of the response tokens under the policy, with gradient.
+            known: Log-probabilities and advantages of the same tokens, without gradient.
+            terms: Terms of the loss, from the `algorithm` config group.
+            trajectories: Trajectories of the micro-batch, in its order.
+            tokens: Their tokens; the loss mask marks the responses.
+
+        Returns:
+            Losses [row], each a mean over the row's response tokens; and sums over tokens of figures that this loss alone
+            has, by name.
+        """
         return policy_losses(scores.tokens.logprobs, known, terms), {}
 
     def _target_losses(
@@ -133,7 +145,7 @@ class PolicyLoss:
             return target_losses(self._objective, scores.tokens.logprobs, TargetRows(policy=known, rewards=rewards), terms)
         if self._objective is TargetObjective.TRAIN_LOSS_PRECLIP:
             terms = without_clipping(terms)
-        return self._losses(scores, known, terms, trajectories, tokens)[0]
+        return self.losses(scores, known, terms, trajectories, tokens)[0]
 
     def _policy_rows(self, trajectories: Sequence[Trajectory], tokens: TokenBatch) -> PolicyRows:
         mask = tokens.loss_mask

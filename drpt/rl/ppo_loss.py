@@ -50,7 +50,7 @@ class PpoLoss(PolicyLoss):
         has_bonus = self._value_terms.entropy_coefficient > 0
         return score_batch(model, tokens, self._temperature, entropy_gradient=has_bonus)
 
-    def _losses(
+    def losses(
         self,
         scores: BatchScores,
         known: PolicyRows,
@@ -58,6 +58,7 @@ class PpoLoss(PolicyLoss):
         trajectories: Sequence[Trajectory],
         tokens: TokenBatch,
     ) -> tuple[Float[Tensor, " row"], dict[str, Tensor]]:
+        """See `PolicyLoss.losses`."""
         assert scores.values is not None
         mask = tokens.loss_mask
         value = ValueRows(

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 
+from drpt.rollouts.outside import engine_class
 from drpt.rollouts.protocol import Rollout
-from drpt.rollouts.spec import RolloutSpec
+from drpt.rollouts.spec import DTYPES, RolloutSpec
 from drpt.rollouts.transformers_engine import TransformersRollout
 from drpt.rollouts.vllm_engine import VllmRollout
 from drpt.rollouts.vllm_server import VllmServerRollout
@@ -25,7 +26,14 @@ def build_rollout(spec: RolloutSpec, *, model_folder: Path, device: torch.device
 
     Raises:
         RolloutError: The engine cannot be built on this machine or for this model.
+        ValueError: The engine is a dotted path that leads to no engine.
     """
+    if spec.is_own_engine:
+        given = {"model_folder": model_folder, "dtype": spec.dtype, "max_model_len": max_model_len, "device": device}
+        engine: Rollout = engine_class(spec)(**given, **spec.arguments)
+        if getattr(engine, "dtype", None) not in DTYPES:
+            raise ValueError(f"rollout.engine={spec.engine}: its attribute dtype must be one of {', '.join(DTYPES)}.")
+        return engine
     if spec.engine == "vllm_server":
         return VllmServerRollout(
             url=str(spec.url),

@@ -1,6 +1,8 @@
 """The schema of the `rollout` config group: its keys and their rules; free of torch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from drpt.checks import check_choice, check_interval
 
@@ -22,7 +24,7 @@ CPU_BLOCK_TOKENS = 32
 class RolloutSpec:
     """How responses are generated."""
 
-    engine: str  # engine that draws responses; a key of ENGINES
+    engine: str  # engine that draws responses, or the dotted path of a class of yours; a key of ENGINES
     dtype: str  # floating-point type of the engine; a key of DTYPES
     num_prompts: int  # general prompts in a rollout phase; the engine loads the policy's weights before each phase
     num_responses: int  # responses to each prompt: the group whose rewards are compared
@@ -38,6 +40,7 @@ class RolloutSpec:
     url: str | None  # address of the server, http://HOST:PORT; needed by engine=vllm_server and by no other
     token_variable: str | None  # environment variable with the server's token; null = DRPT_SERVER_TOKEN or its token file
     weights_folder: str | None  # folder that run and server share, for weights on their way to the server
+    arguments: dict[str, Any] = field(default_factory=dict)  # keyword arguments of an engine of yours
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -45,7 +48,15 @@ class RolloutSpec:
         Raises:
             ValueError: A value breaks its rule.
         """
-        check_choice("rollout.engine", self.engine, ENGINES)
+        if self.is_own_engine:
+            self._check_arguments()
+        else:
+            check_choice("rollout.engine", self.engine, ENGINES, ", or the dotted path of an engine of yours")
+            if self.arguments:
+                raise ValueError(
+                    f"rollout.arguments={self.arguments} belong to an engine of yours (rollout.engine=my_engines.Mine); "
+                    f"rollout.engine={self.engine} takes none."
+                )
         check_choice("rollout.dtype", self.dtype, DTYPES)
         counts = {
             "num_prompts": "general prompts of one rollout phase",
@@ -77,6 +88,16 @@ class RolloutSpec:
         for key in ("token_variable", "weights_folder"):
             if getattr(self, key) is not None and self.engine != "vllm_server":
                 raise ValueError(f"rollout.{key}={getattr(self, key)!r} is for rollout=vllm_server only; leave it null.")
+
+    def _check_arguments(self) -> None:
+        arguments: object = self.arguments
+        if not isinstance(arguments, Mapping):
+            raise ValueError(f"rollout.arguments={arguments!r} must be a mapping, such as {{beams: 4}}.")
+
+    @property
+    def is_own_engine(self) -> bool:
+        """Whether the engine is a class from outside the package."""
+        return self.engine not in ENGINES and "." in self.engine
 
     @property
     def truncates(self) -> bool:

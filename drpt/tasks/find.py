@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 from functools import cache
-from importlib import import_module
 
+from drpt.plugins import import_named
 from drpt.tasks.sft.metrics import SFT
 from drpt.tasks.spec import TASKS
 from drpt.tasks.task import Task
@@ -28,11 +28,7 @@ def find_task(name: str) -> Task:
             f"task.name={name!r}: nothing is known of what counts in its runs; known are {', '.join(TASKS)}, or the dotted "
             "path of a class of yours."
         )
-    module, _, cls_name = TASKS.get(name, name).rpartition(".")
-    try:
-        cls = getattr(import_module(module), cls_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"task.name={name!r} cannot be imported ({error}).") from error
+    cls = import_named("task.name", TASKS.get(name, name))
     if not (isinstance(cls, type) and issubclass(cls, Task)):
         raise ValueError(f"task.name={name!r} is no task: derive the class from drpt.tasks.task.Task.")
     if not isinstance(getattr(cls, "metrics", None), TaskMetrics):

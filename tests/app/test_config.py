@@ -29,6 +29,7 @@ NEEDS = {
     "data/target=preferences": ["data.target.source.path=a.jsonl"],
     "data=preferences": ["data.source.general=a.jsonl", "data.source.target=b.jsonl"],
     "reward=learned": ["reward.terms.preference.path=runs/a/b/reward_model"],
+    "optimizer=own": ["optimizer.name=torch.optim.SGD"],
     "rollout=vllm_server": ["rollout.url=http://127.0.0.1:8000"],
 }
 # Groups of tasks that draw responses.

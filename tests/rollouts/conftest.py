@@ -3,6 +3,7 @@ import torch
 
 from drpt.models.merged import merged_weights, save_for_engine
 from drpt.models.tiny import byte_tokenizer, tiny_model
+from tests.app.conftest import drpt  # noqa: F401  # the command line in a folder of its own
 
 CONTEXT = 512
 

@@ -29,12 +29,19 @@ def test_a_run_is_trained_and_shown_by_the_task_s_own_metric(drpt):
     assert "mean length of the held-out answers" in Path("runs/own/report.html").read_text()
 
 
-def test_advantages_of_one_s_own_enter_the_loss_of_the_configuration(drpt):
-    own = ("task.name=tests.tasks.ranked_rewards.RankedRewards", "rollout=transformers", "trainer.max_steps=1")
-    status, text = drpt("train", *RLVR, *own, "evaluation.every_steps=1", "sweep=ranked")
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        ("ranked_rewards.RankedRewards", "train/rank/max"),
+        ("plain_policy_gradient.PlainPolicyGradient", "train/surprise/mean"),
+    ],
+)
+def test_advantages_or_a_loss_of_one_s_own_take_the_place_of_the_configuration_s(drpt, name, metric):
+    own = (f"task.name=tests.tasks.{name}", "rollout=transformers", "trainer.max_steps=1")
+    status, text = drpt("train", *RLVR, *own, "evaluation.every_steps=1", "sweep=own")
     assert status == 0, text
-    (path,) = Path("runs/ranked").glob("*/metrics.jsonl")
-    assert "train/rank/max" in {line["name"] for line in read_metrics(path)}
+    (path,) = Path("runs/own").glob("*/metrics.jsonl")
+    assert metric in {line["name"] for line in read_metrics(path)}
 
 
 def test_its_rules_are_checked_before_anything_is_loaded(drpt):
@@ -53,7 +60,10 @@ def test_its_steps_are_counted_as_supervised_ones(drpt):
     ("name", "said"),
     [
         ("sfx", r"task\.name='sfx'.*known are sft, rlvr, rlhf, reward, or the dotted path of a class of yours"),
-        ("no.such.module.Task", r"task\.name='no\.such\.module\.Task' cannot be imported \(No module named 'no'\)"),
+        (
+            "no.such.module.Task",
+            r"task\.name=no\.such\.module\.Task: cannot be imported \(No module named 'no'; add the folder",
+        ),
         ("tests.tasks.short_answers.Nobody", r"cannot be imported \(module .* has no attribute 'Nobody'\)"),
         ("tests.tasks.short_answers.NoTask", r"is no task: derive the class from drpt\.tasks\.task\.Task"),
         ("tests.tasks.short_answers.Unmeasured", r"has no metrics: give the class an attribute metrics, a TaskMetrics"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from drpt.capture.layers.outside import rules_with
 from drpt.capture.regularizer import Regularizer
 from drpt.data.prompts import PromptData
 from drpt.data.vocabulary import check_token_ids
@@ -153,5 +154,6 @@ def _phase_choice(spec: RunSpec, model: nn.Module, regularizer: Regularizer) -> 
     return PhaseChoice(
         model,
         regularizer,
+        layer_rules=rules_with(spec.trainer.layer_rules),
         check=spec.trainer.check_capture,
     )

@@ -118,7 +118,7 @@ def _check_target(spec: RunSpec) -> None:
 
 def _check_ppo(spec: RunSpec, algorithm: PpoSpec) -> None:
     kl, responses = algorithm.kl, _num_responses(spec)
-    check_decay("algorithm.value.lr", algorithm.value.lr, spec.optimizer.weight_decay)
+    check_decay("algorithm.value.lr", algorithm.value.lr, spec.optimizer.weight_decay or 0.0)
     if kl.control == KlControl.ADAPTIVE and kl.horizon is not None and kl.horizon <= MAX_KL_ERROR * responses:
         raise ValueError(
             f"algorithm.kl.horizon={kl.horizon:g}: with {responses} responses a phase it must be above "

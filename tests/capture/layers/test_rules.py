@@ -107,7 +107,8 @@ class ScaledLinearRule(LayerRule):
 
 # --8<-- [end:rule]
 # --8<-- [start:use]
-RULES = DEFAULT_RULES.extended({ScaledLinear: ScaledLinearRule()})
+MINE = {ScaledLinear: ScaledLinearRule()}
+RULES = DEFAULT_RULES.extended(MINE)
 # --8<-- [end:use]
 
 
