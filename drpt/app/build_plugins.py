@@ -29,10 +29,9 @@ def build_plugins(spec: RunSpec) -> Source:
 
     Raises:
         NotForTaskError: The task cannot use such data.
-        ValueError: A path does not lead to a source, reward, judge, optimizer, engine or layer rules; a key is unknown or a value
-            breaks a rule; the task or
-            the reward needs responses that the source does not have; or ``model.name`` or ``finetune.adapter`` names an
-            unsuitable folder.
+        ValueError: A path does not lead to a source, reward, judge, optimizer, engine or layer rules; a key is unknown or a
+            value breaks a rule; the task or the reward needs responses that the source does not have; or ``model.name`` or
+            ``finetune.adapter`` names an unsuitable folder.
     """
     _check_dotted_paths(spec)
     check_model_folders(spec)
