@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# Whole numbers beyond it fit in no counter of the libraries below.
+LARGEST_WHOLE = 10**18
 # Of numbers within these bounds float32 (and bfloat16, which has the same exponents) represents the squares: the roots of its
 # largest number and of its smallest normal one.
 LARGEST_TO_SQUARE = 1.8e19
@@ -55,8 +57,11 @@ def check_interval(
         is_high_included: Whether ``high`` itself is admitted.
 
     Raises:
-        ValueError: ``value`` lies outside, or is infinite or no number.
+        ValueError: ``value`` lies outside, is infinite or no number, or is a whole number beyond `LARGEST_WHOLE`.
     """
+    if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+        digits = str(abs(value)) if abs(value) < LARGEST_WHOLE**2 else f"{str(abs(value) // LARGEST_WHOLE)[:10]}…"
+        raise ValueError(f"{option}={digits} is too large, more than {LARGEST_WHOLE:.0e}: {meaning}.")
     if not math.isfinite(value):
         raise ValueError(f"{option}={value} must be finite: {meaning}.")
     above = value >= low if is_low_included else value > low
