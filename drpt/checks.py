@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# The largest whole number of an option: larger ones do not fit the counters of the libraries that drpt calls.
+LARGEST_WHOLE = 10**18
 # Square roots of float32's largest and smallest normal numbers: float32 (and bfloat16, which has the same exponents) can
 # represent the square of every number between them.
 LARGEST_TO_SQUARE = 1.8e19
@@ -58,8 +60,11 @@ def check_interval(
         is_high_included: Whether ``high`` itself is admitted.
 
     Raises:
-        ValueError: ``value`` lies outside the bounds, or is infinite or NaN.
+        ValueError: ``value`` lies outside the bounds, is infinite or NaN, or is a whole number beyond `LARGEST_WHOLE`.
     """
+    if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+        digits = str(abs(value)) if abs(value) < LARGEST_WHOLE**2 else f"{str(abs(value) // LARGEST_WHOLE)[:10]}…"
+        raise ValueError(f"{option}={digits} is too large, more than {LARGEST_WHOLE:.0e}: {meaning}.")
     if not math.isfinite(value):
         raise ValueError(f"{option}={value} must be finite: {meaning}.")
     above = value >= low if is_low_included else value > low

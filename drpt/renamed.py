@@ -62,7 +62,9 @@ def new_word(word: str) -> str:
     found = _WORD.fullmatch(word)
     if found is None or (new := KEYS.get(found["key"])) is None:
         return word
-    values = ",".join(str(_new_value(new, value)) for value in found["value"].split(","))
+    values = found["value"]
+    for old, now in VALUES.get(new, {}).items():  # by itself, in quotes, or in a list or a function of the grammar
+        values = re.sub(rf"\b{old}\b", now, values)
     return f"{found['prefix']}{new}={values}"
 
 
@@ -79,6 +81,20 @@ def refusal(key: str) -> str | None:
         return None
     values = "".join(f" ({old} is {now} now)" for old, now in VALUES.get(new, {}).items())
     return f"{key} is called {new} now{values}: write {new}=…."
+
+
+def value_refusal(key: str, value: object) -> str | None:
+    """What to say to somebody who gives an option an old value.
+
+    Args:
+        key: Full name of the option, as it is now.
+        value: What it was set to.
+
+    Returns:
+        A sentence with the new value; None for a value that is not an old one.
+    """
+    now = VALUES.get(key, {}).get(value) if isinstance(value, str) else None
+    return None if now is None else f"{key}={value} is called {now} now: write {key}={now}."
 
 
 def _new_value(key: str, value: object) -> object:

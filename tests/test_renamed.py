@@ -36,6 +36,12 @@ def test_an_old_name_is_refused_with_the_new_one(drpt, old, new):  # noqa: F811
     assert f"{old} is called {new} now" in text
 
 
+def test_an_old_value_is_refused_with_the_new_one(drpt):  # noqa: F811
+    status, text = drpt("train", "regularizer.parameters=paper")
+    assert status == 2
+    assert "regularizer.parameters=paper is called linear_weights now: write regularizer.parameters=linear_weights." in text
+
+
 def test_an_old_key_is_refused_in_python_too():
     with pytest.raises(ValueError, match=r"regularizer\.scope is called regularizer\.parameters now \(paper is linear_weights"):
         package.regularizer("mix", scope="paper")
@@ -53,6 +59,7 @@ def test_names_go_forth_and_back():
     ("word", "now"),
     [
         ("regularizer.scope=paper,all", "regularizer.parameters=linear_weights,all"),
+        ("regularizer.scope=choice('paper',all)", "regularizer.parameters=choice('linear_weights',all)"),
         ("++trainer.retain_mib=64", "++trainer.activation_budget_mib=64"),
         ("regularizer=mix", "regularizer=mix"),
         ("-m", "-m"),

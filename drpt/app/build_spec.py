@@ -6,6 +6,7 @@ from typing import Any
 
 from drpt.app.options import annotations_of, schema_of, unknown_options
 from drpt.kinds import check_kind, kind_of
+from drpt.renamed import value_refusal
 from drpt.tasks.errors import ConfigError, NotForTaskError
 from drpt.tasks.rules import check_run
 from drpt.tasks.run_spec import RunSpec
@@ -79,6 +80,8 @@ def _leaf(option: str, annotation: Any, value: Any) -> Any:
         check_kind(option, value, kind_of(annotation))
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if (renamed := value_refusal(option, value)) is not None:
+        raise ConfigError(renamed)
     return value
 
 

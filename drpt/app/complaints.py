@@ -12,6 +12,7 @@ from drpt.app.paths import config_folder, preset_files
 from drpt.app.words import Word, in_shell
 from drpt.checks import did_you_mean
 from drpt.kinds import takes_mapping, takes_text
+from drpt.renamed import refusal
 
 
 def explain_composition(error: Exception) -> str:
@@ -51,6 +52,8 @@ def explain_refusal(typed: Word, error: Exception, values: Mapping[str, Any]) ->
     cause = error.__cause__ or error
     if isinstance(cause, GrammarParseError):
         return _of_reference(typed.shown, _escaped(typed.text))
+    if isinstance(cause, OverflowError):
+        return f"{typed.shown} is too large for a number."
     return _of_place(typed, values) or _of_kind(typed, values) or f"{typed.shown}: {first_line(cause)}"
 
 
@@ -115,7 +118,7 @@ def _of_place(typed: Word, values: Mapping[str, Any]) -> str | None:
             return f"{typed.shown}: {path} is a single value and has no key {part!r}."
         if part not in node:
             option = ".".join(parts[: number + 1])
-            if typed.prefix == "~":
+            if typed.prefix == "~" and refusal(option) is None:
                 return f"{typed.shown}: there is no option of this name to remove."
             if typed.prefix.startswith("+") and is_new_key(option, values):
                 return None  # the name is right; the fault is elsewhere

@@ -17,7 +17,10 @@ from drpt.app.options import unknown_options
 from drpt.tasks.errors import ConfigError, NotForTaskError
 from drpt.tasks.run_spec import RunSpec
 
-_REFUSALS = (HydraException, OmegaConfBaseException, AssertionError, ValueError, TypeError, KeyError, AttributeError)
+_REFUSALS = (
+    *(HydraException, OmegaConfBaseException),
+    *(ArithmeticError, AssertionError, AttributeError, KeyError, TypeError, ValueError),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

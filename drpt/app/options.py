@@ -226,7 +226,9 @@ def _elsewhere(option: str) -> str:
     by_name: dict[str, str] = {}
     for other in all_options():
         by_name.setdefault(other.rpartition(".")[2], other)
-    near = _NAMES_ELSEWHERE.get(name) or by_name.get(name) or next(iter(get_close_matches(option, all_options(), n=1)), None)
+    # Names of the same section are not like it: they were compared before, and what they have in common is the section.
+    others = [other for other in all_options() if other.rpartition(".")[0] != option.rpartition(".")[0]]
+    near = _NAMES_ELSEWHERE.get(name) or by_name.get(name) or next(iter(get_close_matches(option, others, n=1)), None)
     near = near or next((by_name[found] for found in get_close_matches(name, list(by_name), n=1)), None)
     return f" Did you mean {near!r}?" if near else ""
 

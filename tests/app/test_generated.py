@@ -20,7 +20,7 @@ from tests.app.generated import commands, trainable
 
 # Words of other people's machinery, which no message should need.
 FOREIGN = re.compile(
-    r"Traceback|omegaconf|OmegaConf|hydra\.|ListConfig|DictConfig|NoneType|full_key|object_type|[A-Za-z]Exception|<class|lambda|"
+    r"Traceback|omegaconf|OmegaConf|hydra\.|ListConfig|DictConfig|NoneType|full_key|object_type|[A-Za-z]Exception|<class|\blambda\b|"
     r"mismatched input|token recognition|no viable|extraneous|LexerNo|__init__|could not be converted|unhashable|not iterable|"
     r"NotImplemented|object has no|unexpected keyword|positional argument|invalid literal|Could not override|Could not delete|"
     r"Config group override|Glob\(|Sweep\(|QuotedString|raised while resolving|Interpolation to parent|Error merging"

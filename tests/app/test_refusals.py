@@ -29,6 +29,8 @@ def refusal(*words):
         ("+model@draft=tiny", "There is no 'model@draft'. Did you mean 'model'? "),
         ("+hydra.jobs=1", "+hydra.jobs=1: Hydra has no such option."),
         ("data.source.genral=x", "In data.source there is no 'genral'. Did you mean 'general'? It has: _target_, target, "),
+        ("regularizer.sizes=3", "In regularizer there is no 'sizes'. It has: name, "),
+        ("~trainer.retain_mib", "trainer.retain_mib is called trainer.activation_budget_mib now"),
         ("data.num_targt=3", "In data there is no 'num_targt'. Did you mean 'num_target'? "),
     ],
 )
@@ -119,6 +121,12 @@ def test_nothing_can_be_chosen_where_nothing_is_needed(words):
         ("logger.project=[a]", '"logger.project=[a]" must be a text.'),
         ("data.source=3", "data.source=3 must be a mapping, {_target_: "),
         ("optimizer.lr=inf", "optimizer.lr=inf must be finite: the highest learning rate."),
+        (f"optimizer.lr={10**400}", f"optimizer.lr={10**400} is too large for a number."),
+        (
+            f"trainer.max_steps={10**20}",
+            f"trainer.max_steps={10**20} is too large, more than 1e+18: optimizer steps of the run.",
+        ),
+        (f"seed={10**400}", "seed=1000000000… is too large, more than 1e+18: "),
         ("optimizer.weight_decay=nan", "optimizer.weight_decay=nan must be finite: "),
         ("regularizer.relaxation=nan", "regularizer.relaxation=nan must be finite: "),
         ("regularizer.strength={a:1}", "regularizer.strength={'a': 1} must be a number or auto."),
