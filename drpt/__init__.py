@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from drpt.app.api import regularizer, rows
+    from drpt.app.api import regularizer, step_rows
     from drpt.capture.capture import GradientCapture
     from drpt.capture.layers.layer_rule import LayerRule
     from drpt.capture.layers.rules import LayerRules
@@ -22,8 +22,8 @@ __all__ = [
     "SketchSpec",
     "packed_sample_losses",
     "regularizer",
-    "rows",
     "sample_losses",
+    "step_rows",
 ]
 
 __version__ = "0.1.0"
@@ -37,7 +37,7 @@ _HOMES = {
     "SketchSpec": "drpt.capture.products.sketch_spec",
     "packed_sample_losses": "drpt.objectives.language_modeling",
     "regularizer": "drpt.app.api",
-    "rows": "drpt.app.api",
+    "step_rows": "drpt.app.api",
     "sample_losses": "drpt.objectives.language_modeling",
 }
 

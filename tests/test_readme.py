@@ -53,10 +53,10 @@ def test_presets_and_keys_are_checked():
 
 def test_rows_are_checked():
     with pytest.raises(ValueError, match="example_ids has 2 entries for num_general=3"):
-        drpt.rows(num_general=3, num_target=1, step_index=0, example_ids=[1, 2])
+        drpt.step_rows(num_general=3, num_target=1, step_index=0, example_ids=[1, 2])
     with pytest.raises(ValueError, match=r"sum to 1; they sum to 1\.5"):
-        drpt.rows(num_general=2, num_target=1, step_index=0, base_weights=torch.tensor([0.5, 1.0]))
-    assert drpt.rows(num_general=2, num_target=1, step_index=0, example_ids=[7, 4]).general.example_ids.tolist() == [7, 4]
+        drpt.step_rows(num_general=2, num_target=1, step_index=0, base_weights=torch.tensor([0.5, 1.0]))
+    assert drpt.step_rows(num_general=2, num_target=1, step_index=0, example_ids=[7, 4]).general.example_ids.tolist() == [7, 4]
 
 
 def test_unknown_names_are_refused():

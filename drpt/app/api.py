@@ -1,6 +1,6 @@
 """Functions for training loops of one's own: a regularizer from a preset, and the examples of a step.
 
-Exported as `drpt.regularizer` and `drpt.rows`; they need neither Lightning nor Hydra.
+Exported as `drpt.regularizer` and `drpt.step_rows`; they need neither Lightning nor Hydra.
 """
 
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def regularizer(
     )
 
 
-def rows(
+def step_rows(
     *,
     num_general: int,
     num_target: int,

@@ -63,7 +63,7 @@ class TokenBatch:
 class StepBatch:
     """The general and target examples of one optimizer step, divided into micro-batches."""
 
-    parts: list[TokenBatch]  # micro-batches of this process
+    micro_batches: list[TokenBatch]  # micro-batches of this process
     example_ids: Int[Tensor, " general"]  # index of each general example in its pool
     loss_tokens: Int[Tensor, " general"]  # number of tokens of each general example that count in its loss
     num_target: int  # number of target examples, over all processes
@@ -72,7 +72,7 @@ class StepBatch:
     def to(self, device: torch.device) -> "StepBatch":
         """Copy the batch to a device."""
         return StepBatch(
-            parts=[part.to(device) for part in self.parts],
+            micro_batches=[micro_batch.to(device) for micro_batch in self.micro_batches],
             example_ids=self.example_ids.to(device),
             loss_tokens=self.loss_tokens.to(device),
             num_target=self.num_target,

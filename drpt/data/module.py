@@ -87,10 +87,10 @@ class PostTrainingData(LightningDataModule):
         general = self._rows(self.general, self._general_rows, step, "general")
         target = self._rows(self.target, self._target_rows, step, "target")
         examples = [self.general[i] for i in general] + [self.target[i] for i in target]
-        parts = self._split.parts(num_general=len(general), num_target=len(target))
+        parts = self._split.divide(num_general=len(general), num_target=len(target))
         counts = [sum(example.loss_mask[1:]) for example in examples[: len(general)]]
         return StepBatch(
-            parts=[self._tokens([examples[i] for i in part], part) for part in parts],
+            micro_batches=[self._tokens([examples[i] for i in part], part) for part in parts],
             example_ids=torch.tensor(general, dtype=torch.long),
             loss_tokens=torch.tensor(counts, dtype=torch.long),
             num_target=len(target),

@@ -12,12 +12,12 @@ class StepSplit:
     them as they arrive. If each micro-batch or process computes its own update, each gets general and target examples.
     """
 
-    micro_batches: int  # number of micro-batches per process
+    num_micro_batches: int  # number of micro-batches per process
     is_mixed: bool  # whether each micro-batch gets general and target examples
     process: int = 0  # index of this process
     num_processes: int = 1
 
-    def parts(self, *, num_general: int, num_target: int) -> list[list[int]]:
+    def divide(self, *, num_general: int, num_target: int) -> list[list[int]]:
         """Divide the examples of a step into the micro-batches of this process.
 
         Args:
@@ -27,7 +27,7 @@ class StepSplit:
         Returns:
             Ascending indices of the examples in each micro-batch, none of which is empty.
         """
-        count = self.micro_batches * self.num_processes
+        count = self.num_micro_batches * self.num_processes
         general, target = list(range(num_general)), list(range(num_general, num_general + num_target))
         if self.is_mixed:
             cuts = [g + t for g, t in zip(_cut(general, count), _cut(target, count), strict=True)]

@@ -82,10 +82,12 @@ def choices_of_step(batch: StepBatch, choice_scope: ChoiceScope, weights: Float[
         At least one choice.
     """
     if choice_scope is ChoiceScope.STEP:
-        return [_choice(batch, list(range(batch.num_examples)), batch.parts, weights)]
+        return [_choice(batch, list(range(batch.num_examples)), batch.micro_batches, weights)]
     if choice_scope is ChoiceScope.RANK:
-        return [_choice(batch, sorted({e for part in batch.parts for e in part.examples}), batch.parts, weights)]
-    return [_choice(batch, part.examples, [part], weights) for part in batch.parts]
+        return [
+            _choice(batch, sorted({e for part in batch.micro_batches for e in part.examples}), batch.micro_batches, weights)
+        ]
+    return [_choice(batch, part.examples, [part], weights) for part in batch.micro_batches]
 
 
 def step_weights(batch: StepBatch, base_weights: BaseWeights) -> Float[Tensor, " general"]:

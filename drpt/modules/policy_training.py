@@ -273,12 +273,14 @@ class PolicyTraining(RegularizedTraining):
         return step.report()
 
     def _step_batch(self, rows: list[int], step_index: int, *, micro_batches: int) -> StepBatch:
-        split = StepSplit(micro_batches=micro_batches, is_mixed=self.regularizer.options.choice_scope is not ChoiceScope.STEP)
-        places = split.parts(num_general=len(rows), num_target=0)
+        split = StepSplit(
+            num_micro_batches=micro_batches, is_mixed=self.regularizer.options.choice_scope is not ChoiceScope.STEP
+        )
+        places = split.divide(num_general=len(rows), num_target=0)
         some = [self._progress.general[row] for row in rows]
         pad_token_id = self.algorithm.loss.pad_token_id
         return StepBatch(
-            parts=[token_batch([some[i] for i in own], pad_token_id=pad_token_id, examples=own) for own in places],
+            micro_batches=[token_batch([some[i] for i in own], pad_token_id=pad_token_id, examples=own) for own in places],
             example_ids=torch.tensor(rows, dtype=torch.long),
             loss_tokens=torch.tensor([one.num_tokens for one in some], dtype=torch.long),
             num_target=0,

@@ -37,9 +37,9 @@ class SupervisedFineTuning(RegularizedTraining):
             return [self._accumulate(model, capture, choice, index, seen, batch.step) for index, choice in enumerate(choices)]
 
         metrics = self.run_step(batch.step, [choice.rows for choice in choices], accumulate) | seen.means()
-        num_tokens = sum(micro_batch.num_tokens for micro_batch in batch.parts)
+        num_tokens = sum(micro_batch.num_tokens for micro_batch in batch.micro_batches)
         metrics["train/tokens/sum"] = float(num_tokens)
-        metrics["train/padding_share/value"] = 1.0 - num_tokens / sum(part.token_ids.numel() for part in batch.parts)
+        metrics["train/padding_share/value"] = 1.0 - num_tokens / sum(part.token_ids.numel() for part in batch.micro_batches)
         self.log_step(metrics, batch.step, shown_loss=f"train/{'general' if batch.num_general else 'target'}_loss/mean")
 
     def _accumulate(

@@ -103,7 +103,7 @@ def data_of(template, *, general, target):
         seed=0,
         needs_general=True,
         needs_target=True,
-        split=StepSplit(micro_batches=1, is_mixed=False),
+        split=StepSplit(num_micro_batches=1, is_mixed=False),
     )
 
 

@@ -8,7 +8,7 @@ from drpt.data.split import StepSplit
 
 def parts(n, m, *, batches=1, processes=1, is_mixed=False):
     return [
-        StepSplit(micro_batches=batches, is_mixed=is_mixed, process=process, num_processes=processes).parts(
+        StepSplit(num_micro_batches=batches, is_mixed=is_mixed, process=process, num_processes=processes).divide(
             num_general=n, num_target=m
         )
         for process in range(processes)

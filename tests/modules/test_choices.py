@@ -14,9 +14,9 @@ COUNTS = (1, 3, 2, 2)  # loss tokens of the general examples
 
 def step_batch(*, batches, is_mixed, num_target=2):
     texts = [encoded([1, 2, 3, 4], [False] * (4 - count) + [True] * count) for count in (*COUNTS, *[1] * num_target)]
-    parts = StepSplit(micro_batches=batches, is_mixed=is_mixed).parts(num_general=4, num_target=num_target)
+    parts = StepSplit(num_micro_batches=batches, is_mixed=is_mixed).divide(num_general=4, num_target=num_target)
     return StepBatch(
-        parts=[pad_rows([texts[i] for i in part], pad_token_id=0, examples=part) for part in parts],
+        micro_batches=[pad_rows([texts[i] for i in part], pad_token_id=0, examples=part) for part in parts],
         example_ids=torch.tensor([7, 3, 9, 4]),
         loss_tokens=torch.tensor(COUNTS),
         num_target=num_target,
@@ -52,7 +52,7 @@ def test_each_batch_chooses_among_its_own(base_weights):
 def test_shares_of_target_examples_where_there_are_no_others():
     texts = [encoded([1, 2], [False, True])] * 3
     batch = StepBatch(
-        parts=[pad_rows(texts[:2], pad_token_id=0, examples=[0, 1]), pad_rows(texts[2:], pad_token_id=0, examples=[2])],
+        micro_batches=[pad_rows(texts[:2], pad_token_id=0, examples=[0, 1]), pad_rows(texts[2:], pad_token_id=0, examples=[2])],
         example_ids=torch.empty(0, dtype=torch.long),
         loss_tokens=torch.empty(0, dtype=torch.long),
         num_target=3,
@@ -66,7 +66,7 @@ def test_shares_of_target_examples_where_there_are_no_others():
 def test_padding_stays_padding():
     texts = [encoded([1, 2, 3], [False, True, True]), encoded([1, 2], [False, True])]
     batch = StepBatch(
-        parts=[pad_rows([text], pad_token_id=0, examples=[i]) for i, text in enumerate(texts)]
+        micro_batches=[pad_rows([text], pad_token_id=0, examples=[i]) for i, text in enumerate(texts)]
         + [pad_rows(texts, pad_token_id=0, examples=[2, 3])],
         example_ids=torch.tensor([0, 1, 2]),
         loss_tokens=torch.tensor([2, 1, 2]),

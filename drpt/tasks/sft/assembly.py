@@ -36,7 +36,7 @@ def assemble_supervised(parts: Parts) -> Assembly:
         needs_general=regularizer.needs_general,
         needs_target=regularizer.needs_target,
         split=StepSplit(
-            micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.options.choice_scope is not ChoiceScope.STEP
+            num_micro_batches=spec.trainer.micro_batches, is_mixed=regularizer.options.choice_scope is not ChoiceScope.STEP
         ),
         style=parts.style,
     )

@@ -133,7 +133,7 @@ def test_each_micro_batch_choosing_for_itself_equals_definition(feasible_set, pa
     batches = ((0, 3, 5), (1, 2, 4, 6))
     place = partial(pack_rows, max_length=16) if is_packed else pad_rows
     step = StepBatch(
-        parts=[place([texts_[i] for i in group], pad_token_id=0, examples=group) for group in batches],
+        micro_batches=[place([texts_[i] for i in group], pad_token_id=0, examples=group) for group in batches],
         example_ids=torch.arange(N),
         loss_tokens=torch.tensor([sum(text.loss_mask[1:]) for text in texts_[:N]]),
         num_target=M,
