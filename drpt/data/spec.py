@@ -48,9 +48,7 @@ class DataSpec:
     max_length: int  # largest number of tokens in a conversation, at least 8; longer ones are truncated at the end
     packing: bool  # true = several examples per row of up to max_length tokens, which do not attend to each other
     split_seed: int  # seed of the general pool and the evaluation set, at least 0; the run's seed draws the target examples
-    near_duplicates: float | None = (
-        NEAR_DUPLICATES  # Jaccard index from which on prompts are duplicates, 0.1 to 1; null = never
-    )
+    near_duplicates: float | None = NEAR_DUPLICATES  # Jaccard index that makes two prompts duplicates, 0.1 to 1; null = never
     general: DataPart | None = None  # separate source of general data; null = `source`
     target: DataPart | None = None  # separate source of target data; null = `source`
 
