@@ -51,8 +51,9 @@ def _panel(axes: Axes, title: str, projected: np.ndarray, note: str = "", shown:
     for number in shown:
         gradient = GENERAL[number]
         _arrow(axes, gradient, GREY, f"g{'₁₂₃₄'[number]}", width=0.008)
-    _arrow(axes, TARGET, BLUE, "v")
-    _arrow(axes, projected, ORANGE, "u")
+    is_target = bool(np.allclose(projected, TARGET))
+    _arrow(axes, TARGET, BLUE, "" if is_target else "v")
+    _arrow(axes, projected, ORANGE, "u = v" if is_target else "u")
     axes.plot(*zip(projected, TARGET, strict=True), color=ORANGE, linestyle=":", linewidth=1.4, zorder=2)
     axes.set_title(title, fontsize=10.5)
     if note:

@@ -46,7 +46,9 @@ def render() -> str:
         "The loss of every example goes into the capture as a vector, and the backward pass runs on their sum, so that each "
         "output gradient belongs to one example. As backpropagation passes a layer, the layer's rule computes the inner "
         "products, the geometry turns them into coefficients, and the rule forms the layer's update from the same activations "
-        "and output gradients. No example's gradient is formed for its own sake. The optimizer receives the update in `.grad`.",
+        "and output gradients. The gradient of a single example is "
+        "formed only in layers so small that this is the cheapest way. "
+        "The optimizer receives the update in `.grad`.",
         "",
         "## The rooms",
         "",

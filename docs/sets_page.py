@@ -16,8 +16,8 @@ def render() -> str:
         "",
     ]
     for name, entry in SETS.items():
-        lines += [f"## `{name}`", "", "| | |", "| --- | --- |"]
-        lines += [f"| {heading} | {_cell(text)} |" for heading, text in _facts(entry)]
+        first, *others = [f"| {heading} | {_cell(text)} |" for heading, text in _facts(entry)]
+        lines += [f"## `{name}`", "", first, "| --- | --- |", *others]
         lines.append("")
     lines += ["## Scores", "", "What ranks the examples for sets that choose (`regularizer.score`).", ""]
     lines += ["| score | meaning |", "| --- | --- |"]

@@ -35,7 +35,7 @@ def regularizer(
     """A preset of ``conf/regularizer``, with changes.
 
     Args:
-        preset: Its name, such as ``layerwise_hull``; `drpt train --help` lists them.
+        preset: Name of the preset, such as ``layerwise_hull``; `drpt train --help` lists them.
         seed: Seed of random scores.
         sketch: The random matrices of ``products="sketch"``; those of ``conf/sketch/gaussian.yaml`` if left out.
         activation_budget_mib: MiB of activations that the capture may keep before it computes them again in a second

@@ -60,6 +60,9 @@ def read_keys() -> list[Key]:
     found = []
     for name, owner, field_type in _walk(RunSpec, ""):
         meaning, choices = _explained(owner, name.rpartition(".")[2])
+        if name == "sweep":  # made up above; a command without one is named after the time
+            found.append(Key(name=name, kind=_kind(field_type), meaning=meaning, choices=choices, defaults={}))
+            continue
         defaults = {task: value for task, config in configs.items() if (value := _look_up(config, name)) is not _MISSING}
         found.append(Key(name=name, kind=_kind(field_type), meaning=meaning, choices=choices, defaults=defaults))
     return list({key.name: key for key in found}.values())

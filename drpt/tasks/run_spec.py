@@ -49,7 +49,7 @@ class LoggerSpec:
 class RunSpec:
     """One run."""
 
-    sweep: str  # folder of results under `runs_folder`; runs of one sweep are compared with each other
+    sweep: str  # folder of results under `runs_folder`, by default the time of the command; its runs are compared
     runs_folder: str  # where sweeps are; ~ is the user's home
     seed: int  # draws target examples, order of examples, adapters, dropout
     task: TaskSpec
