@@ -142,6 +142,8 @@ class Losses:
 
 def too_few_to_hold_out(spec: DataSpec, found: int) -> str:
     """What is said where nothing, or of a source that never ends too little, is there to measure with."""
+    if not found:
+        return f"data.num_eval={spec.num_eval}: the source has no target example to hold out that training could see."
     return (
         f"data.num_eval={spec.num_eval}: the source has only {found} distinct target examples to hold out. Lower it, and "
         f"evaluation.num_generate, to less: data.num_target={spec.num_target} more are for training."
