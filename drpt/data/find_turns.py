@@ -16,7 +16,7 @@ from drpt.data.assistant_turns import (
     excerpt,
 )
 from drpt.data.conversation import Conversation
-from drpt.data.turn_differences import place_earlier, place_last
+from drpt.data.turn_differences import NO_CALLS, place_earlier, place_last
 from drpt.data.turn_markers import read_markers
 from drpt.models.chat_renderer import ChatTemplateError
 
@@ -93,6 +93,8 @@ def generation_prompt(talk: Conversation) -> tuple[str, str]:
 
 
 def _compare(talk: Conversation, last: int, found: AssistantTurns) -> None:
+    if talk.messages[last].is_learned and talk.messages[last].tool_calls and found.text == found.prompt:
+        raise ChatTemplateError(NO_CALLS, reason="tool_calls")
     is_there = talk.messages[last].is_learned and found.text != found.prompt
     place = place_last(talk, last, found.text, found.prompt) if is_there else None
     found.end = generation_prompt(talk)[1] if place is None else place.end

@@ -141,6 +141,8 @@ class Losses:
 
 def too_few_to_hold_out(spec: DataSpec, found: int) -> str:
     """Message for a source with too few evaluation examples."""
+    if not found:
+        return f"data.num_eval={spec.num_eval}: the source has no target example to hold out that training could see."
     return (
         f"data.num_eval={spec.num_eval}: the source has only {found} distinct target examples to hold out, and training needs "
         f"data.num_target={spec.num_target} more. Lower data.num_eval and evaluation.num_generate."

@@ -24,7 +24,7 @@ from drpt.data.arrow_rows import arrow_record
 from drpt.data.json_rows import parse_array, parse_line
 from drpt.data.record import RecordError
 
-KINDS = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".csv", ".tsv")
+KINDS = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
 LARGE_BYTES = 64 * 2**20  # size of a file above which rows are checked only when they are drawn
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"

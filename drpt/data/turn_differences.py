@@ -59,9 +59,9 @@ def place_last(talk: Conversation, place: int, text: str, prompt: str) -> TurnPl
     if message.tool_calls and not talk.writes_calls(place):
         raise ChatTemplateError(NO_CALLS, reason="tool_calls")
     if message.has_text and not text[found.start : found.own_stop].strip():
+        said = excerpt(message.content or message.reasoning_content or "")
         raise ChatTemplateError(
-            f"the chat template does not write the assistant's {excerpt(message.content)}. Use another template "
-            "(model.chat_template=plain).",
+            f"the chat template does not write the assistant's {said}. Use another template (model.chat_template=plain).",
             reason="ambiguous",
         )
     return found

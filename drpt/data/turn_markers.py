@@ -66,7 +66,8 @@ def read_markers(talk: Conversation, found: AssistantTurns, end: str) -> bool:
 
 def _without_unlearned(talk: Conversation, found: AssistantTurns, marked: list[tuple[int, int]]) -> list[tuple[int, int]]:
     turns = [place for place, message in enumerate(talk.messages) if message.role == "assistant"]
-    unlearned = {place for place in turns if not talk.messages[place].is_learned}
+    # Of a turn that says nothing, or nothing that is written, the marks hold a bare end.
+    unlearned = {place for place in turns if not talk.messages[place].is_learned or not _says_something(talk, place)}
     lost = {place for place in turns[:-1] if talk.messages[place].tool_calls and not talk.writes_calls(place)} - unlearned
     if lost:
         found.notes[CALLS_LOST] = ""
@@ -75,6 +76,11 @@ def _without_unlearned(talk: Conversation, found: AssistantTurns, marked: list[t
     return [
         where for where, turn in zip(marked, _turns_of(talk, found, marked, turns), strict=True) if turn not in unlearned | lost
     ]
+
+
+def _says_something(talk: Conversation, place: int) -> bool:
+    message = talk.messages[place]
+    return bool(message.content.strip() or message.tool_calls) or (message.has_text and talk.writes_thoughts(place))
 
 
 def _turns_of(talk: Conversation, found: AssistantTurns, marked: list[tuple[int, int]], turns: list[int]) -> list[int]:
@@ -89,6 +95,6 @@ def _turns_of(talk: Conversation, found: AssistantTurns, marked: list[tuple[int,
             return [max(places) for places in found_turns]
     raise ChatTemplateError(
         f"the chat template marks {len(marked)} texts for {len(turns)} assistant turns, so the turns that are not learned "
-        '("weight": 0) cannot be identified. Use a template with one {% generation %} block per turn.',
+        '("weight": 0, or empty) cannot be identified. Use a template with one {% generation %} block per turn.',
         reason="ambiguous",
     )

@@ -128,6 +128,12 @@ GOOD = (
     Written(label="lines under the name .json", name="a.json", content=ROW, turns=PAIR),
     Written(label="lines compressed by gzip", name="a.jsonl.gz", content=gzip.compress(ROW), turns=PAIR),
     Written(label="an array compressed by gzip", name="a.json.gz", content=gzip.compress(b"[" + ROW + b"]"), turns=PAIR),
+    Written(
+        label="CSV compressed by gzip",
+        name="a.csv.gz",
+        content=gzip.compress(f"prompt,response\n{ASK},{SAY}\n".encode()),
+        turns=PAIR,
+    ),
     Written(label="CSV", name="a.csv", content=f"prompt,response\n{ASK},{SAY}\n".encode(), turns=PAIR),
     Written(
         label="CSV with a line break in quotes, BOM and CRLF",

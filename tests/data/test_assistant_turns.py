@@ -188,9 +188,18 @@ class TestCalls:
         assert [text.strip() for text in learned(tokenizer, row)] == ["Hello!<|im_end|>"]
         assert "tool_calls_lost" in row.notes
 
-    def test_an_empty_earlier_turn_teaches_no_bare_end(self, tokenizer):
-        row = encode(tokenizer, CHATML, USER, Message(role="assistant", content=""), AGAIN, GOODBYE)
-        assert learned(tokenizer, row) == ["Goodbye!<|im_end|>"]
+    @pytest.mark.parametrize("template", [CHATML, MARKED], ids=["compared", "marked"])
+    @pytest.mark.parametrize("thought", [None, "Hm."], ids=["empty", "with a thought that is not written"])
+    def test_an_earlier_turn_of_which_nothing_is_written_teaches_no_bare_end(self, tokenizer, template, thought):
+        silent = Message(role="assistant", content="", reasoning_content=thought)
+        row = encode(tokenizer, template, USER, silent, AGAIN, GOODBYE)
+        assert [text.strip() for text in learned(tokenizer, row)] == ["Goodbye!<|im_end|>"]
+        assert isinstance(encode(tokenizer, template, USER, silent), LeftOut)
+
+    def test_a_template_that_writes_nothing_of_a_call_is_named(self, tokenizer):
+        row = encode(tokenizer, UNENDED, USER, CALL)
+        assert isinstance(row, LeftOut)
+        assert row.reason == "tool_calls"
 
 
 class TestPrompts:

@@ -170,7 +170,7 @@ def test_what_can_move_or_is_fixed_is_not_warned_of(words):
 
 def test_one_phase_alone_cannot_move_a_coefficient():
     (line,) = rollout_warnings(check(*PHASE, "trainer.max_steps=8"))
-    assert "in the 1 phases of this run" in line
+    assert "in the 1 phase of this run" in line
     assert "Train for more steps, or say what it is: algorithm.kl.control=fixed." in line
 
 

@@ -72,7 +72,7 @@ def rollout_warnings(spec: RunSpec) -> list[str]:
         return []
     what = (
         f"algorithm.kl.horizon={kl.horizon:g}: with {responses} responses a phase the adaptive coefficient moves by "
-        f"{MAX_KL_ERROR * responses / kl.horizon:.2%} a phase at most, in the {phases} phases of this run "
+        f"{MAX_KL_ERROR * responses / kl.horizon:.2%} a phase at most, in the {phases} phase{'s'[: phases != 1]} of this run "
         f"(trainer.max_steps={spec.trainer.max_steps}, {steps} steps a phase) by {most - 1:.1%}"
     )
     if phases < 2:
