@@ -41,16 +41,26 @@ def build_optimizer(
 
 
 def check_optimizer(spec: OptimizerSpec) -> None:
-    """See that an optimizer from outside the package can be built: it is, for a parameter of two numbers.
+    """See that an optimizer from outside the package can be built and takes a step, on a parameter of two numbers.
 
     Args:
         spec: The `optimizer` config group.
 
     Raises:
-        ValueError: ``spec.name`` leads to no optimizer, or its class does not take the arguments.
+        ValueError: ``spec.name`` leads to no optimizer, its class does not take the arguments, or its step fails.
     """
-    if not spec.is_adamw:
-        _build_own([nn.Parameter(torch.zeros(2))], spec)
+    if spec.is_adamw:
+        return
+    weight = nn.Parameter(torch.ones(2))
+    optimizer = _build_own([weight], spec)
+    weight.grad = torch.ones(2)
+    try:
+        optimizer.step()
+    except Exception as error:  # whatever a class of the user's raises
+        raise ValueError(
+            f"optimizer.name={spec.name}: its step failed on a parameter of two numbers ({type(error).__name__}: {error}). "
+            "A step finds the update in .grad, and gets no closure that computes the loss again."
+        ) from error
 
 
 def _build_own(parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], spec: OptimizerSpec) -> Optimizer:

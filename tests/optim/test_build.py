@@ -33,6 +33,7 @@ def test_it_takes_the_update_with_its_own_arguments_and_follows_the_schedule():
     [
         ({"name": "my_optimizers.Mine"}, r"optimizer\.name=my_optimizers\.Mine: cannot be imported .*PYTHONPATH"),
         ({"name": "torch.nn.Linear"}, r"optimizer\.name=torch\.nn\.Linear: not a subclass of torch\.optim\.Optimizer"),
+        ({"name": "torch.optim.LBFGS", "arguments": {}}, r"optimizer\.name=torch\.optim\.LBFGS: its step failed .*no closure"),
         ({"arguments": {"momentun": 0.5}}, r"optimizer\.arguments\.momentun is not known\. Did you mean 'momentum'\?"),
         ({"arguments": {"momentum": "high"}}, r"optimizer\.arguments\.momentum='high' must be a number"),
         ({"arguments": {"momentum": 2.0}}, r"optimizer\.arguments\.momentum=2\.0 must lie in \[0, 1\)"),
