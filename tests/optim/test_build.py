@@ -60,6 +60,7 @@ def test_keys_of_the_other_kind_of_optimizer_are_refused(change, message):
         replace(SPEC, **change)
 
 
+@pytest.mark.long
 def test_a_run_trains_with_it(drpt):
     own = ("optimizer=own", f"optimizer.name={OWN}", "+optimizer.arguments.momentum=0.5", "optimizer.lr=1e-3")
     short = ("trainer.max_steps=2", "evaluation.every_steps=2", "evaluation.num_generate=0")

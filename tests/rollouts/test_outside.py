@@ -51,6 +51,7 @@ def test_arguments_are_for_engines_of_the_user_s():
         spec(engine="vlm")
 
 
+@pytest.mark.long
 def test_a_run_draws_its_responses_with_it(drpt):
     short = ("trainer.max_steps=1", "evaluation.every_steps=1")
     status, text = drpt("train", *TINY, *short, f"rollout.engine={OWN}.PlainRollout", "sweep=own")
