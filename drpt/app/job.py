@@ -4,6 +4,7 @@ import json
 import logging
 import shlex
 import sys
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from drpt.tasks.find import find_task
 from drpt.tasks.run_spec import RunSpec
 
 _log = logging.getLogger(__name__)
+_LAST = "last.ckpt"  # as in `drpt.modules.checkpoint_files`, which imports torch
 _LOCK_SECONDS = 1.0  # a process that checks whether a run is active holds its lock for a moment
 
 
@@ -214,6 +216,13 @@ def check_finished(folder: Path, spec: RunSpec, drawn: DrawnBefore) -> None:
                 spec.trainer.keep_steps,
                 missing,
             )
+    last = folder / CHECKPOINTS / _LAST
+    if not (last.is_file() and zipfile.is_zipfile(last)):
+        _log.warning(
+            "%s is missing or damaged: tables show this run, but drpt probe and drpt outcome cannot use its weights. Remove "
+            "the folder to train again.",
+            last,
+        )
 
 
 def needs_nothing(folder: Path) -> bool:

@@ -104,8 +104,8 @@ def test_nothing_can_be_chosen_where_nothing_is_needed(words):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("optimizer.betas=3", "optimizer.betas=3 must be a list of numbers, such as [0.5,1]."),
-        ("optimizer.betas=[a,b]", '"optimizer.betas=[a,b]" must be a list of numbers, such as [0.5,1].'),
+        ("optimizer.betas=3", "optimizer.betas=3 must be a list of numbers, such as [0.5,1] or null."),
+        ("optimizer.betas=[a,b]", '"optimizer.betas=[a,b]" must be a list of numbers, such as [0.5,1] or null.'),
         ("trainer.keep_steps=[1.5]", '"trainer.keep_steps=[1.5]" must be a list of whole numbers, such as [1,2].'),
         ("seed=1.5", "seed=1.5 must be a whole number."),
         ("seed=null", "seed=null must be a whole number."),
@@ -159,6 +159,7 @@ def plan(*words):
     ("words", "message"),
     [
         (["seed=range(0)"], '"seed=range(0)" gives no value.'),
+        (["seed=range(1,5,0)"], '"seed=range(1,5,0)": the step of a range must not be 0.'),
         (["seed=range(3,1)"], '"seed=range(3,1)" gives no value.'),
         (["optimizer.lr=interval(0,1)"], '"optimizer.lr=interval(0,1)": only sweepers that search take an interval. '),
         (["seed=range(0,1e9)"], '"seed=range(0,1e9)": the sweep would have more than 100,000 jobs'),

@@ -188,3 +188,14 @@ def test_models_of_rewards_are_known_by_their_folders_and_commits(tmp_path, monk
     assert _of_named_models([{"x": {"label": "clf"}}, {}]) is None
     Path("clf/config.json").write_text('{"a": 1}')
     assert _of_named_models(own) != first
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(path.read_bytes()[:99]), lambda path: path.unlink()])
+def test_a_checkpoint_that_was_damaged_since_is_named(trained, harm):
+    (path,) = Path("runs").glob("*/*/checkpoints/last.ckpt")
+    whole = path.read_bytes()
+    harm(path)
+    status, text = trained("train", *WORDS)
+    path.write_bytes(whole)
+    assert status == 0, text
+    assert f"{path.name} is missing or damaged" in " ".join(text.split())

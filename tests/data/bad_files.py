@@ -29,7 +29,7 @@ BAD = (
         label="a response of 5,000 digits",
         name="a.jsonl",
         content=b'{"prompt": "a", "response": ' + b"9" * 5000 + b"}\n",
-        error=r"a\.jsonl:1: field 'response' must be a string, not the number of 5000 digits: columns=\{.*"
+        error=r"a\.jsonl:1: field 'response' must be a string, not a number with 5000 digits: columns=\{.*"
         r"response: \"\{response\}\"\} writes it as text",
     ),
     Written(
@@ -208,7 +208,7 @@ BAD = (
         label="gzip under the name .parquet",
         name="a.parquet",
         content=gzip.compress(ROW),
-        error=r"it is no parquet file, whatever its name; it is compressed by gzip: unpack it",
+        error=r"it is not a parquet file, despite its name; it is compressed by gzip: unpack it",
     ),
     Written(
         label="rows in a field, on one line",
@@ -238,7 +238,7 @@ BAD = (
         label="a weight of 5,000 digits",
         name="a.jsonl",
         content=line({"messages": [USER, ASSISTANT | {"weight": 1}]}).replace(b'"weight": 1', b'"weight": ' + b"7" * 5000),
-        error=r"weight' is the number of 5000 digits in the assistant's turn",
+        error=r"weight' is a number with 5000 digits in the assistant's turn",
     ),
     Written(label="an empty file", name="a.jsonl", content=b"\n", error=r"the file contains no example"),
 )
