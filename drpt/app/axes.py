@@ -81,7 +81,9 @@ def _values(said: Said) -> list[Any]:  # Any: elements of Hydra's grammar
     try:
         values = list(islice(override.sweep_iterator(), MAX_JOBS + 1))
     except (HydraException, ValueError, ArithmeticError, AssertionError) as error:
-        raise ConfigError(f"{word.shown}: {str(error) or 'cannot be enumerated'}.") from error
+        is_still = "range() arg 3" in str(error)  # Python's words
+        reason = "the step of a range must not be 0" if is_still else str(error) or "cannot be enumerated"
+        raise ConfigError(f"{word.shown}: {reason}.") from error
     if not values:
         raise ConfigError(f"{word.shown} gives no value.")
     if any(isinstance(value, Sweep | Glob) for value in values):

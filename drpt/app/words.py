@@ -272,7 +272,5 @@ def _tree(source: str) -> Any:  # Any: a class that ANTLR generates, without typ
 
 def _reason(error: Exception) -> str:
     """The last line of Hydra's message, without the name of its internal error."""
-    if "range() arg 3 must not be zero" in str(error):
-        return "the step of a range must not be 0."
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return re.sub(r"^\w+Error while evaluating '.*?': ", "", lines[-1])
