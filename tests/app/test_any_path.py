@@ -155,7 +155,7 @@ def test_files_are_read_under_the_name_that_was_typed(drpt, tmp_path, name, monk
 def test_a_comma_in_a_name_is_asked_about(drpt):
     status, text = drpt("train", "data=jsonl", "data.source.general=a,b.jsonl", "data.source.target=c.jsonl")
     assert status == 2
-    assert "one text is \"data.source.general='a,b.jsonl'\"" in text
+    assert "for one text, \"data.source.general='a,b.jsonl'\"" in text
 
 
 def test_home_is_found_in_every_path(finished, drpt, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 
 from drpt.app import training
 from drpt.modules import regularized
-from drpt.optim.adamw import build_adamw
+from drpt.optim.build import build_optimizer
 from tests.app.test_rlvr import curve, figures, only_run, wait_for_step
 from tests.rewards.classifiers import save
 
@@ -265,11 +265,11 @@ def test_the_value_head_has_a_learning_rate_of_its_own(drpt, monkeypatch):
     optimizers = []
 
     def watched(*arguments, **options):
-        built = build_adamw(*arguments, **options)
+        built = build_optimizer(*arguments, **options)
         optimizers.append(built[0])
         return built
 
-    monkeypatch.setattr(regularized, "build_adamw", watched)
+    monkeypatch.setattr(regularized, "build_optimizer", watched)
     words = ("optimizer.schedule=constant", "optimizer.warmup_share=0", "algorithm.value.lr=0.02", "trainer.max_steps=3")
     status, text = drpt("train", *SLOW, *words, "sweep=rates")
     assert status == 0, text

@@ -348,7 +348,7 @@ def test_nothing_to_report_is_said(drpt):
     assert "There is no sweep under runs/" in text
     status, text = drpt("report", "nowhere")
     assert status == 2
-    assert "nowhere: no such folder" in text
+    assert "nowhere: there is no such folder" in text
 
 
 def test_doctor_looks_around(drpt):

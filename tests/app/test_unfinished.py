@@ -216,7 +216,7 @@ def test_a_job_that_is_a_link_to_nowhere_is_named(tell, sweep):
     folder.symlink_to("nowhere")
     status, out, _ = tell("table", "runs/four")
     assert status == 1
-    assert f"unreadable {folder.name}: runs/four/{folder.name} is a link to nowhere: move it away" in out
+    assert f"unreadable {folder.name}: runs/four/{folder.name} is a broken link" in out
 
 
 def test_what_is_in_the_lock_s_place_is_named(tell, sweep):

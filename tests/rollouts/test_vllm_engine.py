@@ -134,7 +134,7 @@ def test_prompts_that_do_not_fit_are_named(vllm):
         vllm.generate([[1], [1] * 489], sampling())
     with pytest.raises(RolloutError, match="prompt 0 has 0 tokens"):
         vllm.generate([[]], sampling())
-    with pytest.raises(RolloutError, match=r"prompt 0 holds token 300, .* another tokenizer"):
+    with pytest.raises(RolloutError, match=r"prompt 0 contains token 300, .* another tokenizer"):
         vllm.generate([[1, 300]], sampling())
     assert len(vllm.generate([[1] * 488], sampling())) == 1
 
@@ -144,7 +144,7 @@ def test_another_models_weights_are_refused_and_the_engine_is_of_no_use_then(sha
     del weights["model.norm.weight"]
     with pytest.raises(RolloutError, match=r"the policy's, which has no model\.norm\.weight"):
         vllm.sync(weights.items())
-    with pytest.raises(RolloutError, match=r"has failed before .*close it and build another"):
+    with pytest.raises(RolloutError, match=r"has failed before .*close it and build a new one"):
         vllm.generate([[1]], sampling())
     shared_vllm.close()
     engine = shared_vllm.get()

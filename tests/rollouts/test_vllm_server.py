@@ -291,7 +291,7 @@ class TestRealServer:
         rollout = _client(server.url)
         rollout.close()
         rollout.close()
-        with pytest.raises(RolloutError, match="was closed"):
+        with pytest.raises(RolloutError, match="is closed"):
             rollout.generate(PROMPTS, _sampling())
 
 
