@@ -209,7 +209,7 @@ def test_a_special_token_in_a_text_is_found_before_the_first_step(drpt, tmp_path
     words = [word for word in TINY if "data.source" not in word and "num_general" not in word]
     status, text = drpt("train", *words, *data, "model=hub", "model.name=here", "data.max_length=64", "sweep=token")
     assert status == 1, text
-    assert f"holds token 259, and the model has {VOCABULARY} embeddings" in text
+    assert f"contains token 259, but the model has {VOCABULARY} embeddings" in text
 
 
 def test_new_keys_leave_old_runs_what_they_were():

@@ -18,7 +18,7 @@ from tests.app.conftest import TINY
 from tests.reference import outcome as reference
 
 # A learning rate that makes a difference in six steps, and one at which the early-stopped runs stop early.
-SWEEP = ("regularizer=full,target_only_stopped", "seed=0,1,2", "optimizer.lr=2e-2", "sweep=six")
+SWEEP = ("regularizer=full,target_only_stopped", "seed=0,1,2", "optimizer.lr=3e-2", "sweep=six")
 
 
 @pytest.fixture(scope="module")

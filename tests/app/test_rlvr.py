@@ -286,7 +286,7 @@ def test_answers_are_never_run_as_code(drpt, words):
 def test_what_is_of_supervised_runs_alone_says_so(drpt):
     status, text = drpt("probe", "task=rlvr", "model=tiny")
     assert status == 2
-    assert "take task=sft" in " ".join(text.split())
+    assert "choose task=sft" in " ".join(text.split())
     status, text = drpt("explain", "layerwise_hull", "task=rlvr")
     assert status == 0, text
     assert "no plan: steps of task=rlvr" in text
