@@ -103,7 +103,7 @@ def test_what_training_saw_is_no_unseen_target(drpt):
     (folder,) = (path.parent for path in Path("runs/both").glob("*/summary.json"))
     status, text = drpt("probe", f"run={folder}", *SMALL)
     assert status == 2
-    assert "nor as any that training saw" in " ".join(text.split())
+    assert "and differ from all examples of other roles and of training" in " ".join(text.split())
     status, text = drpt("probe", *words[:-1], *SMALL, "--families", "full")  # kinds that share a file share no example
     assert status == 0, text
 
@@ -197,7 +197,7 @@ def test_exact_probe_is_near_the_sketched_one(drpt):
             ("--rows", "8x40", "--pool", "64"),
             "--rows 8x40: a step takes its examples from one half of the pool, 32 of each kind",
         ),
-        (("--rows", "20x2", "--families", "exact_subset"), "'exact_subset' compares all subsets of at most 16 examples"),
+        (("--rows", "20x2", "--families", "exact_subset"), "'exact_subset' takes at most 16 general examples"),
         (("--draws", "many"), "many must be even"),
         (("--families", "hul"), "Did you mean 'hull'"),
         (("--rows", "8"), "such as 8x2"),

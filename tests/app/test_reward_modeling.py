@@ -167,13 +167,13 @@ def test_a_learned_reward_needs_its_folder(drpt):
     assert "reward.terms.preference.path is needed" in text
     status, text = drpt("train", "task=rlvr", "reward=learned", "reward.terms.preference.path=nowhere", "sweep=bad")
     assert status == 2
-    assert "nowhere: no config.json there" in " ".join(text.split())
+    assert "nowhere: there is no config.json" in " ".join(text.split())
 
 
 def test_what_is_of_supervised_runs_alone_says_so(drpt):
     status, text = drpt("probe", "task=reward")
     assert status == 2
-    assert "take task=sft" in " ".join(text.split())
+    assert "choose task=sft" in " ".join(text.split())
     status, text = drpt("explain", "layerwise_hull", "task=reward")
     assert status == 0, text
     assert "no plan: steps of task=reward" in text
