@@ -17,5 +17,5 @@ class NothingAtFirst(Nothing):
 
     def project(self, rows, products, scores, num_blocks):
         weights = rows.weights(num_blocks)
-        found = weights if rows.draw >= 2 else weights.new_zeros(weights.shape)
+        found = weights if rows.step_index >= 2 else weights.new_zeros(weights.shape)
         return Coefficients(general=found.clone(), target=weights.new_zeros(num_blocks))

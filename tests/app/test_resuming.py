@@ -65,7 +65,7 @@ def test_without_a_whole_record_the_way_out_is_said(drpt):
     (folder / "commands.jsonl").write_text('{"fol')
     status, text = drpt("resume", "runs/again")
     assert status == 2
-    assert "commands.jsonl: no whole line" in text
+    assert "commands.jsonl: no line is complete" in text
     assert "Give its command again with sweep=again" in text
 
 

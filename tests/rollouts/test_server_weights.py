@@ -38,8 +38,8 @@ def test_values_are_rounded_to_the_servers_dtype(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"a": torch.ones(2, 2)}, r"the policy has a with shape \[2, 2\], where the server has \[4, 2\]"),
-        ({"d": torch.ones(2)}, r"the policy has d with shape \[2\], where the server has none"),
+        ({"a": torch.ones(2, 2)}, r"which has a of shape \[2, 2\], where the server has \[4, 2\]"),
+        ({"d": torch.ones(2)}, r"which has d of shape \[2\], where the server has none"),
     ],
 )
 def test_weights_of_another_model_are_refused_and_leave_nothing(tmp_path, change, message):
@@ -51,7 +51,7 @@ def test_weights_of_another_model_are_refused_and_leave_nothing(tmp_path, change
 def test_a_missing_weight_is_an_error(tmp_path):
     weights = _weights()
     del weights["b"]
-    with pytest.raises(RolloutError, match="the policy has no b and 0 others of the server's 3"):
+    with pytest.raises(RolloutError, match="which has no b and 0 others of the server's 3"):
         write_weights(weights.items(), tmp_path / "new", shapes=SHAPES, dtype=torch.float32)
     assert not list(tmp_path.iterdir())
 
