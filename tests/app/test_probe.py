@@ -41,6 +41,7 @@ def test_probe_of_a_fresh_model(drpt):
     assert all(p["direction"]["num_failures"] == 0 for p in points())
 
 
+@pytest.mark.long
 def test_several_batch_sizes(drpt):
     status, text = drpt("probe", *TINY, *SMALL, "--rows", "4x1", "4x3", "--families", "target_only", "full", "mix")
     assert status == 0, text
@@ -131,6 +132,7 @@ def test_a_regularizer_of_ones_own_is_measured_too(drpt):
     assert (own["partition"], own["strength"], own["relaxation"]) == ("layer", 0.3, 0.5)
 
 
+@pytest.mark.long
 def test_ends_are_there_whatever_the_partitions(drpt):
     status, text = drpt(
         "probe",

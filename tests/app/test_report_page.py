@@ -59,6 +59,7 @@ def test_page_shows_charts_and_table_without_a_network(drpt):
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; CI installs it")
+@pytest.mark.long
 def test_probe_shows_curves_for_every_partition_and_batch_size(drpt):
     words = ["--pool", "16", "--draws", "20", "--rows", "4x2", "4x1", "--partitions", "global", "layer", "--out", "out"]
     status, text = drpt("probe", *TINY, *words, "--families", "target_only", "full", "mix", "hull", "cone")

@@ -154,7 +154,8 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", place], check=True)
 
 
-@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.long), "later"])
+@pytest.mark.long
+@pytest.mark.parametrize("when", ["before", "later"])
 def test_a_full_disk(small_disk, tmp_path, drpt, when):
     filler = small_disk / "filler"
     if when == "later":  # room for the first checkpoint, and not for a second

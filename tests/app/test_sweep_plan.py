@@ -177,7 +177,7 @@ def test_progress_is_shown_once_it_takes_long():
     times = iter(range(100))
     console = Console()
     assert list(watched(range(40), 40, console=console, now=lambda: next(times))) == list(range(40))
-    assert console.lines[:2] == ["looked at 1 of 40 jobs", "looked at 3 of 40 jobs"]
+    assert console.lines[:2] == ["checked 1 of 40 jobs", "checked 3 of 40 jobs"]
     console = Console()
     assert list(watched(range(7), 7, console=console, now=lambda: 0.0)) == list(range(7))
     assert console.lines == []

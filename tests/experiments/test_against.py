@@ -18,6 +18,7 @@ def test_a_checkout_is_measured_beside_itself():
     assert found.stdout.count("[") >= 6
 
 
+@pytest.mark.long
 def test_a_folder_without_a_checkout_is_refused(tmp_path):
     words = [sys.executable, "-m", "experiments.overhead.against", str(tmp_path)]
     found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)

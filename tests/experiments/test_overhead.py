@@ -29,7 +29,7 @@ from experiments.overhead.variants import (
     SUBSET_AUTO,
     SUBSET_SKETCH,
     WIDER,
-    sides_of,
+    variants_of,
 )
 
 
@@ -59,13 +59,13 @@ def test_rows_that_a_regularizer_does_not_look_at_are_not_counted():
 
 @pytest.mark.parametrize("setting", STEP_SETTINGS, ids=lambda setting: setting.key)
 def test_every_preset_and_every_way_of_comparing_is_measured_at_every_setting(setting):
-    sides = sides_of(setting)
-    assert set(preset_names("regularizer")) <= {side.preset for side in sides} | SAME_STEP.keys()
-    assert set(SAME_STEP.values()) <= {side.preset for side in sides}
-    assert {"auto", "reduced", "pairwise", "direct", "sketch"} <= {side.products for side in sides}
-    assert {"gaussian", "rademacher", "row_mask", "sparse"} <= {side.sketch for side in sides}
-    assert len({side.name for side in sides}) == len(sides)
-    assert (AUTO_STRENGTH in sides) == (setting.num_target > 1)
+    variants = variants_of(setting)
+    assert set(preset_names("regularizer")) <= {variant.preset for variant in variants} | SAME_STEP.keys()
+    assert set(SAME_STEP.values()) <= {variant.preset for variant in variants}
+    assert {"auto", "reduced", "pairwise", "direct", "sketch"} <= {variant.products for variant in variants}
+    assert {"gaussian", "rademacher", "row_mask", "sparse"} <= {variant.sketch for variant in variants}
+    assert len({variant.name for variant in variants}) == len(variants)
+    assert (AUTO_STRENGTH in variants) == (setting.num_target > 1)
 
 
 def test_frozen_matrices_count_two_products_on_both_variants():
