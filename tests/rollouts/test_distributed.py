@@ -12,7 +12,7 @@ from drpt.models.tiny import byte_tokenizer, tiny_model
 from tests.rollouts.distributed import SHARES
 from tests.rollouts.helpers import disturbed, largest_difference
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.long]  # two engines are built
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,6 @@ def results(tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
 
 
-@pytest.mark.long
 def test_each_process_asks_its_own_prompts_and_all_are_gathered(results):
     assert results[0]["gathered"] == results[1]["gathered"]
     for prompts, (before, after) in zip(SHARES, results[0]["gathered"], strict=True):
