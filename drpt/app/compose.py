@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import HydraException
-from omegaconf import Container, DictConfig, Node, OmegaConf
+from omegaconf import Container, DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from drpt.app.command import Said, base_words, read_command
@@ -126,10 +126,22 @@ def apply(said: Said, config: DictConfig) -> None:
                 f"{said.typed.shown} changes nothing: what is in braces is added to what is there. Take a key away by its "
                 f"name, ~{said.typed.key}.{next(iter(node))!s}."
             )
+    if not said.typed.prefix:
+        _check_shape(said, config)
     try:
         ConfigLoaderImpl._apply_overrides_to_config([said.override], config)
     except _REFUSALS as error:
         raise ConfigError(explain_refusal(said.typed, error, plain(config))) from error
+
+
+def _check_shape(said: Said, config: DictConfig) -> None:
+    """Refuse a list in the place of a mapping, and the reverse, which OmegaConf says in its own words."""
+    node = OmegaConf.select(config, said.typed.key, throw_on_resolution_failure=False)
+    value = said.override.value()
+    if isinstance(node, DictConfig) and isinstance(value, list):
+        raise ConfigError(f"{said.typed.shown} must be a mapping, {{key: value}}.")
+    if isinstance(node, ListConfig) and isinstance(value, dict):
+        raise ConfigError(f"{said.typed.shown} must be a list, [value, value].")
 
 
 def plain(config: DictConfig) -> dict[str, Any]:  # Any: a configuration's values

@@ -104,6 +104,8 @@ def test_nothing_can_be_chosen_where_nothing_is_needed(words):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
+        ("data.source=[]", '"data.source=[]" must be a mapping, {key: value}.'),
+        ("data.source=[1]", '"data.source=[1]" must be a mapping, {key: value}.'),
         ("optimizer.betas=3", "optimizer.betas=3 must be a list of numbers, such as [0.5,1] or null."),
         ("optimizer.betas=[a,b]", '"optimizer.betas=[a,b]" must be a list of numbers, such as [0.5,1] or null.'),
         ("trainer.keep_steps=[1.5]", '"trainer.keep_steps=[1.5]" must be a list of whole numbers, such as [1,2].'),
