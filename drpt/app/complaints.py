@@ -36,8 +36,8 @@ def explain_composition(error: Exception) -> str:
     if place and "Cannot merge" in str(error):
         group, _, name = place[1].partition("/")
         return (
-            f"{group}={name} does not fit the other choices, which have a mapping where it has a list, or the reverse: leave it "
-            "out, or choose others."
+            f"{group}={name} does not fit the other choices, which have a mapping where it has a list, or the reverse: leave "
+            "it out, or choose others."
         )
     # Hydra's own text serves for the rest, without its lists of folders and addresses.
     text = str(error).split("\nConfig search path")[0].split("\nSee https")[0].split("\nSearch path:")[0].strip()
