@@ -49,7 +49,8 @@ test-long: install ## many seeds, many models: what `make test` has no time for
 	@$(PYTEST) -m long --numprocesses $(WORKERS) --dist loadfile
 
 check: lint types ## the quick part of `make test`, for every commit
-	@$(PYTEST) -m "not slow and not browser and not long" tests/geometry tests/capture tests/data tests/objectives tests/rl
+	@$(PYTEST) -m "not slow and not browser and not long and not vllm" --numprocesses $(WORKERS) \
+		tests/geometry tests/objectives tests/optim tests/rl tests/evaluation tests/test_architecture.py
 
 docs: install ## the documentation, in site/, readable without a network
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
