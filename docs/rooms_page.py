@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.test_architecture import ORDER  # noqa: E402
+from tests.test_architecture import ORDER  # noqa: E402  # found through the path that is set above
 
 WHERE = {
     "a feasible set": "its file and its entry in `drpt/geometry/catalogue.py`, its preset in `conf/regularizer/`",

@@ -58,7 +58,7 @@ def _guard(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:  # another library handles SIGINT
         console.print("\nstopped")
         return 130
-    except Exception as error:
+    except Exception as error:  # any: a signal may hide behind it; what is not ours is raised again below
         if (signal := told()) is not None:  # a library replaced the signal's exception with its own
             return _stopped(signal, console)
         if isinstance(error, ValueError):  # the base class of drpt's errors about values, files and folders

@@ -81,7 +81,7 @@ def check_choices(word: Word, values: Sequence[object], names: Sequence[str]) ->
         names: Known choices of the group.
 
     Returns:
-        One message for each fault.
+        A list of messages for the user, one for each fault; empty if there is none.
     """
     exist = f"Choices: {', '.join(names)}."
     if word.prefix == "~" and word.value is not None:

@@ -75,7 +75,7 @@ def _run_job(config: DictConfig) -> str:
     number = f" #{hydra.job.num}" if is_sweep else ""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):  # Hydra's log file; on a full disk the terminal still shows everything
-            handler.handleError = lambda record: None  # type: ignore[method-assign]
+            handler.handleError = lambda record: None  # type: ignore[method-assign]  # of this handler alone
     try:
         spec = check_config(drop_unused_strength(config) if is_sweep else config)
         lock = _lock(folder)

@@ -143,7 +143,7 @@ def start_tracking(
 
     Args:
         spec: Configuration of the run.
-        config: The same configuration in plain values.
+        config: Configuration of the run in plain values, which W&B shows.
         folder: Folder of the run, below which W&B writes its files.
         lines: Metrics of earlier steps of a resumed job (see `WandbMirror.replay`).
 

@@ -51,7 +51,7 @@ def train(spec: RunSpec, config: dict[str, Any], source: Source, data: RunData, 
 
     Args:
         spec: Configuration of the run.
-        config: The same configuration in plain values, for the tracker.
+        config: Configuration of the run in plain values, as ``spec`` holds it, for the tracker.
         source: Data source, whose verifier judges answers.
         data: Examples, and fingerprints of everything the run is made from.
         folder: Folder of the run; training resumes from a checkpoint in it.

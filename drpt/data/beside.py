@@ -116,7 +116,7 @@ def refuse_lost(record: Mapping[str, object], lost: Iterable[str], mapping: Mapp
         mapping: Columns of which the example is made, by the fields of ``columns={…}``.
 
     Raises:
-        RecordError: One of these columns is filled in the row.
+        RecordError: The row has a value in a column that drpt cannot use.
     """
     for name in lost:
         if is_filled(record.get(name)):
@@ -139,7 +139,7 @@ def refuse_no_text(record: Mapping[str, object], mapping: Mapping[str, str]) -> 
         mapping: The columns that the example is made of, by the fields of ``columns={…}``.
 
     Raises:
-        RecordError: One of these columns holds such a value.
+        RecordError: The row has a value of that kind in one of the columns.
     """
     texts = {field: name for field, name in mapping.items() if field not in {"messages", "conversations"}}
     for field, name in texts.items():

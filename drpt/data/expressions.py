@@ -128,7 +128,7 @@ def _spelled(text: str) -> str:
     for pattern, sign in _OPERATORS:
         text = pattern.sub(f" {sign} " if sign.strip() else sign, text)
     for pattern, sign in _SPOKEN:
-        text = pattern.sub(lambda found, sign=sign: f" {sign} ".join([*re.findall(_NUMBER, found[1]), found[2]]), text)  # type: ignore[misc]
+        text = pattern.sub(lambda found, sign=sign: f" {sign} ".join([*re.findall(_NUMBER, found[1]), found[2]]), text)  # type: ignore[misc]  # a default binds the sign
     return _SUBTRACT.sub(r"\2 - \1", text)
 
 

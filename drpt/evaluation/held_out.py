@@ -91,7 +91,7 @@ def answer_greedily(
         device: Device of the model.
 
     Returns:
-        One answer per example, in the order of the examples, without special tokens.
+        Texts of the answers [example], in the order of the examples, without special tokens.
     """
     pad, ends = tokenizer.pad_token_id, end_tokens(model, tokenizer, examples)
     answers: dict[int, str] = {}
@@ -144,7 +144,7 @@ def measure_accuracy(
 
     Args:
         examples: Encoded examples that were answered.
-        answers: One answer per example.
+        answers: Texts of the answers [example], in the order of ``examples``.
         is_correct: Verifier of the data source.
 
     Returns:

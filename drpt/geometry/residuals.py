@@ -31,7 +31,7 @@ def linear_size(linear: Float[Tensor, "block general"], length: Float[Tensor, "b
         length: Lengths ℓ of the gradients [block, general]; examples of length 0 are left out.
 
     Returns:
-        One length for each block [block].
+        Size of s in each block [block], in the unit of the gradients.
     """
     return torch.where(length > 0, linear.abs() / length.clamp(min=_TINY), 0.0).amax(dim=1)
 

@@ -65,8 +65,8 @@ class RewardModel(nn.Module):
         """Encode texts to the features defined above.
 
         Args:
-            prompts: One prompt per row.
-            responses: One response per row.
+            prompts: Conversations before the response [row].
+            responses: Texts of the responses [row].
             max_length: Largest number of tokens read of each text.
 
         Returns:

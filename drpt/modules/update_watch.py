@@ -46,7 +46,7 @@ class UpdateWatch:
             step: Index of the optimizer step, from 0.
 
         Returns:
-            Both norms, in the unit of the gradients.
+            Norms of the regularized parameters' update and of the whole update, in the unit of the gradients.
 
         Raises:
             NonFiniteUpdateError: A gradient is NaN or infinite, or float32 overflows where AdamW squares it.

@@ -63,7 +63,7 @@ def lr_factor(step: int, num_warmup: int, num_steps: int, schedule: str) -> floa
         step: Index of the optimizer step, from 0.
         num_warmup: Number of warm-up steps.
         num_steps: Optimizer steps of the whole run.
-        schedule: One of `drpt.optim.spec.SCHEDULES`.
+        schedule: Name of the course after the warm-up, from `drpt.optim.spec.SCHEDULES`.
 
     Returns:
         A number in (0, 1] for every step of the run.

@@ -91,7 +91,7 @@ class ClassifierReward:
             answers: Answers in any number and order; other answers affect a verdict by rounding only.
 
         Returns:
-            One verdict per answer.
+            Verdicts on the answers [answer], in their order.
 
         Raises:
             ValueError: The model cannot be loaded, lacks the label, or has an output that is not finite.

@@ -16,7 +16,7 @@ def require_finite_verdicts(option: str, answers: Sequence[Answer], verdicts: Se
     Args:
         option: Name of the term or judge in the configuration.
         answers: Judged answers.
-        verdicts: One verdict per answer.
+        verdicts: Verdicts on the answers [answer].
 
     Raises:
         NonFiniteRewardError: Some verdicts are not finite; the message shows the first answers.

@@ -41,5 +41,5 @@ class RewardTerm(Protocol):
             answers: Answers in any number and order.
 
         Returns:
-            One verdict per answer.
+            Verdicts on the answers [answer], in their order.
         """

@@ -97,7 +97,7 @@ class CheckedUse:
         """
         x = first_tensor(args, kwargs)
         if x is not None and x.is_floating_point() and not isinstance(x, SharedTensor):
-            self._saved = SavedInput.apply(x, self._trial.anchor)  # type: ignore[no-untyped-call]
+            self._saved = SavedInput.apply(x, self._trial.anchor)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         version = 0 if self._saved is None or x is None else x._version
         self._random_state, self._buffers = random_state(x), buffers_of(self._module)
         result = captured(*args, **kwargs)

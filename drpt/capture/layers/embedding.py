@@ -38,8 +38,8 @@ class CapturedEmbedding(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[None, None, None, None]:
         """Nothing flows on; (ids, o) go to ``record``."""
-        (token_ids,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        ctx.record(token_ids, output_grad)  # type: ignore[attr-defined]
+        (token_ids,) = ctx.saved_tensors  # type: ignore[attr-defined]  # a ctx's attributes
+        ctx.record(token_ids, output_grad)  # type: ignore[attr-defined]  # a ctx's attributes
         return None, None, None, None
 
 
@@ -98,7 +98,7 @@ def table_look_up(site: Site, name: str, weight: Tensor, *, padding_idx: int | N
         site.record([(name, FactoredGradient(TokenVectors(ids), TokenVectors(output_grads), segments, len(weight)))])
 
     def look_up(token_ids: Tensor) -> Tensor:
-        output: Tensor = CapturedEmbedding.apply(token_ids, weight, site.anchor, record)  # type: ignore[no-untyped-call]
+        output: Tensor = CapturedEmbedding.apply(token_ids, weight, site.anchor, record)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         site.announce([name], output.numel() * output.element_size())
         return output
 

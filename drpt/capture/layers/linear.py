@@ -47,9 +47,9 @@ class CapturedLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         """The gradient of x alone; (x, o) go to ``record``."""
-        x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        input_grad = output_grad @ weight if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
-        ctx.record(x, output_grad)  # type: ignore[attr-defined]
+        x, weight = ctx.saved_tensors  # type: ignore[attr-defined]  # a ctx's attributes
+        input_grad = output_grad @ weight if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]  # a ctx's attributes
+        ctx.record(x, output_grad)  # type: ignore[attr-defined]  # a ctx's attributes
         return input_grad, None, None, None, None
 
 

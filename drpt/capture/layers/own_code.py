@@ -46,7 +46,7 @@ class CopiedParameter(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, output_grad: Tensor) -> tuple[None, None, None, None]:
         """Nothing flows on; the copies' gradients go to ``record``."""
-        ctx.record(output_grad)  # type: ignore[attr-defined]
+        ctx.record(output_grad)  # type: ignore[attr-defined]  # a ctx's attributes
         return None, None, None, None
 
 
@@ -156,7 +156,7 @@ def _copies(parameter: Tensor, name: str, site: Site) -> Tensor:
         sums = segments.sums(accumulating(per_token))
         site.record([(name, PerExampleGradient(sums.unflatten(1, parameter.shape), segments))])
 
-    copies: Tensor = CopiedParameter.apply(parameter, num_copies, site.anchor, record)  # type: ignore[no-untyped-call]
+    copies: Tensor = CopiedParameter.apply(parameter, num_copies, site.anchor, record)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     site.announce([name], layout.num_rows * parameter.numel() * parameter.element_size())
     return copies
 

@@ -223,7 +223,7 @@ def _equation(text: str, is_marked: bool) -> Value | None:
         return None
     found, reversed_ = _EQUATION.fullmatch(text), _REVERSED.fullmatch(text)
     if found or (reversed_ and not _LETTERS.search(_COMMANDS.sub("", reversed_[1]))):
-        name, right = (found[1], found[2]) if found else (reversed_[2], reversed_[1])  # type: ignore[index]
+        name, right = (found[1], found[2]) if found else (reversed_[2], reversed_[1])  # type: ignore[index]  # one of the two matched
         value = _read(right.strip(), is_marked)
         return None if value is None else Equation(name=_plain(name), value=value, source=text)
     left, _, right = text.rpartition("=")
