@@ -12,8 +12,8 @@ from tests.test_architecture import ORDER  # noqa: E402  # found through the pat
 WHERE = {
     "a feasible set": "its file and its entry in `drpt/geometry/catalogue.py`, its preset in `conf/regularizer/`",
     "a score": "its file and its entry in `drpt/geometry/catalogue.py`",
-    "a kind of layer": "its file in `drpt/capture/layers/`",
-    "a way to compute products": "its file in `drpt/capture/products/`",
+    "a kind of layer": "its file in `drpt/capture/layers/` and its entry in `layers/rules.py`",
+    "a way to compute products": "its file in `drpt/capture/products/`, its cost there, its name in `capture/options.py`",
     "a loss": "`drpt/objectives/`",
     "an optimizer": "`drpt/optim/`, with its keys in `drpt/optim/spec.py` and a preset in `conf/optimizer/`",
     "a rollout engine": "its file and its line in `drpt/rollouts/build.py`, its name in `drpt/rollouts/spec.py`",

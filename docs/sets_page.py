@@ -11,8 +11,8 @@ def render() -> str:
     lines = [
         "# Feasible sets",
         "",
-        "Chosen by `regularizer.set`. `drpt explain set=NAME` and `drpt explain PRESET` print the same facts, with what a step "
-        "costs on your model. Larger strengths λ are stronger.",
+        "Chosen by `regularizer.set`. `drpt explain PRESET` and `drpt explain regularizer.set=NAME` (with a strength, where "
+        "the set has one) print the same facts, with what a step costs on your model. Larger strengths λ are stronger.",
         "",
     ]
     for name, entry in SETS.items():

@@ -184,7 +184,7 @@ def _products_total(plan: CostPlan) -> str:
 
 
 def _memory(plan: CostPlan, regularizer: Regularizer) -> str:
-    budget = f"trainer.activation_budget_mib={plan.retain_bytes / _MIB:g}"
+    budget = f"trainer.activation_budget_mib={plan.activation_budget_bytes / _MIB:g}"
     if plan.need is None:
         return "nothing is kept: the update of every layer is formed in its own backward pass"
     if plan.is_refused:

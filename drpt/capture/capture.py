@@ -116,7 +116,7 @@ class GradientCapture:
             num_regularized=len(blocks),
             is_plain=is_plain,
             owners=owners,
-            retain_bytes=int(options.activation_budget_mib * _MIB),
+            activation_budget_bytes=int(options.activation_budget_mib * _MIB),
             updates=self._collectives,
             is_sharded=is_sharded,
             leaves_update=leaves_update,
@@ -224,12 +224,12 @@ class GradientCapture:
         return ProductComputer(need_of(self.regularizer), self.regularizer.options.products, self._sketcher, of_step, trace)
 
     def _check_examples(self, rows: StepRows, target: TargetGradient | None) -> None:
-        """Refuse a step that lacks what the regularizer compares."""
+        """Refuse a step that lacks what the regularizer needs."""
         if target is not None:
             self._check_target(target, rows)
-        elif self.regularizer.needs_products and rows.num_target == 0:
+        elif self.regularizer.needs_target and rows.num_target == 0:
             raise ValueError(
-                "this regularizer compares with the target gradient: give rows with num_target of at least 1, or a target "
+                "this regularizer needs the target gradient: give rows with num_target of at least 1, or a target "
                 "gradient of your own (target=…)."
             )
         if self.regularizer.needs_spread and rows.num_target == 1:

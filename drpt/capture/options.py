@@ -61,6 +61,6 @@ class CaptureOptions:
     choice_scope: ChoiceScope
     sketch: SketchSpec = field(default_factory=lambda: DEFAULT_SKETCH)  # the random matrices of ``products=sketch``
     # MiB of activations and output gradients that blocks of several layers, or steps of several batches, may keep until they
-    # are complete; beyond it a second pass computes them again. The result is the same.
+    # are complete; beyond it a second backward pass meets them again. The result is the same.
     activation_budget_mib: float = 4096.0
     unregularized: Sequence[str] = ()  # patterns of parameters (``value_head.*``) that get the ordinary general gradient

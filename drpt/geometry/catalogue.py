@@ -33,6 +33,7 @@ SETS: dict[str, SetEntry] = {
         relatives="what every relaxation ρ → 1 and `ball` at λ = 0 lead to",
         is_alike=True,
         curves=(Curve("target_only", "#222222"),),
+        uses_general=False,
     ),
     "mean": SetEntry(
         target="drpt.geometry.mean.Mean",

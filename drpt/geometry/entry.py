@@ -57,6 +57,7 @@ class SetEntry:
     relatives: str = ""  # sets that this one equals, contains or tends to
     strength: Strength | None = None  # domain of λ; None for a set without a strength
     takes_score: bool = False  # whether a score ranks the examples; the class has the same attribute
+    uses_general: bool = True  # whether general examples have a part in the update; the class has the same attribute
     needs_sign: bool = False  # whether the score must say by its sign which examples point against the target
     takes_step_size: bool = False  # whether the constructor takes regularizer.step_size
     chooses: bool = False  # whether the update is a mean of chosen examples: choice_scope=phase is then possible

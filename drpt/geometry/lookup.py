@@ -39,11 +39,11 @@ def set_entry(name: str) -> SetEntry | None:
     if known:
         return known[0]
     cls = set_class(name)
-    if cls.entry is not None and cls.entry.takes_score != cls.takes_score:
-        raise ValueError(
-            f"regularizer.set={name}: its entry says takes_score={cls.entry.takes_score} and the class "
-            f"takes_score={cls.takes_score}; make them the same."
-        )
+    for fact in ("takes_score", "uses_general"):
+        if cls.entry is not None and (said := getattr(cls.entry, fact)) != (own := getattr(cls, fact)):
+            raise ValueError(
+                f"regularizer.set={name}: its entry says {fact}={said} and the class {fact}={own}; make them the same."
+            )
     return cls.entry
 
 

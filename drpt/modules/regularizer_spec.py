@@ -11,9 +11,7 @@ from drpt.geometry.entry import SetEntry
 from drpt.geometry.lookup import set_entry
 from drpt.geometry.spec import ProjectionSpec
 
-# A value of `choice_scope`: one choice for a whole rollout phase, before it is trained on. Examples of supervised runs come
-# a step at a
-# time, and there it is the same as ChoiceScope.STEP.
+# A value of `choice_scope`: one choice for a whole rollout phase, before it is trained on. Without responses, refused.
 PHASE = "phase"
 
 

@@ -19,7 +19,7 @@ class TrainerSpec:
     max_steps: int  # optimizer steps
     accelerator: str  # one of ACCELERATORS
     precision: str  # a key of PRECISIONS
-    micro_batches: int  # batches that a step's examples are split into, one after another, to need less memory
+    micro_batches: int  # micro-batches that a step's examples are split into, one after another, to need less memory
     activation_budget_mib: float  # activations that blocks of several layers may keep; beyond it a second backward pass runs
     check_capture: bool  # prove in the first step that examples' gradients are autograd's and stay apart: about one pass
     score_check_steps: int | None  # optimizer steps between two comparisons of bfloat16 scores with float32's; None = never
@@ -41,7 +41,7 @@ class TrainerSpec:
         check_interval("trainer.max_steps", self.max_steps, low=1, meaning="optimizer steps of the run")
         check_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
         check_choice("trainer.precision", self.precision, PRECISIONS)
-        check_interval("trainer.micro_batches", self.micro_batches, low=1, meaning="batches that a step is split into")
+        check_interval("trainer.micro_batches", self.micro_batches, low=1, meaning="micro-batches that a step is split into")
         check_interval(
             "trainer.activation_budget_mib",
             self.activation_budget_mib,

@@ -125,8 +125,9 @@ class RolloutPhases:
             # Where the policy is trained on target responses alone, they are what is learned from.
             metrics |= self._estimate("train_target", phase.target, model, is_target=bool(phase.general))
             self.estimator.end_phase()
-            phase.outcomes = self.sampler.rewards.terms.outcomes(general.judged or target.judged)
-            pairs = zip(general.examples, general.groups, strict=True)
+            shown = general if general.groups else target
+            phase.outcomes = self.sampler.rewards.terms.outcomes(shown.judged)
+            pairs = zip(shown.examples, shown.groups, strict=True)
             phase.samples = [self.sampler.table_row(example, group[0]) for example, group in pairs]
         metrics["rollout/seconds/value"] = time.perf_counter() - start
         return phase

@@ -76,7 +76,7 @@ class PhaseChoice:
         with self._capture.step(rows, micro_batches=parts, target=target) as step:
             for micro_batch in micro_batches:
                 step.backward(partial(losses, micro_batch))
-        (group,) = step.report().groups[-1:]
+        (group,) = step.report().groups
         return _kept(group.coefficients)
 
 

@@ -104,8 +104,9 @@ class Scorer:
             one.old_logprobs = one.engine_logprobs
         if self._recomputes_logprobs or isinstance(model, PolicyWithValues):
             scores = self.score(trajectories, model)
-            for one, values in zip(trajectories, scores.values, strict=False):  # no values without a value head
-                one.values = values
+            if scores.values:  # there are none without a value head
+                for one, values in zip(trajectories, scores.values, strict=True):
+                    one.values = values
             if self._recomputes_logprobs:
                 for one, logprobs in zip(trajectories, scores.logprobs, strict=True):
                     one.old_logprobs = logprobs

@@ -285,11 +285,16 @@ def test_wrong_number_of_losses_is_refused():
         step.backward(torch.zeros(3))
 
 
-def test_target_rows_are_needed():
+@pytest.mark.parametrize(
+    ("name", "dials"),
+    [("subset", {}), ("ball", {}), ("whole_space", {"strength": None}), ("mean", {"strength": None, "relaxation": 0.5})],
+)
+def test_target_rows_are_needed(name, dials):
+    """Also by sets that compare nothing: their update would lack its part along v without a word."""
     model = zoo.build("one layer")
     with (
         pytest.raises(ValueError, match="give rows with num_target of at least 1"),
-        GradientCapture(model, regularizer()).step(step_rows(m=0)),
+        GradientCapture(model, regularizer(name, **dials)).step(step_rows(m=0)),
     ):
         pass
 

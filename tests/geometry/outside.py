@@ -68,6 +68,16 @@ class SeededScore(EarliestScore):
         self.seed = seed
 
 
+class Unsaid(FeasibleSet):
+    """Uses no general example, and its entry does not say so."""
+
+    uses_general = False
+    entry = SetEntry(formula="F", update="u", source="nowhere")
+
+    def project(self, rows, products, scores, num_blocks):
+        raise NotImplementedError
+
+
 class Contradicting(FeasibleSet):
     """Says of itself that it ranks examples, and does not."""
 

@@ -33,6 +33,7 @@ def test_names_and_paths_lead_to_the_same():
         ("no_such.module.Set", r"regularizer\.set=no_such\.module\.Set: cannot be imported"),
         ("collections.OrderedDict", r"regularizer\.set=.*is no subclass of drpt\.geometry\.feasible_set\.FeasibleSet"),
         ("collections.", r"regularizer\.set=collections\.: cannot be imported"),
+        ("tests.geometry.outside.Unsaid", r"its entry says uses_general=True and the class uses_general=False"),
         ("tests.geometry.outside.Contradicting", r"its entry says takes_score=True and the class takes_score=False"),
     ],
 )

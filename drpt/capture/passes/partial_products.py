@@ -34,7 +34,7 @@ class PartialProducts:
         self._here: set[int] = set()  # examples of the batch, of any process
         self._targets_seen: set[int] = set()  # in this micro-batch or an earlier one
 
-    def next_batch(self, examples: Sequence[int], device: torch.device) -> None:
+    def next_micro_batch(self, examples: Sequence[int], device: torch.device) -> None:
         """Name the examples of the next micro-batch, before its uses are added.
 
         Args:
@@ -67,8 +67,7 @@ class PartialProducts:
         if computer.need is not Need.ALIGNMENT:
             raise ValueError(
                 "the step's micro-batches together keep more alive than activation_budget_mib allows, and this regularizer "
-                "compares "
-                "general examples of different micro-batches with each other: raise activation_budget_mib, or take "
+                "compares general examples of different micro-batches with each other: raise activation_budget_mib, or take "
                 "products=sketch."
             )
         for place, outer in computer.by_place(uses):
@@ -89,10 +88,8 @@ class PartialProducts:
         if len(targets) < len(self._here) and len(self._targets_seen) < m:
             raise ValueError(
                 "the step's micro-batches together keep more alive than activation_budget_mib allows, so that alignments are "
-                "computed one "
-                "micro-batch at a time: put the target examples into the first micro-batches, raise activation_budget_mib, "
-                "or take "
-                "products=sketch."
+                "computed one micro-batch at a time: put the target examples into the first micro-batches, raise "
+                "activation_budget_mib, or take products=sketch."
             )
         if len(self._targets_seen) == m:
             self._add_along(name, uses, self._target_grads[name] / m)

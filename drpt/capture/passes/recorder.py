@@ -35,7 +35,7 @@ class StepRecorder:
         self._check = check
         self._trace = trace
 
-    def next_batch(self, layout: Layout) -> None:
+    def next_micro_batch(self, layout: Layout) -> None:
         """Make ready for the forward pass of another micro-batch.
 
         Args:

@@ -74,7 +74,7 @@ class CaptureStep:
         request = self._request
         if self._num_done == request.num_micro_batches:
             raise RuntimeError(f"this step was opened for {self._opened_for()}, and another backward pass followed.")
-        replay = Replay(sample_losses, self.recorder.layout)
+        replay = Replay(sample_losses, self.recorder.layout, request.plan.parameter(next(iter(request.plan.owners))))
         losses = replay.first()
         self._check_losses(losses)
         if self._pass is None:
@@ -88,7 +88,7 @@ class CaptureStep:
             self._pass.backward(losses, replay, is_last=is_last)
         self._num_done += 1
         self._is_over = is_last
-        self.recorder.next_batch(request.layouts[-1 if is_last else self._num_done])
+        self.recorder.next_micro_batch(request.layouts[-1 if is_last else self._num_done])
         return losses
 
     def finish(self) -> None:

@@ -21,7 +21,7 @@ class StepPlan:
     num_regularized: int
     is_plain: bool  # one weighted loss gives the update
     owners: Mapping[str, tuple[nn.Module, str]]  # of each trained parameter: its module, and its name there
-    retain_bytes: int  # what blocks of several layers may keep alive until they are complete
+    activation_budget_bytes: int  # what blocks of several layers may keep alive until they are complete
     updates: Collectives  # sums updates over processes
     is_sharded: bool  # FSDP2: it sums updates itself
     leaves_update: bool  # in .grad; else the step chooses coefficients, and that is all
@@ -29,7 +29,7 @@ class StepPlan:
     def needs_second_pass(self, expected_bytes: int, num_micro_batches: int) -> bool:
         """Whether the uses that wait for coefficients are too large to be kept, so that a second pass meets them again."""
         is_kept = num_micro_batches > 1 or self.regularizer.options.partition is not Partition.LAYER
-        return self.regularizer.needs_products and is_kept and expected_bytes > self.retain_bytes
+        return self.regularizer.needs_products and is_kept and expected_bytes > self.activation_budget_bytes
 
     def expected_bytes(
         self,

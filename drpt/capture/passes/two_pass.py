@@ -44,7 +44,7 @@ class TwoPass(CapturedPass):
         if self._partial is not None:
             replay.require_function()
             self._replays.append(replay)
-            self._partial.next_batch(replay.layout.examples, losses.device)
+            self._partial.next_micro_batch(replay.layout.examples, losses.device)
         is_graph_kept = self._partial is None and self._plan.leaves_update
         self._run_backward(losses, retain_graph=is_graph_kept)
         self._add_to_partial_products(self._ledger.unmeasured())  # parameters of which the loss reaches some uses alone

@@ -29,7 +29,7 @@ class CostPlan:
     kept_examples: int  # examples over which the update of a regularized parameter is summed, at most
     is_recomputing: bool  # what would be kept is beyond the budget: a second pass
     is_refused: bool  # and the products cannot be had without it
-    retain_bytes: int  # the budget
+    activation_budget_bytes: int  # the budget
     sketch_bytes: int  # of random matrices
 
     @property
@@ -106,7 +106,7 @@ def plan_of(
         kept_examples=planner.kept,
         is_recomputing=is_recomputing,
         is_refused=is_partial and need is not Need.ALIGNMENT and regularizer.options.products is not ProductsMethod.SKETCH,
-        retain_bytes=fixed.retain_bytes,
+        activation_budget_bytes=fixed.activation_budget_bytes,
         sketch_bytes=planner.sketch_bytes,
     )
 

@@ -63,9 +63,9 @@ def rollout_warnings(spec: RunSpec) -> list[str]:
     if not isinstance(spec.algorithm, PpoSpec):
         return []
     kl, responses = spec.algorithm.kl, _num_responses(spec)
-    if kl.control != KlControl.ADAPTIVE or kl.horizon is None:
+    if kl.control != KlControl.ADAPTIVE or kl.horizon is None or spec.rollout is None:
         return []
-    steps = spec.algorithm.epochs * -(-responses // spec.data.general_rows)
+    steps = spec.algorithm.epochs * (spec.rollout.num_prompts * spec.rollout.num_responses // spec.data.general_rows)
     phases = -(-spec.trainer.max_steps // steps)
     most = largest_change(num_responses=responses, num_phases=phases, horizon=kl.horizon)
     if most >= _LEAST_CHANGE:
@@ -90,14 +90,17 @@ def _rounded(value: float) -> str:
 
 
 def _num_responses(spec: RunSpec) -> int:
-    """Of a phase, to the prompts that training follows."""
+    """Number of responses of a phase from which its advantages are estimated: see `drpt.rl.phase.prompt_kinds`."""
     assert spec.rollout is not None
-    prompts = spec.rollout.num_prompts if _needs_general(spec) else spec.data.target_rows
+    assert spec.algorithm is not None
+    asks_general = _needs_general(spec) or spec.algorithm.target.source == "self"
+    prompts = spec.rollout.num_prompts if asks_general else spec.data.target_rows
     return prompts * spec.rollout.num_responses
 
 
 def _needs_general(spec: RunSpec) -> bool:
-    return spec.regularizer.set != "whole_space" and spec.regularizer.relaxation != 1.0
+    entry = spec.regularizer.entry
+    return (entry is None or entry.uses_general) and spec.regularizer.relaxation != 1.0
 
 
 def _check_target(spec: RunSpec) -> None:
@@ -137,21 +140,19 @@ def _check_phase_choice(regularizer: RegularizerSpec) -> None:
     if entry is None or not entry.chooses:
         able = ", ".join(name for name, other in SETS.items() if other.chooses)
         raise ValueError(
-            f"regularizer.choice_scope=phase says which responses of a phase are trained on, which the set "
-            f"{regularizer.set!r} does "
-            f"not say of so many: it weights them, or enumerates their subsets. Take one of {able}, or choice_scope=step."
+            "regularizer.choice_scope=phase says which responses of a phase are trained on, which the set "
+            f"{regularizer.set!r} does not say of so many: it weights them, or enumerates their subsets. Take one of {able}, "
+            "or choice_scope=step."
         )
     if regularizer.partition != "global":
         raise ValueError(
             f"regularizer.partition={regularizer.partition}: with regularizer.choice_scope=phase all layers train on a "
-            f"response, or "
-            "none. Take partition=global."
+            "response, or none. Take partition=global."
         )
     if regularizer.relaxation != 0.0:
         raise ValueError(
             f"regularizer.relaxation={regularizer.relaxation}: with regularizer.choice_scope=phase the target gradient "
-            f"chooses, "
-            "and is no part of the update. Set it to 0."
+            "chooses, and is no part of the update. Set it to 0."
         )
 
 
